@@ -1,0 +1,21 @@
+"""Hypothesis settings of all tests: the same examples in every CI run, and never a time limit per example.
+
+Test files are imported by path, so the two modules that several of them share are put on the path here.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 2)))  # one core can run the two-thread tests too
+
+_QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large)  # the first example of a kernel compiles it
+
+settings.register_profile("default", deadline=None, suppress_health_check=_QUIET)
+settings.register_profile("ci", deadline=None, suppress_health_check=_QUIET, derandomize=True, database=None,
+                          print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("kernels", "ops")]  # arguments.py, strategies.py

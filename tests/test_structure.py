@@ -1,0 +1,252 @@
+"""The house: imports point downward, rooms stay small, names are explained, nothing is loaded by executing it."""
+
+import ast
+import io
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import tinylm
+from tinylm.kernels import KERNELS
+
+PACKAGE = Path(tinylm.__file__).parent
+ROOT = PACKAGE.parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+FLOORS = (
+    ("errors", "progress", "kernels"), ("tensor",), ("ops", "gradcheck"), ("nn", "optim"), ("text", "data"), ("objectives",),
+    ("train", "pretrain", "evaluation", "settings", "checkpoint", "hub", "generate"), ("transfer",),
+    ("cli", "commands", "report", "__main__"),
+)
+LIMITS = {"file": 300, "function": 40, "kernel": 60, "parameters": 6, "kernel arguments": 14, "raw": 450,
+          "core": 4_500, "package": 11_000}
+MIRRORS_PYTORCH = {"linear", "scaled_dot_product_attention", "AdamW.__init__"}
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib"}
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@cache
+def tree(path):
+    """The parsed file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def module_name(path):
+    """tinylm/ops/shape.py -> ("ops", "shape"); a package's __init__ -> ("ops",)."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def floor(name):
+    """Number of the floor on which a top-level name lives."""
+    found = [number for number, names in enumerate(FLOORS) if name in names]
+    assert found, f"tinylm.{name} stands on no floor; write it into FLOORS"
+    return found[0]
+
+
+def imported(path):
+    """(line, module path inside tinylm as a tuple) of every import in the file, those inside functions included."""
+    package = module_name(path) if path.name == "__init__.py" else module_name(path)[:-1]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            yield from ((node.lineno, tuple(name[1:])) for name in names if name[0] == "tinylm" and len(name) > 1)
+        elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "tinylm"):
+            base = package[:len(package) - node.level + 1] if node.level else ()
+            module = tuple((node.module or "").split(".")) if node.module else ()
+            module = (*base, *module) if node.level else module[1:]
+            for alias in node.names:
+                whole = (*module, alias.name)
+                yield node.lineno, whole if is_module(whole) else module
+
+
+def is_module(parts):
+    """True when tinylm has a module of that dotted path."""
+    place = PACKAGE.joinpath(*parts)
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
+
+
+@every_file
+def test_imports_point_downward(path):
+    own = module_name(path)
+    for line, target in imported(path):
+        if own and target:
+            assert floor(target[0]) <= floor(own[0]), \
+                f"{path.name}:{line}: floor {floor(own[0])} imports tinylm.{'.'.join(target)} from floor {floor(target[0])}"
+
+
+def test_imports_never_go_in_a_circle():
+    graph = {}
+    for path in FILES:
+        name = module_name(path)
+        if name:  # a package that gathers the names of its own modules is not a circle: they import each other directly
+            graph[name] = {target for _, target in imported(path) if target and target != name}
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, "a circle of imports: " + " -> ".join(".".join(n) for n in [*path[path.index(name):], name])
+        if name not in done:
+            path.append(name)
+            for target in sorted(graph.get(name, ())):
+                visit(target)
+            done.add(path.pop())
+
+    for name in sorted(graph):
+        visit(name)
+
+
+# --- sizes
+
+@cache
+def code_lines(path):
+    """Numbers of the lines that hold code: no blank lines, comments or docstrings."""
+    silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type not in silent:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return frozenset(lines)
+
+
+def functions(path):
+    """(qualified name, node) of every function and method."""
+    def walk(node, prefix):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                if isinstance(child, ast.FunctionDef):
+                    yield f"{prefix}{child.name}", child
+                yield from walk(child, f"{prefix}{child.name}.")
+            else:
+                yield from walk(child, prefix)
+
+    yield from walk(tree(path), "")
+
+
+KERNEL_CODE = {(kernel.function.__module__, function.__name__) for kernel in KERNELS.values()
+               for function in (kernel.function, kernel.reference)}
+
+
+def in_kernel(path, name):
+    """True for a kernel and for its reference."""
+    return (".".join(("tinylm", *module_name(path))), name) in KERNEL_CODE
+
+
+def parameters(node):
+    """Names of the parameters beside self and cls."""
+    args = node.args
+    names = [a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+@every_file
+def test_a_file_is_a_room_not_a_hall(path):
+    assert len(code_lines(path)) <= LIMITS["file"]
+    assert len(path.read_text(encoding="utf-8").splitlines()) < LIMITS["raw"]
+
+
+@every_file
+def test_functions_fit_on_a_page(path):
+    too_long = {}
+    for name, node in functions(path):
+        count = len([n for n in code_lines(path) if node.lineno <= n <= node.end_lineno])
+        if count > LIMITS["kernel" if in_kernel(path, name) else "function"]:
+            too_long[name] = count
+    assert not too_long
+
+
+@every_file
+def test_functions_take_few_parameters(path):
+    too_many = {}
+    for name, node in functions(path):
+        compiled = in_kernel(path, name) or "helper" in [getattr(d, "id", "") for d in node.decorator_list]
+        limit = LIMITS["kernel arguments" if compiled else "parameters"]
+        if len(parameters(node)) > limit and name not in MIRRORS_PYTORCH:
+            too_many[name] = parameters(node)
+    assert not too_many
+
+
+def test_the_core_can_be_read_in_an_afternoon_and_the_whole_in_a_weekend():
+    def total(floors):
+        return sum(len(code_lines(path)) for path in FILES if not module_name(path) or floor(module_name(path)[0]) in floors)
+
+    assert total(range(4)) <= LIMITS["core"]
+    assert total(range(9)) <= LIMITS["package"]
+
+
+# --- names and what they promise
+
+def public(path):
+    """(qualified name, node) of the module, and of every public class, function and method."""
+    yield "the module", tree(path)
+
+    def walk(node, prefix):
+        for child in node.body:
+            if isinstance(child, ast.FunctionDef | ast.ClassDef) and not child.name.startswith("_"):
+                yield f"{prefix}{child.name}", child
+                if isinstance(child, ast.ClassDef):
+                    yield from walk(child, f"{prefix}{child.name}.")
+
+    yield from walk(tree(path), "")
+
+
+@every_file
+def test_every_public_name_has_a_docstring(path):
+    missing = [name for name, node in public(path) if not (ast.get_docstring(node) or "").strip()]
+    assert not missing
+
+
+SHAPE_WORDS = ("(", "shape", "axis", "axes", "rows", "broadcast", "element")
+
+
+@pytest.mark.parametrize("name", [name for name in tinylm.ops.__all__ if callable(getattr(tinylm.ops, name))])
+def test_the_docstring_of_an_op_says_shapes(name):
+    assert any(word in getattr(tinylm.ops, name).__doc__ for word in SHAPE_WORDS)
+
+
+def test_every_layer_says_its_shapes():
+    for layer in vars(tinylm.nn).values():
+        if isinstance(layer, type) and "forward" in vars(layer):
+            texts = (layer.__doc__ or "") + (layer.forward.__doc__ or "")
+            assert any(word in texts for word in SHAPE_WORDS), layer
+
+
+def test_every_kernel_has_a_reference_and_a_docstring_with_shapes():
+    for kernel in KERNELS.values():
+        assert kernel.reference is not kernel.function and callable(kernel.reference)
+        assert "(" in kernel.__doc__
+        assert kernel.reference.__module__ == kernel.function.__module__, "the reference stands beside its kernel"
+
+
+# --- what is not used
+
+@every_file
+def test_nothing_is_loaded_by_executing_it(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            assert not {name.split(".")[0] for name in names} & UNSAFE_MODULES
+        if isinstance(node, ast.Call):
+            assert not (isinstance(node.func, ast.Name) and node.func.id in UNSAFE_CALLS), node.lineno
+            assert not any(k.arg == "allow_pickle" and getattr(k.value, "value", True) for k in node.keywords), node.lineno
+
+
+@every_file
+def test_no_global_random_state(path):
+    allowed = {"Generator", "default_rng", "PCG64", "SeedSequence", "Philox"}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "random":
+            if isinstance(node.value.value, ast.Name) and node.value.value.id == "np":
+                assert node.attr in allowed, f"{path.name}:{node.lineno}: np.random.{node.attr} is global"
+        if isinstance(node, ast.Import):
+            assert "random" not in [alias.name for alias in node.names], f"{path.name}:{node.lineno}"
+
+
+@every_file
+def test_no_unfinished_places(path):
+    text = path.read_text(encoding="utf-8")
+    assert not [word for word in ("TODO", "FIXME", "XXX", "NotImplementedError") if word in text]
