@@ -1,0 +1,146 @@
+"""Legal arguments for any kernel, built from its spec (the grammar is in tinylm.kernels.registry.parse_spec).
+
+Sizes are 1 and odd primes, mostly small; now and then one dimension is large enough to need several blocks. Dimensions in
+`MAY_BE_ZERO` may also be zero. Outputs arrive filled with NaN, so that what a kernel forgets to write is seen.
+"""
+
+import itertools
+
+import numpy as np
+from hypothesis import strategies as st
+
+SMALL = (1, 3, 5, 7, 11, 13, 17, 19)
+LARGE = (67, 131)
+MAY_BE_ZERO = {"N", "B", "T"}
+ARRAYS = {"float", "double", "inout", "posinout", "out", "bool", "ids"}
+WRITTEN = {"inout", "posinout", "out"}
+
+
+def dimension_names(kernel):
+    """Names of all dimensions in a kernel's spec, in order of appearance."""
+    texts = [dim for argument in kernel.arguments for dim in argument.dims or ()]
+    names = [part for text in texts for part in text.strip("()").replace("|", "*").split("*")]
+    return list(dict.fromkeys(name for name in names if not name.isdigit()))
+
+
+def large_sizes(kernel):
+    """Sizes that make a kernel's loops run over several blocks, small enough for a test."""
+    rank = len(dimension_names(kernel))
+    return (16411, 32771) if rank == 1 else (*LARGE, 521) if rank <= 3 else LARGE[:1]
+
+
+@st.composite
+def sizes(draw, kernel):
+    """One size per dimension name; at most one of them large or zero."""
+    names = dimension_names(kernel)
+    dims = {name: draw(st.sampled_from(SMALL if len(names) <= 3 else SMALL[:4])) for name in names}
+    special = draw(st.sampled_from(["none", "none", "large", "zero"]))
+    if special == "large":
+        dims[draw(st.sampled_from(names))] = draw(st.sampled_from(large_sizes(kernel)))
+    elif special == "zero" and MAY_BE_ZERO & set(names):
+        dims[draw(st.sampled_from(sorted(MAY_BE_ZERO & set(names))))] = 0
+    return dims
+
+
+def shapes_of(argument, dims, broadcast):
+    """The shape of an array argument; `broadcast` is an iterator of bools that decide each `(A|1)`."""
+    def length(text):
+        if text.startswith("("):
+            return dims[text.strip("()").split("|")[0]] if next(broadcast) else 1
+        return int(np.prod([int(part) if part.isdigit() else dims[part] for part in text.split("*")]))
+
+    return tuple(length(text) for text in argument.dims)
+
+
+def array(argument, shape, dims, dtype, rng):
+    """A random array of the argument's kind."""
+    if argument.kind == "out":
+        return np.full(shape, np.nan, dtype)
+    if argument.kind == "bool":
+        return rng.random(shape) < 0.7
+    if argument.kind == "ids":
+        return rng.integers(0, max(dims[argument.bound], 1), shape)
+    values = rng.normal(size=shape)
+    if argument.kind == "double":
+        return values
+    return (np.abs(values) + 0.1 if argument.kind == "posinout" else values).astype(dtype)
+
+
+def scalar(kind, rng):
+    """A random scalar of the kind."""
+    if kind == "rate":
+        return float(rng.choice([0.0, 0.1, 0.5, 0.9]))
+    if kind == "key":
+        return np.uint64(rng.integers(0, 2**64, dtype=np.uint64))
+    if kind == "real":
+        return float(rng.uniform(0.1, 2))
+    first, last = kind.split("..")
+    return int(rng.integers(int(first), int(last) + 1))
+
+
+def build(kernel, dims, dtype, rng):
+    """A dict name -> value with all arguments of the kernel; `FINISH` then makes dependent ones consistent."""
+    values = {}
+    coins = (bool(rng.random() < 0.7) for _ in itertools.count())
+    for argument in kernel.arguments:
+        if argument.kind in ARRAYS:
+            empty = argument.optional and rng.random() < 0.3
+            shape = (0,) * len(argument.dims) if empty else shapes_of(argument, dims, coins)
+            values[argument.name] = array(argument, shape, dims, dtype, rng)
+        else:
+            values[argument.name] = scalar(argument.kind, rng)
+    if kernel.name in FINISH:
+        FINISH[kernel.name](values, rng)
+    return values
+
+
+def _attention_finish(values, rng):
+    """Lay (B, H, T, D) arrays out as the ops do: (B, T, H, D) in memory."""
+    for name, value in values.items():
+        if getattr(value, "ndim", 0) == 4 and name != "mask":
+            values[name] = np.ascontiguousarray(value.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
+
+
+def _attention_backward_finish(values, rng):
+    """The backward's `out` and `lse` are what the forward made of the other arguments."""
+    from tinylm.kernels import KERNELS
+
+    _attention_finish(values, rng)
+    forward = KERNELS["attention"]
+    forward.reference(*(values[argument.name] for argument in forward.arguments))
+
+
+def _some_targets_ignored(values, rng):
+    """Negative targets are rows that are not counted."""
+    values["targets"][rng.random(values["targets"].shape) < 0.2] = -1
+
+
+def _nothing_to_keep(values, rng):
+    """Without activation and dropout the ops pass no `pre` and an empty `dpre`."""
+    if rng.random() < 0.3:
+        values.update(act=0, rate=0.0, pre=values["pre"][:0, :0], dpre=values["dpre"][:0, :0])
+
+
+def _gentle_rate(values, rng):
+    """Hundreds of updates in a row stay comparable only if each is small; probabilities are in [0, 1]."""
+    values["lr"] *= 0.01
+    values["keep"], values["accept"] = np.abs(np.sin(values["keep"])), np.abs(np.sin(values["accept"]))
+
+
+FINISH = {
+    "sgns": _gentle_rate,
+    "attention": _attention_finish,
+    "attention_backward": _attention_backward_finish,
+    "linear_cross_entropy": _some_targets_ignored,
+    "linear_backward": _nothing_to_keep,
+}
+
+
+def copies(values):
+    """The same arguments in fresh arrays of the same layout."""
+    return {name: value.copy(order="K") if isinstance(value, np.ndarray) else value for name, value in values.items()}
+
+
+def written(kernel, values):
+    """name -> array of everything that the kernel writes."""
+    return {argument.name: values[argument.name] for argument in kernel.arguments if argument.kind in WRITTEN}

@@ -1,0 +1,132 @@
+"""Every kernel is its reference: in both dtypes, at odd sizes, with NaN, on any number of threads."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from arguments import build, copies, dimension_names, large_sizes, sizes, written
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinylm import kernels
+from tinylm.kernels import KERNELS
+from tinylm.kernels.registry import parse_spec
+
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}  # relative to the largest magnitude of the output or the inputs
+LOCK_FREE = {"sgns"}  # exact with one thread only: threads write the same rows without asking
+every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+both_dtypes = pytest.mark.parametrize("dtype", (np.float32, np.float64))
+seeds = st.integers(0, 2**32 - 1)
+
+
+@contextlib.contextmanager
+def thread_count(count):
+    """Within this context parallel kernels use `count` threads."""
+    before = kernels.threads()
+    kernels.set_threads(count)
+    try:
+        yield
+    finally:
+        kernels.set_threads(before)
+
+
+def run(function, values):
+    """Call with fresh copies; returns the copies."""
+    values = copies(values)
+    with np.errstate(all="ignore"):
+        function(*values.values())
+    return values
+
+
+def both(kernel, values):
+    """What the compiled kernel and what the reference made of the arguments."""
+    with thread_count(1 if kernel.name in LOCK_FREE else kernels.threads()):
+        return run(kernel.compiled, values), run(kernel.reference, values)
+
+
+def largest(array):
+    """Largest finite magnitude of a float array, 0 of an empty one."""
+    return float(np.abs(np.where(np.isfinite(array), array, 0)).max(initial=0))
+
+
+def assert_close(kernel, values, got, wanted, dtype):
+    """All written arrays agree, relative to the largest magnitude of each or of the inputs (dropout enlarges these)."""
+    inputs = [largest(values[a.name]) for a in kernel.arguments if a.kind in ("float", "inout", "posinout")]
+    for name, expected in written(kernel, wanted).items():
+        if expected.size:
+            scale = max(largest(expected), *inputs) / (1 - values.get("rate", 0))
+            np.testing.assert_allclose(got[name], expected, rtol=0, atol=TOLERANCE[dtype] * scale,
+                                       err_msg=f"{kernel.name}: {name}")
+
+
+@every_kernel
+@both_dtypes
+@settings(max_examples=40)
+@given(data=st.data(), seed=seeds)
+def test_the_compiled_kernel_equals_its_reference(kernel, dtype, data, seed):
+    values = build(kernel, data.draw(sizes(kernel)), dtype, np.random.default_rng(seed))
+    assert_close(kernel, values, *both(kernel, values), dtype)
+
+
+def _poisoned(kernel, values, rng):
+    """Put NaN into one element of one non-empty float input; returns False when there is none."""
+    derived = ("out", "lse") if kernel.name == "attention_backward" else ()  # the reference computes them anew
+    inputs = [values[a.name] for a in kernel.arguments
+              if a.kind in ("float", "inout", "posinout") and a.name not in derived and values[a.name].size]
+    if not inputs:
+        return False
+    chosen = inputs[rng.integers(len(inputs))]
+    chosen[tuple(rng.integers(n) for n in chosen.shape)] = np.nan
+    if "causal" in values:  # what may not be attended need not be looked at
+        values.update(causal=0, mask=np.ones((1, 1, 1, 1), bool))
+    return True
+
+
+@every_kernel
+@both_dtypes
+@settings(max_examples=20)
+@given(data=st.data(), seed=seeds)
+def test_nan_goes_in_and_comes_out(kernel, dtype, data, seed):
+    rng = np.random.default_rng(seed)
+    values = build(kernel, data.draw(sizes(kernel)), dtype, rng)
+    if not _poisoned(kernel, values, rng):
+        return
+    got, wanted = (written(kernel, result) for result in both(kernel, values))
+    for name, expected in wanted.items():
+        assert np.isnan(got[name]).any() == np.isnan(expected).any(), name
+        assert not (np.isnan(got[name]) & ~np.isnan(expected)).any(), f"{name}: NaN spread further than in the reference"
+
+
+@pytest.mark.parametrize("kernel", [k for k in KERNELS.values() if k.name not in LOCK_FREE], ids=lambda kernel: kernel.name)
+@both_dtypes
+def test_one_and_two_threads_give_the_same_bits(kernel, dtype):
+    names, rng = dimension_names(kernel), np.random.default_rng(5)
+    for enlarged in names:  # each dimension in turn spans several blocks
+        dims = {name: large_sizes(kernel)[-1] if name == enlarged else 13 if len(names) <= 3 else 5 for name in names}
+        values, results = build(kernel, dims, dtype, rng), []
+        for count in (1, 2):
+            with thread_count(count):
+                results.append(written(kernel, run(kernel.compiled, values)))
+        for name, array in results[0].items():
+            assert array.tobytes() == results[1][name].tobytes(), f"{kernel.name}: {name} depends on the threads"
+
+
+@every_kernel
+def test_a_spec_names_the_kernels_arguments_and_nothing_unwritten(kernel):
+    code = kernel.function.__code__
+    assert tuple(a.name for a in kernel.arguments) == code.co_varnames[:code.co_argcount]
+    assert kernel.reference.__code__.co_varnames[:code.co_argcount] == code.co_varnames[:code.co_argcount]
+    assert any(a.kind in ("inout", "posinout", "out") for a in kernel.arguments)
+
+
+def test_a_spec_that_cannot_be_read_is_refused():
+    with pytest.raises(ValueError, match="name: kind"):
+        parse_spec("x float[N]")
+
+
+def test_there_cannot_be_two_kernels_of_one_name():
+    def dropout(x, out):
+        out[...] = x
+
+    with pytest.raises(ValueError, match="two kernels named 'dropout'"):
+        kernels.kernel(reference=dropout, spec="x: float[N]; out: out[N]")(dropout)

@@ -1,0 +1,27 @@
+"""Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
+
+Read in this order: registry.py, elementary.py, activation.py, linear.py, layer_norm.py, attention.py, cross_entropy.py,
+embedding.py, softmax.py, dropout.py, adamw.py, sgns.py; pool.py and cache.py when you wonder how they run.
+"""
+
+from .activation import ACTIVATIONS, activate_ref, derivative_ref
+from .adamw import BLOCK as NORM_BLOCK
+from .adamw import adamw, squared_norm
+from .attention import attention, attention_backward
+from .cross_entropy import head_backward, linear_cross_entropy
+from .dropout import dropout
+from .embedding import embedding_gather, embedding_scatter
+from .layer_norm import layer_norm, layer_norm_backward
+from .linear import linear, linear_backward
+from .pool import one_pool, set_threads, threads
+from .registry import BACKEND, KERNELS, kernel
+from .sgns import alias_table, draw_windows, sgns
+from .softmax import softmax, softmax_backward
+
+__all__ = [
+    "ACTIVATIONS", "BACKEND", "KERNELS", "NORM_BLOCK", "activate_ref", "adamw", "alias_table", "attention",
+    "attention_backward", "derivative_ref", "draw_windows", "dropout", "embedding_gather", "embedding_scatter",
+    "head_backward", "kernel", "layer_norm", "layer_norm_backward", "linear",
+    "linear_backward", "linear_cross_entropy", "one_pool", "set_threads", "sgns",
+    "softmax", "softmax_backward", "squared_norm", "threads",
+]

@@ -1,0 +1,100 @@
+"""Activation functions as rows inside other kernels, with their derivatives.
+
+    relu    max(x, 0)
+    gelu    x Φ(x) = x/2 · (1 + erf(x/√2))                         BERT's first release, ELECTRA
+    tanh form  x/2 · (1 + tanh(√(2/π)(x + 0.044715 x³)))            GPT-1, GPT-2, later BERT, XLNet
+
+The compiled tanh form is x · σ(2√(2/π)(x + 0.044715 x³)), the same function with one exponential and nothing to cancel.
+"""
+
+import math
+
+import numpy as np
+
+from .elementary import erf, exp, tanh
+from .registry import helper, inlined
+
+ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4}
+ROOT_HALF, ROOT_2_PI, DENSITY = math.sqrt(0.5), math.sqrt(2 / math.pi), 1 / math.sqrt(2 * math.pi)
+CUBIC = 0.044715
+
+
+def _erf_array(x):
+    """Error function of an array; SciPy's special functions take long to import, so only who needs them waits."""
+    from scipy.special import erf
+
+    return erf(x)
+
+
+def activate_ref(x, act):
+    """f(x) elementwise, float of any shape; `act` is one of ACTIVATIONS' numbers."""
+    if act == 1:
+        return np.maximum(x, 0)
+    if act == 2:
+        return 0.5 * x * (1 + _erf_array(x * ROOT_HALF))
+    if act == 3:
+        return 0.5 * x * (1 + np.tanh(ROOT_2_PI * (x + CUBIC * x**3)))
+    return np.tanh(x) if act == 4 else x
+
+
+def derivative_ref(x, act):
+    """f'(x) elementwise; at relu's kink 0."""
+    if act == 1:
+        return (x > 0).astype(x.dtype)
+    if act == 2:
+        return 0.5 * (1 + _erf_array(x * ROOT_HALF)) + x * DENSITY * np.exp(-0.5 * x * x)
+    if act == 3:
+        t = np.tanh(ROOT_2_PI * (x + CUBIC * x**3))
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * ROOT_2_PI * (1 + 3 * CUBIC * x * x)
+    return 1 - np.tanh(x) ** 2 if act == 4 else np.ones_like(x)
+
+
+@inlined
+def _logistic(x):
+    """σ(x) = 1/(1 + e^{−x}), not below σ(−60) = 10^{−26}: denormal numbers would cost a hundred times more."""
+    x = max(x, type(x)(-60))
+    return type(x)(1) / (type(x)(1) + exp(-x))
+
+
+@helper
+def activate_row(row, act):
+    """row = f(row), in place (two arrays that are one would keep the loops from being vectorised)."""
+    one, half, cubic = row.dtype.type(1), row.dtype.type(0.5), row.dtype.type(CUBIC)
+    root_half, root = row.dtype.type(ROOT_HALF), row.dtype.type(2 * ROOT_2_PI)
+    if act == 1:
+        for j in range(row.size):
+            row[j] = row.dtype.type(0) if row[j] <= 0 else row[j]
+    elif act == 2:
+        for j in range(row.size):
+            row[j] = half * row[j] * (one + erf(row[j] * root_half))
+    elif act == 3:
+        for j in range(row.size):
+            x = row[j]
+            row[j] = x * _logistic(root * (x + cubic * x * x * x))
+    elif act == 4:
+        for j in range(row.size):
+            row[j] = tanh(row[j])
+
+
+@helper
+def derivative_row(pre, grad, act):
+    """grad *= f'(pre), in place, over contiguous rows of one length."""
+    one, half, cubic = pre.dtype.type(1), pre.dtype.type(0.5), pre.dtype.type(CUBIC)
+    root_half, root, density = pre.dtype.type(ROOT_HALF), pre.dtype.type(2 * ROOT_2_PI), pre.dtype.type(DENSITY)
+    three = pre.dtype.type(3)
+    if act == 1:
+        for j in range(pre.size):
+            grad[j] = grad[j] if pre[j] > 0 else grad[j] * pre.dtype.type(0)  # NaN stays NaN
+    elif act == 2:
+        for j in range(pre.size):
+            x = pre[j]
+            grad[j] *= half * (one + erf(x * root_half)) + x * density * exp(-half * x * x)
+    elif act == 3:
+        for j in range(pre.size):
+            x = pre[j]
+            s = _logistic(root * (x + cubic * x * x * x))
+            grad[j] *= s + x * s * (one - s) * root * (one + three * cubic * x * x)
+    elif act == 4:
+        for j in range(pre.size):
+            t = tanh(pre[j])
+            grad[j] *= one - t * t

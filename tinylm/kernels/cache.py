@@ -1,0 +1,107 @@
+"""Where compiled kernels are kept between runs.
+
+Numba stamps a cached kernel with the file that defines it only; a changed helper in another file would go unnoticed. Our
+folder is therefore named after the hash of all kernel sources and the versions of Numba and llvmlite: any change starts an
+empty folder. The folder belongs to the user alone, because loading a compiled kernel runs it. Where none can be written,
+kernels are compiled anew in each process and nothing fails.
+"""
+
+import hashlib
+import os
+import sys
+import threading
+from pathlib import Path
+
+import llvmlite
+import numba
+
+_state = {"folder": None, "told": False}
+_lock = threading.Lock()
+
+
+def home():
+    """The user's cache folder for tinylm: TINYLM_HOME, else the platform's cache folder + `tinylm` (a Path)."""
+    if os.environ.get("TINYLM_HOME"):
+        return Path(os.environ["TINYLM_HOME"]).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "tinylm"
+
+
+def source_key(folder=None):
+    """Hash (hex, 16 digits) of every file below the kernels' folder and of the compilers' versions."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version_info[:2]}".encode())
+    for path in sorted(Path(folder or __file__).parent.glob("*.py") if folder is None else Path(folder).glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _private_folder(path):
+    """Make `path` if needed; True when it is writable and nobody else can write to it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = path.stat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+            return False
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+        return True
+    except OSError:
+        return False
+
+
+def folder():
+    """The folder of this version's compiled kernels (a Path), or False where none can be kept."""
+    if _state["folder"] is None:
+        try:
+            path = home() / "kernels" / source_key()
+            _state["folder"] = path if _private_folder(path) else False
+        except (OSError, RuntimeError):  # no home folder, unreadable sources
+            _state["folder"] = False
+    return _state["folder"]
+
+
+def announce():
+    """Say once, on stderr, that kernels are being compiled; returns True when they will be kept."""
+    if not _state["told"]:
+        where = f"kept in {folder()}" if folder() else "no cache folder can be written, so each process compiles anew"
+        print(f"tinylm: compiling kernels for this machine, up to half a minute ({where})", file=sys.stderr, flush=True)
+    _state["told"] = True
+    return bool(folder())
+
+
+def _marker(kernel, dtype):
+    """The empty file that says a kernel has been compiled for a dtype."""
+    return folder() / f"{kernel.name}.{dtype.name}"
+
+
+def holds(kernel, dtype):
+    """True when the cache has the kernel for this dtype."""
+    return bool(folder()) and _marker(kernel, dtype).exists()
+
+
+def mark(kernel, dtype):
+    """Note that the cache has the kernel for this dtype."""
+    if folder() and not holds(kernel, dtype):
+        try:
+            _marker(kernel, dtype).touch()
+        except OSError:  # the folder has vanished or the disk is full: it will be compiled again
+            pass
+
+
+def dispatcher(function, parallel, fastmath):
+    """A Numba dispatcher for `function` that keeps what it compiles in `folder()`."""
+    options = {"parallel": parallel, "fastmath": fastmath, "error_model": "numpy", "nogil": True}
+    if not folder():
+        return numba.njit(function, **options)
+    with _lock:  # the setting is the whole process'; it is read when the dispatcher is made, then restored
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder())
+        try:
+            return numba.njit(function, cache=True, **options)
+        finally:
+            numba.config.CACHE_DIR = before

@@ -1,0 +1,41 @@
+"""Embedding: rows of a table, and the scatter-add of their gradients.
+
+    y[n] = W[ids[n]]            dW[v] += Σ_{n: ids[n] = v} dy[n]
+
+Repeated ids add up. The scatter deals the rows of the table out to a fixed number of parts; each takes its ids in order, so
+that the order of additions does not depend on threads.
+"""
+
+import numpy as np
+from numba import prange
+
+from .registry import kernel
+
+PARTS = 8
+
+
+def _gather_ref(weight, ids, out):
+    out[...] = weight[ids]
+
+
+@kernel(reference=_gather_ref, spec="weight: float[V,C]; ids: ids<V[N]; out: out[N,C]")
+def embedding_gather(weight, ids, out):
+    """out[n] = weight[ids[n]].   weight : (V, C)   ids : (N,) int64 in [0, V)   out : (N, C)"""
+    for i in range(ids.size):
+        for j in range(weight.shape[1]):
+            out[i, j] = weight[ids[i], j]
+
+
+def _scatter_ref(dy, ids, dweight):
+    np.add.at(dweight, ids, dy)
+
+
+@kernel(reference=_scatter_ref, parallel=True, spec="dy: float[N,C]; ids: ids<V[N]; dweight: inout[V,C]")
+def embedding_scatter(dy, ids, dweight):
+    """dweight[ids[n]] += dy[n], repeated ids included.   dy : (N, C)   ids : (N,) int64   dweight : (V, C), in place"""
+    width = dy.shape[1]
+    for part in prange(PARTS):
+        for i in range(ids.size):
+            if ids[i] % PARTS == part:
+                for j in range(width):
+                    dweight[ids[i], j] += dy[i, j]

@@ -1,0 +1,140 @@
+"""The matrix product with everything that may follow it, and its two gradients.
+
+    y    = residual + dropout(f(x Wᵀ + b))                    f: see activation.py
+    dpre = dy · mask/(1 − rate) · f'(pre)        dx = dpre W        dW = dpreᵀ x        db = Σ_rows dpre
+
+A block of rows is multiplied and then finished (bias, activation, dropout, residual) while it is still in cache. The
+input gradient splits rows; the weight gradient splits the weight's rows, that is columns of dpre, which are copied
+together first: no two threads ever add to the same number, and no partial sums of a matrix exist. Both gradients share
+one parallel loop, because starting one costs as much as a small product.
+"""
+
+import numpy as np
+from numba import prange
+
+from .activation import activate_ref, activate_row, derivative_ref, derivative_row
+from .dropout import drop_ref, drop_row
+from .registry import helper, kernel
+
+
+@helper
+def rows_per_block(n):
+    """Rows per block, by the number of rows alone (never by the number of threads); products like many rows."""
+    return 16 if n < 64 else 32 if n < 128 else 64 if n < 256 else 128 if n < 1024 else 256
+
+
+@helper
+def strip_of(task, blocks, strips):
+    """Deal blocks and strips out evenly along the tasks: (True, number of the strip) or (False, number of the block).
+
+    Threads take neighbouring tasks, so each gets its share of both kinds of work.
+    """
+    before = task * strips // (blocks + strips)
+    if (task + 1) * strips // (blocks + strips) > before:
+        return True, before
+    return False, task - before
+
+
+def _linear_ref(x, weight, bias, residual, act, rate, key, pre, out):
+    z = x @ weight.T
+    if bias.size:
+        z = z + bias
+    if pre.size:
+        pre[...] = z
+    y = activate_ref(z, act)
+    if rate > 0:
+        y = drop_ref(y, key, rate)
+    out[...] = y + residual if residual.size else y
+
+
+@kernel(reference=_linear_ref, parallel=True,
+        spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..4; rate: rate; key: key; "
+             "pre: out[N,O]; out: out[N,O]")
+def linear(x, weight, bias, residual, act, rate, key, pre, out):
+    """out = residual + dropout(f(x Wᵀ + b)); `pre` receives x Wᵀ + b where it is not empty.
+
+    x : (N, C)   weight : (O, C)   bias : (O,) or (0,)   residual : (N, O) or (0, 0)   pre : (N, O) or (0, 0)   out : (N, O)
+    """
+    n, width = out.shape
+    size = rows_per_block(n)
+    for block in prange((n + size - 1) // size):
+        first, last = block * size, min(block * size + size, n)
+        np.dot(x[first:last], weight.T, out[first:last])
+        for i in range(first, last):
+            row = out[i]
+            if bias.size:
+                for j in range(width):
+                    row[j] += bias[j]
+            if pre.size:
+                for j in range(width):
+                    pre[i, j] = row[j]
+            if act:
+                activate_row(row, act)
+            if rate > 0:
+                drop_row(row, i * width, key, rate)
+            if residual.size:
+                for j in range(width):
+                    row[j] += residual[i, j]
+
+
+def _linear_backward_ref(dy, x, weight, pre, act, rate, key, dpre, dx, dweight, dbias):
+    grad = drop_ref(dy, key, rate) if rate > 0 else dy
+    grad = grad * derivative_ref(pre, act) if act else grad
+    if dpre.size:
+        dpre[...] = grad
+    dx[...] = grad @ weight
+    dweight[...] = grad.T @ x
+    if dbias.size:
+        dbias[...] = grad.sum(axis=0)
+
+
+@helper
+def _weight_gradient(dpre, x, first, dweight, dbias):
+    """Rows first … of the weight's gradient, as many as `dweight` has, and of the bias' if that is not empty."""
+    n, width = dpre.shape[0], dweight.shape[0]
+    columns = np.empty((n, width), dpre.dtype)
+    for i in range(n):
+        source, target = dpre[i, first:first + width], columns[i]
+        for j in range(width):
+            target[j] = source[j]
+    np.dot(columns.T, x, dweight)
+    if dbias.size:
+        dbias[:] = 0
+        for i in range(n):
+            row = columns[i]
+            for j in range(width):
+                dbias[j] += row[j]
+
+
+@kernel(reference=_linear_backward_ref, parallel=True,
+        spec="dy: float[N,O]; x: float[N,C]; weight: float[O,C]; pre: float[N,O]; act: 0..4; rate: rate; key: key; "
+             "dpre: out[N,O]; dx: out[N,C]; dweight: out[O,C]; dbias: out[O]")
+def linear_backward(dy, x, weight, pre, act, rate, key, dpre, dx, dweight, dbias):
+    """dpre = dy · mask/(1 − rate) · f'(pre), dx = dpre W, dW = dpreᵀ x, db = Σ_rows dpre.
+
+    dy, dpre : (N, O), dpre is empty where neither f nor dropout is: then it is dy   pre : (N, O) or (0, 0) without f
+    x, dx : (N, C)   weight, dweight : (O, C)   dbias : (O,) or (0,)
+    """
+    (n, width), size = dy.shape, rows_per_block(dy.shape[0])
+    blocks = (n + size - 1) // size
+    if dpre.size:
+        for block in prange(blocks):
+            for i in range(block * size, min(block * size + size, n)):
+                row, grad = dy[i], dpre[i]
+                for j in range(width):
+                    grad[j] = row[j]
+                if rate > 0:
+                    drop_row(grad, i * width, key, rate)
+                if act:
+                    derivative_row(pre[i], grad, act)
+    source = dpre if dpre.size else dy
+    strip = 32 if width < 128 else 64 if width < 512 else 128
+    strips = (width + strip - 1) // strip
+    for task in prange(blocks + strips):  # both gradients at once: blocks of dx and strips of dW
+        is_strip, index = strip_of(task, blocks, strips)
+        if is_strip:
+            first, last = index * strip, min(index * strip + strip, width)
+            _weight_gradient(source, x, first, dweight[first:last], dbias[min(first, dbias.size):min(last, dbias.size)])
+        else:
+            first, last = index * size, min(index * size + size, n)
+            np.dot(source[first:last], weight, dx[first:last])

@@ -1,0 +1,69 @@
+"""softmax and log-softmax over rows, and their backwards.
+
+    y = e^{x − max} / Σ e^{x − max}          dx = y ∘ (dy − Σ y ∘ dy)
+    y = x − max − log Σ e^{x − max}          dx = dy − e^y Σ dy
+"""
+
+import numpy as np
+from numba import prange
+
+from .elementary import exp, largest
+from .registry import kernel
+
+BLOCK = 16
+
+
+def _softmax_ref(x, log, out):
+    if x.size:
+        shifted = x - x.max(axis=1, keepdims=True)
+        total = np.exp(shifted).sum(axis=1, keepdims=True)
+        out[...] = shifted - np.log(total) if log else np.exp(shifted) / total
+
+
+@kernel(reference=_softmax_ref, parallel=True, spec="x: float[N,V]; log: 0..1; out: out[N,V]")
+def softmax(x, log, out):
+    """out = softmax (log = 0) or log-softmax (log = 1) of every row.   x, out : (N, V)"""
+    n, width = x.shape
+    blocks = (n + BLOCK - 1) // BLOCK if width else 0
+    for block in prange(blocks):
+        for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+            top = largest(x[i])
+            total = x.dtype.type(0)
+            for j in range(width):
+                e = exp(x[i, j] - top)
+                out[i, j] = e
+                total += e
+            if log:
+                shift = top + np.log(total)
+                for j in range(width):
+                    out[i, j] = x[i, j] - shift
+            else:
+                inverse = x.dtype.type(1) / total
+                for j in range(width):
+                    out[i, j] *= inverse
+
+
+def _softmax_backward_ref(dy, y, log, dx):
+    if log:
+        dx[...] = dy - np.exp(y) * dy.sum(axis=1, keepdims=True)
+    else:
+        dx[...] = y * (dy - (y * dy).sum(axis=1, keepdims=True))
+
+
+@kernel(reference=_softmax_backward_ref, parallel=True, spec="dy: float[N,V]; y: float[N,V]; log: 0..1; dx: out[N,V]")
+def softmax_backward(dy, y, log, dx):
+    """dx from the output y and dy of `softmax`, all (N, V)."""
+    n, width = y.shape
+    for block in prange((n + BLOCK - 1) // BLOCK):
+        for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+            total = y.dtype.type(0)
+            if log:
+                for j in range(width):
+                    total += dy[i, j]
+                for j in range(width):
+                    dx[i, j] = dy[i, j] - exp(y[i, j]) * total
+            else:
+                for j in range(width):
+                    total += dy[i, j] * y[i, j]
+                for j in range(width):
+                    dx[i, j] = y[i, j] * (dy[i, j] - total)
