@@ -1,0 +1,160 @@
+"""The ops that layers are made of: layer norm, embedding, dropout, attention."""
+
+import numpy as np
+
+from .. import kernels
+from ..errors import ShapeError
+from ..tensor import Rows, record
+from .registry import check_ids, contiguous, op, same_dtype, tensor
+
+
+@op
+def layer_norm(x, shape, weight, bias, eps=1e-5):
+    """(x − mean)/√(var + ε)·w + b over the last axis.   gradients: kernels/layer_norm.py
+
+    x : (..., C)   shape : C or (C,)   weight, bias : (C,)   returns (..., C)
+    raises ShapeError  if they do not fit
+    Source: Ba et al. 2016. Differs from PyTorch: the normalised shape has one axis.
+    """
+    x, weight, bias = tensor(x), tensor(weight), tensor(bias)
+    width = shape if isinstance(shape, int | np.integer) else shape[0]
+    if x.shape[-1:] != (width,) or weight.shape != (width,) or bias.shape != (width,):
+        raise ShapeError(f"layer_norm: input {x.shape}, weight {weight.shape} and bias {bias.shape} do not fit "
+                         f"shape {shape}; expected (..., {width}), ({width},) and ({width},).")
+    same_dtype("layer_norm", x, weight, bias)
+    flat, w, b = contiguous(x.data).reshape(-1, width), contiguous(weight.data), contiguous(bias.data)
+    mean, rstd, out = np.empty(len(flat), x.dtype), np.empty(len(flat), x.dtype), np.empty_like(flat)
+    kernels.layer_norm(flat, w, b, eps, mean, rstd, out)
+
+    def vjp(dy):
+        dx, dweight, dbias = np.empty_like(flat), np.empty_like(w), np.empty_like(b)
+        kernels.layer_norm_backward(contiguous(dy).reshape(-1, width), flat, w, mean, rstd, dx, dweight, dbias)
+        return dx.reshape(x.shape), dweight, dbias
+
+    return record("layer_norm", out.reshape(x.shape), (x, weight, bias), vjp)
+
+
+@op
+def embedding(weight, ids):
+    """Rows of a table: weight[ids].   dW[v] = Σ of dy where ids = v, repeats add up
+
+    weight : (V, C)   ids : integer array of any shape   returns (*ids.shape, C)
+    raises ShapeError  if an id is not in [0, V)
+    """
+    weight = tensor(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: weight has shape {weight.shape}; expected (V, C).")
+    ids = check_ids("embedding", ids, len(weight))
+    out = np.empty((ids.size, weight.shape[1]), weight.dtype)
+    kernels.embedding_gather(contiguous(weight.data), ids.ravel(), out)
+    return record("embedding", out.reshape(*ids.shape, weight.shape[1]), (weight,),
+                  lambda dy: (Rows(ids.ravel(), contiguous(dy).reshape(-1, weight.shape[1])),))
+
+
+@op
+def dropout(x, rate, key):
+    """x·mask/(1 − rate), the mask numbered by `key` (a uint64, see nn.Noise).   dx = dy·mask/(1 − rate)
+
+    x : any shape, returns the same     rate : probability of zero, in [0, 1)
+    raises ValueError  if the rate is outside [0, 1)
+    Source: Srivastava et al. 2014.
+    """
+    x = tensor(x)
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: the rate is {rate}; expected a probability in [0, 1).")
+    if rate == 0:
+        return x
+
+    def drop(array):
+        out = np.empty(array.shape, array.dtype)
+        kernels.dropout(contiguous(array).ravel(), np.uint64(key), rate, out.reshape(-1))
+        return out
+
+    return record("dropout", drop(x.data), (x,), lambda dy: (drop(dy),))
+
+
+def _attention_mask(mask, shape):
+    """A boolean mask with every axis full or 1, aligned at the right with (B, H, T, S); None allows everything."""
+    mask = np.ones((1, 1, 1, 1), bool) if mask is None else np.asarray(mask)
+    if mask.dtype != bool:
+        raise ShapeError(f"scaled_dot_product_attention: the mask has dtype {mask.dtype}; expected bool, True = may attend.")
+    mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+    if mask.ndim != 4 or any(m not in (1, n) for m, n in zip(mask.shape, shape, strict=True)):
+        raise ShapeError(f"scaled_dot_product_attention: the mask {mask.shape} does not broadcast to {shape}, "
+                         "that is (B, H, T, S).")
+    return contiguous(mask)
+
+
+def _attend(q, k, v, mask, causal, noise):
+    """Run the kernel on (B, H, T, D) arrays; returns the output, laid out as (B, T, H, D), and the backward."""
+    (batch, heads, length, width), source = q.shape, k.shape[2]
+    mask = _attention_mask(mask, (batch, heads, length, source))
+    scale, (rate, key) = 1 / np.sqrt(width or 1), noise
+    options = (mask, int(causal), float(scale), float(rate), np.uint64(key))
+    lse = np.empty((batch, heads, length), q.dtype)
+    out = np.empty((batch, length, heads, width), q.dtype)
+    kernels.attention(q, k, v, *options, lse, out.transpose(0, 2, 1, 3))
+
+    def backward(dout, dq, dk, dv):
+        kernels.attention_backward(dout, q, k, v, out.transpose(0, 2, 1, 3), lse, *options, dq, dk, dv)
+
+    return out, backward
+
+
+def _heads_last(x):
+    """A contiguous (B, H, T, D) array laid out anew as (B, T, H, D) and seen as (B, H, T, D), as the kernel wants it."""
+    return np.ascontiguousarray(x.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
+
+
+@op
+def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, key=0):
+    """softmax(q kᵀ/√D) v.   gradients: kernels/attention.py; a row that may attend to nothing gives zeros
+
+    q : (B, H, T, D)   k, v : (B, H, S, D)   returns (B, H, T, D)
+    mask : bool, broadcasts to (B, H, T, S), True = may attend     causal : query t sees keys up to t + S − T
+    dropout : rate on the weights, its mask numbered by the uint64 `key`
+    raises ShapeError  if shapes or dtypes do not fit
+    Source: Vaswani et al. 2017. Differs from PyTorch: causal is aligned at the last query, so a key prefix works.
+    """
+    q, k, v = tensor(q), tensor(k), tensor(v)
+    fits = q.ndim == k.ndim == 4 and k.shape == v.shape and q.shape[:2] == k.shape[:2] and q.shape[3] == k.shape[3]
+    if not fits:
+        raise ShapeError(f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
+                         "expected (B, H, T, D), (B, H, S, D) and (B, H, S, D).")
+    same_dtype("scaled_dot_product_attention", q, k, v)
+    arrays = [_heads_last(x.data) for x in (q, k, v)]
+    out, backward = _attend(*arrays, mask, causal, (dropout, key))
+
+    def vjp(dy):
+        grads = [np.empty_like(x) for x in arrays]
+        backward(_heads_last(dy), *grads)
+        return tuple(grads)
+
+    return record("scaled_dot_product_attention", out.transpose(0, 2, 1, 3), (q, k, v), vjp)
+
+
+@op
+def packed_attention(qkv, heads, mask=None, causal=False, dropout=0.0, key=0):
+    """Self-attention on the packed product of one layer: the thirds of qkv are read and written where they lie.
+
+    qkv : (B, T, 3·C), queries, keys, values, each of `heads` slices   returns (B, T, C); the rest as in
+    `scaled_dot_product_attention`, to which it is equal
+    raises ShapeError  if 3·heads does not divide the last axis
+    """
+    qkv = tensor(qkv)
+    if qkv.ndim != 3 or qkv.shape[2] % (3 * heads):
+        raise ShapeError(f"packed_attention: qkv {qkv.shape} does not split into 3 x {heads} heads; expected (B, T, 3·C).")
+    batch, length, triple = qkv.shape
+
+    def split(array):  # (B,T,3C) -> three views (B,H,T,D)
+        return array.reshape(batch, length, 3, heads, triple // (3 * heads)).transpose(2, 0, 3, 1, 4)
+
+    out, backward = _attend(*split(contiguous(qkv.data)), mask, causal, (dropout, key))
+
+    def vjp(dy):
+        dqkv = np.empty(qkv.shape, qkv.dtype)
+        dout = contiguous(dy).reshape(out.shape).transpose(0, 2, 1, 3)
+        backward(dout, *split(dqkv))
+        return (dqkv,)
+
+    return record("packed_attention", out.reshape(batch, length, triple // 3), (qkv,), vjp)
