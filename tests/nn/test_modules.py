@@ -1,0 +1,77 @@
+"""Laws of modules: names, tied parameters, state, dropout's keys, both norm placements."""
+
+import numpy as np
+import pytest
+
+from tinylm import nn
+from tinylm import ops as F
+from tinylm.errors import CheckpointError
+
+RNG = np.random.default_rng(0)
+
+
+class Pair(nn.Module):
+    """Two layers of which the second uses the first one's weight."""
+
+    def __init__(self):
+        self.first = nn.Linear(5, 5, rng=RNG)
+        self.rest = nn.ModuleList([nn.Linear(5, 5, rng=RNG), nn.LayerNorm(5)])
+        self.rest[0].weight = self.first.weight
+
+
+def test_a_tied_parameter_appears_once_and_names_are_dotted():
+    assert [name for name, _ in Pair().named_parameters()] == [
+        "first.weight", "first.bias", "rest.0.bias", "rest.1.weight", "rest.1.bias"]
+
+
+def test_state_goes_round_and_misfits_are_named():
+    a, b = Pair(), Pair()
+    b.load_state_dict(a.state_dict())
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    state = dict(a.state_dict())
+    with pytest.raises(CheckpointError, match="'extra'"):
+        b.load_state_dict(state | {"extra": np.zeros(1)})
+    with pytest.raises(CheckpointError, match="first.bias.*shape"):
+        b.load_state_dict(state | {"first.bias": np.zeros(7)})
+    del state["first.weight"]
+    with pytest.raises(CheckpointError, match="first.weight"):
+        b.load_state_dict(state)
+
+
+def test_a_gradient_reaches_a_tied_weight_from_both_places():
+    pair = Pair()
+    x = RNG.normal(size=(3, 5)).astype(np.float32)
+    F.sum(pair.first(x)).backward()
+    one = pair.first.weight.grad.copy()
+    pair.first.weight.grad = None
+    (F.sum(pair.first(x)) + F.sum(pair.rest[0](x))).backward()
+    np.testing.assert_allclose(pair.first.weight.grad, 2 * one, rtol=1e-6)
+
+
+def test_noise_gives_the_same_keys_for_the_same_step_and_others_elsewhere():
+    noise = nn.Noise()
+    first = [noise.at(1, 2).key(), noise.key()]
+    assert [noise.at(1, 2).key(), noise.key()] == first
+    others = [noise.at(1, 3).key(), noise.at(2, 2).key(), noise.at(0, 0).key()]
+    assert len({*map(int, first), *map(int, others)}) == 5
+
+
+def test_dropout_keeps_the_share_it_says_and_the_mean():
+    layer = nn.Dropout(0.3, nn.Noise(7))
+    x = np.ones(40_000, np.float32)
+    y = layer(F.mul(x, 1.0)).data
+    kept = (y != 0).mean()
+    assert abs(kept - 0.7) < 4 * np.sqrt(0.3 * 0.7 / x.size) and np.allclose(y[y != 0], 1 / 0.7)
+    assert np.array_equal(layer.eval()(F.mul(x, 1.0)).data, x)
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_a_block_with_silent_branches_is_its_residual_path(pre_norm):
+    config = nn.BlockConfig(width=6, heads=2, hidden=12, pre_norm=pre_norm)
+    block = nn.TransformerBlock(config, noise=nn.Noise(), rng=RNG)
+    for projection in (block.attn.c_proj, block.mlp.c_proj):
+        projection.weight.data[...] = 0
+    x = RNG.normal(size=(2, 5, 6)).astype(np.float32)
+    y = block(F.mul(x, 1.0)).data
+    wanted = x if pre_norm else block.ln_2(block.ln_1(F.mul(x, 1.0))).data
+    np.testing.assert_allclose(y, wanted, atol=1e-6)

@@ -1,0 +1,87 @@
+"""The layers: Linear, Embedding, LayerNorm, Dropout, and the source of dropout's keys."""
+
+import numpy as np
+
+from .. import ops as F
+from .module import Module, Parameter, normal
+
+_MASK = (1 << 64) - 1
+
+
+def _mix(x):
+    """One round of splitmix64: an integer to a well mixed integer below 2^64."""
+    x = (x + 0x9E3779B97F4A7C15) & _MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)
+
+
+class Noise:
+    """Numbers the dropout masks of a model: each call of key() gives the next site's key for this (seed, step).
+
+    A training step starts with at(seed, step), so that its masks do not depend on what ran before, and a resumed run
+    draws the same ones.
+    """
+
+    def __init__(self, seed=0):
+        self.at(seed, 0)
+
+    def at(self, seed, step):
+        """Start the masks of one step; returns self."""
+        self._base, self._site = _mix(_mix(seed & _MASK) ^ step), 0
+        return self
+
+    def key(self):
+        """The key (uint64) of the next site."""
+        self._site += 1
+        return np.uint64(_mix(self._base ^ self._site))
+
+
+class Linear(Module):
+    """y = residual + dropout(f(x Wᵀ + b)).   x : (..., n_in) -> (..., n_out)
+
+    weight : (n_out, n_in) from N(0, std²)     bias : (n_out,) zeros, or None
+    """
+
+    def __init__(self, n_in, n_out, bias=True, *, rng, std=0.02):
+        self.weight = Parameter(normal(rng, (n_out, n_in), std))
+        self.bias = Parameter(np.zeros(n_out, np.float32)) if bias else None
+
+    def forward(self, x, activation=None, dropout=0.0, key=0, residual=None):
+        """x : (..., n_in) -> (..., n_out); the other arguments as in ops.linear."""
+        return F.linear(x, self.weight, self.bias, activation, dropout, key, residual)
+
+
+class Embedding(Module):
+    """A table of n vectors of width c from N(0, std²).   ids : any shape -> (*ids.shape, c)"""
+
+    def __init__(self, n, c, *, rng, std=0.02):
+        self.weight = Parameter(normal(rng, (n, c), std))
+
+    def forward(self, ids):
+        """ids : integers of any shape -> (*ids.shape, c)"""
+        return F.embedding(self.weight, ids)
+
+
+class LayerNorm(Module):
+    """(x − mean)/√(var + ε)·w + b over the last axis of size c; w starts at 1, b at 0.   (..., c) -> (..., c)"""
+
+    def __init__(self, c, eps=1e-5):
+        self.weight = Parameter(np.ones(c, np.float32))
+        self.bias = Parameter(np.zeros(c, np.float32))
+        self.eps = eps
+
+    def forward(self, x):
+        """x : (..., c) -> (..., c)"""
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class Dropout(Module):
+    """Dropout while training, nothing in evaluation.   any shape -> the same; rate in [0, 1), noise : Noise"""
+
+    def __init__(self, rate, noise):
+        self.rate, self.noise = rate, noise
+
+    def forward(self, x):
+        """x : any shape -> the same"""
+        return F.dropout(x, self.rate, self.noise.key()) if self.training and self.rate else x

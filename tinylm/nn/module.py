@@ -1,0 +1,106 @@
+"""Modules: parameters with names, put together by assignment."""
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that is learned: a leaf whose gradient backward() fills. data : array-like of any shape."""
+
+    __slots__ = ()
+
+    def __init__(self, data):
+        super().__init__(data, requires_grad=True)
+
+
+class Module:
+    """Anything with parameters. Subclasses assign Parameters, Modules and ModuleLists in __init__ and define forward()."""
+
+    training = True
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def children(self):
+        """(name, Module) of the direct parts, in the order of their assignment."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
+
+    def modules(self):
+        """This module and everything inside it, outermost first."""
+        return [self] + [inner for _, child in self.children() for inner in child.modules()]
+
+    def named_parameters(self, prefix=""):
+        """(name, Parameter) in the order of assignment, names dotted; a shared Parameter appears once, where it is first."""
+        found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
+        for name, child in self.children():
+            found += child.named_parameters(f"{prefix}{name}.")
+        seen = set()
+        return [(name, p) for name, p in found if not (id(p) in seen or seen.add(id(p)))]
+
+    def parameters(self):
+        """The Parameters, each once."""
+        return [p for _, p in self.named_parameters()]
+
+    def state_dict(self):
+        """name -> array of every parameter (the arrays themselves, not copies)."""
+        return {name: p.data for name, p in self.named_parameters()}
+
+    def load_state_dict(self, arrays):
+        """Copy arrays (name -> array of the parameter's shape) into the parameters, converted to their dtype.
+
+        raises CheckpointError  if a name is missing or unknown, or a shape differs
+        """
+        own = dict(self.named_parameters())
+        if missing := sorted(own.keys() - arrays.keys()):
+            raise CheckpointError(f"The weights lack {len(missing)} of the model's parameters, for example {missing[0]!r}; "
+                                  "expected weights of a model with the same config.")
+        if unknown := sorted(arrays.keys() - own.keys()):
+            raise CheckpointError(f"The weights hold {len(unknown)} arrays that the model has no parameter for, for example "
+                                  f"{unknown[0]!r}; expected weights of a model with the same config.")
+        for name, p in own.items():
+            if arrays[name].shape != p.shape:
+                raise CheckpointError(f"Parameter {name!r} has shape {p.shape}, but the weights have {arrays[name].shape}.")
+            p.data[...] = arrays[name]
+
+    def train(self, mode=True):
+        """Training mode (dropout acts) for this module and its parts; returns self."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """Evaluation mode (no dropout); returns self."""
+        return self.train(False)
+
+    def astype(self, dtype):
+        """Convert every parameter to float32 or float64 in place; returns self."""
+        for p in self.parameters():
+            p.data, p.grad, p.grad_home = p.data.astype(dtype), None, None
+        return self
+
+
+class ModuleList(Module):
+    """Modules in a list; parameter names hold their index ("h.0.attn.…")."""
+
+    def __init__(self, modules):
+        self._list = list(modules)
+
+    def children(self):
+        """(index as a string, Module) of every entry."""
+        return [(str(i), module) for i, module in enumerate(self._list)]
+
+    def __iter__(self):
+        return iter(self._list)
+
+    def __len__(self):
+        return len(self._list)
+
+    def __getitem__(self, i):
+        return self._list[i]
+
+
+def normal(rng, shape, std):
+    """A float32 array of `shape` drawn from N(0, std²)."""
+    return rng.standard_normal(shape, dtype=np.float32) * np.float32(std)

@@ -1,0 +1,112 @@
+"""Multi-head attention and the transformer block, pre-norm or post-norm. Parameter names are GPT-2's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import ops as F
+from .layers import LayerNorm, Linear
+from .module import Module
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """What a block needs to know. width C, heads H, hidden units of its MLP, and the rates and constants of its paper."""
+
+    width: int
+    heads: int
+    hidden: int
+    activation: str = "gelu_tanh"
+    pre_norm: bool = True
+    eps: float = 1e-5
+    residual_dropout: float = 0.0
+    attention_dropout: float = 0.0
+    std: float = 0.02
+    residual_std: float = 0.02  # of the two projections that end in a residual addition
+
+
+class Cache:
+    """Keys and values of the positions seen so far, (B, H, length, D) each, with room for `size` positions."""
+
+    def __init__(self, batch_size, heads, size, width, dtype=np.float32):
+        self.keys = np.zeros((batch_size, heads, size, width), dtype)
+        self.values = np.zeros_like(self.keys)
+        self.length = 0
+
+    def extend(self, keys, values):
+        """Append (B, H, T, D) keys and values; returns all so far, (B, H, length, D) each."""
+        end = self.length + keys.shape[2]
+        self.keys[:, :, self.length:end], self.values[:, :, self.length:end] = keys, values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class MultiHeadAttention(Module):
+    """Self-attention with H heads: one packed product for queries, keys and values, attention, one projection.
+
+    x : (B, T, C) -> (B, T, C)     config : BlockConfig, noise : nn.Noise, rng : Generator of the initial weights
+    Source: Vaswani et al. 2017, section 3.2.2.
+    """
+
+    def __init__(self, config, *, noise, rng):
+        self.config, self.noise = config, noise
+        self.c_attn = Linear(config.width, 3 * config.width, rng=rng, std=config.std)
+        self.c_proj = Linear(config.width, config.width, rng=rng, std=config.residual_std)
+
+    def forward(self, x, mask=None, causal=False, cache=None, residual=None):
+        """x : (B, T, C) -> residual + (B, T, C); mask : bool, broadcasts to (B, H, T, S), True = may attend."""
+        c, training = self.config, self.training
+        qkv = self.c_attn(x)  # (B,T,C) -> (B,T,3C)
+        if cache is None:
+            rate = c.attention_dropout if training else 0.0
+            y = F.packed_attention(qkv, c.heads, mask, causal, rate, self.noise.key() if rate else 0)
+        else:
+            y = self._attend_cached(qkv, cache, mask, causal)
+        rate = c.residual_dropout if training else 0.0
+        return self.c_proj(y, dropout=rate, key=self.noise.key() if rate else 0, residual=residual)
+
+    def _attend_cached(self, qkv, cache, mask, causal):
+        batch, length, triple = qkv.shape
+        heads = self.config.heads
+        split = qkv.data.reshape(batch, length, 3, heads, triple // (3 * heads))
+        q, k, v = split.transpose(2, 0, 3, 1, 4)  # (B,T,3C) -> three (B,H,T,D)
+        y = F.scaled_dot_product_attention(q, *cache.extend(k, v), mask, causal)
+        return y.swapaxes(1, 2).reshape(batch, length, triple // 3)  # (B,H,T,D) -> (B,T,C)
+
+
+class MLP(Module):
+    """Two products with an activation between them.   (B, T, C) -> (B, T, hidden) -> residual + (B, T, C)"""
+
+    def __init__(self, config, *, noise, rng):
+        self.config, self.noise = config, noise
+        self.c_fc = Linear(config.width, config.hidden, rng=rng, std=config.std)
+        self.c_proj = Linear(config.hidden, config.width, rng=rng, std=config.residual_std)
+
+    def forward(self, x, residual=None):
+        """x : (B, T, C) -> residual + dropout(W₂ f(W₁ x)), (B, T, C)"""
+        rate = self.config.residual_dropout if self.training else 0.0
+        hidden = self.c_fc(x, activation=self.config.activation)
+        return self.c_proj(hidden, dropout=rate, key=self.noise.key() if rate else 0, residual=residual)
+
+
+class TransformerBlock(Module):
+    """Attention and MLP, each with a residual connection.   (B, T, C) -> (B, T, C)
+
+        pre-norm (GPT-2)           h = x + attn(LN₁ x),    y = h + mlp(LN₂ h)
+        post-norm (GPT-1, BERT)    h = LN₁(x + attn x),    y = LN₂(h + mlp h)
+    """
+
+    def __init__(self, config, *, noise, rng):
+        self.pre_norm = config.pre_norm
+        self.ln_1 = LayerNorm(config.width, config.eps)
+        self.attn = MultiHeadAttention(config, noise=noise, rng=rng)
+        self.ln_2 = LayerNorm(config.width, config.eps)
+        self.mlp = MLP(config, noise=noise, rng=rng)
+
+    def forward(self, x, mask=None, causal=False, cache=None):
+        """x : (B, T, C) -> (B, T, C); mask, causal and cache as in MultiHeadAttention."""
+        if self.pre_norm:
+            h = self.attn(self.ln_1(x), mask, causal, cache, residual=x)
+            return self.mlp(self.ln_2(h), residual=h)
+        h = self.ln_1(self.attn(x, mask, causal, cache, residual=x))
+        return self.ln_2(self.mlp(h, residual=h))
