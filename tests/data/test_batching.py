@@ -1,0 +1,93 @@
+"""Batches are pure functions; an epoch sees everything once."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm.data import length_buckets, pad, stream, windows
+from tinylm.errors import DataError, ShapeError
+
+small = st.integers(1, 13)
+
+
+@given(n=st.integers(1, 200), length=small, batch=small, step=st.integers(0, 50), seed=st.integers(0, 5))
+def test_windows_lie_inside_and_depend_on_nothing_but_the_arguments(n, length, batch, step, seed):
+    if n < length:
+        with pytest.raises(DataError, match="shorter window"):
+            windows(n, length, batch, step, seed)
+        return
+    starts = windows(n, length, batch, step, seed)
+    assert starts.shape == (batch,) and starts.dtype == np.int64
+    assert starts.min() >= 0 and starts.max() + length <= n
+    assert np.array_equal(starts, windows(n, length, batch, step, seed))
+
+
+@given(n=st.integers(30, 200), length=small, seed=st.integers(0, 5))
+def test_every_window_of_an_epoch_is_seen_once_whatever_the_batch_size(n, length, seed):
+    per_epoch = (n - length + 1) // length
+    one_by_one = [windows(n, length, 1, step, seed)[0] for step in range(2 * per_epoch)]
+    for batch in {1, 2, per_epoch}:
+        rows = np.concatenate([windows(n, length, batch, s, seed) for s in range(2 * per_epoch // batch)])
+        assert rows.tolist() == one_by_one[: len(rows)]
+    for epoch in (one_by_one[:per_epoch], one_by_one[per_epoch:]):
+        seen = np.concatenate([np.arange(start, start + length) for start in epoch])
+        assert len(set(seen.tolist())) == per_epoch * length
+        assert np.unique(np.diff(np.sort(epoch))).tolist() in ([], [length])
+
+
+def test_windows_move_and_shuffle_from_epoch_to_epoch():
+    epochs = [windows(1000, 10, 99, step, 0) for step in range(2)]
+    assert sorted(epochs[0]) != list(epochs[0])
+    assert len({int(e.min()) for e in (windows(1000, 10, 99, s, 0) for s in range(20))}) > 3
+    assert not np.array_equal(windows(1000, 10, 99, 0, 0), windows(1000, 10, 99, 0, 1))
+
+
+@given(n=st.integers(1, 300), batch=st.integers(1, 7), length=small)
+def test_stream_reads_each_lane_without_gap(n, batch, length):
+    ids = np.arange(n)
+    per_epoch = (n // batch - 1) // length
+    if per_epoch < 1:
+        with pytest.raises(DataError, match="lanes"):
+            stream(ids, batch, length, 0)
+        return
+    parts = [stream(ids, batch, length, step) for step in range(per_epoch)]
+    inputs, targets = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
+    assert inputs.shape == (batch, per_epoch * length)
+    assert (np.diff(inputs, axis=1) == 1).all() and np.array_equal(targets, inputs + 1)
+    assert [part[2] for part in parts] == [True] + [False] * (per_epoch - 1)
+    assert stream(ids, batch, length, per_epoch)[2] is True
+
+
+@given(lengths=st.lists(st.integers(0, 50), max_size=200), batch=st.integers(1, 7), seed=st.integers(0, 3))
+def test_buckets_hold_every_example_once(lengths, batch, seed):
+    batches = length_buckets(lengths, batch, seed, 0)
+    assert sorted(i for rows in batches for i in rows.tolist()) == list(range(len(lengths)))
+    assert all(0 < len(rows) <= batch for rows in batches)
+    again = length_buckets(lengths, batch, seed, 0)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+
+
+def test_buckets_waste_less_padding_than_chance_and_differ_between_epochs():
+    lengths = np.random.default_rng(0).integers(1, 300, 2000)
+    batches = length_buckets(lengths, 16, 0, 0)
+    padded = sum(len(rows) * lengths[rows].max() for rows in batches)
+    assert padded < 1.1 * lengths.sum()
+    other = length_buckets(lengths, 16, 0, 1)
+    assert {tuple(sorted(rows)) for rows in batches} != {tuple(sorted(rows)) for rows in other}
+
+
+@given(st.lists(st.lists(st.integers(0, 99), max_size=7), max_size=5))
+def test_padding_is_undone_by_the_mask(rows):
+    ids, mask = pad(rows, pad_id=101)
+    assert ids.shape == mask.shape == (len(rows), max([1, *map(len, rows)]))
+    assert [ids[b][mask[b]].tolist() for b in range(len(rows))] == rows
+    assert (ids[~mask] == 101).all()
+    assert pad(rows, length=3)[0].shape == (len(rows), 3)
+
+
+def test_wrong_sizes_are_one_sentence():
+    with pytest.raises(ShapeError, match="length 0"):
+        windows(10, 0, 1, 0, 0)
+    with pytest.raises(ShapeError, match="batch_size 0"):
+        length_buckets([1], 0, 0, 0)

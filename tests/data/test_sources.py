@@ -1,0 +1,123 @@
+"""A user's own files, and the sentences for what is wrong with them."""
+
+import json
+import os
+
+import pytest
+
+from tinylm.data import load_labelled, load_parts, load_tagged, load_texts, readers
+from tinylm.data.files import write_atomic
+from tinylm.errors import DataError
+
+ROWS = [(f"text number {i}", "odd" if i % 2 else "even") for i in range(23)]
+
+
+@pytest.fixture
+def files(tmp_path):
+    lines = [f"{text}\t{label}" for text, label in ROWS]
+    (tmp_path / "plain.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    swapped = ["label\tid\ttext", *(f"{label}\t7\t{text}" for text, label in ROWS)]
+    (tmp_path / "header.tsv").write_bytes("\r\n".join(swapped).encode("utf-8-sig"))
+    objects = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    (tmp_path / "rows.jsonl").write_text("\n".join(objects), encoding="utf-8")
+    (tmp_path / "tags.conll").write_text("-DOCSTART- -X- O\n\nJohn NNP B-PER\nruns VB O\n\n\nRome NN B-LOC\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["plain.tsv", "header.tsv", "rows.jsonl"])
+def test_all_formats_give_the_same_rows(files, name):
+    found = load_labelled(files / name, "all")
+    assert list(zip(found.texts, found.labels, strict=True)) == ROWS
+
+
+@pytest.mark.parametrize("name", ["plain.tsv", "rows.jsonl"])
+def test_training_and_test_parts_are_a_partition_and_pretraining_sees_no_test_text(files, name):
+    train, test = load_labelled(files / name, "train"), load_labelled(str(files / name), "test")
+    assert len(test) == 5 and sorted(train.texts + test.texts) == sorted(text for text, _ in ROWS)
+    assert load_texts(files / name) == train.texts
+
+
+def test_two_files_are_used_whole_and_one_is_split(files):
+    train, test = load_parts(files / "plain.tsv", files / "rows.jsonl")
+    assert len(train) == len(test) == 23
+    assert load_parts(files / "plain.tsv")[1] is None
+    train, test = load_parts(files / "plain.tsv", files / "plain.tsv")
+    assert len(train) + len(test) == 23 and not set(train.texts) & set(test.texts)
+    assert [len(part) for part in load_parts("toy", "toy")] == [3000, 600]
+
+
+def test_repeated_texts_cannot_fall_on_both_sides(tmp_path):
+    (tmp_path / "a.tsv").write_text("".join(f"same {i % 9}\tx\n" for i in range(90)))
+    train, test = (load_labelled(tmp_path / "a.tsv", split).texts for split in ("train", "test"))
+    assert len(train) + len(test) == 9
+
+
+def test_conll_sentences_and_tags(files):
+    assert readers.conll(files / "tags.conll") == [(["John", "runs"], ["B-PER", "O"]), (["Rome"], ["B-LOC"])]
+    assert len(load_tagged(files / "tags.conll", "all")) == 2
+
+
+def test_text_file_is_one_document_and_a_folder_holds_many(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.txt").write_bytes("zwei\r\nZeilen ä".encode("utf-8-sig"))
+    (tmp_path / "sub" / "a.txt").write_text("one")
+    (tmp_path / "empty.txt").write_text(" \n")
+    assert load_texts(tmp_path / "b.txt") == ["zwei\nZeilen ä"]
+    assert load_texts(str(tmp_path)) == ["zwei\nZeilen ä", "one"]
+
+
+def test_unlabelled_jsonl_is_a_corpus(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": f"t {i}"}) + "\n" for i in range(10)))
+    assert len(load_texts(tmp_path / "a.jsonl")) == 8
+
+
+def test_wiki_markup_leaves_its_words():
+    markup = "{{Box|a={{b}}}}'''Bold''' [[A|b c]] and [[d]]&nbsp;e<ref name=x>no</ref>.\n== Head ==\n"
+    markup += "* [http://x.y out]\n[[File:q|[[z]]]]"
+    assert readers.plain_text(markup) == "Bold b c and d\u00a0e.\nHead\nout"
+
+
+def one_sentence(call, *words):
+    with pytest.raises(DataError) as caught:
+        call()
+    message = str(caught.value)
+    assert all(word in message for word in words) and "\n" not in message and message.endswith(".")
+
+
+def test_mistakes_are_one_sentence(tmp_path):
+    one_sentence(lambda: load_texts("nosuch.txt"), "nosuch.txt", "newsgroups", "toy")
+    one_sentence(lambda: load_labelled("toy", "dev"), "'dev'", "train, test, all")
+    one_sentence(lambda: load_labelled("minilm"), "another kind")
+    one_sentence(lambda: load_texts(tmp_path), "no .txt file")
+    (tmp_path / "empty.txt").write_text("")
+    one_sentence(lambda: load_texts(tmp_path / "empty.txt"), "empty")
+    (tmp_path / "empty.tsv").write_text("")
+    one_sentence(lambda: load_labelled(tmp_path / "empty.tsv"), "no labelled text")
+    (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
+    one_sentence(lambda: load_texts(tmp_path / "latin.txt"), "not UTF-8", "byte 2")
+    (tmp_path / "bad.tsv").write_text("a\tb\nno label\n")
+    one_sentence(lambda: load_labelled(tmp_path / "bad.tsv"), "line 2")
+    for content in ("{", "[1]", '{"text": 1, "label": 2}', '{"text": "a"}'):
+        (tmp_path / "bad.jsonl").write_text('{"text": "a", "label": "b"}\n' + content)
+        one_sentence(lambda: load_labelled(tmp_path / "bad.jsonl"), "line 2")
+    (tmp_path / "bad.conll").write_text("a O\nb\n")
+    one_sentence(lambda: load_tagged(tmp_path / "bad.conll"), "line 2")
+    one_sentence(lambda: load_tagged("nosuch"), "entities, toy")
+
+
+def test_close_name_is_proposed():
+    with pytest.raises(DataError, match="did you mean 'newsgroups'"):
+        load_texts("newsgroup")
+
+
+def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = write_atomic(tmp_path / "new" / "a.txt", "first")
+    assert path.read_text() == "first"
+
+    def broken(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(OSError, match="no space"):
+        write_atomic(path, "second")
+    assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["a.txt"]

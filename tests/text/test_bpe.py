@@ -1,0 +1,220 @@
+"""Byte-level BPE: a naive trainer as the definition, round trips on any text, and equality with `tokenizers`."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinylm.data import get, load_texts, toy
+from tinylm.errors import VocabularyError
+from tinylm.text import BPE
+from tinylm.text.bpe import BYTE_CHARACTERS, PATTERN
+
+TEXT = " ".join(toy.documents(60)) + " aaaa aaaaa abababab naïve 東京 🙂🙂 it's IT'S 12 123  \n\n\t x"
+
+
+@pytest.fixture(scope="module")
+def bpe():
+    return BPE.train([TEXT], 401)
+
+
+def naive_merges(texts, n, min_count=2):
+    """The definition: count all pairs anew, take the most frequent (ties: smallest ids), merge it everywhere."""
+    vocab = list(BYTE_CHARACTERS.values())
+    words = Counter(tuple(BYTE_CHARACTERS[b] for b in w.encode()) for t in texts for w in PATTERN.findall(t))
+    merges = []
+    for _ in range(n):
+        pairs = Counter()
+        for word, count in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += count
+        if not pairs:
+            break
+        rank = {token: i for i, token in enumerate(vocab)}
+        best = min(pairs, key=lambda p: (-pairs[p], rank[p[0]], rank[p[1]]))
+        if pairs[best] < min_count:
+            break
+        merges.append(best)
+        if best[0] + best[1] not in rank:
+            vocab.append(best[0] + best[1])
+        merged = Counter()
+        for word, count in words.items():
+            out = []
+            for token in word:  # greedy from the left; a token that was just made is not merged again
+                if out and not out[-1][1] and (out[-1][0], token) == best:
+                    out[-1] = (out[-1][0] + token, True)
+                else:
+                    out.append((token, False))
+            merged[tuple(token for token, _ in out)] += count
+        words = merged
+    return merges
+
+
+def test_incremental_training_equals_the_definition(bpe):
+    assert bpe.merges == naive_merges([TEXT], len(bpe.merges))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(alphabet="ab ", min_size=1, max_size=30), min_size=1, max_size=5))
+def test_incremental_training_equals_the_definition_on_repetitive_text(texts):
+    learned = BPE.train(texts, 290, special=None, exact=False)
+    assert learned.merges[:34] == naive_merges(texts, 34)[: len(learned.merges)]
+    assert len(set(learned.vocab)) == learned.vocab_size <= 290
+
+
+def test_layout_is_bytes_then_merges_then_the_special_token(bpe):
+    assert bpe.vocab_size == 401 and bpe.end_id == 400 and bpe.vocab[-1] == "<|endoftext|>"
+    assert bpe.vocab[:256] == list(BYTE_CHARACTERS.values()) and len(set(bpe.vocab[:256])) == 256
+    assert sum(ord(c) < 256 for c in BYTE_CHARACTERS.values()) == 188
+
+
+@settings(deadline=None)
+@given(st.text(st.characters()))
+def test_any_text_round_trips(bpe, t):
+    assert bpe.decode(bpe.encode(t)) == t
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=())))
+def test_even_lone_surrogates_round_trip_and_offsets_cover_the_text(bpe, t):
+    ids = bpe.encode(t)
+    assert bpe.decode(ids) == t
+    offsets = bpe.offsets(t)
+    assert len(offsets) == len(ids)
+    covered = sorted({i for start, end in offsets for i in range(start, end)})
+    assert covered == list(range(len(t)))
+
+
+@given(st.lists(st.integers(0, 400)))
+def test_any_ids_decode(bpe, ids):
+    assert isinstance(bpe.decode(ids), str)
+
+
+def test_encoding_a_word_applies_the_merges_in_the_order_learned(bpe):
+    for word in set(PATTERN.findall(TEXT)):
+        tokens = [BYTE_CHARACTERS[b] for b in word.encode()]
+        for first, second in bpe.merges:  # apply all merges in the order learned
+            i = 0
+            while i + 1 < len(tokens):
+                if (tokens[i], tokens[i + 1]) == (first, second):
+                    tokens[i : i + 2] = [first + second]
+                i += 1
+        assert bpe.tokens(word) == tokens
+
+
+def test_special_token_policies(bpe):
+    t = "one<|endoftext|>two"
+    assert bpe.end_id not in bpe.encode(t)
+    assert bpe.encode(t, special="all") == [*bpe.encode("one"), bpe.end_id, *bpe.encode("two")]
+    assert bpe.encode(t, special={"<|endoftext|>"}) == bpe.encode(t, special="all")
+    assert bpe.decode(bpe.encode(t, special="all")) == t
+    assert bpe.encode("one", special="none_raise") == bpe.encode("one")
+    with pytest.raises(VocabularyError, match="contains the special token"):
+        bpe.encode(t, special="none_raise")
+    with pytest.raises(VocabularyError, match="not a special token"):
+        bpe.encode(t, special={"<mask>"})
+
+
+def test_vocabulary_larger_than_the_text_supports_names_the_largest():
+    with pytest.raises(VocabularyError, match="at most 259 tokens.*exact=False"):
+        BPE.train(["abc abc"], 300)
+    assert BPE.train(["abc abc"], 300, exact=False).vocab_size == 259
+    with pytest.raises(VocabularyError, match="at least 257"):
+        BPE.train(["abc abc"], 256)
+
+
+def test_without_special_token_there_is_no_end(tmp_path):
+    bpe = BPE.train(["abc abc"], 257, special=None)
+    assert bpe.specials == () and bpe.end_id is None
+    bpe.save(tmp_path)
+    assert BPE.load(tmp_path).specials == ()
+
+
+def test_cache_does_not_grow_without_bound(monkeypatch):
+    monkeypatch.setattr("tinylm.text.bpe.CACHE_WORDS", 5)
+    bpe = BPE.train(["abc abc"], 258)
+    words = [f"w{chr(97 + i)}" for i in range(20)] + ["x" * 1000]
+    assert [bpe.decode(bpe.encode(w)) for w in words] == words
+    assert len(bpe._cache) <= 5 and "x" * 1000 not in bpe._cache
+
+
+def test_released_file_names_are_read_too(bpe, tmp_path):
+    bpe.save(tmp_path)
+    (tmp_path / "vocab.json").rename(tmp_path / "encoder.json")
+    (tmp_path / "merges.txt").rename(tmp_path / "vocab.bpe")
+    assert BPE.load(tmp_path).encode(TEXT) == bpe.encode(TEXT)
+
+
+SAMPLES = [TEXT, "", " ", "  a", "I'll we've 'S \u00a0x\u2003y", "a\r\nb \n c", "e\u0301 ﬁ ½ ٣ Ⅷ", "\x00\x1c\x85"]
+plain = st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=("Cs", "Cn")), max_size=60)
+
+
+@pytest.mark.peer
+def test_training_and_encoding_equal_tokenizers(bpe, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    theirs = Tokenizer(models.BPE())
+    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    theirs.train_from_iterator(
+        [TEXT], trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False, min_frequency=2)
+    )
+    model = json.loads(theirs.to_str())["model"]
+    assert [tuple(m) for m in model["merges"]] == bpe.merges
+    assert model["vocab"] == {token: i for i, token in enumerate(bpe.vocab[:-1])}
+    for sample in SAMPLES:
+        assert theirs.encode(sample).ids == bpe.encode(sample)
+        assert theirs.encode(sample).tokens == bpe.tokens(sample)
+        assert bpe.decode(bpe.encode(sample)) == sample
+
+
+@pytest.mark.peer
+def test_saved_files_load_in_tokenizers_and_transformers(bpe, tmp_path):
+    from tokenizers.implementations import ByteLevelBPETokenizer
+    from transformers import AutoTokenizer
+
+    bpe.save(tmp_path)
+    direct = ByteLevelBPETokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
+    auto = AutoTokenizer.from_pretrained(str(tmp_path))
+    assert auto.eos_token_id == bpe.end_id
+    for sample in SAMPLES:
+        assert direct.encode(sample).ids == bpe.encode(sample)
+        assert auto(sample)["input_ids"] == bpe.encode(sample)
+
+
+@pytest.mark.named_set
+@pytest.mark.peer
+@settings(deadline=None, max_examples=300)
+@given(plain)
+def test_the_released_gpt2_vocabulary_encodes_as_tokenizers_does(gpt2, t):
+    ours, theirs = gpt2
+    assert ours.encode(t) == theirs.encode(t).ids
+    assert ours.decode(ours.encode(t)) == t
+
+
+@pytest.fixture(scope="module")
+def gpt2():
+    from tokenizers.implementations import ByteLevelBPETokenizer
+
+    paths = get("gpt2-bpe", quiet=True)
+    ours = BPE.load(paths["encoder.json"].parent)
+    return ours, ByteLevelBPETokenizer(str(paths["encoder.json"]), str(paths["vocab.bpe"]))
+
+
+@pytest.mark.named_set
+@pytest.mark.peer
+def test_the_released_gpt2_vocabulary_is_whole(gpt2):
+    ours, theirs = gpt2
+    assert ours.vocab_size == 50257 and ours.end_id == 50256 and ours.specials == ("<|endoftext|>",)
+    assert ours.encode("Hello world, it's 2019!") == [15496, 995, 11, 340, 338, 13130, 0]
+    posts = load_texts("newsgroups")[:300]
+    assert all(
+        np.array_equal(a, b.ids) for a, b in zip(ours.encode_batch(posts), theirs.encode_batch(posts), strict=True)
+    )
+    for sample in SAMPLES:
+        assert ours.encode(sample) == theirs.encode(sample).ids
+        assert theirs.encode(sample).offsets == ours.offsets(sample)

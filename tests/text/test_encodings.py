@@ -1,0 +1,166 @@
+"""Laws that hold for every encoding, and those of characters and words."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm import text
+from tinylm.errors import DataError, TinylmError, VocabularyError
+
+TEXTS = [
+    "the cat sat on the mat, the dog sat on the log.",
+    "the cat isn't the dog; the mat isn't the log!",
+    "αβγ αβγ 東京 東京",
+]
+KINDS = ["bpe", "words", "chars"]
+
+
+@pytest.fixture(params=KINDS)
+def encoding(request):
+    return text.learn(request.param, TEXTS, 300)
+
+
+def test_saved_encoding_is_loaded_as_itself(encoding, tmp_path):
+    encoding.save(tmp_path)
+    loaded = text.load(tmp_path)
+    assert type(loaded) is type(encoding)
+    assert loaded.vocab == encoding.vocab and loaded.specials == encoding.specials
+    assert (loaded.unk_id, loaded.pad_id, loaded.end_id) == (encoding.unk_id, encoding.pad_id, encoding.end_id)
+    assert loaded.encode(TEXTS[1]) == encoding.encode(TEXTS[1])
+    assert set(encoding.files) <= {path.name for path in tmp_path.iterdir()}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_training_is_deterministic_and_saves_the_same_bytes(encoding, tmp_path):
+    kind = type(encoding).__name__.lower()
+    encoding.save(tmp_path / "a")
+    text.learn(kind, list(TEXTS), 300).save(tmp_path / "b")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_batch_equals_one_by_one(encoding):
+    rows = encoding.encode_batch([*TEXTS, ""])
+    assert [row.tolist() for row in rows] == [encoding.encode(t) for t in [*TEXTS, ""]]
+    assert all(row.dtype == np.int32 for row in rows)
+
+
+def test_tokens_are_the_vocabulary_entries_and_offsets_cover_them(encoding):
+    for t in TEXTS:
+        ids, tokens, offsets = encoding.encode(t), encoding.tokens(t), encoding.offsets(t)
+        assert len(ids) == len(tokens) == len(offsets)
+        assert [encoding.token_id(token) for token in tokens] == ids
+        assert all(0 <= start < end <= len(t) for start, end in offsets)
+        assert offsets == sorted(offsets)
+
+
+def test_calling_pads_on_the_right_and_cuts(encoding):
+    batch = encoding([TEXTS[0], "the", ""], max_length=7)
+    ids, mask = batch["ids"], batch["mask"]
+    assert ids.shape == mask.shape == (3, 7) and ids.dtype == np.int64 and mask.dtype == bool
+    assert ids[0].tolist() == encoding.encode(TEXTS[0])[:7]
+    n = len(encoding.encode("the"))
+    assert mask.sum(axis=1).tolist() == [7, n, 0]
+    assert (ids[1, n:] == encoding.pad_id).all()
+    assert encoding("the")["ids"].shape == (1, n)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_training_text_is_one_sentence(kind):
+    for texts in ([], [""], ["", ""]):
+        with pytest.raises(VocabularyError, match="training text is empty"):
+            text.learn(kind, texts, 300)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vocabulary_too_small_for_the_kind_names_the_least(kind):
+    with pytest.raises(VocabularyError, match="need at least"):
+        text.learn(kind, TEXTS, 3)
+
+
+def test_id_outside_the_vocabulary_is_refused(encoding):
+    for wrong in (encoding.vocab_size, -1):
+        with pytest.raises(VocabularyError, match="does not exist"):
+            encoding.decode([0, wrong])
+
+
+def test_unknown_token_names_similar_ones():
+    with pytest.raises(VocabularyError, match="'cat'"):
+        text.learn("words", TEXTS, 100).token_id("catt")
+
+
+def test_unknown_kind_and_empty_folder_name_what_there_is(tmp_path):
+    with pytest.raises(VocabularyError, match="bpe, words, chars"):
+        text.learn("syllables", TEXTS, 300)
+    with pytest.raises(DataError, match="words.json"):
+        text.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1, 2]", b'{"type": "words", "vocab": ["a", "a"]}', b"\xff\xfe", b"a b c"]
+)
+def test_damaged_file_is_one_sentence(name, content, tmp_path):
+    for kind in KINDS:
+        text.learn(kind, TEXTS, 300).save(tmp_path / kind)
+    folder = next(path.parent for path in tmp_path.rglob(name))
+    if (name, content) == ("merges.txt", b""):
+        return  # no merges: a vocabulary of bytes, and every other token is special
+    (folder / name).write_bytes(content)
+    with pytest.raises(TinylmError) as caught:
+        text.load(folder)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_second_file_of_bpe_is_named(tmp_path):
+    text.learn("bpe", TEXTS, 300).save(tmp_path)
+    (tmp_path / "vocab.json").unlink()
+    with pytest.raises(DataError, match="vocab.json"):
+        text.load(tmp_path)
+
+
+@given(st.text(alphabet=st.sampled_from(sorted(set("".join(TEXTS)))), max_size=50))
+def test_characters_round_trip_on_trained_characters(t):
+    chars = text.learn("chars", TEXTS, 300)
+    assert chars.decode(chars.encode(t)) == t
+
+
+def test_unseen_character_is_unknown():
+    chars = text.Chars.train("abc")
+    assert chars.encode("axb") == [chars.token_id("a"), chars.unk_id, chars.token_id("b")]
+
+
+def test_words_are_ordered_by_count_then_alphabetically():
+    words = text.Words.train(["b a c b a d b", "d , b"])
+    assert words.vocab == ["<unk>", "<pad>", "<eos>", "b", "a", "d", ",", "c"]
+
+
+def test_words_min_count_and_size_bound_the_vocabulary():
+    assert text.Words.train(["a a a b b c"], min_count=2).vocab[3:] == ["a", "b"]
+    assert text.Words.train(["a a a b b c"], vocab_size=4).vocab[3:] == ["a"]
+    with pytest.raises(VocabularyError, match="min_count = 4"):
+        text.Words.train(["a a a b b c"], min_count=4)
+
+
+def test_lower_case_keeps_offsets_even_where_it_is_longer():
+    words = text.Words.train(["İstanbul The the"], lower=True)
+    assert words.token_id("the") == 3
+    assert words.offsets("The İstanbul the") == [(0, 3), (4, 12), (13, 16)]
+    assert words.unk_id not in words.encode("THE İstanbul")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_name_of_a_special_token_is_ordinary_text(kind):
+    encoding = text.learn(kind, ["<unk> <pad> <eos> <|endoftext|> <unk>"], 300)
+    special_ids = {encoding.token_id(name) for name in encoding.specials}
+    assert encoding.specials and not special_ids & set(encoding.encode("<unk> <pad> <eos> <|endoftext|>"))
+
+
+def test_own_vocabulary_files_are_json_people_can_read(tmp_path):
+    text.Words.train(["naïve naïve b"], lower=True).save(tmp_path)
+    stored = json.loads((tmp_path / "words.json").read_text(encoding="utf-8"))
+    assert stored == {"type": "words", "lower": True, "vocab": ["naïve", "b"]}
+    assert "naïve" in (tmp_path / "words.json").read_text(encoding="utf-8")

@@ -1,0 +1,143 @@
+"""What every encoding can do: text -> ids -> text. Each file beside this one is one way to choose the units.
+
+An encoding is a list of tokens, `vocab`; the id of a token is its place in that list. Special tokens (end of text,
+padding, unknown) have ids but no spelling: text that happens to contain their names is ordinary text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinylm.data.batching import pad
+from tinylm.data.files import read_json, write_atomic
+from tinylm.errors import DataError, VocabularyError
+
+
+class Encoding(ABC):
+    """Base of all encodings; a subclass says how text is cut (`encode`, `offsets`) and how ids become text (`decode`).
+
+    vocab : list[str]       tokens by id
+    specials : tuple[str]   names of the tokens that no text produces
+    unk_id, pad_id, end_id  their ids; unk_id and end_id are None where the encoding has none
+    """
+
+    files: ClassVar[tuple[str, ...]] = ()  # what save() writes and load() needs
+
+    vocab: list[str]
+    specials: tuple[str, ...] = ()
+    unk_id: int | None = None
+    pad_id: int = 0
+    end_id: int | None = None
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of tokens, specials included."""
+        return len(self.vocab)
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, without any special token."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text that ids stand for; raises VocabularyError for an id outside the vocabulary."""
+
+    @abstractmethod
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """For each token of `encode(text)`, the characters text[start:end] that it covers."""
+
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """The ids of each text as (T,) int32 arrays."""
+        return [np.array(self.encode(text), np.int32) for text in as_texts(texts)]
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of a text as they stand in the vocabulary."""
+        return [self.vocab[i] for i in self.encode(text)]
+
+    def token_id(self, token: str) -> int:
+        """The id of one token; raises VocabularyError, with similar tokens named, if it is not in the vocabulary."""
+        found = self._index().get(token)
+        if found is None:
+            near = difflib.get_close_matches(token, self.vocab[:20000], n=3)
+            hint = f"similar tokens are {', '.join(map(repr, near))}" if near else "no token is similar"
+            raise VocabularyError(f"{token!r} is not one of the {self.vocab_size} tokens of the vocabulary; {hint}.")
+        return found
+
+    def __call__(self, texts: str | Sequence[str], max_length: int | None = None) -> dict[str, np.ndarray]:
+        """Texts as the keywords that a model's `encode` takes: `model.encode(**tokenizer(texts))`.
+
+        max_length : texts are cut to this many tokens (None: the longest text decides)
+        returns {"ids": (B, T) int64, padded on the right, "mask": (B, T) bool, True = a real token}
+        """
+        if max_length is not None and max_length < 1:
+            raise VocabularyError(f"max_length is {max_length}; give at least 1 token, or None for no limit.")
+        ids, mask = pad([row[:max_length] for row in self.encode_batch(texts)], self.pad_id)
+        return {"ids": ids, "mask": mask}
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: str | Path) -> Encoding:
+        """The encoding that save() wrote into a folder; raises DataError for a missing or damaged file."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write the encoding's files into a folder, each one whole or not at all."""
+        for name, content in self._contents().items():
+            write_atomic(Path(folder) / name, content)
+
+    @abstractmethod
+    def _contents(self) -> dict[str, str]:
+        """File name -> file content, for save()."""
+
+    def _index(self) -> dict[str, int]:
+        """Token -> id, built on first use."""
+        if "_ids_of" not in self.__dict__:
+            self._ids_of = {token: i for i, token in enumerate(self.vocab)}
+        return self._ids_of
+
+    def _spellings(self, ids: Iterable[int]) -> list[str]:
+        """The vocabulary's entries for ids; raises VocabularyError for an id that does not exist."""
+        found = []
+        for i in ids:
+            if not 0 <= i < len(self.vocab):
+                raise VocabularyError(
+                    f"Id {int(i)} does not exist; the vocabulary has the ids 0 to {self.vocab_size - 1}."
+                )
+            found.append(self.vocab[i])
+        return found
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.vocab_size} tokens)"
+
+
+def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
+    """A single text counts as a list of one (a string iterated by mistake would give its characters)."""
+    return [texts] if isinstance(texts, str) else texts
+
+
+def as_json(value: dict[str, Any]) -> str:
+    """JSON as our own vocabularies are stored: UTF-8, readable, the same bytes for the same value."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+def read_vocabulary(path: Path, kind: str) -> dict[str, Any]:
+    """One of our own vocabulary files, checked: an object with this "type" and a "vocab" of distinct strings."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("type") != kind:
+        raise DataError(f"{str(path)!r} is not a vocabulary of type {kind!r}; the file is damaged or of another kind.")
+    vocab = value.get("vocab")
+    if not isinstance(vocab, list) or not all(isinstance(v, str) for v in vocab) or len(set(vocab)) != len(vocab):
+        raise DataError(f'{str(path)!r} must hold a list "vocab" of different strings; the file is damaged.')
+    return value
+
+
+def check_vocab_size(vocab_size: int | None, least: int, why: str) -> None:
+    """Raise VocabularyError if a wanted vocabulary cannot even hold what the encoding always needs."""
+    if vocab_size is not None and vocab_size < least:
+        raise VocabularyError(f"vocab_size is {vocab_size}, but {why} need at least {least}; ask for {least} or more.")

@@ -1,0 +1,66 @@
+"""Characters: every code point seen in training is a token. The smallest vocabulary and the longest sequences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tinylm.errors import VocabularyError
+from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
+
+SPECIALS = ("<unk>", "<pad>", "<eos>")
+
+
+class Chars(Encoding):
+    """One token per Unicode code point, the specials first; a code point not seen in training becomes <unk>.
+
+    characters : the code points in the order of their ids
+
+    decode(encode(text)) == text for every text made of trained characters.
+    """
+
+    files = ("chars.json",)
+    specials = SPECIALS
+    unk_id, pad_id, end_id = 0, 1, 2
+
+    def __init__(self, characters: Iterable[str]):
+        self.vocab = [*SPECIALS, *characters]
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1) -> Chars:
+        """Learn the alphabet of the texts: most frequent first, ties in code point order.
+
+        vocab_size : an upper bound, specials included; rarer characters become <unk> (None: no bound)
+        min_count : characters seen less often become <unk>
+        raises VocabularyError if the texts hold no character
+        """
+        check_vocab_size(vocab_size, len(SPECIALS) + 1, "the specials and one character")
+        counts: Counter[str] = Counter()
+        for text in as_texts(texts):
+            counts.update(text)
+        if not counts:
+            raise VocabularyError("The training text is empty; an alphabet needs at least one character.")
+        kept = sorted((c for c in counts if counts[c] >= min_count), key=lambda c: (-counts[c], c))
+        return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)])
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text: one per code point."""
+        find = self._index().get  # a special's name is longer than one character, so no character finds a special
+        return [find(character, 0) for character in text]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The characters joined; specials appear by name."""
+        return "".join(self._spellings(ids))
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Token i covers character i."""
+        return [(i, i + 1) for i in range(len(text))]
+
+    def _contents(self) -> dict[str, str]:
+        return {"chars.json": as_json({"type": "chars", "vocab": self.vocab[len(SPECIALS) :]})}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Chars:
+        """Read what save() wrote; raises DataError for a missing or damaged file."""
+        return cls(read_vocabulary(Path(folder) / "chars.json", "chars")["vocab"])

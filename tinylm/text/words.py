@@ -1,0 +1,92 @@
+"""Words: runs of word characters, and every punctuation mark by itself; frequent ones get an id, the rest are <unk>."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tinylm.errors import VocabularyError
+from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
+
+SPECIALS = ("<unk>", "<pad>", "<eos>")
+PATTERN = re.compile(r"\w+|[^\w\s]")  # no match contains a special's name whole, so text cannot spell a special
+
+
+class Words(Encoding):
+    """Whole words, the specials first, then words by falling count (ties alphabetically).
+
+    words : the vocabulary without the specials, in the order of its ids
+    lower : text is lower-cased before it is cut
+    """
+
+    files = ("words.json",)
+    specials = SPECIALS
+    unk_id, pad_id, end_id = 0, 1, 2
+
+    def __init__(self, words: Iterable[str], lower: bool = False):
+        self.vocab = [*SPECIALS, *words]
+        self.lower = lower
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1, lower: bool = False
+    ) -> Words:
+        """Count the words of the texts and keep the frequent ones.
+
+        vocab_size : an upper bound, specials included (None: no bound)
+        min_count : words seen less often become <unk> (word2vec's usual value is 5)
+        raises VocabularyError if the texts hold no word, or none that is seen min_count times
+        """
+        check_vocab_size(vocab_size, len(SPECIALS) + 1, "the specials and one word")
+        counts: Counter[str] = Counter()
+        for text in as_texts(texts):
+            counts.update(_split(text, lower))
+        if not counts:
+            raise VocabularyError("The training text is empty; a vocabulary needs at least one word.")
+        kept = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
+        if not kept:
+            raise VocabularyError(
+                f"No word is seen min_count = {min_count} times (the most frequent: {max(counts.values())}); "
+                "lower min_count or give more text."
+            )
+        return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)], lower)
+
+    def split(self, text: str) -> list[str]:
+        """The words of a text before the vocabulary is asked."""
+        return _split(text, self.lower)
+
+    def encode(self, text: str) -> list[int]:
+        """One id per word; <unk> for a word outside the vocabulary."""
+        return list(map(self._index().get, self.split(text), itertools.repeat(0)))
+
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """The ids of each text as (T,) int32 arrays."""
+        return [np.fromiter(self.encode(text), np.int32) for text in as_texts(texts)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words with a space between them: the spacing of the original is not kept."""
+        return " ".join(self._spellings(ids))
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where each word stands in the text."""
+        return [match.span() for match in PATTERN.finditer(text)]
+
+    def _contents(self) -> dict[str, str]:
+        return {"words.json": as_json({"type": "words", "lower": self.lower, "vocab": self.vocab[len(SPECIALS) :]})}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Words:
+        """Read what save() wrote; raises DataError for a missing or damaged file."""
+        stored = read_vocabulary(Path(folder) / "words.json", "words")
+        return cls(stored["vocab"], bool(stored.get("lower", False)))
+
+
+def _split(text: str, lower: bool) -> list[str]:
+    """Cut, then lower-case: the other way round, offsets would be lost where lower case is longer (as for U+0130)."""
+    words = PATTERN.findall(text)
+    return list(map(str.lower, words)) if lower else words
