@@ -1,0 +1,305 @@
+"""word2vec: the kernel is the definition, the draws follow their formulas, and like words become neighbours."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import tinylm
+from tinylm import kernels
+from tinylm.data import Corpus, encode_corpus, toy
+from tinylm.errors import ShapeError, TinylmError
+from tinylm.kernels import KERNELS
+from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
+from tinylm.text import Words
+
+
+def corpus(ids, starts, vocab_size):
+    """A Corpus of given ids and document starts."""
+    return Corpus(np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids))
+
+
+def random_corpus(words, vocab_size, rng, documents=7):
+    """Zipf-like ids from 3 on, so that 0, 1 and 2 can be the specials."""
+    ids = 3 + np.minimum(rng.zipf(1.5, words) - 1, vocab_size - 4)
+    return corpus(ids, np.linspace(0, words, documents + 1).astype(int), vocab_size)
+
+
+@pytest.fixture
+def one_thread():
+    """Parallel kernels run on one thread: the lock-free kernel is then exact."""
+    before = kernels.threads()
+    kernels.set_threads(1)
+    yield
+    kernels.set_threads(before)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, one_thread):
+    rng = np.random.default_rng(seed)
+    config = Word2VecConfig(17, size=7, window=3, negative=int(rng.integers(0, 6)), sample=0.05, batch_words=53)
+    tape, fast = (Word2Vec(config).astype(np.float64) for _ in range(2))
+    for model in (tape, fast):
+        model.prepare(random_corpus(53, 17, np.random.default_rng(seed)))
+        model.context.data[...] = np.random.default_rng(seed + 1).normal(size=(17, 7)) / 3
+    batch, lr = tape.batch(0, seed), 0.05
+    centres, inputs, outputs = tape.predictions(batch)
+    total = 0.0
+    for n in np.unique(centres):  # window after window: one step of SGD on the window's summed loss
+        nats = tape.nats(inputs[centres == n], outputs[centres == n]).sum()
+        total += nats.item()
+        nats.backward()
+        for p in tape.parameters():
+            p.data -= lr * p.grad
+            p.grad = None
+    mean = fast.fast_step(batch, lr)
+    assert abs(mean - total / inputs.size) < 1e-12
+    np.testing.assert_allclose(fast.vectors.data, tape.vectors.data, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(fast.context.data, tape.context.data, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])
+def test_the_kernel_equals_its_reference_over_several_chunks_of_text(dtype, tolerance, one_thread):
+    model = Word2Vec(Word2VecConfig(31, size=13, batch_words=907)).astype(dtype)
+    model.prepare(random_corpus(907, 31, np.random.default_rng(0), documents=67))
+    batch, kernel = model.batch(0, 0), KERNELS["sgns"]
+    results = []
+    for run in (kernel.reference, kernel.compiled):
+        tables, losses = (model.vectors.data.copy(), model.context.data.copy()), np.empty((2, batch.ids.size), dtype)
+        run(*tables, batch.ids, batch.begins, *model.tables, 5, 5, 0.05, batch.key, *losses)
+        results.append([*tables, *losses])
+    for ours, expected in zip(results[1], results[0], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def test_the_loss_of_an_untrained_model_is_that_of_guessing():
+    model = Word2Vec(Word2VecConfig(3000, negative=5))
+    model.prepare(corpus(np.arange(3, 3000), [0, 2997], 3000))
+    batch = model.batch(0, 0)
+    loss, components = model.loss(batch)
+    _, inputs, outputs = model.predictions(batch)
+    # σ(0) = 1/2 for the truth and every negative that was not skipped
+    assert loss.item() == pytest.approx(np.log(2) * (outputs >= 0).sum() / inputs.size, rel=1e-6)
+    assert components["tokens"] == inputs.size
+
+
+def within_binomial_error(hits, trials, probability):
+    """Five standard deviations of a binomial count."""
+    return np.abs(hits - trials * probability) <= 5 * np.sqrt(trials * probability * (1 - probability)) + 1e-9
+
+
+def test_words_survive_with_the_probability_of_the_released_program():
+    rng, sample, words = np.random.default_rng(3), 0.01, 200_003
+    text = random_corpus(words, 23, rng, documents=1009)
+    model = Word2Vec(Word2VecConfig(23, sample=sample, window=1))
+    model.prepare(text)
+    share = text.counts / words
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.minimum((np.sqrt(share / sample) + 1) * sample / share, 1)
+    # window 1: every survivor with a surviving neighbour is a centre, and sentences here are about 198 words long
+    batch = dataclasses.replace(model.batch(0, 0), ids=text.ids.astype(np.int64), begins=np.arange(words) == 0)
+    centres, _, _ = model.predictions(batch)
+    kept = np.bincount(text.ids[np.unique(centres)], minlength=23)
+    seen = text.counts > 0
+    assert within_binomial_error(kept, text.counts, np.where(seen, expected, 0))[seen].all()
+    assert expected[seen].min() < 0.2  # the most frequent word is thinned out indeed
+
+
+def test_subsampling_keeps_everything_when_switched_off():
+    model = Word2Vec(Word2VecConfig(11, sample=0, window=2))
+    model.prepare(random_corpus(101, 11, np.random.default_rng(0), documents=1))
+    centres, _, _ = model.predictions(model.batch(0, 0))
+    assert set(centres) == set(range(101))
+
+
+def test_windows_are_uniform_and_never_leave_the_sentence():
+    window, length, sentences = 4, 41, 1009
+    words = length * sentences
+    model = Word2Vec(Word2VecConfig(53, sample=0, window=window, negative=0, batch_words=words))
+    model.prepare(corpus(np.tile(np.arange(3, 3 + length), sentences), np.arange(sentences + 1) * length, 53))
+    batch = model.batch(0, 0)
+    _, inputs, outputs = model.predictions(batch)
+    distance = np.abs(inputs - outputs[:, 0])  # ids count the positions within a sentence
+    assert batch.begins.sum() == sentences and batch.ids.size == words
+    assert distance.min() == 1 and distance.max() == window
+    middle = (outputs[:, 0] >= 3 + window) & (outputs[:, 0] < 3 + length - window)
+    centres = sentences * (length - 2 * window)
+    for d in range(1, window + 1):  # a window of b words to each side reaches distance d when b ≥ d
+        hits = (distance[middle] == d).sum() / 2  # both sides belong to one draw
+        assert within_binomial_error(hits, centres, (window + 1 - d) / window)
+
+
+def test_words_reach_over_what_subsampling_dropped():
+    model = Word2Vec(Word2VecConfig(5, window=1, sample=1, specials=0))
+    model.prepare(corpus([1, 0, 2] * 10, [0, 30], 5))
+    model.tables = (np.array([0.0, 1, 1, 1, 1]), *model.tables[1:])  # word 0 never survives
+    _, inputs, outputs = model.predictions(model.batch(0, 0))
+    assert set(zip(inputs.tolist(), outputs[:, 0].tolist(), strict=True)) == {(1, 2), (2, 1)}
+
+
+def test_negatives_follow_the_counts_to_the_power_of_three_quarters_without_the_centre():
+    rng, words, K = np.random.default_rng(5), 20_011, 5
+    text = random_corpus(words, 19, rng, documents=11)
+    model = Word2Vec(Word2VecConfig(19, sample=0, window=1, negative=K, batch_words=words))
+    model.prepare(text)
+    centres, _, outputs = model.predictions(model.batch(0, 0))
+    _, first = np.unique(centres, return_index=True)
+    truth, negatives = outputs[first, 0], outputs[first, 1:]
+    noise = np.where(text.counts > 0, text.counts, 0.0) ** 0.75
+    noise /= noise.sum()
+    for word in np.flatnonzero(noise):
+        others = truth != word
+        assert within_binomial_error((negatives[others] == word).sum(), others.sum() * K, noise[word])
+        assert not (negatives[~others] == word).any()  # skipped, not redrawn
+        assert within_binomial_error((negatives[~others] == -1).sum(), (~others).sum() * K, noise[word])
+
+
+def test_the_alias_table_is_the_distribution_exactly():
+    weights = np.random.default_rng(1).random(101) ** 3
+    weights[[0, 50]] = 0
+    accept, alias = kernels.alias_table(weights)
+    chance = accept / 101 + np.bincount(alias, (1 - accept) / 101, 101)
+    np.testing.assert_allclose(chance, weights / weights.sum(), rtol=0, atol=1e-12)
+
+
+def test_an_epoch_holds_every_sentence_once_and_steps_are_a_pure_function():
+    text = corpus(np.arange(3, 1010), np.array([0, 5, 5, 400, 1007]), 1010)
+    model = Word2Vec(Word2VecConfig(1010, max_sentence=101, batch_words=211))
+    model.prepare(text)
+    epochs = [[model.batch(e * model.steps_per_epoch + s, 7) for s in range(model.steps_per_epoch)] for e in range(2)]
+    for batches in epochs:
+        assert sorted(np.concatenate([b.ids for b in batches])) == list(range(3, 1010))
+        for batch in batches:
+            lengths = np.diff(np.append(np.flatnonzero(batch.begins), batch.ids.size))
+            assert (lengths <= 101).all() and lengths.sum() == batch.ids.size
+            inside = ~batch.begins[1:]
+            assert (np.diff(batch.ids)[inside] == 1).all()  # sentences keep their order inside
+    again = Word2Vec(model.config)
+    again.prepare(text)
+    late, same = again.batch(7, 7), epochs[1][7 - model.steps_per_epoch]
+    assert (late.ids == same.ids).all() and late.key == same.key
+    assert epochs[0][0].ids.tolist() != epochs[1][0].ids.tolist()
+    assert model.batch(0, 8).key != model.batch(0, 7).key
+
+
+def test_specials_vanish_before_windows_are_cut():
+    model = Word2Vec(Word2VecConfig(9, window=1, sample=0))
+    model.prepare(corpus([5, 0, 6, 2, 0, 2, 7, 1, 8, 2], [0, 4, 6, 10], 9))
+    batch = model.batch(0, 0)
+    assert sorted(batch.ids.tolist()) == [5, 6, 7, 8] and batch.begins.sum() == 2
+    _, inputs, outputs = model.predictions(batch)
+    assert set(zip(inputs.tolist(), outputs[:, 0].tolist(), strict=True)) == {(5, 6), (6, 5), (7, 8), (8, 7)}
+    assert (model.vectors.data[:3] == 0).all()
+
+
+def toy_model(documents, **over):
+    """A model, its tokenizer and the corpus of toy text that it is prepared for."""
+    texts = toy.documents(documents)
+    tokenizer = Words.train(texts)
+    text = encode_corpus(texts, tokenizer, end_id=tokenizer.end_id)
+    model = Word2Vec(Word2VecConfig.tiny(tokenizer.vocab_size, size=31, batch_words=4001, **over))
+    model.prepare(text)
+    return model, tokenizer, text
+
+
+def train(model, epochs, lr=0.025):
+    """Linear decay over some epochs, as Trainer does it; returns the last loss."""
+    steps = epochs * model.steps_per_epoch
+    return [model.fast_step(model.batch(step, 1), lr * (1 - step / steps)) for step in range(steps)][-1]
+
+
+def test_one_thread_gives_the_same_bits_for_the_same_seed(one_thread):
+    runs = []
+    for _ in range(2):
+        model, _, _ = toy_model(200)
+        train(model, 1)
+        runs.append((model.vectors.data, model.context.data))
+    for first, second in zip(*runs, strict=True):
+        assert (first == second).all() and np.abs(first).max() > 0
+
+
+def test_words_of_one_topic_become_neighbours_and_the_held_out_loss_beats_knowing_the_counts():
+    model, tokenizer, text = toy_model(2000)
+    train(model, 15)
+    topic = {word: name for (name, _), words in toy.Language().lexicon.items() for word in words}
+    known = [i for i, word in enumerate(tokenizer.vocab) if word in topic and text.counts[i] >= 20]
+    near = [(i, j) for i in known for j, _ in model.most_similar([i], n=5)]
+    right = np.mean([topic[tokenizer.vocab[i]] == topic.get(tokenizer.vocab[j]) for i, j in near])
+    assert len(known) > 100 and right > 0.9  # 1/6 by chance
+    texts = toy.documents(600, seed=9)
+    held_out = encode_corpus(texts, tokenizer, end_id=tokenizer.end_id)
+    batches = list(model.evaluation_batches(held_out))
+    parts = [model.loss(batch)[1] for batch in batches]
+    loss = np.average([part["loss"] for part in parts], weights=[part["tokens"] for part in parts])
+    assert loss < loss_without_context([model.predictions(batch)[2] for batch in batches], model.config.vocab_size)
+
+
+def loss_without_context(outputs, vocab_size):
+    """The least nats per prediction of a guesser who sees the output alone: σ = true / (true + drawn), word by word."""
+    outputs = np.concatenate(outputs)
+    true = np.bincount(outputs[:, 0], minlength=vocab_size)
+    drawn = np.bincount(outputs[:, 1:][outputs[:, 1:] >= 0], minlength=vocab_size)
+    terms = [n * np.log(np.maximum(true + drawn, 1) / np.maximum(n, 1)) for n in (true, drawn)]
+    return np.sum(terms) / len(outputs)
+
+
+def test_adamw_on_the_tape_learns_too():
+    model, _, text = toy_model(60)
+    optimizer = tinylm.optim.AdamW(model.named_parameters(), lr=0.01, weight_decay=0)
+    losses = []
+    for step in range(12):
+        optimizer.zero_grad()
+        loss, _ = model.loss(model.batch(step, 0))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * 6 * np.log(2)
+
+
+def test_what_transfer_and_generation_use():
+    model = Word2Vec(Word2VecConfig(11, size=5))
+    ids = np.array([[3, 4, 0], [10, 3, 3]])
+    (states,) = model.encode(ids, mask=ids > 0)
+    assert states.shape == (2, 3, 5) and (states.data == model.embedding_table()[ids]).all()
+    model.context.data[...] = np.random.default_rng(0).normal(size=(11, 5))
+    np.testing.assert_allclose(model.logits(ids).data, states.data @ model.context.data.T, rtol=1e-5)
+    assert [name for name, _ in model.named_parameters()] == ["vectors", "context"]
+    assert sum(model.layer_groups(), []) == model.parameters()
+
+
+def test_most_similar_adds_and_subtracts_unit_vectors():
+    model = Word2Vec(Word2VecConfig(8, size=3, specials=1))
+    model.vectors.data[1:] = [[1, 0, 0], [0, 2, 0], [3, 3, 0], [0, 0, 1], [1, 0, 1], [-1, 0, 0], [0, 1, 1]]
+    (best, cosine), *_ = model.most_similar([1, 2])
+    assert best == 3 and cosine == pytest.approx(1)
+    (best, cosine), *rest = model.most_similar([5], [4], n=2)
+    assert best == 1 and len(rest) == 1
+    assert len(model.most_similar([1], n=99)) == 6  # all but the special and the word itself
+
+
+@pytest.mark.parametrize("run, words", [
+    (lambda: Word2VecConfig(10, window=0), "window is 0"),
+    (lambda: Word2Vec(Word2VecConfig(10)).batch(0, 0), "call prepare"),
+    (lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([3, 4], [0, 2], 11)), "11 kinds of tokens"),
+    (lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([0, 2], [0, 2], 10)), "no word that the vocabulary knows"),
+    (lambda: Word2Vec(Word2VecConfig(10)).most_similar([10]), "from 0 to 9"),
+])
+def test_mistakes_get_one_clear_sentence(run, words):
+    with pytest.raises((TinylmError, ShapeError), match=words):
+        run()
+
+
+def test_a_text_of_single_words_trains_on_nothing():
+    model = Word2Vec(Word2VecConfig(10))
+    model.prepare(corpus([3, 4, 5], [0, 1, 2, 3], 10))
+    before = model.vectors.data.copy()
+    assert model.fast_step(model.batch(0, 0), 0.025) == 0.0 and model.loss(model.batch(0, 0))[0].item() == 0.0
+    assert (model.vectors.data == before).all()
+
+
+def test_a_weight_that_is_not_finite_shows_in_the_loss():
+    model = Word2Vec(Word2VecConfig(10, sample=0))
+    model.prepare(corpus([3, 4, 5, 6], [0, 4], 10))
+    model.vectors.data[4, 7] = np.nan
+    batch = model.batch(0, 0)
+    assert np.isnan(model.loss(batch)[0].item()) and np.isnan(model.fast_step(batch, 0.025))

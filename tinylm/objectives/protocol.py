@@ -1,0 +1,81 @@
+"""What a chapter promises to the floors above, and the list of chapters."""
+
+import importlib
+from typing import Protocol
+
+from ..errors import TinylmError
+
+_CHAPTERS = ("word2vec", "gpt")  # in the order of history; a chapter registers itself when its file is imported
+_CLASSES = {}
+
+
+class Objective(Protocol):
+    """A chapter's class: an nn.Module with these methods and attributes.
+
+    name, model_type : what commands and config.json call it     config_class : its frozen config dataclass
+    text : the encoding it trains on, "bpe" or "words"           training_defaults : its values for TrainConfig
+    Optional: state() and load_state(arrays) for what is carried between batches; fast_step(batch, lr) -> loss for
+    objectives that are also a lock-free kernel; start_cache(batch_size, length) and step(ids, cache) -> (B, V) array for
+    models that generate.
+    """
+
+    def prepare(self, corpus):
+        """Read what is needed from a data.Corpus, once."""
+
+    def batch(self, step, seed):
+        """The batch of a step, a frozen dataclass: a pure function, so that to seek is to resume."""
+
+    def evaluation_batches(self, corpus):
+        """Batches that cover a corpus once, in order, for loss() in evaluation mode."""
+
+    def loss(self, batch):
+        """(scalar Tensor, dict of components) in nats per predicted token (batch.tokens counts those)."""
+
+    def encode(self, ids, mask=None, **family):
+        """ids, mask : (B, T) -> list of Tensors (B, T, C): the embeddings, then every layer."""
+
+    def logits(self, ids, mask=None, **family):
+        """ids, mask : (B, T) -> the head's scores (B, T, V)."""
+
+    def layer_groups(self):
+        """Lists of Parameters from the bottom up, for freezing and layer-wise rates."""
+
+
+def register(name):
+    """Class decorator: the chapter `name`."""
+
+    def decorate(cls):
+        cls.name = name
+        _CLASSES[name] = cls
+        return cls
+
+    return decorate
+
+
+def names():
+    """Names of all chapters, in the order of history."""
+    return list(_CHAPTERS)
+
+
+def objective(name):
+    """The class of a chapter.
+
+    raises TinylmError  for an unknown name, listing the known ones
+    """
+    if name not in _CHAPTERS:
+        raise TinylmError(f"There is no objective {name!r}; expected one of {', '.join(_CHAPTERS)}.")
+    if name not in _CLASSES:
+        importlib.import_module(f".{name}", __package__)
+    return _CLASSES[name]
+
+
+def by_model_type(model_type):
+    """The chapter whose config.json says `model_type`.
+
+    raises TinylmError  for an unknown one
+    """
+    for name in _CHAPTERS:
+        if objective(name).model_type == model_type:
+            return objective(name)
+    known = ", ".join(objective(name).model_type for name in _CHAPTERS)
+    raise TinylmError(f"No chapter reads models of type {model_type!r}; expected one of {known}.")

@@ -1,0 +1,272 @@
+"""word2vec: words that stand in like company get like vectors (Mikolov et al. 2013a, 2013b).
+
+The idea: slide a window over the text and let every word in it predict the word in the middle. Instead of a softmax over
+the vocabulary, tell that word from K others drawn by chance; that is cheap enough for billions of words. Two words that
+predict the same company end up close together, and the table of vectors, a by-product of the guessing, is what one keeps.
+
+    loss = −log σ(v_c·u_w) − Σ_{k=1..K} log σ(−v_c·u_{n_k}),      n_k ~ count^¾,      mean over all (c, w) in windows
+
+Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of `context`). The first chapter:
+everything later keeps "predict the text from the text" and replaces the model that does it.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from .. import kernels, nn
+from .. import ops as F
+from ..errors import ShapeError, TinylmError
+from .protocol import register
+
+EVALUATION_WORDS = 2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
+
+
+@dataclass(frozen=True)
+class Word2VecConfig:
+    """Sizes and rates under word2vec's own names.
+
+    size : C, width of a vector     window : words to either side, at most     negative : K     ns_exponent : of the counts
+    sample : t, words with a share of the text above it are thinned out; 0 keeps all     min_alpha : the lowest learning rate
+    max_sentence : words after which a sentence is cut     specials : so many first ids are not words (<unk>, …) and vanish
+    batch_words : words of text per step
+    """
+
+    vocab_size: int = 30000
+    size: int = 100
+    window: int = 5
+    negative: int = 5
+    sample: float = 1e-3
+    ns_exponent: float = 0.75
+    min_alpha: float = 2.5e-6
+    max_sentence: int = 1000
+    specials: int = 3
+    batch_words: int = 20000
+
+    def __post_init__(self):
+        for name, least in (("vocab_size", 1), ("size", 1), ("window", 1), ("negative", 0), ("sample", 0),
+                            ("min_alpha", 0), ("max_sentence", 1), ("specials", 0), ("batch_words", 1)):
+            if not getattr(self, name) >= least:
+                raise TinylmError(f"Word2VecConfig: {name} is {getattr(self, name)}; expected at least {least}.")
+
+    @classmethod
+    def tiny(cls, vocab_size, **over):
+        """Trains in a minute on a laptop: vectors of 64."""
+        return replace(cls(vocab_size, size=64), **over)
+
+    @classmethod
+    def small(cls, vocab_size, **over):
+        """word2vec's defaults: vectors of 100, which `tinylm compare` trains."""
+        return replace(cls(vocab_size), **over)
+
+    @classmethod
+    def published(cls, vocab_size, **over):
+        """The strongest row of Mikolov et al. 2013b, table 1: 300 dimensions, 15 negatives, t = 1e-5."""
+        return replace(cls(vocab_size, size=300, negative=15, sample=1e-5), **over)
+
+
+@dataclass(frozen=True)
+class Word2VecBatch:
+    """Some whole sentences and the key of what is drawn on them.
+
+    ids : (N,) int64 words, no specials     begins : (N,) bool, True at the first word of a sentence
+    key : uint64 that numbers subsampling, windows and negatives
+    """
+
+    ids: np.ndarray
+    begins: np.ndarray
+    key: np.uint64
+
+    @property
+    def tokens(self):
+        """Words of text, before subsampling."""
+        return self.ids.size
+
+
+@register("word2vec")
+class Word2Vec(nn.Module):
+    """Two tables of word vectors and the objective that trains them: skip-gram with negative sampling.
+
+    config : Word2VecConfig     rng : numpy Generator of the initial vectors (a fixed one by default)
+    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero     context : (V, C) zeros, the words as predicted
+    Source: Mikolov et al. 2013b; the released C program, whose subsampling, windows and skipped negatives these are.
+    Differs: a window's words share their negatives (Ji et al. 2016), sentences are shuffled, the sigmoid is exact.
+    """
+
+    config_class, model_type, text = Word2VecConfig, "tinylm-word2vec", "words"
+    training_defaults = dict(lr=0.025, warmup=0.0, schedule="linear")
+
+    def __init__(self, config, rng=None):
+        rng = rng or np.random.default_rng(0)
+        self.config = config
+        vectors = (rng.random((config.vocab_size, config.size), dtype=np.float32) - 0.5) / np.float32(config.size)
+        vectors[:config.specials] = 0
+        self.vectors = nn.Parameter(vectors)
+        self.context = nn.Parameter(np.zeros_like(vectors))
+        self.tables = self.sentences = None
+
+    # -- learning from text ------------------------------------------------------------------------------------------
+
+    def prepare(self, corpus):
+        """Count the words; from the counts follow the chance to be kept and the distribution of the negatives.
+
+            keep = (√(f/t) + 1) · t/f      f = count/N: the program's formula, which keeps more than the paper's √(t/f)
+            P(n) ∝ count^¾
+
+        raises TinylmError  if the corpus has no word that is not a special, or its ids do not fit the model
+        """
+        c = self.config
+        if corpus.vocab_size > c.vocab_size:
+            raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {c.vocab_size}; "
+                              "encode the text with the model's own tokenizer.")
+        self.sentences = _Sentences(corpus, c.specials, c.max_sentence)
+        counts = np.bincount(self.sentences.ids, minlength=c.vocab_size)
+        share = np.maximum(counts, 1) / counts.sum()
+        keep = (np.sqrt(share / c.sample) + 1) * c.sample / share if c.sample else np.ones(c.vocab_size)
+        noise = np.where(counts > 0, np.maximum(counts, 1.0) ** c.ns_exponent, 0)
+        self.tables = (np.minimum(keep, 1), *kernels.alias_table(noise))
+
+    @property
+    def steps_per_epoch(self):
+        """Steps in which the whole text is seen once."""
+        return max(1, round(len(self._prepared().ids) / self.config.batch_words))
+
+    def batch(self, step, seed):
+        """About batch_words words in whole sentences, every sentence once per epoch in an order of its own."""
+        epoch, part = divmod(step, self.steps_per_epoch)
+        ids, begins = self.sentences.part(epoch, part, self.steps_per_epoch, seed)
+        return Word2VecBatch(ids, begins, np.random.default_rng([seed, step, 8]).integers(2**64, dtype=np.uint64))
+
+    def evaluation_batches(self, corpus):
+        """The whole corpus in order; what is drawn on it is the same at every call."""
+        self._prepared()
+        sentences = _Sentences(corpus, self.config.specials, self.config.max_sentence)
+        bounds = sentences.cuts(max(1, len(sentences.ids) // EVALUATION_WORDS))
+        for i, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            if first < last:
+                yield Word2VecBatch(*sentences.take(np.arange(first, last)), np.uint64(i))
+
+    def predictions(self, batch):
+        """Who predicts what in a batch, window after window.
+
+        returns centres (P,) positions in the text, inputs (P,) words, outputs (P, 1 + K) words: the centre's, then its
+        negatives, −1 where the draw was the centre's own word and is skipped
+        """
+        self._prepared()
+        centres, contexts, negatives = kernels.draw_windows(
+            batch.ids, batch.begins, self.tables, self.config.window, self.config.negative, batch.key)
+        outputs = np.concatenate([batch.ids[centres, None], negatives[centres]], axis=1)
+        return centres, batch.ids[contexts], outputs
+
+    def nats(self, inputs, outputs):
+        """The loss of every prediction: inputs (P,), outputs (P, 1 + K), first the truth -> Tensor (P,) in nats."""
+        v = F.embedding(self.vectors, inputs)  # (P,C)
+        u = F.embedding(self.context, np.maximum(outputs, 0))  # (P,1+K,C)
+        scores = F.reshape(u @ F.reshape(v, (*v.shape, 1)), outputs.shape)  # (P,1+K,C) @ (P,C,1) -> (P,1+K)
+        truth = np.zeros(outputs.shape)
+        truth[:, 0] = 1
+        losses = F.binary_cross_entropy_with_logits(scores, truth, reduction="none")  # −log σ(s), −log σ(−s)
+        return F.sum(losses * (outputs >= 0).astype(losses.dtype), axis=1)
+
+    def loss(self, batch):
+        """The definition: mean nats per prediction of a Word2VecBatch, and {"loss": the same, "tokens": predictions}."""
+        _, inputs, outputs = self.predictions(batch)
+        loss = F.sum(self.nats(inputs, outputs)) * (1 / max(inputs.size, 1))
+        return loss, {"loss": loss.item(), "tokens": inputs.size}
+
+    def fast_step(self, batch, lr):
+        """The same as a lock-free kernel: for each window one step of SGD at rate `lr` on its summed loss, in place.
+
+        lr : at least min_alpha is taken     returns the mean loss in nats per prediction, each before its own update
+        """
+        self._prepared()
+        c, losses = self.config, np.empty((2, batch.ids.size), self.vectors.dtype)
+        kernels.sgns(self.vectors.data, self.context.data, batch.ids, batch.begins, *self.tables, c.window, c.negative,
+                     float(max(lr, c.min_alpha)), batch.key, *losses)
+        nats, count = losses.sum(axis=1, dtype=np.float64)
+        return float(nats / max(count, 1))
+
+    def _prepared(self):
+        if self.sentences is None:
+            raise TinylmError("This Word2Vec has not seen a text yet; call prepare(corpus) first.")
+        return self.sentences
+
+    # -- the result --------------------------------------------------------------------------------------------------
+
+    def encode(self, ids, mask=None):
+        """The words' vectors, whatever stands around them: [(B, T, C)].   ids : (B, T) integers   mask : not needed
+
+        raises ShapeError  if an id is out of range
+        """
+        return [F.embedding(self.vectors, ids)]
+
+    def logits(self, ids, mask=None):
+        """v·u of each word with every word as its neighbour, before σ.   ids : (B, T) -> (B, T, V)"""
+        return F.linear(self.encode(ids)[0], self.context)
+
+    def embedding_table(self):
+        """The word vectors as an array (V, C)."""
+        return self.vectors.data
+
+    def layer_groups(self):
+        """[vectors], [context]: from the bottom up."""
+        return [[self.vectors], [self.context]]
+
+    def most_similar(self, positive, negative=(), n=10):
+        """The n words nearest to Σ positive − Σ negative, all of unit length: [(id, cosine)], the given words left out.
+
+        positive, negative : sequences of ids: [king, woman], [man] asks for queen
+        raises ShapeError  if an id is out of range
+        """
+        given = np.array([*positive, *negative], np.int64)
+        if not given.size or given.min() < 0 or given.max() >= self.config.vocab_size:
+            raise ShapeError(f"most_similar: the ids are {given.tolist()}; "
+                             f"expected some from 0 to {self.config.vocab_size - 1}.")
+        unit = self.vectors.data / np.maximum(np.linalg.norm(self.vectors.data, axis=1, keepdims=True), 1e-12)
+        target = unit[given[:len(positive)]].sum(axis=0) - unit[given[len(positive):]].sum(axis=0)
+        cosines = unit @ (target / max(np.linalg.norm(target), 1e-12))
+        cosines[:self.config.specials], cosines[given] = -2, -2
+        best = np.argsort(-cosines, kind="stable")[:n]
+        return [(int(i), float(cosines[i])) for i in best if cosines[i] > -2]
+
+
+class _Sentences:
+    """A corpus without its specials, documents cut after max_sentence words.
+
+    ids : (N,) int32 words     starts : (S + 1,) int64, sentence s is ids[starts[s]:starts[s + 1]]
+    """
+
+    def __init__(self, corpus, specials, max_sentence):
+        real = corpus.ids >= specials
+        self.ids = corpus.ids[real]
+        if not self.ids.size:
+            raise TinylmError("The text holds no word that the vocabulary knows; give more text or a larger vocabulary.")
+        starts = np.concatenate([[0], np.cumsum(real)])[corpus.starts]  # of the documents, after specials have vanished
+        lengths = np.diff(starts)
+        within = np.arange(self.ids.size) - np.repeat(starts[:-1], lengths)
+        self.starts = np.append(np.flatnonzero(within % max_sentence == 0), self.ids.size)
+        self.order = lru_cache(maxsize=2)(self._order)
+
+    def _order(self, epoch, seed):
+        """Sentences in the order of an epoch, and how many words come before each."""
+        order = np.random.default_rng([seed, epoch, 9]).permutation(self.starts.size - 1)
+        return order, np.append(0, np.cumsum(np.diff(self.starts)[order]))
+
+    def cuts(self, parts, starts=None):
+        """parts + 1 bounds between sentences that share the words out evenly."""
+        return np.searchsorted(self.starts if starts is None else starts, self.ids.size * np.arange(parts + 1) / parts)
+
+    def part(self, epoch, part, parts, seed):
+        """ids and begins of one of the parts of an epoch."""
+        order, starts = self.order(epoch, seed)
+        first, last = self.cuts(parts, starts)[part:part + 2]
+        return self.take(order[first:last])
+
+    def take(self, chosen):
+        """ids (N,) int64 and begins (N,) bool of some sentences."""
+        pieces = [self.ids[self.starts[s]:self.starts[s + 1]] for s in chosen]
+        ids = np.concatenate([self.ids[:0], *pieces]).astype(np.int64)
+        begins = np.zeros(ids.size, bool)
+        begins[np.cumsum([0, *map(len, pieces)])[:-1]] = True
+        return ids, begins
