@@ -1,0 +1,129 @@
+"""A file is old or new, never half; a damaged or hostile one is a sentence, never an allocation or an execution."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from tinylm import checkpoint
+from tinylm.errors import CheckpointError
+
+
+def header(fields, data=b""):
+    """A safetensors file made by hand: length, JSON header, data."""
+    text = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+HOSTILE = {
+    "empty": b"",
+    "shorter than its length field": b"\x00\x01",
+    "header longer than the file": struct.pack("<Q", 2**40) + b"{}",
+    "header length of 2^64 - 1": b"\xff" * 64,
+    "deeply nested header": header(b"[" * 50_000),
+    "not JSON": header(b"\x80\x04K\x01."),
+    "a terabyte from four bytes": header({"x": ONE | {"shape": [2**38], "data_offsets": [0, 2**40]}}, b"1234"),
+    "a shape that overflows": header({"x": ONE | {"shape": [2**32, 2**32, 2**32]}}, b"1234"),
+    "an empty array of astronomic shape": header({"x": ONE | {"shape": [0, 2**62], "data_offsets": [0, 0]}}),
+    "negative size": header({"x": ONE | {"shape": [-1]}}, b"1234"),
+    "too many axes": header({"x": ONE | {"shape": [1] * 99}}, b"1234"),
+    "overlapping tensors": header({"x": ONE, "y": ONE}, b"1234"),
+    "bytes that no tensor covers": header({"x": ONE}, b"12345678"),
+    "unknown kind of number": header({"x": ONE | {"dtype": "PICKLE"}}, b"1234"),
+    "a kind of number that NumPy lacks": header({"x": ONE | {"dtype": "F8_E4M3", "shape": [4]}}, b"1234"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_weight_file_is_one_clear_sentence(tmp_path, name):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(HOSTILE[name])
+    with pytest.raises(CheckpointError, match="model.safetensors is damaged or not a safetensors file") as caught:
+        checkpoint.load_tensors(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_truncation_of_a_weight_file_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    checkpoint.save_tensors(path, {"x": np.arange(7, dtype=np.float32), "y": np.ones((3, 5))})
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError):
+            checkpoint.load_tensors(path)
+
+
+def test_tensors_come_back_as_they_were(tmp_path):
+    rng = np.random.default_rng(3)
+    arrays = {
+        "matrix": rng.normal(size=(5, 7)).astype(np.float32),
+        "transposed": rng.normal(size=(3, 11)).T,
+        "scalar": np.array(2.5),
+        "none": np.zeros((0, 3)),
+        "ids": np.arange(13),
+    }
+    checkpoint.save_tensors(tmp_path / "a.safetensors", arrays, {"note": "x"})
+    back, metadata = checkpoint.load_tensors(tmp_path / "a.safetensors")
+    assert metadata == {"format": "pt", "note": "x"}
+    (tmp_path / "ordinary").touch()
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype and back[name].shape == array.shape
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].flags.writeable
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "config.json"
+    checkpoint.write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), checkpoint.replacing(path) as part:
+        part.write_text("half")
+        raise RuntimeError("killed")
+    assert checkpoint.read_json(path) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_what_a_kill_left_half_written_is_overwritten_by_the_next_save(tmp_path):
+    (tmp_path / ".config.json.part").write_text("half of a fi")
+    checkpoint.write_json(tmp_path / "config.json", {"a": 2})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "[" * 100_000, '{"a": \x00}', "\ufeff{}"])
+def test_json_that_is_not_an_object_is_one_clear_sentence(tmp_path, text):
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="config.json"):
+        checkpoint.read_json(tmp_path / "config.json")
+
+
+def test_json_of_absurd_size_is_refused_before_it_is_read(tmp_path):
+    with open(tmp_path / "config.json", "wb") as file:
+        file.truncate(2**40)  # a sparse terabyte
+    with pytest.raises(CheckpointError, match="at most"):
+        checkpoint.read_json(tmp_path / "config.json")
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match="folder .*nowhere does not exist"):
+        checkpoint.read_json(tmp_path / "nowhere" / "config.json")
+    with pytest.raises(CheckpointError, match="holds no model.safetensors"):
+        checkpoint.load_tensors(tmp_path / "model.safetensors")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        checkpoint.write_json(tmp_path / "file" / "config.json", {})
+
+
+def test_a_trainer_state_round_trips_and_a_foreign_file_is_refused(tmp_path):
+    state = checkpoint.TrainerState(
+        {"model": {"a.b": np.arange(3.0)}, "optim": {"m": np.ones(2)}, "carry": {}},
+        {"step": 7, "steps": 11, "loss": 0.1},
+    )
+    checkpoint.save_state(tmp_path, state)
+    back = checkpoint.load_state(tmp_path)
+    assert back.facts == state.facts and set(back.arrays) == {"model", "optim", "carry"}
+    np.testing.assert_array_equal(back.arrays["model"]["a.b"], np.arange(3.0))
+    checkpoint.save_tensors(tmp_path / checkpoint.STATE, {"model.x": np.ones(1)})
+    with pytest.raises(CheckpointError, match="not written by tinylm's trainer"):
+        checkpoint.load_state(tmp_path)

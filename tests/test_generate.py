@@ -1,0 +1,143 @@
+"""Sampling laws, on a small causal model whose cache can be checked against reading everything anew."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm.errors import ShapeError, TinylmError
+from tinylm.generate import Sampling, generate, probabilities
+
+V, POSITIONS = 13, 8
+
+
+class Recalling:
+    """A causal model: the logits of a position are a fixed random function of the ids seen so far and their positions."""
+
+    class config:  # noqa: N801  (as much of a config as generation reads)
+        n_positions = POSITIONS
+
+    def __init__(self):
+        rng = np.random.default_rng(7)
+        self.table = rng.normal(size=(POSITIONS, V, V))
+        self.training, self.reads = True, []
+
+    def train(self, mode=True):
+        self.training = mode
+
+    def eval(self):
+        self.training = False
+
+    def start_cache(self, batch_size, length):
+        return {"sum": np.zeros((batch_size, V)), "position": 0, "length": length}
+
+    def step(self, ids, cache):
+        assert not self.training
+        self.reads.append(ids.shape[1])
+        for t in range(ids.shape[1]):
+            assert cache["position"] < cache["length"] <= POSITIONS
+            cache["sum"] = cache["sum"] + self.table[cache["position"], ids[:, t]]
+            cache["position"] += 1
+        return cache["sum"].copy()
+
+    def uncached(self, ids):
+        return self.step(np.array([ids]), self.start_cache(1, POSITIONS))[0]
+
+
+logits = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=V).map(np.array)
+
+
+@given(logits, st.floats(0.05, 5), st.integers(0, V + 3), st.floats(0.01, 1))
+def test_probabilities_sum_to_one_and_keep_the_most_probable(logits, temperature, top_k, top_p):
+    p, whole = probabilities(logits, Sampling(temperature, top_k, top_p)), probabilities(logits, Sampling(temperature))
+    np.testing.assert_allclose(p.sum(), 1, rtol=1e-12)
+    kept = p > 0
+    assert kept.any() and kept[np.argmax(whole)]
+    if not kept.all():
+        assert whole[kept].min() >= whole[~kept].max()
+    if top_k:
+        assert kept.sum() <= top_k
+
+
+@given(logits, st.floats(0.05, 5), st.floats(0.01, 0.99))
+def test_the_nucleus_is_the_smallest_set_that_reaches_its_mass(logits, temperature, top_p):
+    everything = probabilities(logits, Sampling(temperature))
+    kept = probabilities(logits, Sampling(temperature, top_p=top_p)) > 0
+    mass = everything[kept].sum()
+    assert mass >= top_p - 1e-12
+    assert mass - everything[kept].min() < top_p + 1e-12
+
+
+@given(logits)
+def test_temperature_goes_from_greedy_to_uniform(logits):
+    np.testing.assert_array_equal(probabilities(logits, Sampling(0.0)) > 0, np.arange(len(logits)) == np.argmax(logits))
+    np.testing.assert_allclose(probabilities(logits, Sampling(1e9)), 1 / len(logits), rtol=1e-6)
+
+
+def draw(steps=5, prompt=(3, 1), seed=0, **sampling):
+    return list(generate(Recalling(), np.array(prompt), steps, np.random.default_rng(seed), **sampling))
+
+
+def test_one_candidate_or_a_tiny_nucleus_is_greedy():
+    greedy = draw(temperature=0)
+    for seed in range(5):
+        assert draw(seed=seed, top_k=1) == greedy
+        assert draw(seed=seed, top_p=1e-9) == greedy
+        assert draw(seed=seed, temperature=1e-6) == greedy
+    assert list(generate(Recalling(), [3, 1], 5, temperature=0)) == greedy
+
+
+def test_the_cache_gives_what_reading_everything_anew_gives():
+    model, ids = Recalling(), [3, 1]
+    cached = list(generate(model, ids, POSITIONS - 2, temperature=0))
+    assert model.reads == [2] + [1] * (POSITIONS - 3)
+    model.eval()
+    for _ in range(POSITIONS - 2):
+        ids.append(int(np.argmax(model.uncached(ids))))
+    assert cached == ids[2:]
+
+
+def test_a_full_window_slides_by_half():
+    model = Recalling()
+    ids = [3, 1] + list(generate(model, [3, 1], 20, temperature=0))
+    assert len(ids) == 22 and max(model.reads) <= POSITIONS
+    model.eval()
+    filled = POSITIONS + 1  # the first token that no longer had its whole past
+    assert ids[filled] == int(np.argmax(model.uncached(ids[filled - POSITIONS // 2 : filled])))
+
+
+def test_a_prompt_longer_than_the_window_counts_from_its_end():
+    prompt = np.random.default_rng(1).integers(V, size=3 * POSITIONS)
+    assert draw(3, prompt, temperature=0) == draw(3, prompt[-POSITIONS:], temperature=0)
+
+
+def test_the_same_generator_draws_the_same_text_and_samples_follow_the_probabilities():
+    assert draw(12, seed=4) == draw(12, seed=4)
+    model = Recalling()
+    model.eval()
+    expected = probabilities(model.uncached([2]), Sampling(top_k=4))
+    counts = np.zeros(V)
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        counts[next(generate(model, [2], 1, rng, top_k=4))] += 1
+    spread = np.sqrt(3000 * expected * (1 - expected))
+    assert (np.abs(counts - 3000 * expected) <= 4.5 * spread + 1e-9).all()
+
+
+def test_the_text_ends_after_its_end_token_and_the_mode_is_restored():
+    greedy = draw(6, temperature=0)
+    model = Recalling()
+    assert list(generate(model, [3, 1], 6, temperature=0, end_id=greedy[2])) == greedy[: greedy.index(greedy[2]) + 1]
+    assert model.training
+
+
+def test_mistakes_are_sentences():
+    for wrong in ({"temperature": -1}, {"temperature": float("nan")}, {"top_k": -2}, {"top_p": 0}, {"top_p": 1.5}):
+        with pytest.raises(TinylmError, match="expected"):
+            draw(**wrong)
+    with pytest.raises(ShapeError, match="at least 1"):
+        draw(prompt=())
+    with pytest.raises(TinylmError, match="random generator"):
+        generate(Recalling(), [1], 3)
+    with pytest.raises(TinylmError, match="cannot continue text"):
+        generate(object(), [1], 3, temperature=0)

@@ -1,0 +1,352 @@
+"""The loop: resuming changes no bit, interruptions are saved, mistakes are sentences, the log proves what happened."""
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import types
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import tinylm.ops as F
+from tinylm import checkpoint, hub, nn
+from tinylm.errors import CheckpointError, TinylmError
+from tinylm.kernels import pool
+from tinylm.progress import Progress, duration
+from tinylm.tensor import no_grad
+from tinylm.train import Interrupted, TrainConfig, Trainer, evaluate
+
+V = 11  # vocabulary of the toy chain
+
+
+@dataclass(frozen=True)
+class BigramConfig:
+    vocab_size: int = V
+
+
+@dataclass(frozen=True)
+class Batch:
+    inputs: np.ndarray  # (B,)
+    targets: np.ndarray  # (B,)
+    step: int = 0
+    seed: int = 0
+
+    @property
+    def tokens(self):
+        return len(self.targets)
+
+
+class Bigram(nn.Module):
+    """log p(next | current) is one row of a (V,V) table; dropout makes the noise of a step matter."""
+
+    name, model_type, config_class = "bigram", "tinylm-bigram", BigramConfig
+
+    def __init__(self, corpus_seed=0):
+        super().__init__()
+        self.config = BigramConfig()
+        self.table = nn.Embedding(V, V, rng=np.random.default_rng(5))
+        self.dropout = nn.Dropout(0.2, nn.Noise())
+        self.corpus_seed = corpus_seed
+        self.factor = 1.0  # of the loss, to break it
+        self.on_batch = lambda number: None
+
+    def batch(self, step, seed):
+        self.on_batch(step)
+        rng = np.random.default_rng([self.corpus_seed, seed, step])
+        inputs = rng.integers(V, size=13)
+        return Batch(inputs, (inputs * 3 + rng.integers(2, size=13)) % V, step, seed)
+
+    def loss(self, batch):
+        self.dropout.noise.at(batch.seed, batch.step)
+        loss = F.cross_entropy(self.dropout(self.table(batch.inputs)), batch.targets)
+        return loss * self.factor, {"loss": loss.item(), "next": loss.item()}
+
+    def start_cache(self, batch_size, length):
+        """That it exists says: causal, so the loss is the probability of the text."""
+
+    def evaluation_batches(self, corpus):
+        for begin in range(0, len(corpus.ids) - 1, 17):
+            ids = corpus.ids[begin : begin + 18]
+            yield Batch(ids[:-1], ids[1:])
+
+
+class Corpus:
+    """As much of data.Corpus as evaluation needs."""
+
+    def __init__(self, ids, words):
+        self.ids, self.words = ids, words
+
+    def unigram_entropy(self):
+        p = np.bincount(self.ids) / len(self.ids)
+        return float(-(p[p > 0] * np.log(p[p > 0])).sum())
+
+
+HELD_OUT = Corpus(np.random.default_rng(2).integers(V, size=101), words=50)
+CONFIG = TrainConfig(steps=23, lr=0.05, save_every=5, eval_every=4, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These models are so small that a second thread would only wait, for long where the machine is busy."""
+    before = pool.threads()
+    pool.set_threads(1)
+    yield
+    pool.set_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def bigram_family(monkeypatch):
+    """A folder layout for the toy model, as `hub/<family>.py` would give it."""
+    family = types.ModuleType("tinylm.hub.bigram")
+    family.LAYOUT = ()
+    family.to_config = lambda config, end_id: {}
+    family.shapes = lambda config: [("table.weight", "table.weight", (V, V))]
+    family.also = lambda name: ()
+    family.export = lambda path, model: None
+    monkeypatch.setitem(sys.modules, family.__name__, family)
+
+
+def trained(out=None, config=CONFIG, resume=False, stop_after=None, **options):
+    """The weights after a run; stop_after: SIGTERM arrives when that batch is drawn."""
+    model = Bigram(**options)
+    model.on_batch = lambda number: number == stop_after and os.kill(os.getpid(), signal.SIGTERM)
+    result = Trainer(model, out=out, config=config, held_out=HELD_OUT, quiet=True).run(resume)
+    return model.state_dict()["table.weight"], result
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, accumulate):
+    config = dataclasses.replace(CONFIG, accumulate=accumulate)
+    whole, result = trained(config=config)
+    for stop in (1, 4, 9):
+        out = tmp_path / str(stop)
+        with pytest.raises(Interrupted) as caught:
+            trained(out, config, stop_after=stop * accumulate)
+        assert caught.value.status == 128 + signal.SIGTERM
+        assert checkpoint.load_state(out).facts["step"] == stop + 1  # the step in hand is finished, then saved
+        weights, resumed = trained(out, config, resume=True)
+        np.testing.assert_array_equal(weights, whole)
+        assert {**resumed, "seconds": 0} == {**result, "seconds": 0}
+        exported, _ = checkpoint.load_tensors(out / hub.WEIGHTS)
+        np.testing.assert_array_equal(exported["table.weight"], whole)
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "trainer.json", ".part"])
+def test_what_a_kill_during_a_save_kept_back_is_written_by_resuming(tmp_path, lost):
+    whole, _ = trained(tmp_path)
+    if lost == ".part":
+        (tmp_path / ".trainer.safetensors.part").write_bytes(b"half")
+    else:
+        (tmp_path / checkpoint.SUMMARY).unlink()
+        (tmp_path / lost).unlink(missing_ok=True)
+    trained(tmp_path, resume=True)
+    assert checkpoint.read_json(tmp_path / checkpoint.SUMMARY)["step"] == CONFIG.steps
+    exported, _ = checkpoint.load_tensors(tmp_path / hub.WEIGHTS)
+    np.testing.assert_array_equal(exported["table.weight"], whole)
+
+
+def test_the_log_holds_every_step_once_after_a_resume(tmp_path):
+    with pytest.raises(Interrupted):
+        trained(tmp_path, stop_after=11)
+    with open(tmp_path / checkpoint.LOG, "a") as log:
+        log.write(json.dumps({"event": "step", "step": 13, "loss": 0}) + '\n{"event": "st')  # a kill later, mid-line
+    trained(tmp_path, resume=True)
+    records = checkpoint.read_log(tmp_path / checkpoint.LOG)
+    steps = [record for record in records if record["event"] == "step"]
+    assert [record["step"] for record in steps] == list(range(1, CONFIG.steps + 1))
+    assert set(steps[0]) == {"event", "step", "loss", "components", "lr", "grad_norm", "tokens", "seconds"}
+    assert [record["step"] for record in records if record["event"] == "resumed"] == [12]
+    evaluated = [record["step"] for record in records if record["event"] == "evaluation"]
+    assert evaluated == [4, 8, 12, 16, 20, 23]
+    saves = [(record["event"], record["step"]) for record in records if record["event"] in ("saving", "saved")]
+    assert saves == [(event, step) for step in (0, 5, 10, 12, 15, 20, 23) for event in ("saving", "saved")]
+
+
+def test_a_finished_run_is_left_alone_and_an_existing_one_is_not_overwritten(tmp_path):
+    weights, result = trained(tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != checkpoint.LOG}
+    model = Bigram()
+    again = Trainer(model, out=tmp_path, config=CONFIG, held_out=HELD_OUT, quiet=True).run(resume=True)
+    assert again == result
+    np.testing.assert_array_equal(model.state_dict()["table.weight"], weights)
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != checkpoint.LOG}
+    with pytest.raises(CheckpointError, match="already holds a run; add --resume"):
+        trained(tmp_path)
+
+
+def test_a_folder_with_a_foreign_model_is_never_overwritten(tmp_path):
+    (tmp_path / hub.WEIGHTS).write_bytes(b"precious")
+    for resume, sentence in ((False, "already holds a model"), (True, "holds a model but no run")):
+        with pytest.raises(CheckpointError, match=sentence):
+            trained(tmp_path, resume=resume)
+    assert (tmp_path / hub.WEIGHTS).read_bytes() == b"precious"
+
+
+def test_a_resume_with_other_settings_or_data_is_refused(tmp_path):
+    trained(tmp_path)
+    for config, options, sentence in (
+        (dataclasses.replace(CONFIG, lr=0.1), {}, "option lr = 0.05, now it is 0.1"),
+        (dataclasses.replace(CONFIG, steps=29), {}, "option steps = 23, now it is 29"),
+        (CONFIG, {"corpus_seed": 1}, "data fingerprint"),
+    ):
+        with pytest.raises(CheckpointError, match=sentence):
+            trained(tmp_path, config, resume=True, **options)
+    trained(tmp_path, dataclasses.replace(CONFIG, save_every=7), resume=True)
+
+
+def test_a_damaged_state_is_one_sentence(tmp_path):
+    trained(tmp_path)
+    path = tmp_path / checkpoint.STATE
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match="trainer.safetensors is damaged"):
+        trained(tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_batch_and_leaves_the_checkpoint_good(tmp_path):
+    model = Bigram()
+    model.on_batch = lambda number: setattr(model, "factor", float("nan") if number == 15 else 1.0)
+    config = dataclasses.replace(CONFIG, accumulate=2)
+    with pytest.raises(TinylmError, match=r"the loss became nan at step 7, in batch\(15, seed=3\)"):
+        Trainer(model, out=tmp_path, config=config, quiet=True).run()
+    state = checkpoint.load_state(tmp_path)
+    assert state.facts["step"] == 5 and np.isfinite(state.arrays["model"]["table.weight"]).all()
+
+
+def test_a_gradient_that_is_not_finite_stops_too():
+    class Steep(Bigram):
+        """The loss stays finite, the slope of the square root at 0 is not."""
+
+        def loss(self, batch):
+            loss, components = super().loss(batch)
+            return loss + F.sum(F.sqrt(self.table.weight * 0.0)), components
+
+    with np.errstate(all="ignore"), pytest.raises(TinylmError, match="gradient norm became (nan|inf) at step 0"):
+        Trainer(Steep(), config=CONFIG, quiet=True).run()
+
+
+def test_minutes_become_a_number_of_steps_that_gives_the_same_bits_and_survives_a_resume(tmp_path, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.1 * next(clock)))
+    config = dataclasses.replace(CONFIG, steps=None, minutes=0.1, save_every=1000)  # 6 s of updates of 0.1 s each
+    with pytest.raises(Interrupted):
+        trained(tmp_path, config, stop_after=29)
+    steps = checkpoint.read_json(tmp_path / checkpoint.SUMMARY)["steps"]
+    assert 45 <= steps <= 55  # some of the time went into measuring
+    monkeypatch.setattr("tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.3 * next(clock)))
+    weights, result = trained(tmp_path, config, resume=True)
+    assert result["steps"] == steps
+    same, _ = trained(config=dataclasses.replace(CONFIG, steps=steps))
+    np.testing.assert_array_equal(weights, same)
+
+
+def test_accumulated_gradients_are_those_of_one_larger_batch():
+    class Larger(Bigram):
+        def batch(self, step, seed):
+            parts = [super(Larger, self).batch(2 * step + i, seed) for i in range(2)]
+            return Batch(np.concatenate([p.inputs for p in parts]), np.concatenate([p.targets for p in parts]))
+
+    finals = []
+    for model, accumulate in ((Bigram(), 2), (Larger(), 1)):
+        model.dropout = nn.Dropout(0.0, nn.Noise())
+        Trainer(model, config=dataclasses.replace(CONFIG, accumulate=accumulate, eps=1e-3), quiet=True).run()
+        finals.append(model.state_dict()["table.weight"])
+    np.testing.assert_allclose(*finals, atol=1e-5)
+
+
+def test_training_learns_and_evaluation_reports_nats_per_token_and_per_word():
+    chain = [1]
+    rng = np.random.default_rng(1)
+    for _ in range(600):
+        chain.append((chain[-1] * 3 + rng.integers(2)) % V)
+    corpus, model = Corpus(np.array(chain), words=200), Bigram()
+    Trainer(model, config=TrainConfig(steps=400, lr=0.1), quiet=True).run()
+    found = evaluate(model, corpus)
+    assert np.log(2) - 0.05 < found["loss"] < np.log(2) + 0.1  # the chain's entropy is one coin per token
+    assert found["unigram"] > found["loss"] + 1 and found["tokens"] == 600
+    np.testing.assert_allclose(found["nats_per_word"], found["loss"] * 601 / 200, rtol=1e-12)
+    assert model.training
+    assert evaluate(model, corpus, limit=20)["tokens"] == 34  # whole batches of 17 until 20 are reached
+    with pytest.raises(TinylmError, match="too short"):
+        evaluate(model, Corpus(np.array([1]), words=1))
+
+
+def test_a_chapter_with_a_kernel_of_its_own_uses_it_and_resumes_to_the_same_bits(tmp_path):
+    class Fast(Bigram):
+        def fast_step(self, batch, lr):
+            with no_grad():
+                np.add.at(self.table.weight.data, (batch.inputs, batch.targets), np.float32(lr))
+            return 1.0
+
+    def run(out=None, resume=False, stop=False):
+        model = Fast()
+        if stop:
+            model.on_batch = lambda number: number == 8 and os.kill(os.getpid(), signal.SIGINT)
+        Trainer(model, out=out, config=CONFIG, quiet=True).run(resume)
+        return model.state_dict()["table.weight"]
+
+    whole = run()
+    with pytest.raises(Interrupted) as caught:
+        run(tmp_path, stop=True)
+    assert caught.value.status == 130
+    np.testing.assert_array_equal(run(tmp_path, resume=True), whole)
+
+
+def test_training_in_another_thread_works_without_signal_handlers():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(trained()))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(results[0][0], trained()[0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"minutes": -1},
+        {},
+        {"steps": 5, "minutes": 1},
+        {"steps": 5, "lr": 0},
+        {"steps": 5, "lr": float("nan")},
+        {"steps": 5, "schedule": "magic"},
+        {"steps": 5, "warmup": 2},
+        {"steps": 5, "accumulate": 0},
+        {"steps": 5, "learning": 1},
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_one_sentence(wrong):
+    with pytest.raises(TinylmError) as caught:
+        TrainConfig.of(Bigram, **wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_progress_without_a_terminal_is_plain_lines(capsys, monkeypatch):
+    monkeypatch.setattr("tinylm.progress.PLAIN_EVERY", 0.0)
+    with Progress(0, 3) as progress:
+        for step in range(1, 4):
+            progress.update(step, loss=2.5, tokens=100)
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 3
+    assert "step 3/3: loss 2.500" in captured.err and "tokens/s" in captured.err and "0 s left" in captured.err
+
+
+def test_progress_on_a_terminal_is_a_bar_and_quiet_is_silent(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Progress(0, 3) as progress:
+        progress.update(1, loss=2.5, tokens=100)
+        progress.say("a line")
+    text = capsys.readouterr().err
+    assert "loss 2.500" in text and "a line" in text
+    with Progress(0, 3, quiet=True) as progress:
+        progress.update(3, loss=2.5, tokens=100)
+        progress.say("a line")
+    assert capsys.readouterr().err == ""
+
+
+def test_durations_read_like_speech():
+    assert [duration(s) for s in (0.2, 42, 185, 7800)] == ["0 s", "42 s", "3 min 05 s", "2 h 10 min"]

@@ -1,0 +1,224 @@
+"""Files that survive a kill: atomic writes, safetensors, JSON, and the state of a training run.
+
+Every file is written under a temporary name in its own folder, flushed to the disk, then given its name by one rename:
+a reader sees the old file or the new one, never a half. What must belong together stands in ONE file:
+`trainer.safetensors` holds weights, moments, carried state and, in its metadata, the step. `model.safetensors` (for
+everybody else) and `trainer.json` (for people, written last) follow it and are written again if a kill kept them back.
+No pickle anywhere: reading a file cannot run code.
+"""
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tinylm.errors import CheckpointError
+
+STATE, SUMMARY, LOG = "trainer.safetensors", "trainer.json", "log.jsonl"
+LARGEST_JSON = 64 * 2**20  # bytes; a config or a summary is a few kilobytes, a vocabulary a few megabytes
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a temporary path beside `path`; on a clean exit it takes the name `path` in one rename, else it is removed.
+
+    path : str or Path      where the file shall stand; missing folders are made
+    raises CheckpointError  if the disk refuses (full, read-only, no permission)
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")  # one fixed name: the next save overwrites what a kill left behind
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"")
+        permissions = part.stat().st_mode  # those of an ordinary new file; safetensors makes its files private
+        yield part
+        part.chmod(permissions)
+        _flush(part)
+        os.replace(part, path)
+        _flush(path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"cannot write {path}: {reason}; free space or choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _flush(path):
+    """Ask the disk to keep what was written to a file, or the names in a folder, before anything that builds on it."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open a folder; its rename is journaled
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path, text):
+    """Write a UTF-8 text file atomically."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, atomically; NaN and infinity, which JSON does not know, raise ValueError."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    """The object in a JSON file.
+
+    returns dict
+    raises CheckpointError if the file is missing, larger than 64 MB, not JSON, or does not hold an object
+    """
+    path = _existing(path)
+    if (size := path.stat().st_size) > LARGEST_JSON:
+        raise CheckpointError(
+            f"{path} has {size:,} bytes, a file of this kind has at most {LARGEST_JSON:,}; "
+            "it is not what its name says: copy it again"
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}); copy it again from its source") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, expected an object with named fields")
+    return value
+
+
+def save_tensors(path, arrays, metadata=None):
+    """Write named arrays as safetensors, atomically.
+
+    arrays : dict[str, np.ndarray]      copied only where not C-contiguous
+    metadata : dict[str, str]           optional; "format": "pt" is added, transformers asks for it
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    with replacing(path) as part:
+        try:
+            save_file(dense, part, metadata={"format": "pt", **(metadata or {})})
+        except SafetensorError as error:  # the package's name for a full disk
+            raise OSError(str(error)) from error
+
+
+def load_tensors(path):
+    """Named arrays of a safetensors file, as copies that may be written to, and its metadata.
+
+    The package checks the header against the size of the file before anything is allocated, so that a damaged or
+    hostile header cannot ask for more memory than the file justifies. Numbers that NumPy lacks (bfloat16) are refused.
+
+    returns dict[str, np.ndarray], dict[str, str]
+    raises CheckpointError   if the file is missing, truncated, damaged or of another format
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = _existing(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or not a safetensors file ({error}); copy it again from its source, "
+            "or delete it and save anew"
+        ) from error
+
+
+def _existing(path):
+    """`path`, if it is a file one can read; else a sentence."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise CheckpointError(f"the folder {path.parent} does not exist; give the folder of a model or of a run")
+    if not path.is_file():
+        raise CheckpointError(f"{path.parent} holds no {path.name}; give the folder of a model or of a run")
+    return path
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """Everything a run needs to go on as if it had never stopped.
+
+    arrays : dict[str, dict[str, np.ndarray]]   groups "model", "optim", "carry"
+    facts : dict                                JSON: step, steps, seconds, config, ..., see Trainer
+    """
+
+    arrays: dict
+    facts: dict = field(default_factory=dict)
+
+
+def save_state(folder, state):
+    """Write `trainer.safetensors`: one file, one rename, so weights and moments can never be of different steps."""
+    flat = {f"{group}.{name}": array for group, arrays in state.arrays.items() for name, array in arrays.items()}
+    save_tensors(Path(folder) / STATE, flat, {"trainer": json.dumps(state.facts, allow_nan=False)})
+
+
+def load_state(folder):
+    """Read what `save_state` wrote.
+
+    returns TrainerState
+    raises CheckpointError if the file is missing, damaged or was not written by a trainer
+    """
+    path = Path(folder) / STATE
+    flat, metadata = load_tensors(path)
+    try:
+        facts = json.loads(metadata["trainer"])
+        int(facts["step"]), int(facts["steps"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} was not written by tinylm's trainer (no step in its metadata); "
+            "start the run anew in another folder"
+        ) from error
+    arrays = {"model": {}, "optim": {}, "carry": {}}
+    for name, array in flat.items():
+        group, _, rest = name.partition(".")
+        arrays.setdefault(group, {})[rest] = array
+    return TrainerState(arrays, facts)
+
+
+class RunLog:
+    """`log.jsonl`: one JSON object per line, appended and handed to the system at once, so that a kill loses no line.
+
+    Opening it drops what lies after the step that is resumed (those updates will be made and written again) and a last
+    line that a kill cut in half. Records of what happened to the run itself (saving, saved, resumed) are history and
+    stay: a "saving" that no "saved" of the same step follows is a kill that fell into a write.
+
+    keep : the step that is resumed; -1 for a new run
+    """
+
+    REPEATED = ("step", "evaluation")  # records that a resumed run makes again
+
+    def __init__(self, path, keep=-1):
+        self.path = Path(path)
+        kept = [record for record in read_log(path) if record["event"] not in self.REPEATED or record["step"] <= keep]
+        write_text(path, "".join(map(_line, kept)))
+
+    def write(self, event, **fields):
+        """Append one record; `fields` must be JSON."""
+        with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+            file.write(_line({"event": event, **fields}))
+
+
+def _line(record):
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
+def read_log(path):
+    """Records of a `log.jsonl` as a list of dicts with "event" and "step"; empty if there is no file.
+
+    A line that is not such a record (a kill cut it in half) is left out.
+    """
+    path, records = Path(path), []
+    if not path.exists():
+        return records
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError, RecursionError):
+                record = json.loads(line)
+                if isinstance(record, dict) and isinstance(record.get("step"), int) and "event" in record:
+                    records.append(record)
+    return records

@@ -1,0 +1,145 @@
+"""Model folders in the published layout: `load(path) -> (model, tokenizer)` and `save(path, model, tokenizer)`.
+
+A folder holds `config.json`, `model.safetensors` and the tokenizer's own files. One module per family, named after its
+`model_type`, knows how the family's names, shapes and config differ from ours:
+
+    to_config(config, end_id) -> dict               what stands in config.json beside our own field names
+    from_config(fields, config_class) -> config
+    shapes(config) -> iterator of (our name, published name, published shape)
+    also(published name) -> other names it goes by
+    export(path, model)                             writes further files that follow from the weights
+    LAYOUT                                          patterns of our names whose matrices are published [in, out]
+
+The shapes are compared with the file before a model is built, so a config cannot ask for more memory than the file
+holds.
+"""
+
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tinylm import checkpoint, settings, text
+from tinylm.errors import CheckpointError, DataError, TinylmError
+from tinylm.objectives import protocol
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+ENCODINGS = ("merges.txt", "vocab.bpe", "words.json", "chars.json")
+
+
+def save(path, model, tokenizer=None):
+    """Write a model folder that `load`, and for published families also transformers, can read.
+
+    Old weights go first and new weights come last: a save that is killed leaves a folder without weights, never a
+    mixture of two models.
+    raises CheckpointError if the disk refuses or the family has no layout
+    """
+    path = Path(path)
+    family = _family(model.model_type)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / WEIGHTS).unlink(missing_ok=True)
+        if tokenizer is not None:
+            tokenizer.save(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+    known = family.to_config(model.config, getattr(tokenizer, "end_id", None))
+    fields = {"model_type": model.model_type, **known, **dataclasses.asdict(model.config)}
+    checkpoint.write_json(path / CONFIG, fields)
+    save_weights(path, model)
+
+
+def save_weights(path, model):
+    """Write only the weights, into a folder that `save` made for the same model."""
+    family, own = _family(model.model_type), model.state_dict()
+    arrays = {theirs: _turn(family, ours, own[ours]) for ours, theirs, _ in family.shapes(model.config)}
+    checkpoint.save_tensors(Path(path) / WEIGHTS, arrays)
+    family.export(Path(path), model)
+
+
+def load(path):
+    """The model and the tokenizer of a folder, written by us or published in the same layout.
+
+    returns model (in evaluation mode), tokenizer (None where the folder holds none)
+    raises CheckpointError if something is missing, damaged, of an unknown family, or does not fit together
+    """
+    path = Path(path)
+    fields = checkpoint.read_json(path / CONFIG)
+    try:
+        model_class = protocol.by_model_type(fields.get("model_type"))
+        family = _family(model_class.model_type)
+        config = family.from_config(fields, model_class.config_class)
+    except TinylmError as error:
+        raise CheckpointError(f"{path / CONFIG} describes no model that tinylm has: {error}") from error
+    arrays, _ = checkpoint.load_tensors(path / WEIGHTS)
+    state = _read(path / WEIGHTS, family, config, arrays)
+    model = model_class(config)
+    model.load_state_dict(state)
+    model.eval()
+    return model, _tokenizer(path, config)
+
+
+def fields_of(fields, config_class):
+    """A config from the fields of a config.json that its class knows; the other fields are somebody else's.
+
+    raises TinylmError if one is of another kind than the class declares, or a negative number
+    """
+    known = {f.name: fields[f.name] for f in dataclasses.fields(config_class) if f.name in fields}
+    for name, value in known.items():
+        if isinstance(value, int | float) and not 0 <= value < 2**31:
+            raise TinylmError(f"{name} is {value}, expected a number from 0 to 2^31")
+    return settings.build(config_class, known)
+
+
+def _read(path, family, config, arrays):
+    """Our state dict from published arrays, every shape checked before anything of the config's size is made."""
+    state = {}
+    for ours, theirs, shape in family.shapes(config):
+        found = next((arrays[name] for name in (theirs, *family.also(theirs)) if name in arrays), None)
+        if found is None:
+            raise CheckpointError(
+                f"{path} lacks the tensor {theirs}, which its {CONFIG} asks for; the two files do not belong together"
+            )
+        if found.shape != tuple(shape):
+            raise CheckpointError(
+                f"{path}: {theirs} has the shape {found.shape}, its {CONFIG} asks for "
+                f"{tuple(shape)}; the two files do not belong together"
+            )
+        state[ours] = _turn(family, ours, found)
+    return state
+
+
+def _turn(family, name, array):
+    """Our [out, in] from their [in, out], or back, for the names that the family publishes the other way round."""
+    if any(re.fullmatch(pattern, name) for pattern in family.LAYOUT):
+        return np.ascontiguousarray(array.T)
+    return array
+
+
+def _family(model_type):
+    """The module that knows a family's layout; chapters without a published one are named `tinylm-...`."""
+    module = f"tinylm.hub.{str(model_type).removeprefix('tinylm-').replace('-', '_')}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise CheckpointError(f"models of type {model_type!r} have no folder layout yet") from error
+
+
+def _tokenizer(path, config):
+    """The encoding beside the weights, which must not have more ids than the model has rows."""
+    if not any((path / name).exists() for name in ENCODINGS):
+        return None
+    try:
+        tokenizer = text.load(path)
+    except DataError as error:
+        raise CheckpointError(f"the tokenizer in {path} is damaged: {error}") from error
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"the tokenizer in {path} has {tokenizer.vocab_size} ids, the model only "
+            f"{config.vocab_size}; they do not belong together"
+        )
+    return tokenizer

@@ -1,0 +1,97 @@
+"""From a named corpus to a trained run folder: text -> vocabulary -> ids -> objective -> Trainer.
+
+The one path that both `tinylm pretrain` and `tinylm compare` take, so that their runs are the same runs.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tinylm import checkpoint, settings, text
+from tinylm.data import encode_corpus, load_texts, split_documents
+from tinylm.errors import DataError, TinylmError
+from tinylm.objectives import protocol
+from tinylm.train import TrainConfig, Trainer
+
+WORDS, PIECES = 20_000, 4096  # vocabulary sizes where none is asked for
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """What to train on what.
+
+    objective : a chapter's name      data : a file, a folder, a named set, or "toy"
+    out : run folder, or None         size : class method of the chapter's config: tiny, small, ...
+    options : fields of the chapter's config or of TrainConfig to replace, for example {"n_layer": 2, "lr": 3e-4}
+    seed : of weights, batches and dropout      held_out : share of the documents kept for evaluation
+    """
+
+    objective: str
+    data: str
+    out: str | Path | None = None
+    size: str = "tiny"
+    options: dict = field(default_factory=dict)
+    seed: int = 0
+    held_out: float = 0.05
+
+
+def pretrain(config, texts=None, resume=False, quiet=False):
+    """Train an objective from scratch, or resume it.
+
+    texts : documents to use instead of loading config.data
+    returns the trained objective, its tokenizer, and the result of `Trainer.run`
+    raises TinylmError, one sentence, on any mistake in the config or the data
+    """
+    chapter = protocol.objective(config.objective)
+    model_options, train_options = _divide(chapter, config)
+    train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
+    texts = load_texts(config.data) if texts is None else texts
+    train, held_out = split_documents(texts, share=config.held_out, seed=0)
+    if not any(document.strip() for document in train):
+        raise DataError(f"{config.data} holds no text to train on; give a file with at least a few paragraphs")
+    tokenizer = _tokenizer(chapter, config, train, model_options.pop("vocab_size", None), resume)
+    model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
+    objective = chapter(model_config, np.random.default_rng(config.seed))
+    objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id))
+    evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
+    trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
+    return objective, tokenizer, trainer.run(resume)
+
+
+def _divide(chapter, config):
+    """Options of the model and options of the training, told apart by name."""
+    training = {f.name for f in dataclasses.fields(TrainConfig)}
+    model = {f.name for f in dataclasses.fields(chapter.config_class)}
+    if unknown := sorted(set(config.options) - training - model):
+        known = ", ".join(sorted(training | model))
+        raise TinylmError(f"{config.objective} has no option {unknown[0]!r}; it knows {known}")
+    return (
+        {k: v for k, v in config.options.items() if k in model and k not in training},
+        {k: v for k, v in config.options.items() if k in training},
+    )
+
+
+def _size(chapter, size, options):
+    """The chapter's config of a named size with some fields replaced."""
+    sizes = [
+        name
+        for name, value in vars(chapter.config_class).items()
+        if isinstance(value, classmethod) and not name.startswith("_")
+    ]
+    if size not in sizes:
+        raise TinylmError(f"{chapter.name} has no config {size!r}; it knows {', '.join(sorted(sizes))}")
+    return settings.build(chapter.config_class, options, make=getattr(chapter.config_class, size))
+
+
+def _tokenizer(chapter, config, texts, vocab_size, resume):
+    """The vocabulary of the run that is resumed, else one learned from the training texts.
+
+    vocab_size : tokens to learn, or None for a usual number, or as many as a short text gives
+    """
+    if resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists():
+        return text.load(config.out)  # the state is written after the tokenizer, so the tokenizer is whole
+    if chapter.text == "words":
+        return text.Words.train(texts, vocab_size or WORDS)
+    return text.BPE.train(texts, vocab_size or PIECES, exact=vocab_size is not None)

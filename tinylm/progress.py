@@ -1,0 +1,70 @@
+"""How far a run has come: a bar on a terminal, a plain line every few seconds elsewhere. All of it on stderr."""
+
+import sys
+import time
+
+PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """Context that shows loss, tokens/s and time left of a run.
+
+    start, steps : updates made before, and in all
+    quiet : show nothing
+    """
+
+    def __init__(self, start, steps, quiet=False):
+        self.start, self.steps, self.quiet = start, steps, quiet
+        self._begin = self._last = time.perf_counter()
+        self._tokens, self._loss, self._bar = 0, None, None
+
+    def __enter__(self):
+        if not self.quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self.steps, initial=self.start, unit="step", dynamic_ncols=True, file=sys.stderr)
+        return self
+
+    def __exit__(self, *failure):
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, step, loss, tokens):
+        """After update `step` (counted from 1): its loss in nats per token, and how many tokens it predicted."""
+        if self._loss is None:  # the first update compiles kernels: it says nothing about the others
+            self._begin, self.start = time.perf_counter(), step
+        else:
+            self._tokens += tokens
+        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss  # smoothed for the eye only
+        if self.quiet:
+            return
+        now = time.perf_counter()
+        rate = self._tokens / max(now - self._begin, 1e-9)
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {self._loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif now - self._last >= PLAIN_EVERY or step == self.steps:
+            self._last = now
+            speed = f"{rate:,.0f} tokens/s" if self._tokens else "measuring the speed"
+            left = (now - self._begin) / max(step - self.start, 1) * (self.steps - step)
+            left = f", {duration(left)} left" if self._tokens else ""
+            self.say(f"step {step}/{self.steps}: loss {self._loss:.3f}, {speed}{left}")
+
+    def say(self, line):
+        """Print a line without tearing the bar."""
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def duration(seconds):
+    """Seconds as people say them: '42 s', '3 min 05 s', '2 h 10 min'."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

@@ -1,0 +1,387 @@
+"""The training loop: one for every chapter, because it knows only the Objective protocol.
+
+    batch -> loss -> backward -> clip -> AdamW (or the chapter's own lock-free kernel) -> log, evaluate, save
+
+Batches, dropout and schedule are pure functions of the seed and the step, so the state of a run is its weights, moments
+and step number: a run killed at any moment and resumed ends with the same bits as one that was never interrupted.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import signal
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinylm import checkpoint, hub, settings
+from tinylm.errors import CheckpointError, TinylmError
+from tinylm.evaluation import evaluate, in_words
+from tinylm.kernels.pool import one_pool
+from tinylm.optim import AdamW, schedules
+from tinylm.progress import Progress
+
+SCHEDULES = ("linear", "cosine", "constant")
+GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
+RECENT = 50  # updates over which the reported training loss is averaged
+FREE_TO_CHANGE = ("eval_every", "save_every")  # fields that a resumed run may have different: they touch no weight
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; what a chapter prefers stands in its class attribute `training_defaults`, see `TrainConfig.of`.
+
+    steps, minutes : updates, or the time for them (measured steps decide the number once; compiling kernels, evaluation
+        and saving come on top)
+    lr, betas, eps, weight_decay, no_decay, bias_correction : of AdamW; names matching a pattern of no_decay do not decay
+    warmup : share of the steps over which the rate rises to lr; then `schedule` brings it down
+    clip : largest global gradient norm, 0 = no clipping
+    accumulate : batches per update, their gradients averaged
+    eval_every, save_every : updates between evaluations on held-out text (0: ten a run) and between checkpoints
+    raises TinylmError on a value that cannot be meant
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    no_decay: tuple[str, ...] = (r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm")
+    bias_correction: bool = True
+    warmup: float = 0.1
+    schedule: str = "linear"
+    clip: float = 1.0
+    accumulate: int = 1
+    eval_every: int = 0
+    save_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self):
+        if (self.steps is None) == (self.minutes is None):
+            raise TinylmError("training needs either a number of steps or a number of minutes; give one of the two")
+        length = self.steps if self.minutes is None else self.minutes
+        self._require("steps" if self.minutes is None else "minutes", length > 0, "more than 0")
+        self._require("lr", 0 < self.lr < math.inf, "a positive number")
+        self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
+        self._require("schedule", self.schedule in SCHEDULES, "one of " + ", ".join(SCHEDULES))
+        self._require("accumulate", self.accumulate >= 1, "at least 1")
+        self._require("save_every", self.save_every >= 1, "at least 1")
+        self._require("eval_every", self.eval_every >= 0, "0 or more")
+        self._require("clip", self.clip >= 0, "0 (no clipping) or more")
+
+    def _require(self, name, holds, expected):
+        if not holds:
+            raise TinylmError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+    @classmethod
+    def of(cls, objective, **given):
+        """The config a chapter prefers (its class attribute `training_defaults`), with `given` fields replaced.
+
+        raises TinylmError if a field does not exist or is of another kind
+        """
+        return settings.build(cls, {**getattr(objective, "training_defaults", {}), **given})
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM arrived; the run is saved and can be resumed. `.status` is the exit status, 130 or 143."""
+
+    def __init__(self, number, where):
+        super().__init__(where)
+        self.status = 128 + number
+
+
+class Trainer:
+    """Trains one prepared objective, in a run folder or only in memory.
+
+    objective : a chapter's model after prepare(corpus)
+    tokenizer : saved into the folder beside the model
+    out : run folder, or None to keep nothing
+    held_out : Corpus for evaluation, or None
+    quiet : no progress bar and no lines
+    """
+
+    def __init__(self, objective, tokenizer=None, out=None, config=None, held_out=None, quiet=False):
+        self.objective, self.tokenizer, self.held_out = objective, tokenizer, held_out
+        self.out = None if out is None else Path(out)
+        self.config = config or TrainConfig.of(objective, steps=1000)
+        self.quiet = quiet
+        self.fast = hasattr(objective, "fast_step")
+        self.step, self.steps, self.seconds, self.tokens = 0, self.config.steps, 0.0, 0
+        self.recent = deque(maxlen=RECENT)
+        self.optimizer = self.log = self._identity = None
+        self._signal = None
+
+    def run(self, resume=False):
+        """Train to the last step; saves on the way, at the end, and when Ctrl-C or SIGTERM arrives.
+
+        resume : an unfinished run in the folder is continued, a finished one left alone, an empty folder started
+        returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
+        seconds, tokens
+        raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
+        TinylmError on a loss or gradient that is not finite; Interrupted after a signal
+        """
+        with one_pool(), self._signals():
+            finished = self._begin(resume)
+            return finished or self._train()
+
+    # ---- beginning ----
+
+    def _begin(self, resume):
+        """Start or restore; returns the result of a run that was finished already, else None."""
+        self.objective.train()
+        self._identity = self._describe()
+        before = self._previous(resume)
+        if not self.fast:
+            self.optimizer = self._adamw()
+        if self.out is not None:
+            self.log = checkpoint.RunLog(self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1)
+        if before is None:
+            if self.steps is None:
+                self.steps = self._affordable(self.config.minutes * 60)
+            if self.out is not None:
+                self.log.write("started", step=0)
+                hub.save(self.out, self.objective, self.tokenizer)
+                self._save()
+            return None
+        self._restore(before)
+        if before.facts.get("result"):
+            self._export(before.facts)
+            return before.facts["result"]
+        self.log.write("resumed", step=self.step)
+        return None
+
+    def _previous(self, resume):
+        """The state saved in the run folder, if there is one and it may be continued; None to start at step 0."""
+        if self.out is None:
+            return None
+        has_state, has_log, has_model = (
+            (self.out / name).exists() for name in (checkpoint.STATE, checkpoint.LOG, hub.WEIGHTS)
+        )
+        if not resume and (has_state or has_model):
+            raise CheckpointError(
+                f"{self.out} already holds a {'run' if has_state else 'model'}; "
+                + ("add --resume (resume=True) to continue it, or " if has_state else "")
+                + "give another folder"
+            )
+        if not has_state:
+            if has_model and not has_log:  # with a log it is a run of ours that was killed before its first checkpoint
+                raise CheckpointError(f"{self.out} holds a model but no run to resume; give another folder")
+            return None
+        state = checkpoint.load_state(self.out)
+        now, then = self._identity, state.facts.get("identity", {})
+        for part in now:
+            for name, value in now[part].items():
+                if name not in FREE_TO_CHANGE and (old := then.get(part, {}).get(name)) != value:
+                    raise CheckpointError(
+                        f"the run in {self.out} has {part} {name} = {old}, now it is {value}; "
+                        "resume with the same settings and data, or give another folder"
+                    )
+        return state
+
+    def _describe(self):
+        """What must be equal for a resumed run to be the same run, as JSON: settings, model and a hash of the data."""
+        identity = {
+            "option": dataclasses.asdict(self.config),
+            "model": dataclasses.asdict(self.objective.config),
+            "data": {"fingerprint": _fingerprint(self.objective.batch(0, self.config.seed))},
+        }
+        return json.loads(json.dumps(identity))
+
+    def _adamw(self):
+        names = ("lr", "betas", "eps", "weight_decay", "bias_correction", "no_decay")
+        return AdamW(self.objective.named_parameters(), **{name: getattr(self.config, name) for name in names})
+
+    def _affordable(self, seconds):
+        """How many updates fit into `seconds`: some are made, timed and undone, so that the run itself starts clean.
+
+        The schedule needs the number before the first real step, and a run of so many minutes must equal, bit by bit, the
+        run of that many steps.
+        """
+        before, times = self._copies(), []
+        self.steps = 1000  # any number: these updates are undone
+        for number in range(2):
+            self._update(number)  # may compile kernels, which is no training: not counted
+        begin = time.perf_counter()
+        while len(times) < 3 or (len(times) < 40 and sum(times) < min(2.0, 0.05 * seconds)):
+            start = time.perf_counter()
+            self._update(len(times))
+            times.append(time.perf_counter() - start)
+        self._put_back(before)
+        return max(1, int((seconds - (time.perf_counter() - begin)) / float(np.median(times))))
+
+    # ---- the loop ----
+
+    def _train(self):
+        """Updates from self.step to self.steps, then the last evaluation and the final save."""
+        every = self.config.eval_every or max(1, self.steps // 10)
+        with Progress(self.step, self.steps, self.quiet) as progress:
+            while self.step < self.steps:
+                start = time.perf_counter()
+                record = self._update(self.step)
+                self.step += 1
+                self.seconds += time.perf_counter() - start
+                self._note(record, progress)
+                last = self.step == self.steps
+                if self.held_out is not None and self.step % every == 0 and not last:
+                    self._evaluate(progress)
+                if not last and (self._signal or self.step % self.config.save_every == 0):
+                    self._save()
+                if not last and self._signal:
+                    saved = "stopped" if self.out is None else "saved"
+                    raise Interrupted(self._signal, f"{saved} at step {self.step} of {self.steps}")
+            held_out = None if self.held_out is None else self._evaluate(progress, LAST_LOOK)
+        result = {
+            "steps": self.steps,
+            "loss": float(np.mean(self.recent)),
+            "held_out": held_out,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+        }
+        self._save(result)
+        return result
+
+    def _update(self, step):
+        """One update of the weights. returns dict: loss, components (nats per token), lr, grad_norm, tokens."""
+        c = self.config
+        lr = c.lr * _multiplier(c, step, self.steps)
+        if self.fast:
+            batch = self.objective.batch(step, c.seed)
+            loss = float(self.objective.fast_step(batch, lr))
+            self._finite("loss", loss, step)
+            return {"loss": loss, "components": {}, "lr": lr, "grad_norm": None, "tokens": batch.tokens}
+        loss, tokens, sums = 0.0, 0, {}
+        self.optimizer.zero_grad()
+        for number in range(step * c.accumulate, (step + 1) * c.accumulate):
+            batch = self.objective.batch(number, c.seed)
+            mean, components = self.objective.loss(batch)
+            self._finite("loss", mean.item(), number)
+            (mean if c.accumulate == 1 else mean * (1 / c.accumulate)).backward()
+            loss, tokens = loss + mean.item() / c.accumulate, tokens + batch.tokens
+            for name in components.keys() - {"loss", "tokens"}:
+                sums[name] = sums.get(name, 0.0) + float(components[name]) / c.accumulate
+        norm = self.optimizer.step(lr=lr, max_norm=c.clip or None)
+        if norm is not None:
+            self._finite("gradient norm", norm, step * c.accumulate)
+        return {"loss": loss, "components": sums, "lr": lr, "grad_norm": norm, "tokens": tokens}
+
+    def _finite(self, what, value, number):
+        """Stop before a NaN or an infinity is saved: the last checkpoint stays good."""
+        if not math.isfinite(value):
+            step = number // self.config.accumulate
+            raise TinylmError(
+                f"the {what} became {value} at step {step}, in batch({number}, seed={self.config.seed}); "
+                f"try a smaller learning rate than {self.config.lr} or a longer warm-up"
+            )
+
+    def _note(self, record, progress):
+        """Write an update to the log and to the bar."""
+        self.recent.append(record["loss"])
+        self.tokens += record["tokens"]
+        progress.update(self.step, record["loss"], record["tokens"])
+        if self.log:
+            self.log.write("step", step=self.step, **record, seconds=round(self.seconds, 4))
+
+    def _evaluate(self, progress, limit=GLANCE):
+        """Evaluate on held-out text and report it."""
+        found = evaluate(self.objective, self.held_out, limit)
+        if self.log:
+            self.log.write("evaluation", step=self.step, **found)
+        progress.say(f"step {self.step}: held-out loss {in_words(found)}")
+        return found
+
+    @contextlib.contextmanager
+    def _signals(self):
+        """Turn Ctrl-C and SIGTERM into a note that the loop reads after the current step; a second one acts at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers
+            return
+        self._signal = None
+
+        def note(number, frame):
+            self._signal = number
+            signal.signal(number, before[number])
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # ---- saving ----
+
+    def _arrays(self):
+        """All arrays a resumed run needs, by group; the arrays themselves, not copies."""
+        carry = self.objective.state() if hasattr(self.objective, "state") else {}
+        return {
+            "model": self.objective.state_dict(),
+            "optim": self.optimizer.state() if self.optimizer else {},
+            "carry": carry,
+        }
+
+    def _copies(self):
+        return {
+            group: {name: np.array(array) for name, array in arrays.items()} for group, arrays in self._arrays().items()
+        }
+
+    def _put_back(self, arrays):
+        """Weights, moments and carried state from arrays as `_arrays` returns them."""
+        self.objective.load_state_dict(arrays["model"])
+        if self.optimizer:
+            self.optimizer.load_state(arrays["optim"])
+        if hasattr(self.objective, "load_state"):
+            self.objective.load_state(arrays["carry"])
+
+    def _restore(self, state):
+        self._put_back(state.arrays)
+        facts = state.facts
+        self.step, self.steps, self.seconds, self.tokens = (facts[k] for k in ("step", "steps", "seconds", "tokens"))
+        self.recent.extend(facts["recent"])
+
+    def _save(self, result=None):
+        """Checkpoint: the one file that resuming reads, then its exports for other programs and for people."""
+        if self.out is None:
+            return
+        facts = {
+            "step": self.step,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+            "recent": list(self.recent),
+            "identity": self._identity,
+            "result": result,
+        }
+        self.log.write("saving", step=self.step)
+        checkpoint.save_state(self.out, checkpoint.TrainerState(self._arrays(), facts))
+        self._export(facts)
+        self.log.write("saved", step=self.step)
+
+    def _export(self, facts):
+        """Write what follows from `trainer.safetensors`, unless the summary, written last, says that it is there."""
+        summary = self.out / checkpoint.SUMMARY
+        if summary.exists() and checkpoint.read_json(summary) == facts:
+            return
+        hub.save_weights(self.out, self.objective)
+        checkpoint.write_json(summary, facts)
+
+
+def _multiplier(config, step, steps):
+    """The schedule's share of the peak learning rate at update `step` of `steps`, counted from 0."""
+    return getattr(schedules, config.schedule)(step, steps, round(config.warmup * steps))
+
+
+def _fingerprint(batch):
+    """SHA-256 of a batch's arrays: two runs that begin with the same batch have the same data, batch size and seed."""
+    digest = hashlib.sha256()
+    for spec in dataclasses.fields(batch):
+        value = getattr(batch, spec.name)
+        digest.update(spec.name.encode())
+        digest.update(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+    return digest.hexdigest()
