@@ -1,0 +1,95 @@
+"""The page of a whole comparison, and what it looks at inside a model."""
+
+import re
+
+import numpy as np
+import pytest
+
+import tinylm
+from tinylm import report
+from tinylm.objectives import protocol
+from tinylm.report import looking, pictures
+from tinylm.text import Words
+from tinylm.transfer import compare
+from tinylm.transfer.adapt import AdaptConfig
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    adapt = AdaptConfig(max_length=17, updates=2)
+    out = tmp_path_factory.mktemp("compare")
+    return compare.run(
+        compare.CompareConfig("toy", ("gpt",), 0.02, (2,), 2, out, "tiny", test_size=40, adapt=adapt, quiet=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    chapter = protocol.objective("gpt")
+    return chapter(chapter.config_class.tiny(53), np.random.default_rng(3)).eval()
+
+
+def test_the_report_needs_nothing_but_itself(finished, capsys):
+    text = report.write(finished).read_text(encoding="utf-8")
+    for source in re.findall(r'(?:src|href|srcset)\s*=\s*"([^"]*)"', text):
+        assert source.startswith("data:")
+    assert "http://" not in text and "https://" not in text and "<script" not in text
+    for part in ("Results", "Pretraining", "Nearest neighbours", "How it was done", "60 test posts"[3:]):
+        assert part in text
+    assert text.count("<img") == (4 if pictures.available() else 0)
+
+
+def test_without_matplotlib_the_report_has_its_tables_and_one_sentence_names_the_extra(finished, monkeypatch, capsys):
+    monkeypatch.setattr(pictures, "available", lambda: False)
+    text = report.write(finished).read_text(encoding="utf-8")
+    assert "<img" not in text and "<table" in text
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "tinylm[demos]" in said
+
+
+def test_attention_rows_are_probabilities_that_never_look_ahead(model):
+    layers = looking.attention_weights(model, np.arange(11)[None])
+    assert len(layers) == 2 and layers[0].shape == (2, 11, 11)
+    for weights in layers:
+        np.testing.assert_allclose(weights.sum(axis=-1), 1)
+        assert np.all(np.triu(weights, 1) == 0)
+
+
+def test_the_weights_shown_are_those_that_the_layer_uses(model):
+    """Uniform values in, the weighted mean of the values out: rebuild the layer's output from the recorded weights."""
+    calls, layer = [], next(m for m in model.modules() if type(m).__name__ == "MultiHeadAttention")
+    with tinylm.no_grad(), looking._recorded([layer], calls):
+        model.encode(np.arange(7)[None])
+        _, x, mask, causal = calls[0]
+        shown = looking._weights(*calls[0])
+        values = layer.c_attn(x).data[0].reshape(7, 3, 2, -1)[:, 2].swapaxes(0, 1)  # (H,T,D)
+        mixed = (shown @ values).swapaxes(0, 1).reshape(1, 7, -1)
+        expected = type(layer).forward(layer, x, mask, causal).data
+        np.testing.assert_allclose(layer.c_proj(mixed.astype(np.float32)).data, expected, atol=1e-5)
+
+
+def test_looking_leaves_the_model_as_it_was(model):
+    before = model.encode(np.arange(7)[None])[-1].data.copy()
+    looking.attention_weights(model, np.arange(7)[None])
+    assert np.array_equal(model.encode(np.arange(7)[None])[-1].data, before)
+    assert all("forward" not in vars(module) for module in model.modules())
+
+
+def test_the_liveliest_head_looks_neither_at_itself_nor_at_the_beginning():
+    lazy, lively = np.eye(5), np.eye(5, k=-1)
+    lively[0, 0] = 1
+    assert looking.liveliest([np.stack([lazy, lazy]), np.stack([lazy, lively])]) == (1, 1)
+
+
+def test_neighbours_are_other_tokens_nearest_first(model):
+    tokenizer = Words.train(["a b c d e f g h"] * 3, 50)
+    (found,) = looking.neighbours(model, tokenizer, ["c", "unheard"], n=3)
+    assert found[0] == "c" and len(found[1]) == 3 and "c" not in found[1]
+    vectors = looking.token_vectors(model, tokenizer.vocab_size)
+    cosines = [float(vectors[tokenizer.encode(word)[0]] @ vectors[tokenizer.encode("c")[0]]) for word in found[1]]
+    assert cosines == sorted(cosines, reverse=True)
+
+
+def test_typical_words_are_those_of_their_label_and_not_those_of_all():
+    texts = ["the puck the goal", "the puck the ice", "the star the moon", "the star the sky"]
+    assert looking.typical_words(texts, ["a", "a", "b", "b"], 2) == ["puck", "star"]

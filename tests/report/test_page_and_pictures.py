@@ -1,0 +1,108 @@
+"""The report is self-contained, escapes what it is given, and its pictures do not depend on chance."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinylm.errors import ShapeError, TinylmError
+from tinylm.report import html, pictures
+from tinylm.transfer.metrics import summarise
+
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and visible text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(text):
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    return reader
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1))
+def test_no_text_can_become_markup(text):
+    plain = read(html.page("t", html.paragraph("x"), html.table(["x"], [["x"]]), html.figure(SVG, "x"), foot="x"))
+    full = read(html.page("t", html.paragraph(text), html.table([text], [[text]]), html.figure(SVG, text), foot=text))
+    assert full.tags == plain.tags
+    assert full.text.count(text) >= 4 and ("alt", text) in full.attributes
+
+
+def test_nothing_is_loaded_from_outside():
+    text = html.page("t", html.figure(SVG, "a"), html.section("s", html.paragraph("p")))
+    page = read(text)
+    assert {"script", "link", "iframe", "object", "embed"}.isdisjoint(page.tags)
+    assert all(value.startswith("data:") for name, value in page.attributes if name in ("src", "srcset"))
+    assert not re.search(r"@import|url\(", text)
+
+
+def test_the_page_is_made_for_phones_dark_rooms_and_paper():
+    text = html.page("t")
+    assert 'name="viewport"' in text and "prefers-color-scheme: dark" in text and "@media print" in text
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_principal_components_keep_the_largest_variance_and_do_not_mind_a_rotation(seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((23, 5)) * [7.0, 3.0, 1.0, 0.5, 0.1]
+    points = pictures.principal_components(rows)
+    variances = np.linalg.eigvalsh(np.cov(rows.T))[::-1][:2]
+    np.testing.assert_allclose(points.var(axis=0, ddof=1), variances)
+    rotation = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    np.testing.assert_allclose(pictures.principal_components(rows @ rotation), points, atol=1e-9)
+
+
+def drawings():
+    rng = np.random.default_rng(0)
+    budgets = {2: summarise([0.3, 0.4]), 10: summarise([0.5, 0.6])}
+    yield lambda: pictures.loss_curves({"a": [(0, 5), (1, 3)], "empty": []}, {"a": 6.0})
+    yield lambda: pictures.label_efficiency({"a <b>": budgets, "c": {2: summarise([0.2])}})
+    yield lambda: pictures.embedding_map(np.arange(35.0).reshape(7, 5) ** 2 % 11, list("aabbccd"))
+    yield lambda: pictures.attention(np.eye(3), ["$x$", "\n", "<b>"], "layer $1")
+    yield lambda: pictures.embedding_map(rng.standard_normal((4, 3)) * 0 + np.eye(4, 3), ["$a", "b_", "a^", "b"])
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_picture_is_valid_svg_and_the_same_every_time(number):
+    draw = list(drawings())[number]
+    if not pictures.available():  # the extra 'demos' is not installed: the sentence that names it is all one can get
+        with pytest.raises(TinylmError, match="matplotlib"):
+            draw()
+        return
+    first = draw()
+    assert ElementTree.fromstring(first).tag.endswith("svg")
+    assert draw() == first
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert not pictures.available()
+    with pytest.raises(TinylmError, match="tinylm\\[demos\\]"):
+        pictures.loss_curves({})
+
+
+def test_attention_needs_a_square_of_the_tokens():
+    with pytest.raises(ShapeError, match="expected \\(T, T\\)"):
+        pictures.attention(np.ones((2, 3)), ["a", "b"])

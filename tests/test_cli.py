@@ -1,0 +1,266 @@
+"""The command line: mistakes are one sentence with status 2, results go to stdout, progress to stderr."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tinylm import checkpoint
+from tinylm.cli import main, parser
+from tinylm.kernels import pool
+from tinylm.train import Interrupted
+
+GPT = [
+    "--config",
+    "tiny",
+    "--set",
+    "vocab_size=300",
+    "--set",
+    "n_positions=32",
+    "--set",
+    "n_embd=16",
+    "--set",
+    "n_layer=1",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """These models are so small that a second thread would only wait, for long where the machine is busy."""
+    before = pool.threads()
+    pool.set_threads(1)
+    yield
+    pool.set_threads(before)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished pretraining run on the toy language, made through the command line."""
+    out = tmp_path_factory.mktemp("runs") / "gpt"
+    arguments = ["pretrain", "gpt", "--data", "toy", *GPT, "--steps", "12", "--out", str(out), "--quiet"]
+    assert main(arguments) == 0
+    return out
+
+
+def said(capsys):
+    """stdout and stderr of the last command."""
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def labelled(path, count=60):
+    """A TSV whose label can be read off one word."""
+    rng, lines = np.random.default_rng(0), []
+    for i in range(count):
+        filler = " ".join(rng.choice(["the", "a", "of", "and", "to"], 4))
+        lines.append(f"{'ocean waves' if i % 2 else 'mountain rocks'} {filler} {i}\t{'sea' if i % 2 else 'land'}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_pretraining_leaves_a_whole_folder_and_reports_beside_the_unigram_entropy(run, capsys):
+    names = {path.name for path in run.iterdir()}
+    assert {"config.json", "model.safetensors", "trainer.safetensors", "trainer.json", "log.jsonl"} <= names
+    summary = checkpoint.read_json(run / checkpoint.SUMMARY)
+    assert summary["step"] == 12 and set(summary["result"]["held_out"]) == {
+        "loss",
+        "tokens",
+        "nats_per_word",
+        "unigram",
+    }
+    arguments = ["pretrain", "gpt", "--data", "toy", *GPT, "--steps", "12", "--out", str(run), "--quiet"]
+    capsys.readouterr()
+    assert main([*arguments, "--resume", "--json"]) == 0  # finished: left alone
+    out, err = said(capsys)
+    assert json.loads(out)["held_out"] == summary["result"]["held_out"] and err == ""
+    assert main(arguments) == 2
+    assert "already holds a run; add --resume" in said(capsys)[1]
+
+
+def test_generate_streams_text_and_repeats_with_the_same_seed(run, capsys):
+    texts = []
+    for _ in range(2):
+        assert main(["generate", str(run), "--prompt", "the", "--tokens", "40", "--seed", "5", "--top-k", "20"]) == 0
+        texts.append(said(capsys)[0])
+    assert texts[0] == texts[1] and texts[0].startswith("the") and len(texts[0]) > 4
+    assert (
+        main(["generate", str(run), "--prompt", "the", "--tokens", "40", "--seed", "5", "--top-k", "20", "--json"]) == 0
+    )
+    found = json.loads(said(capsys)[0])
+    assert "the" + found["text"] + "\n" == texts[0] and 1 <= found["tokens"] <= 40
+    assert main(["generate", str(run), "--tokens", "3", "--temperature", "0"]) == 0
+
+
+def test_neighbors_are_sorted_by_cosine_and_leave_out_the_word(run, capsys):
+    assert main(["neighbors", str(run), "e", "--count", "7", "--json"]) == 0
+    found = json.loads(said(capsys)[0])
+    cosines = [row["cosine"] for row in found["neighbors"]]
+    assert len(cosines) == 7 and cosines == sorted(cosines, reverse=True) and cosines[0] < 1
+    assert main(["neighbors", str(run), "e"]) == 0
+    assert len(said(capsys)[0].splitlines()) == 10
+
+
+def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    (tmp_path / "mine.txt").write_text(" ".join(rng.choice(["sea", "wave", "rock", "stone", "wind"], 3000)))
+    out = tmp_path / "run"
+    command = ["pretrain", "word2vec", "--data", str(tmp_path / "mine.txt"), "--out", str(out), "--minutes", "0.005"]
+    assert main([*command, "--set", "size=7", "--set", "batch_words=500", "--json"]) == 0
+    result = json.loads(said(capsys)[0])
+    assert result["steps"] >= 1 and np.isfinite(result["loss"])
+    assert main(["neighbors", str(out), "sea", "--json"]) == 0
+    assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {"wave", "rock", "stone", "wind"}
+    assert (out / "vectors.bin").read_bytes().startswith(b"8 7\n")
+    assert main(["generate", str(out), "--prompt", "sea"]) == 2
+    assert "cannot continue text" in said(capsys)[1]
+
+
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_finetune_and_predict_work_on_a_users_own_table(run, tmp_path, capsys, method):
+    table, out = labelled(tmp_path / "mine.tsv"), tmp_path / "classifier"
+    command = ["finetune", str(run), "--train", str(table), "--test", str(table), "--method", method, "--out", str(out)]
+    assert main([*command, "--quiet", "--json"]) == 0
+    result = json.loads(said(capsys)[0])
+    assert result["classes"] == ["land", "sea"] and result["train"] + result["test"] == 60 and result["accuracy"] >= 0.5
+    (tmp_path / "new.txt").write_text("ocean waves of the\n\nmountain rocks and a\n", encoding="utf-8")
+    assert main(["predict", str(out), str(tmp_path / "new.txt"), "--json"]) == 0
+    rows = json.loads(said(capsys)[0])
+    assert [row["text"] for row in rows] == ["ocean waves of the", "mountain rocks and a"]
+    assert all(row["label"] in result["classes"] and 0.5 <= row["probability"] <= 1 for row in rows)
+
+
+def test_the_named_sets_are_listed(capsys):
+    assert main(["data", "list", "--json"]) == 0
+    assert "newsgroups" in {row["name"] for row in json.loads(said(capsys)[0])}
+    assert main(["data", "list"]) == 0
+    assert "newsgroups" in said(capsys)[0]
+
+
+def damaged(run, tmp_path):
+    """A copy of the run whose weight file was cut."""
+    copy = tmp_path / "damaged"
+    copy.mkdir()
+    for path in run.iterdir():
+        content = path.read_bytes()
+        (copy / path.name).write_bytes(content[: len(content) // 2] if path.name.startswith("model") else content)
+    return copy
+
+
+MISTAKES = {
+    "unknown objective": (["pretrain", "gtp", "--data", "toy", "--out", "OUT"], "gtp"),
+    "unknown config": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--config", "huge"], "huge"),
+    "unknown option": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "n_lair=3"], "n_lair"),
+    "option of the wrong kind": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "lr=fast"], "lr"),
+    "model option of the wrong kind": (
+        ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "n_layer=x"],
+        "n_layer",
+    ),
+    "unknown set": (["pretrain", "gpt", "--data", "newsgroup", "--out", "OUT"], "newsgroup"),
+    "missing file": (["pretrain", "gpt", "--data", "TMP/none.txt", "--out", "OUT"], "none.txt"),
+    "empty text": (["pretrain", "gpt", "--data", "TMP/empty.txt", "--out", "OUT"], "empty"),
+    "folder is a file": (
+        ["pretrain", "gpt", "--data", "toy", *GPT, "--steps", "1", "--out", "TMP/empty.txt"],
+        "empty.txt",
+    ),
+    "missing run": (["generate", "TMP/none", "--prompt", "x"], "does not exist"),
+    "not a run": (["generate", "TMP", "--prompt", "x"], "config.json"),
+    "damaged checkpoint": (["generate", "DAMAGED", "--prompt", "x"], "damaged"),
+    "impossible temperature": (["generate", "RUN", "--prompt", "x", "--temperature", "-1"], "temperature"),
+    "unknown word": (["neighbors", "RUN", "zyxwv qwrtp"], "zyxwv"),
+    "missing table": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "OUT"], "none.tsv"),
+    "not a classifier": (["predict", "RUN", "TMP/empty.txt"], "classifier.json"),
+    "unknown set to fetch": (["data", "get", "wikipedias"], "wikipedias"),
+    "no set to fetch": (["data", "get"], "name of a set"),
+    "too many threads": (["data", "list", "--threads", "100000"], "threads"),
+    "unknown objective to compare": (["compare", "--data", "toy", "--objectives", "gtp", "--out", "OUT"], "gtp"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_and_status_2(name, run, tmp_path, capsys):
+    arguments, hint = MISTAKES[name]
+    (tmp_path / "empty.txt").write_text(" \n")
+    places = {"OUT": str(tmp_path / "out"), "RUN": str(run)}
+    if "DAMAGED" in arguments:
+        places["DAMAGED"] = str(damaged(run, tmp_path))
+    arguments = [places.get(a, a.replace("TMP", str(tmp_path))) for a in arguments]
+    capsys.readouterr()
+    assert main(arguments) == 2
+    out, err = said(capsys)
+    lines = [line for line in err.splitlines() if "compiling kernels" not in line]
+    assert out == "" and len(lines) == 1 and lines[0].startswith("tinylm: ") and hint in lines[0]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["pretend"],
+        ["pretrain", "gpt"],
+        ["data", "list", "--seed", "-1"],
+        ["pretrain", "gpt", "--data", "toy", "--out", "x", "--steps", "0"],
+        ["pretrain", "gpt", "--data", "toy", "--out", "x", "--steps", "3", "--minutes", "1"],
+        ["pretrain", "gpt", "--data", "toy", "--out", "x", "--set", "lr"],
+        ["compare", "--labels", "2,x"],
+    ],
+)
+def test_what_argparse_refuses_is_status_2_too(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2 and "Traceback" not in said(capsys)[1]
+
+
+@pytest.mark.parametrize("stop, status", [(Interrupted(signal.SIGTERM, "saved at step 7 of 9"), 143),
+                                          (Interrupted(signal.SIGINT, "saved at step 7 of 9"), 130),
+                                          (KeyboardInterrupt(), 130)])
+def test_an_interruption_is_one_line_and_its_own_status(stop, status, monkeypatch, capsys):
+    def interrupted(options):
+        raise stop
+
+    monkeypatch.setattr("tinylm.commands.run", interrupted)
+    assert main(["data", "list"]) == status
+    err = said(capsys)[1]
+    assert err.startswith("tinylm: interrupted") and len(err.splitlines()) == 1
+    assert ("saved at step 7 of 9, continue with" in err) == bool(str(stop))
+
+
+def test_every_command_takes_seed_threads_quiet_and_json():
+    ends = {
+        "compare": [],
+        "pretrain": ["gpt", "--data", "x", "--out", "y"],
+        "predict": ["x"],
+        "generate": ["x"],
+        "finetune": ["x", "--train", "y", "--out", "z"],
+        "neighbors": ["x", "y"],
+        "data": ["list"],
+    }
+    for command, rest in ends.items():
+        options = parser().parse_args([command, *rest, "--seed", "3", "--threads", "2", "--quiet", "--json"])
+        assert (options.seed, options.threads, options.quiet, options.json) == (3, 2, True, True)
+
+
+def test_values_on_the_command_line_have_their_natural_kind():
+    given = ["n_layer=3", "lr=3e-4", "betas=0.9,0.98", "bias_correction=false", "schedule=cosine", "no_decay=bias,"]
+    options = parser().parse_args(
+        ["pretrain", "gpt", "--data", "x", "--out", "y"] + [a for g in given for a in ("--set", g)]
+    )
+    assert dict(options.set) == {
+        "n_layer": 3,
+        "lr": 3e-4,
+        "betas": (0.9, 0.98),
+        "bias_correction": False,
+        "schedule": "cosine",
+        "no_decay": ("bias",),
+    }
+
+
+def test_the_module_runs_as_a_program_and_help_imports_nothing_heavy():
+    code = "import sys; from tinylm.cli import parser; parser().format_help(); print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    done = subprocess.run([sys.executable, "-m", "tinylm", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "pretrain" in done.stdout

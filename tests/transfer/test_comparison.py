@@ -1,0 +1,131 @@
+"""The comparison: what is finished is reused, what is asked decides the folder, and the sentence says who wins."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tinylm.errors import TinylmError
+from tinylm.transfer import compare, verdict
+from tinylm.transfer.adapt import AdaptConfig
+from tinylm.transfer.task import Task, load_task
+
+
+def config(out, **over):
+    given = dict(data="toy", objectives=("gpt",), minutes=0.02, labels=(2, 3), seeds=2, out=out, size="tiny", quiet=True)
+    return compare.CompareConfig(**given | {"test_size": 60, "adapt": AdaptConfig(max_length=17, updates=3)} | over)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return compare.run(config(tmp_path_factory.mktemp("compare")))
+
+
+def test_every_system_meets_every_cell_once(finished):
+    systems = ["majority", "TF-IDF", "gpt features", "gpt fine-tuned", "gpt from scratch"]
+    assert sorted(finished.methods()) == sorted(systems)
+    cells = sorted((row["method"], row["budget"], row["seed"]) for row in finished.rows)
+    assert cells == sorted((m, b, s) for m in systems for b in (2, 3) for s in (0, 1))
+    assert all(0 <= row["accuracy"] <= 1 and 0 <= row["macro_f1"] <= 1 for row in finished.rows)
+
+
+def test_a_second_run_computes_nothing(finished, monkeypatch):
+    def forbidden(*_, **__):
+        raise AssertionError("this was finished before")
+
+    for name in ("pretrain", "Classifier", "Features", "TfidfClassifier", "SoftmaxRegression"):
+        monkeypatch.setattr(compare, name, forbidden)
+    again = compare.run(finished.config)
+    assert again.rows == finished.rows and again.pretrained == finished.pretrained
+
+
+def test_a_run_that_was_killed_goes_on_with_the_missing_rows(finished, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.config.out, folder)
+    results = folder / compare.RESULTS
+    lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
+    results.write_text("".join(lines[:-3]), encoding="utf-8")
+    again = compare.run(replace(finished.config, out=folder))
+
+    def scores(rows):
+        return {(row["method"], row["budget"], row["seed"]): (row["accuracy"], row["macro_f1"]) for row in rows}
+
+    assert scores(again.rows) == scores(finished.rows)  # and what was computed again came out the same
+
+
+def test_a_folder_holds_one_experiment(finished):
+    for change in (dict(minutes=0.03), dict(test_size=61), dict(adapt=AdaptConfig(updates=4)), dict(seed=1)):
+        with pytest.raises(TinylmError, match="give another folder"):
+            compare.run(replace(finished.config, **change))
+
+
+def test_a_damaged_line_of_results_is_one_sentence(finished, tmp_path):
+    task = load_task("toy", 60)
+    (tmp_path / compare.RESULTS).write_text('{"method": "majority"}\n', encoding="utf-8")
+    with pytest.raises(TinylmError, match="results.jsonl"):
+        compare.Results(replace(finished.config, out=tmp_path), task)
+
+
+def test_an_unknown_objective_is_found_before_anything_runs(tmp_path):
+    with pytest.raises(TinylmError, match="elmoo"):
+        compare.run(config(tmp_path, objectives=("elmoo",)))
+    with pytest.raises(TinylmError, match="at least one"):
+        compare.run(config(tmp_path, labels=()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_test_texts_are_a_fixed_draw_that_no_training_text_enters():
+    task, again = load_task("toy", 50), load_task("toy", 50)
+    assert task.test_texts == again.test_texts and len(task.test_texts) == 50 < task.n_test
+    assert task.fingerprint() == again.fingerprint() != load_task("toy", 51).fingerprint()
+
+
+# ---- the verdict, on numbers made up for it
+
+
+def made_up(**accuracies):
+    """accuracies : method with _ for a blank -> {budget: [accuracy per seed]}"""
+    names = {"tfidf": "TF-IDF", "tuned": "gpt fine-tuned", "scratch": "gpt from scratch", "features": "gpt features"}
+    rows = [
+        {"method": names[key], "budget": budget, "seed": seed, "accuracy": value, "macro_f1": value, "seconds": 1.0}
+        for key, by_budget in accuracies.items()
+        for budget, values in by_budget.items()
+        for seed, value in enumerate(values)
+    ]
+    labels = tuple(sorted({row["budget"] for row in rows}))
+    settings = compare.CompareConfig(objectives=("gpt",), labels=labels)
+    task = Task("posts", ["a"], np.array(["x"]), ["b"], np.array(["x"]), 1)
+    return compare.Comparison(settings, task, rows, {})
+
+
+def test_the_sentence_says_where_word_counting_wins():
+    said = verdict.sentence(
+        made_up(
+            tfidf={2: [0.1, 0.2], 10: [0.8, 0.9]},
+            tuned={2: [0.5, 0.6], 10: [0.6, 0.7]},
+            scratch={2: [0.1, 0.1], 10: [0.6, 0.7]},
+        )
+    )
+    assert "gpt fine-tuned beats its from-scratch twin at 2 labels per class (not clearly at 10)" in said
+    assert "TF-IDF, which needs no pretraining, is still the best system at 10 labels per class" in said
+    assert "gpt fine-tuned is the best system at 2" in said
+
+
+def test_the_sentence_admits_that_nothing_was_won():
+    said = verdict.sentence(made_up(tfidf={2: [0.9]}, tuned={2: [0.1]}, scratch={2: [0.2]}))
+    assert "does not clearly beat" in said and "TF-IDF" in said
+
+
+def test_the_table_shows_mean_and_spread_and_leaves_gaps_open():
+    result = made_up(tfidf={2: [0.1, 0.3], 10: [0.5, 0.5]}, tuned={2: [0.4, 0.4]})
+    text = verdict.text_table(*verdict.cells(result))
+    assert "20.0 ± 14.1" in text and "50.0 ± 0.0" in text and "–" in text
+    assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_the_paired_comparison_counts_seeds():
+    result = made_up(tuned={2: [0.5, 0.6], 10: [0.5, 0.6]}, scratch={2: [0.1, 0.2], 10: [0.55, 0.2]})
+    rows = verdict.pairs(result)[1]
+    assert rows == [["gpt", "2", "+40.0", "2 of 2", "beats"], ["gpt", "10", "+17.5", "1 of 2", "undecided"]]

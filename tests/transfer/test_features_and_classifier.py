@@ -1,0 +1,276 @@
+"""Laws of frozen features and of the classifier, held by a small encoder that is no chapter of the library."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from tinylm import nn
+from tinylm import ops as F
+from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
+from tinylm.text import Words
+from tinylm.transfer import AdaptConfig, Classifier, Features
+from tinylm.transfer.adapt import duplicate, twin, updates_for
+from tinylm.transfer.features import encode_texts, pool, take
+
+TOPICS = {"ice": "puck goal skate rink", "sky": "star orbit moon comet", "sea": "wave tide sail anchor"}
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """V words, width C, at most n_positions tokens."""
+
+    vocab_size: int
+    width: int = 11
+    n_positions: int = 31
+
+
+class Small(nn.Module):
+    """Embeddings and one tanh layer over each position by itself."""
+
+    def __init__(self, config, rng):
+        self.config = config
+        self.table = nn.Embedding(config.vocab_size, config.width, rng=rng, std=0.5)
+        self.mix = nn.Linear(config.width, config.width, rng=rng, std=0.5)
+        self.unused = nn.Linear(config.width, 2, rng=rng)  # a head that adaptation never reaches
+
+    def encode(self, ids, mask=None):
+        """(B,T) -> [(B,T,C), (B,T,C)]."""
+        first = self.table(ids)
+        return [first, F.tanh(self.mix(first))]
+
+
+def posts(n_per_class, seed=0):
+    """Texts of 2 to 12 words, half of them from the topic."""
+    rng, texts, labels = np.random.default_rng(seed), [], []
+    for name, words in TOPICS.items():
+        for _ in range(n_per_class):
+            n = int(rng.integers(1, 7))
+            words_of_all = "the and of with".split()
+            texts.append(" ".join([*rng.choice(words.split(), n), *rng.choice(words_of_all, n)]))
+            labels.append(name)
+    return texts, np.array(labels)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Words.train(posts(40)[0], 100)
+
+
+@pytest.fixture
+def encoder(tokenizer):
+    return Small(SmallConfig(tokenizer.vocab_size), np.random.default_rng(7))
+
+
+def weights(module):
+    return {name: np.array(value) for name, value in module.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+# ---- features
+
+
+def test_features_do_not_depend_on_the_neighbours_in_a_batch(encoder, tokenizer):
+    texts, _ = posts(5)
+    together = Features(encoder, tokenizer, batch_size=7).means(texts)
+    alone = np.concatenate([Features(encoder, tokenizer).means([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_features_follow_the_order_of_the_texts(encoder, tokenizer):
+    texts, _ = posts(5)
+    order = np.random.default_rng(1).permutation(len(texts))
+    features = Features(encoder, tokenizer, batch_size=4).fit(texts)
+    shuffled = features.transform([texts[i] for i in order])
+    np.testing.assert_allclose(shuffled, features.transform(texts)[order], atol=1e-5)
+
+
+def test_fitted_features_have_mean_0_and_deviation_1(encoder, tokenizer):
+    rows = Features(encoder, tokenizer).fit_transform(posts(9)[0])
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(rows.std(axis=0), 1, atol=1e-9)
+
+
+def test_a_mean_over_words_does_not_mind_their_order(encoder, tokenizer):
+    a, b = Features(encoder, tokenizer).means(["puck goal the moon", "moon the goal puck"])
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_pooling_is_the_mean_over_real_positions(encoder, tokenizer):
+    batch = encode_texts(encoder, tokenizer, ["puck goal star", "moon"])
+    states = encoder.encode(**batch)
+    last, every = pool(states, batch["mask"], ("last",)), pool(states, batch["mask"], ("all",))
+    np.testing.assert_allclose(last[1], states[1].data[1, 0], atol=1e-6)
+    np.testing.assert_allclose(last[0], states[1].data[0].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(every, np.concatenate([pool(states, batch["mask"], (i,)) for i in (0, 1)], axis=1))
+    np.testing.assert_allclose(pool(states, batch["mask"], ("mean",)), (every[:, :11] + every[:, 11:]) / 2, atol=1e-6)
+    assert np.array_equal(pool(states[:1], batch["mask"]), every[:, :11])  # a single layer is not counted twice
+    with pytest.raises(ShapeError, match="layer 2 "):
+        pool(states, batch["mask"], (2,))
+
+
+def test_rows_taken_from_a_batch_lose_the_columns_that_only_pad(encoder, tokenizer):
+    batch = encode_texts(encoder, tokenizer, ["puck goal star", "moon"])
+    assert take(batch, [1])["ids"].shape == (1, 1) and take(batch, [1, 0])["ids"].shape == (2, 3)
+
+
+def test_texts_are_cut_to_what_was_asked_and_to_the_positions_there_are(encoder, tokenizer):
+    long = ["puck " * 97]
+    assert encode_texts(encoder, tokenizer, long, 13)["ids"].shape == (1, 13)
+    assert encode_texts(encoder, tokenizer, long, None)["ids"].shape == (1, 31)
+
+
+def test_an_empty_text_has_finite_features_and_no_text_is_an_error(encoder, tokenizer):
+    assert np.isfinite(Features(encoder, tokenizer).fit_transform(["", "puck", ""])).all()
+    assert Features(encoder, tokenizer).means([""]).shape == (1, 22)
+    with pytest.raises(DataError, match="at least one"):
+        Features(encoder, tokenizer).means([])
+    with pytest.raises(ShapeError, match="not fitted"):
+        Features(encoder, tokenizer).transform(["puck"])
+    with pytest.raises(ShapeError, match="no layer"):
+        Features(encoder, tokenizer, layers=())
+
+
+def test_extracting_features_leaves_the_encoder_as_it_was(encoder, tokenizer):
+    before = weights(encoder)
+    encoder.train()
+    Features(encoder, tokenizer).fit(posts(3)[0])
+    assert encoder.training and same(before, weights(encoder))
+
+
+# ---- classifier
+
+
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_a_classifier_learns_topics_and_leaves_the_encoder_unchanged(encoder, tokenizer, method):
+    before = weights(encoder)
+    model = Classifier(encoder, tokenizer, method, AdaptConfig(rates=(0.01,), updates=80))
+    model.fit(*posts(10))
+    assert model.score(*posts(20, seed=1)) > 0.9  # chance is 1/3
+    assert same(before, weights(encoder))
+    assert model.classes_.tolist() == ["ice", "sea", "sky"]
+
+
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_predictions_follow_the_order_of_the_texts(encoder, tokenizer, method):
+    texts, labels = posts(4)
+    model = Classifier(encoder, tokenizer, method, AdaptConfig(updates=5)).fit(texts, labels)
+    order = np.random.default_rng(2).permutation(len(texts))
+    p = model.predict_proba(texts)
+    np.testing.assert_allclose(model.predict_proba([texts[i] for i in order]), p[order], atol=1e-5)
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(encoder, tokenizer):
+    def tuned(seed):
+        config = AdaptConfig(updates=7, seed=seed)
+        return weights(Classifier(encoder, tokenizer, "finetune", config).fit(*posts(4)).encoder_)
+
+    assert same(tuned(3), tuned(3)) and not same(tuned(3), tuned(4))
+
+
+def test_a_copy_is_equal_and_independent_and_a_twin_shares_only_the_architecture(encoder):
+    copy, other = duplicate(encoder), twin(encoder)
+    assert same(weights(copy), weights(encoder)) and not same(weights(other), weights(encoder))
+    copy.mix.weight.data += 1
+    assert not same(weights(copy), weights(encoder))
+    assert {n: w.shape for n, w in weights(other).items()} == {n: w.shape for n, w in weights(encoder).items()}
+
+
+def test_the_rate_is_chosen_inside_the_labels(encoder, tokenizer, monkeypatch):
+    tune, seen = Classifier._tune, []
+
+    def ruined_by_large_rates(self, encoded, codes, rate):
+        seen.append((codes.size, rate))
+        network = tune(self, encoded, codes, 1e-3)
+        if rate > 1:
+            network.head.weight.data *= -1
+        return network
+
+    monkeypatch.setattr(Classifier, "_tune", ruined_by_large_rates)
+    config = AdaptConfig(rates=(10.0, 0.01), updates=2, n_folds=2)
+    assert Classifier(encoder, tokenizer, "finetune", config).fit(*posts(8)).rate_ == 0.01
+    assert seen == [(12, 0.01), (12, 10.0)] * 2 + [(24, 0.01)]  # halves of the labels, then all of them
+
+
+def test_fine_tuning_begins_where_the_features_end(encoder, tokenizer):
+    """With a rate of almost nothing, a tuned classifier is softmax regression on the frozen last layer."""
+    texts, labels = posts(8)
+    tuned = Classifier(encoder, tokenizer, "finetune", AdaptConfig(rates=(1e-9,), updates=3, weight_decay=0.0))
+    frozen = Classifier(encoder, tokenizer, "features", AdaptConfig(layers=("last",)))
+    p, q = (model.fit(texts, labels).predict_proba(texts) for model in (tuned, frozen))
+    np.testing.assert_allclose(p, q, atol=1e-4)
+
+
+def test_progress_is_reported_for_every_update(encoder, tokenizer):
+    seen = []
+    Classifier(encoder, tokenizer, "finetune", AdaptConfig(updates=6), lambda *at: seen.append(at)).fit(*posts(3))
+    assert seen == [(i, 6) for i in range(1, 7)]
+
+
+def test_more_labels_never_mean_fewer_updates():
+    assert all(updates_for(n, 16) <= updates_for(n + 13, 16) for n in range(1, 3000, 13))
+
+
+def test_mistakes_are_explained(encoder, tokenizer):
+    with pytest.raises(TinylmError, match="'features' or 'finetune'"):
+        Classifier(encoder, tokenizer, "prompt")
+    with pytest.raises(DataError, match="at least two"):
+        Classifier(encoder, tokenizer).fit(["puck", "goal"], ["ice", "ice"])
+    with pytest.raises(ShapeError, match="2 texts"):
+        Classifier(encoder, tokenizer).fit(["puck", "goal"], ["ice"])
+    with pytest.raises(TinylmError, match="not fitted"):
+        Classifier(encoder, tokenizer).predict(["puck"])
+
+
+# ---- folders, with hub replaced by one that keeps the parts in memory: the published layouts are tested elsewhere
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    kept = {}
+    monkeypatch.setattr("tinylm.hub.save", lambda path, model, tokenizer: kept.update({str(path): (model, tokenizer)}))
+    monkeypatch.setattr("tinylm.hub.load", lambda path: kept[str(path)])
+    return kept
+
+
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_a_saved_classifier_predicts_the_same_bits(encoder, tokenizer, method, tmp_path, shelf):
+    model = Classifier(encoder, tokenizer, method, AdaptConfig(updates=5)).fit(*posts(4))
+    model.save(tmp_path / "run")
+    texts = posts(5, seed=9)[0]
+    loaded = Classifier.load(tmp_path / "run")
+    assert np.array_equal(loaded.predict_proba(texts), model.predict_proba(texts))
+    assert loaded.config == model.config and loaded.classes_.tolist() == model.classes_.tolist()
+
+
+def test_a_save_that_is_killed_leaves_no_classifier(encoder, tokenizer, tmp_path, shelf, monkeypatch):
+    model = Classifier(encoder, tokenizer).fit(*posts(4))
+    model.save(tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinylm.transfer.adapt.save_tensors", killed)
+    with pytest.raises(KeyboardInterrupt):
+        model.save(tmp_path)
+    with pytest.raises(CheckpointError, match=r"classifier\.json"):
+        Classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["labels", "method", "layers", "config"])
+def test_a_damaged_classifier_is_one_sentence(encoder, tokenizer, tmp_path, shelf, damage):
+    import json
+
+    Classifier(encoder, tokenizer).fit(*posts(4)).save(tmp_path)
+    path = tmp_path / "classifier.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    for wrong in (None, ["a"], "x", 7, {}):
+        path.write_text(json.dumps(facts | {damage: wrong}), encoding="utf-8")
+        try:
+            Classifier.load(tmp_path).predict(["puck"])
+        except TinylmError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,241 @@
+"""What each command does: options in, one result out, printed for people or as JSON."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tinylm.errors import DataError, TinylmError
+from tinylm.progress import PLAIN_EVERY
+
+HALF = "\N{REPLACEMENT CHARACTER}"  # what decoding shows for the first bytes of a character
+
+
+def run(options):
+    """Run the command that argparse found; returns the exit status."""
+    from tinylm.kernels import pool
+
+    if options.threads:
+        pool.set_threads(options.threads)
+    with pool.one_pool():
+        return COMMANDS[options.command](options)
+
+
+def _print(options, result, lines):
+    """The result as one JSON document, or as lines for people."""
+    print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
+    return 0
+
+
+def _load(folder):
+    """Model and tokenizer of a folder; a sentence where there is no tokenizer."""
+    from tinylm import hub
+
+    model, tokenizer = hub.load(folder)
+    if tokenizer is None:
+        raise TinylmError(f"{folder} holds no tokenizer, so text cannot be read; copy its files into the folder")
+    return model, tokenizer
+
+
+def _compare(options):
+    from tinylm import report
+    from tinylm.transfer import compare, verdict
+
+    given = {name: getattr(options, name) for name in ("data", "objectives", "minutes", "labels", "seeds", "out")}
+    given = {name: value for name, value in given.items() if value is not None}
+    comparison = compare.run(compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet))
+    page, sentence = report.write(comparison), verdict.sentence(comparison)
+    tables = [verdict.text_table(*table(comparison)) for table in (verdict.cells, verdict.pairs, verdict.pretraining)]
+    result = {"sentence": sentence, "report": str(page), "rows": comparison.rows, "pretrained": comparison.pretrained}
+    return _print(options, result, ["\n\n".join([*tables, sentence, f"Report: {page}"])])
+
+
+def _pretrain(options):
+    from tinylm.evaluation import in_words
+    from tinylm.pretrain import PretrainConfig, pretrain
+
+    given = dict(options.set)
+    if options.minutes is not None:
+        given |= {"minutes": options.minutes}
+    elif "minutes" not in given:
+        given["steps"] = options.steps or given.get("steps", 1000)
+    config = PretrainConfig(options.objective, options.data, options.out, options.config, given, options.seed)
+    _, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
+    lines = [f"{options.out}: {result['steps']} steps, training loss {result['loss']:.3f} nats per prediction"]
+    if result["held_out"]:
+        lines.append(f"held-out text: {in_words(result['held_out'])}")
+    return _print(options, {"out": options.out, **result}, lines)
+
+
+def _finetune(options):
+    from tinylm.data import load_labelled
+    from tinylm.transfer import AdaptConfig, Classifier
+
+    model, tokenizer = _load(options.dir)
+    own = Path(options.train).is_file() and options.test != options.train  # a file of its own is used whole
+    train = load_labelled(options.train, split="all" if own else "train")
+    own = options.test and Path(options.test).is_file() and options.test != options.train
+    test = load_labelled(options.test, split="all" if own else "test") if options.test else None
+    config = AdaptConfig(seed=options.seed)
+    if not options.quiet:
+        print(f"adapting to {len(train.texts):,} texts ({options.method})", file=sys.stderr, flush=True)
+    classifier = Classifier(model, tokenizer, options.method, config, None if options.quiet else _dots())
+    classifier.fit(train.texts, train.labels).save(options.out)
+    result = {
+        "out": options.out,
+        "classes": [str(label) for label in classifier.classes_],
+        "train": len(train.texts),
+        "test": len(test.texts) if test else 0,
+        "accuracy": classifier.score(test.texts, test.labels) if test else None,
+    }
+    lines = [f"{options.out}: {len(result['classes'])} classes learned from {result['train']} texts"]
+    if test:
+        lines.append(f"accuracy {result['accuracy']:.3f} on {result['test']} texts")
+    return _print(options, result, lines)
+
+
+def _dots():
+    """A progress(done, updates) that prints a line every few seconds."""
+    last = time.perf_counter()
+
+    def show(done, updates):
+        nonlocal last
+        if time.perf_counter() - last >= PLAIN_EVERY or done == updates:
+            last = time.perf_counter()
+            print(f"update {done}/{updates}", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _predict(options):
+    from tinylm.transfer import Classifier
+
+    classifier = Classifier.load(options.dir)
+    texts = [line for line in _text(options.file).splitlines() if line.strip()]
+    if not texts:
+        raise DataError(f"{options.file or 'standard input'} holds no text; give one text per line")
+    probabilities = classifier.predict_proba(texts)  # (N,K)
+    labels = classifier.classes_[probabilities.argmax(axis=1)]
+    rows = [
+        {"text": text, "label": str(label), "probability": float(p)}
+        for text, label, p in zip(texts, labels, probabilities.max(axis=1), strict=True)
+    ]
+    return _print(options, rows, [f"{row['label']}\t{row['probability']:.3f}\t{row['text']}" for row in rows])
+
+
+def _text(path):
+    """A file's text, or standard input's."""
+    if path is None:
+        return sys.stdin.read()
+    from tinylm.data.files import read_text
+
+    return read_text(path)
+
+
+def _generate(options):
+    from tinylm.generate import generate
+
+    model, tokenizer = _load(options.dir)
+    prompt, end = tokenizer.encode(options.prompt), tokenizer.end_id
+    if not prompt and end is None:
+        raise DataError("the prompt holds no token that the model knows; give a longer --prompt")
+    begin = prompt or [end]  # a text begins where another one ends
+    stream = generate(
+        model,
+        begin,
+        options.tokens,
+        np.random.default_rng(options.seed),
+        end,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+    )
+    show = (lambda text: None) if options.json else _typewriter(options.prompt)
+    ids, text = list(prompt), ""
+    for new_id in stream:
+        if new_id == end:
+            break
+        ids.append(new_id)
+        text = tokenizer.decode(ids)[len(tokenizer.decode(prompt)) :]
+        show(text.rstrip(HALF))  # the next token may complete the character
+    show(text)
+    return _print(options, {"prompt": options.prompt, "text": text, "tokens": len(ids) - len(prompt)}, [""])
+
+
+def _typewriter(prompt):
+    """A function that, given a text that grows, prints what is new in it at once."""
+    print(prompt, end="", flush=True)
+    shown = 0
+
+    def show(text):
+        nonlocal shown
+        print(text[shown:], end="", flush=True)
+        shown = max(shown, len(text))
+
+    return show
+
+
+def _neighbors(options):
+    from tinylm.report.looking import token_vectors
+
+    model, tokenizer = _load(options.dir)
+    word_id = _id_of(tokenizer, options.word)
+    vectors = token_vectors(model, tokenizer.vocab_size)  # (V,C), centred, of length 1
+    cosines = vectors @ vectors[word_id]
+    special = set(tokenizer.specials)
+    order = [i for i in np.argsort(-cosines, kind="stable") if i != word_id and tokenizer.vocab[i] not in special]
+    rows = [
+        {"word": tokenizer.decode([int(i)]).strip() or tokenizer.vocab[i], "cosine": float(cosines[i])}
+        for i in order[: options.count]
+    ]
+    return _print(
+        options, {"word": options.word, "neighbors": rows}, [f"{row['cosine']:.3f}  {row['word']}" for row in rows]
+    )
+
+
+def _id_of(tokenizer, word):
+    """The single token that a word is, as it stands inside a text (after a space) if possible."""
+    for form in (" " + word, word):
+        ids = tokenizer.encode(form)
+        if len(ids) == 1 and ids[0] != tokenizer.unk_id:
+            return ids[0]
+    pieces = tokenizer.tokens(word)
+    if len(pieces) > 1:
+        raise TinylmError(
+            f"{word!r} is not one token of this vocabulary but {len(pieces)} ({' '.join(pieces)}); "
+            "give a more frequent word"
+        )
+    return tokenizer.token_id(word)  # raises, and names similar words
+
+
+def _data(options):
+    from tinylm import data
+
+    if options.action == "list":
+        rows = [
+            {"name": row.name, "package": f"{row.package}=={row.version}", "licence": row.licence, "what": row.what}
+            for row in data.sets()
+        ]
+        width = max(len(row["name"]) for row in rows)
+        return _print(
+            options,
+            rows,
+            [f"{row['name']:{width}}  {row['what']} ({row['package']}, {row['licence']})" for row in rows],
+        )
+    if not options.name:
+        raise TinylmError("data get needs the name of a set; `tinylm data list` shows them")
+    members = {name: str(Path(path)) for name, path in data.get(options.name).items()}
+    return _print(options, members, [f"{name}: {path}" for name, path in members.items()])
+
+
+COMMANDS = {
+    "compare": _compare,
+    "pretrain": _pretrain,
+    "finetune": _finetune,
+    "predict": _predict,
+    "generate": _generate,
+    "neighbors": _neighbors,
+    "data": _data,
+}

@@ -1,0 +1,96 @@
+"""Looking into a model: who attends to whom, which tokens lie near each other, which words are typical of a label."""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from tinylm import nn
+from tinylm.tensor import no_grad
+from tinylm.transfer.baselines import Tfidf
+
+
+@contextmanager
+def _recorded(modules, calls):
+    """Within this context every call of a module leaves (module, input, mask, causal) in `calls`."""
+
+    def recorder(module):
+        def forward(x, mask=None, causal=False, *rest, **more):
+            calls.append((module, x, mask, causal))
+            return type(module).forward(module, x, mask, causal, *rest, **more)
+
+        return forward
+
+    for module in modules:
+        module.forward = recorder(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+def attention_weights(encoder, ids) -> list[np.ndarray]:
+    """The weights of every attention layer, recomputed from its own queries and keys.
+
+        A = softmax(q kᵀ / √D), over the positions that may be seen
+
+    encoder : a module with `encode`, in evaluation mode     ids : (1,T)
+    returns one (H,T,T) per layer, from the bottom up, rows sum to 1; empty for a model without attention
+    """
+    layers, calls = [m for m in encoder.modules() if isinstance(m, nn.MultiHeadAttention)], []
+    with no_grad(), _recorded(layers, calls):
+        encoder.encode(np.asarray(ids))
+        return [_weights(*call) for call in calls]
+
+
+def _weights(layer, x, mask, causal) -> np.ndarray:
+    length, heads = x.shape[1], layer.config.heads
+    qkv = layer.c_attn(x).data[0].reshape(length, 3, heads, -1).transpose(1, 2, 0, 3)  # (1,T,3C) -> (3,H,T,D)
+    scores = (qkv[0] @ qkv[1].swapaxes(1, 2)).astype(np.float64) / np.sqrt(qkv.shape[-1])  # (H,T,T)
+    seen = np.ones((length, length), dtype=bool) if mask is None else np.broadcast_to(mask, (1, 1, length, length))[0, 0]
+    scores = np.where(np.tril(seen) if causal else seen, scores, -np.inf)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:
+    """(layer, head) that looks least at itself and at the first position, where heads rest that have nothing to say."""
+
+    def elsewhere(weights):
+        return 1 - np.mean(np.diag(weights)) - np.mean(weights[1:, 0])
+
+    scores = {(i, h): elsewhere(weights) for i, layer in enumerate(layers) for h, weights in enumerate(layer)}
+    return max(scores, key=scores.get)
+
+
+def token_vectors(encoder, size: int) -> np.ndarray:
+    """The input embedding of the tokens 0 … size - 1, (V,C), centred on their mean and scaled to length 1."""
+    ids = np.arange(size)[:, None]
+    with no_grad():
+        rows = encoder.encode(ids, np.ones(ids.shape, dtype=bool))[0].data[:, 0]  # (V,1,C) -> (V,C)
+    rows = rows - rows.mean(axis=0)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def neighbours(encoder, tokenizer, words, n: int = 6) -> list[tuple[str, list[str]]]:
+    """For every word that is one token, the n tokens nearest to it by cosine; other words are left out."""
+    vectors, found = token_vectors(encoder, tokenizer.vocab_size), []
+    for word in words:
+        # Byte-level encodings know a word inside a sentence by the space before it.
+        ids = next((ids for ids in (tokenizer.encode(" " + word), tokenizer.encode(word)) if len(ids) == 1), None)
+        if ids is None or ids[0] == tokenizer.unk_id:
+            continue
+        order = np.argsort(-(vectors @ vectors[ids[0]]), kind="stable")
+        near = [tokenizer.decode([int(i)]).strip() for i in order[: n + 20] if i != ids[0]]
+        found.append((word, [token for token in dict.fromkeys(near) if token and token != word][:n]))
+    return found
+
+
+def typical_words(texts, labels, n: int) -> list[str]:
+    """For n labels, evenly spaced, the word whose mean TF-IDF weight in their texts exceeds that in all texts most."""
+    vectors = Tfidf(sublinear=True)
+    rows, labels = vectors.fit_transform(texts), np.asarray(labels)
+    words, overall, names = list(vectors.vocabulary_), rows.mean(axis=0), np.unique(labels)
+    chosen = names[np.unique(np.linspace(0, names.size - 1, n).round().astype(int))]
+    own = [rows[np.flatnonzero(labels == name)].mean(axis=0) for name in chosen]
+    return list(dict.fromkeys(words[int(np.argmax(mean - overall))] for mean in own))
