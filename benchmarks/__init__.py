@@ -1,0 +1,1 @@
+"""`python -m benchmarks [NAME...]`: tinylm beside its peers, alternately, each run in a fresh process."""

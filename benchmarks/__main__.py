@@ -1,0 +1,118 @@
+"""Run tinylm and the named peer alternately, each in a fresh process, and print medians and ratios.
+
+    python -m benchmarks                        everything
+    python -m benchmarks gpt gpt_small --pairs 7 --json
+
+A ratio is peer / tinylm: above 1 we are faster. Keep the machine quiet: other work on two cores falsifies every number.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+from importlib.metadata import version
+
+from . import gpt, start
+
+DROPOUTS = (0.1, 0.0)
+NAMES = (*gpt.SHAPES, "sgns", "import", "cold_start")
+
+
+def worker(name, side, dropout, compiled):
+    """What a fresh process does: one measurement as a JSON line {"ms", "mb"}."""
+    if name == "sgns":
+        from . import sgns
+
+        result = sgns.run_tinylm() if side == "ours" else sgns.run_gensim()
+        ms = result["seconds"] * 1e3
+    else:
+        ms = gpt.run_ours(name, dropout) if side == "ours" else gpt.run_peer(name, dropout, compiled)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    print(json.dumps({"ms": ms, "mb": peak}))
+
+
+def measure(name, side, dropout, compiled=False):
+    """Start a worker; returns its {"ms", "mb"}."""
+    command = [sys.executable, "-m", "benchmarks", "--worker", name, side, str(dropout), str(int(compiled))]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    if done.returncode:
+        sys.exit(f"{name} ({side}) failed:\n{done.stderr}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def sgemm_speed():
+    """GFLOP/s of NumPy's float32 product of two 2048 x 2048 matrices on two threads, the best of five."""
+    code = ("import numpy as np, time; a = np.ones((2048, 2048), np.float32); t = []\n"
+            "for _ in range(5): s = time.perf_counter(); a @ a; t.append(time.perf_counter() - s)\n"
+            "print(2 * 2048**3 / min(t) / 1e9)")
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stdout)
+
+
+def compare(name, dropout, pairs, compiled, sgemm):
+    """One row: medians over `pairs` alternating runs."""
+    runs = [(measure(name, "ours", dropout), measure(name, "peer", dropout, compiled)) for _ in range(pairs)]
+    ours, peer = ([run[i] for run in runs] for i in (0, 1))
+    row = {"name": name if name == "sgns" else f"{name} dropout={dropout:g}",
+           "peer": "gensim" if name == "sgns" else "torch.compile" if compiled else "torch",
+           "ours_ms": statistics.median(r["ms"] for r in ours), "peer_ms": statistics.median(r["ms"] for r in peer),
+           "ours_mb": statistics.median(r["mb"] for r in ours), "peer_mb": statistics.median(r["mb"] for r in peer)}
+    row["ratio"] = statistics.median(b["ms"] / a["ms"] for a, b in runs)
+    if name in gpt.SHAPES:
+        row["sgemm_share"] = gpt.SHAPES[name].flops() / row["ours_ms"] / 1e6 / sgemm
+    return row
+
+
+def show(row):
+    """A row for reading."""
+    share = f"   {100 * row['sgemm_share']:3.0f} % of sgemm" if "sgemm_share" in row else ""
+    times = f"{row['ours_ms']:10.2f} ms {row['peer_ms']:10.2f} ms ({row['peer']})"
+    memory = f"{row['ours_mb']:6.0f} MB against {row['peer_mb']:6.0f} MB"
+    return f"{row['name']:24} {times}   ratio {row['ratio']:5.2f}   {memory}{share}"
+
+
+def machine(sgemm):
+    """One line: processor, threads, versions."""
+    packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "torch", "gensim"))
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+               platform.processor()) if os.path.exists("/proc/cpuinfo") else platform.processor()
+    return f"{cpu}, 2 threads of {os.cpu_count()}; Python {platform.python_version()}, {packages}; sgemm {sgemm:.0f} GFLOP/s"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--pairs", type=int, default=5, help="alternating pairs of runs (default 5)")
+    parser.add_argument("--json", action="store_true", help="print a list of rows as JSON")
+    parser.add_argument("--compile", action="store_true", help="compare with torch.compile instead of eager PyTorch")
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        name, side, dropout, compiled = options.worker
+        return worker(name, side, float(dropout), bool(int(compiled)))
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"unknown name {sorted(unknown)[0]!r}; expected one of {', '.join(NAMES)}")
+    rows, out = [], sys.stderr if options.json else sys.stdout
+    sgemm = sgemm_speed()
+    print(machine(sgemm), file=out)
+    for name in options.names or NAMES:
+        if name == "import":
+            print(f"import                   {start.import_time():.2f} s for tinylm with its GPT", file=out)
+        elif name == "cold_start":
+            result = start.cold_start()
+            print(f"cold_start               {result['cold']:.1f} s with an empty kernel cache ({result['parallel']} "
+                  f"parallel kernels), {result['warm']:.2f} s with a filled one\n  {result['told']}", file=out)
+        else:
+            for dropout in DROPOUTS if name in gpt.SHAPES else (0.0,):
+                rows.append(compare(name, dropout, options.pairs, options.compile, sgemm))
+                print(show(rows[-1]), file=out, flush=True)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Demo 03: do words that stand in like company get like vectors?
+
+Question: after skip-gram has read the toy language, is a word's nearest neighbour a word of the same topic?
+Expected: at least 80 % of the topic words; by chance it would be one in six. Time: 10 s.
+Picture: demos/out/03_map.png
+"""
+
+# %% The toy language: every sentence has a topic, and its words come from that topic
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+import tinylm
+from tinylm.data import encode_corpus, toy
+from tinylm.text import Words
+from tinylm.train import TrainConfig, Trainer
+
+pairs = toy.labelled(4000, seed=0, task="topic")
+texts = [text for text, _ in pairs]
+words = Words.train(texts, min_count=5)
+corpus = encode_corpus(texts, words)
+
+# %% Skip-gram with negative sampling
+model = tinylm.Word2Vec(tinylm.Word2VecConfig.tiny(words.vocab_size, batch_words=2000))
+model.prepare(corpus)
+epochs = 15
+training = TrainConfig.of(tinylm.Word2Vec, steps=epochs * model.steps_per_epoch, lr=0.05)
+Trainer(model, words, config=training, quiet=True).run()
+
+# %% A word belongs to the topic in which it is found most, if that is nearly always
+topics = sorted({label for _, label in pairs})
+counts = np.zeros((words.vocab_size, len(topics)))
+for text, label in pairs:
+    for i in words.encode(text):
+        counts[i, topics.index(label)] += 1
+share = counts.max(1) / np.maximum(counts.sum(1), 1)
+topical = np.flatnonzero((share > 0.9) & (counts.sum(1) >= 20))
+
+vectors = model.embedding_table()[topical]
+unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+nearest = np.argmax(unit @ unit.T - 2 * np.eye(len(unit)), axis=1)
+topic = counts[topical].argmax(1)
+accuracy = float((topic[nearest] == topic).mean())
+chance = float(np.mean([(topic == t).mean() for t in topic]))
+print(f"{len(topical)} topic words; nearest neighbour of the same topic: {accuracy:.2f} (chance {chance:.2f})")
+for i in topical[:5]:
+    found = model.most_similar([int(i)], n=4)
+    print(f"  {words.vocab[i]:12}", ", ".join(words.vocab[j] for j, _ in found))
+
+# %% The map: the first two principal components
+centred = unit - unit.mean(0)
+flat = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+for t, name in enumerate(topics):
+    axes.scatter(*flat[topic == t].T, s=18, label=name)
+axes.set(title="Words of the toy language, coloured by topic", xlabel="first component", ylabel="second component")
+axes.legend()
+out = Path(__file__).parent / "out"
+out.mkdir(exist_ok=True)
+figure.savefig(out / "03_map.png", dpi=110)
+
+# %% Verdict
+assert accuracy >= 0.8 and accuracy > 2 * chance
+print(f"VERDICT: pass. {100 * accuracy:.0f} % of the words have a neighbour of their own topic; by chance {100 * chance:.0f} %.")

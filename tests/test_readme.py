@@ -1,0 +1,38 @@
+"""The README's Python blocks run and print what stands below them; its commands and files exist."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.S)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_example_prints_what_the_readme_says(number):
+    code, expected = EXAMPLES[number]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, f"README example {number}", "exec"), {})
+    assert printed.getvalue() == expected
+
+
+def test_every_python_block_has_its_output():
+    assert len(EXAMPLES) == README.count("```python") >= 2
+
+
+def test_the_files_it_names_exist():
+    root = Path(__file__).parents[1]
+    for name in re.findall(r"`((?:tinylm|demos)/[\w/]+\.py)`", README):
+        assert (root / name).exists(), name
+
+
+def test_the_commands_it_shows_are_known():
+    from tinylm import cli
+
+    help_text = cli.parser().format_help()
+    for command in set(re.findall(r"^tinylm (\w+)", README, flags=re.M)):
+        assert command in help_text, command
