@@ -65,4 +65,4 @@ figure.savefig(out / "03_map.png", dpi=110)
 
 # %% Verdict
 assert accuracy >= 0.8 and accuracy > 2 * chance
-print(f"VERDICT: pass. {100 * accuracy:.0f} % of the words have a neighbour of their own topic; by chance {100 * chance:.0f} %.")
+print(f"VERDICT: pass. {100 * accuracy:.0f} % of the words have a neighbour of their topic (chance {100 * chance:.0f} %).")

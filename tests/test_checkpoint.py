@@ -1,4 +1,4 @@
-"""A file is old or new, never half; a damaged or hostile one is a sentence, never an allocation or an execution."""
+"""A damaged or hostile checkpoint is a sentence, never an allocation or an execution."""
 
 import json
 import struct
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinylm import checkpoint
-from tinylm.errors import CheckpointError
+from tinylm.errors import CheckpointError, DataError
 
 
 def header(fields, data=b""):
@@ -75,33 +75,10 @@ def test_tensors_come_back_as_they_were(tmp_path):
         assert back[name].flags.writeable
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "config.json"
-    checkpoint.write_json(path, {"a": 1})
-    with pytest.raises(RuntimeError), checkpoint.replacing(path) as part:
-        part.write_text("half")
-        raise RuntimeError("killed")
-    assert checkpoint.read_json(path) == {"a": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
-
-
-def test_what_a_kill_left_half_written_is_overwritten_by_the_next_save(tmp_path):
-    (tmp_path / ".config.json.part").write_text("half of a fi")
-    checkpoint.write_json(tmp_path / "config.json", {"a": 2})
-    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "[" * 100_000, '{"a": \x00}', "\ufeff{}"])
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "[" * 100_000, '{"a": \x00}'])
 def test_json_that_is_not_an_object_is_one_clear_sentence(tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
-    with pytest.raises(CheckpointError, match="config.json"):
-        checkpoint.read_json(tmp_path / "config.json")
-
-
-def test_json_of_absurd_size_is_refused_before_it_is_read(tmp_path):
-    with open(tmp_path / "config.json", "wb") as file:
-        file.truncate(2**40)  # a sparse terabyte
-    with pytest.raises(CheckpointError, match="at most"):
+    with pytest.raises(DataError, match="config.json"):
         checkpoint.read_json(tmp_path / "config.json")
 
 
@@ -110,9 +87,6 @@ def test_missing_files_and_folders_are_named(tmp_path):
         checkpoint.read_json(tmp_path / "nowhere" / "config.json")
     with pytest.raises(CheckpointError, match="holds no model.safetensors"):
         checkpoint.load_tensors(tmp_path / "model.safetensors")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="cannot write"):
-        checkpoint.write_json(tmp_path / "file" / "config.json", {})
 
 
 def test_a_trainer_state_round_trips_and_a_foreign_file_is_refused(tmp_path):

@@ -140,12 +140,13 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, ac
 def test_what_a_kill_during_a_save_kept_back_is_written_by_resuming(tmp_path, lost):
     whole, _ = trained(tmp_path)
     if lost == ".part":
-        (tmp_path / ".trainer.safetensors.part").write_bytes(b"half")
+        (tmp_path / ".trainer.safetensors.x.part").write_bytes(b"half")
     else:
         (tmp_path / checkpoint.SUMMARY).unlink()
         (tmp_path / lost).unlink(missing_ok=True)
     trained(tmp_path, resume=True)
     assert checkpoint.read_json(tmp_path / checkpoint.SUMMARY)["step"] == CONFIG.steps
+    assert not list(tmp_path.glob("*.part"))
     exported, _ = checkpoint.load_tensors(tmp_path / hub.WEIGHTS)
     np.testing.assert_array_equal(exported["table.weight"], whole)
 

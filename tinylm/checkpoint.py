@@ -1,90 +1,30 @@
-"""Files that survive a kill: atomic writes, safetensors, JSON, and the state of a training run.
+"""Checkpoints that survive a kill: safetensors, and the state of a training run.
 
-Every file is written under a temporary name in its own folder, flushed to the disk, then given its name by one rename:
-a reader sees the old file or the new one, never a half. What must belong together stands in ONE file:
-`trainer.safetensors` holds weights, moments, carried state and, in its metadata, the step. `model.safetensors` (for
-everybody else) and `trainer.json` (for people, written last) follow it and are written again if a kill kept them back.
+Every file is written whole or not at all. What must belong together stands in ONE file: `trainer.safetensors` holds
+weights, moments, carried state and, in its metadata, the step. `model.safetensors` (for everybody else) and
+`trainer.json` (for people, written last) follow it and are written again if a kill kept them back.
 No pickle anywhere: reading a file cannot run code.
 """
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from tinylm import files
 from tinylm.errors import CheckpointError
 
 STATE, SUMMARY, LOG = "trainer.safetensors", "trainer.json", "log.jsonl"
-LARGEST_JSON = 64 * 2**20  # bytes; a config or a summary is a few kilobytes, a vocabulary a few megabytes
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Yield a temporary path beside `path`; on a clean exit it takes the name `path` in one rename, else it is removed.
-
-    path : str or Path      where the file shall stand; missing folders are made
-    raises CheckpointError  if the disk refuses (full, read-only, no permission)
-    """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")  # one fixed name: the next save overwrites what a kill left behind
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(b"")
-        permissions = part.stat().st_mode  # those of an ordinary new file; safetensors makes its files private
-        yield part
-        part.chmod(permissions)
-        _flush(part)
-        os.replace(part, path)
-        _flush(path.parent)
-    except OSError as error:
-        reason = error.strerror or error
-        raise CheckpointError(f"cannot write {path}: {reason}; free space or choose another folder") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _flush(path):
-    """Ask the disk to keep what was written to a file, or the names in a folder, before anything that builds on it."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open a folder; its rename is journaled
-    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_text(path, text):
-    """Write a UTF-8 text file atomically."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
-
-
-def write_json(path, value):
-    """Write `value` as indented JSON, atomically; NaN and infinity, which JSON does not know, raise ValueError."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path):
-    """The object in a JSON file.
+    """The object in a JSON file of a model's or a run's folder, a dict.
 
-    returns dict
-    raises CheckpointError if the file is missing, larger than 64 MB, not JSON, or does not hold an object
+    raises CheckpointError if the file or its folder is missing, DataError if it is not JSON or is absurdly large
     """
-    path = _existing(path)
-    if (size := path.stat().st_size) > LARGEST_JSON:
-        raise CheckpointError(
-            f"{path} has {size:,} bytes, a file of this kind has at most {LARGEST_JSON:,}; "
-            "it is not what its name says: copy it again"
-        )
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); copy it again from its source") from error
+    value = files.read_json(_existing(path))
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, expected an object with named fields")
     return value
@@ -100,7 +40,7 @@ def save_tensors(path, arrays, metadata=None):
     from safetensors.numpy import save_file
 
     dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    with replacing(path) as part:
+    with files.replacing(path) as part:
         try:
             save_file(dense, part, metadata={"format": "pt", **(metadata or {})})
         except SafetensorError as error:  # the package's name for a full disk
@@ -195,7 +135,7 @@ class RunLog:
     def __init__(self, path, keep=-1):
         self.path = Path(path)
         kept = [record for record in read_log(path) if record["event"] not in self.REPEATED or record["step"] <= keep]
-        write_text(path, "".join(map(_line, kept)))
+        files.write_text(path, "".join(map(_line, kept)))
 
     def write(self, event, **fields):
         """Append one record; `fields` must be JSON."""

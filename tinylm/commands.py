@@ -70,14 +70,11 @@ def _pretrain(options):
 
 
 def _finetune(options):
-    from tinylm.data import load_labelled
+    from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
 
     model, tokenizer = _load(options.dir)
-    own = Path(options.train).is_file() and options.test != options.train  # a file of its own is used whole
-    train = load_labelled(options.train, split="all" if own else "train")
-    own = options.test and Path(options.test).is_file() and options.test != options.train
-    test = load_labelled(options.test, split="all" if own else "test") if options.test else None
+    train, test = load_parts(options.train, options.test)
     config = AdaptConfig(seed=options.seed)
     if not options.quiet:
         print(f"adapting to {len(train.texts):,} texts ({options.method})", file=sys.stderr, flush=True)
@@ -129,7 +126,7 @@ def _text(path):
     """A file's text, or standard input's."""
     if path is None:
         return sys.stdin.read()
-    from tinylm.data.files import read_text
+    from tinylm.files import read_text
 
     return read_text(path)
 
@@ -178,36 +175,13 @@ def _typewriter(prompt):
 
 
 def _neighbors(options):
-    from tinylm.report.looking import token_vectors
+    from tinylm.report.looking import nearest
 
-    model, tokenizer = _load(options.dir)
-    word_id = _id_of(tokenizer, options.word)
-    vectors = token_vectors(model, tokenizer.vocab_size)  # (V,C), centred, of length 1
-    cosines = vectors @ vectors[word_id]
-    special = set(tokenizer.specials)
-    order = [i for i in np.argsort(-cosines, kind="stable") if i != word_id and tokenizer.vocab[i] not in special]
-    rows = [
-        {"word": tokenizer.decode([int(i)]).strip() or tokenizer.vocab[i], "cosine": float(cosines[i])}
-        for i in order[: options.count]
-    ]
+    found = nearest(*_load(options.dir), options.word, options.count)
+    rows = [{"word": word, "cosine": cosine} for word, cosine in found]
     return _print(
         options, {"word": options.word, "neighbors": rows}, [f"{row['cosine']:.3f}  {row['word']}" for row in rows]
     )
-
-
-def _id_of(tokenizer, word):
-    """The single token that a word is, as it stands inside a text (after a space) if possible."""
-    for form in (" " + word, word):
-        ids = tokenizer.encode(form)
-        if len(ids) == 1 and ids[0] != tokenizer.unk_id:
-            return ids[0]
-    pieces = tokenizer.tokens(word)
-    if len(pieces) > 1:
-        raise TinylmError(
-            f"{word!r} is not one token of this vocabulary but {len(pieces)} ({' '.join(pieces)}); "
-            "give a more frequent word"
-        )
-    return tokenizer.token_id(word)  # raises, and names similar words
 
 
 def _data(options):

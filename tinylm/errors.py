@@ -13,7 +13,7 @@ class DataError(TinylmError, ValueError):
     """A file or data set that is missing, empty, damaged or not in the expected format."""
 
 
-class CheckpointError(TinylmError, ValueError):
+class CheckpointError(DataError):
     """A run folder or weight file that is missing, damaged or does not fit the model."""
 
 

@@ -15,8 +15,6 @@ from tinylm.errors import DataError, TinylmError
 from tinylm.objectives import protocol
 from tinylm.train import TrainConfig, Trainer
 
-WORDS, PIECES = 20_000, 4096  # vocabulary sizes where none is asked for
-
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -51,7 +49,10 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     train, held_out = split_documents(texts, share=config.held_out, seed=0)
     if not any(document.strip() for document in train):
         raise DataError(f"{config.data} holds no text to train on; give a file with at least a few paragraphs")
-    tokenizer = _tokenizer(chapter, config, train, model_options.pop("vocab_size", None), resume)
+    vocab_size = model_options.pop("vocab_size", None)
+    resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
+    # The state is written after the tokenizer, so where there is one the tokenizer is whole.
+    tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size)
     model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
     objective = chapter(model_config, np.random.default_rng(config.seed))
     objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id))
@@ -83,15 +84,3 @@ def _size(chapter, size, options):
     if size not in sizes:
         raise TinylmError(f"{chapter.name} has no config {size!r}; it knows {', '.join(sorted(sizes))}")
     return settings.build(chapter.config_class, options, make=getattr(chapter.config_class, size))
-
-
-def _tokenizer(chapter, config, texts, vocab_size, resume):
-    """The vocabulary of the run that is resumed, else one learned from the training texts.
-
-    vocab_size : tokens to learn, or None for a usual number, or as many as a short text gives
-    """
-    if resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists():
-        return text.load(config.out)  # the state is written after the tokenizer, so the tokenizer is whole
-    if chapter.text == "words":
-        return text.Words.train(texts, vocab_size or WORDS)
-    return text.BPE.train(texts, vocab_size or PIECES, exact=vocab_size is not None)

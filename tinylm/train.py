@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, hub, settings
+from tinylm import checkpoint, files, hub, settings
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.kernels.pool import one_pool
@@ -141,6 +141,7 @@ class Trainer:
         if not self.fast:
             self.optimizer = self._adamw()
         if self.out is not None:
+            files.sweep(self.out)
             self.log = checkpoint.RunLog(self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1)
         if before is None:
             if self.steps is None:
@@ -369,7 +370,7 @@ class Trainer:
         if summary.exists() and checkpoint.read_json(summary) == facts:
             return
         hub.save_weights(self.out, self.objective)
-        checkpoint.write_json(summary, facts)
+        files.write_json(summary, facts)
 
 
 def _multiplier(config, step, steps):

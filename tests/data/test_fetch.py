@@ -15,7 +15,6 @@ import pytest
 from tinylm.data import (
     fetch,
     get,
-    home,
     load_analogies,
     load_labelled,
     load_similarity,
@@ -26,6 +25,7 @@ from tinylm.data import (
 )
 from tinylm.data.sets import Member, NamedSet, named_set
 from tinylm.errors import DataError
+from tinylm.files import home
 
 CONTENT = {"a.txt": b"first file", "deep/b.txt": b"second file"}
 WHEEL = "tinylm_fake_set-1.0-py3-none-any.whl"

@@ -1,12 +1,10 @@
 """A user's own files, and the sentences for what is wrong with them."""
 
 import json
-import os
 
 import pytest
 
 from tinylm.data import load_labelled, load_parts, load_tagged, load_texts, readers
-from tinylm.data.files import write_atomic
 from tinylm.errors import DataError
 
 ROWS = [(f"text number {i}", "odd" if i % 2 else "even") for i in range(23)]
@@ -108,16 +106,3 @@ def test_mistakes_are_one_sentence(tmp_path):
 def test_close_name_is_proposed():
     with pytest.raises(DataError, match="did you mean 'newsgroups'"):
         load_texts("newsgroup")
-
-
-def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = write_atomic(tmp_path / "new" / "a.txt", "first")
-    assert path.read_text() == "first"
-
-    def broken(*_):
-        raise OSError("no space")
-
-    monkeypatch.setattr(os, "replace", broken)
-    with pytest.raises(OSError, match="no space"):
-        write_atomic(path, "second")
-    assert path.read_text() == "first" and [p.name for p in path.parent.iterdir()] == ["a.txt"]

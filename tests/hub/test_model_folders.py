@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinylm
-from tinylm import checkpoint, hub, text
+from tinylm import checkpoint, files, hub, text
 from tinylm.errors import CheckpointError
 from tinylm.hub import word2vec as vectors_format
 from tinylm.objectives.gpt import GPT, GPTConfig
@@ -39,7 +39,7 @@ def logits(model):
 
 def change(folder, **fields):
     """Replace fields of a folder's config.json."""
-    checkpoint.write_json(folder / hub.CONFIG, {**checkpoint.read_json(folder / hub.CONFIG), **fields})
+    files.write_json(folder / hub.CONFIG, {**checkpoint.read_json(folder / hub.CONFIG), **fields})
 
 
 def test_a_saved_gpt_comes_back_with_its_tokenizer(tmp_path, gpt, tokenizer):

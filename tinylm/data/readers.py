@@ -13,8 +13,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinylm.data.files import read_text
 from tinylm.errors import DataError
+from tinylm.files import read_text
 
 Rows = list[tuple[str, str]]  # (text, label)
 Tagged = list[tuple[list[str], list[str]]]  # (tokens, tags) of one sentence

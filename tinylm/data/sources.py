@@ -16,9 +16,9 @@ from typing import TypeVar
 import numpy as np
 
 from tinylm.data import fetch, readers, toy
-from tinylm.data.files import read_text
 from tinylm.data.sets import sets
 from tinylm.errors import DataError
+from tinylm.files import read_text
 
 TEST_EVERY = 5  # one example of five is for testing, where nobody published a split
 SPLITS = ("train", "test", "all")

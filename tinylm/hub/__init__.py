@@ -21,12 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, settings, text
+from tinylm import checkpoint, files, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.objectives import protocol
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-ENCODINGS = ("merges.txt", "vocab.bpe", "words.json", "chars.json")
 
 
 def save(path, model, tokenizer=None):
@@ -47,7 +46,7 @@ def save(path, model, tokenizer=None):
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
     known = family.to_config(model.config, getattr(tokenizer, "end_id", None))
     fields = {"model_type": model.model_type, **known, **dataclasses.asdict(model.config)}
-    checkpoint.write_json(path / CONFIG, fields)
+    files.write_json(path / CONFIG, fields)
     save_weights(path, model)
 
 
@@ -131,7 +130,7 @@ def _family(model_type):
 
 def _tokenizer(path, config):
     """The encoding beside the weights, which must not have more ids than the model has rows."""
-    if not any((path / name).exists() for name in ENCODINGS):
+    if text.find(path) is None:
         return None
     try:
         tokenizer = text.load(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, hub, text
+from tinylm import files, hub, text
 from tinylm.errors import CheckpointError
 
 VECTORS = "vectors.bin"
@@ -43,7 +43,7 @@ def also(name):
 
 def export(path, model):
     """Write `vectors.bin` beside the weights, if the folder holds the words."""
-    if any((path / name).exists() for name in hub.ENCODINGS):
+    if text.find(path):
         write_vectors(path / VECTORS, text.load(path).vocab, model.embedding_table())
 
 
@@ -57,7 +57,7 @@ def write_vectors(path, words, vectors, binary=True):
     vectors = np.ascontiguousarray(vectors, dtype="<f4")
     if len(words) != len(vectors):
         raise CheckpointError(f"write_vectors: got {len(words)} words and {len(vectors)} vectors, expected as many")
-    with checkpoint.replacing(path) as part, open(part, "wb") as file:
+    with files.replacing(path) as part, open(part, "wb") as file:
         file.write(f"{vectors.shape[0]} {vectors.shape[1]}\n".encode())
         for word, vector in zip(words, vectors, strict=True):
             name = "_".join(word.split()) or "_"

@@ -15,21 +15,10 @@ from pathlib import Path
 import llvmlite
 import numba
 
+from ..files import home
+
 _state = {"folder": None, "told": False}
 _lock = threading.Lock()
-
-
-def home():
-    """The user's cache folder for tinylm: TINYLM_HOME, else the platform's cache folder + `tinylm` (a Path)."""
-    if os.environ.get("TINYLM_HOME"):
-        return Path(os.environ["TINYLM_HOME"]).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tinylm"
 
 
 def source_key(folder=None):

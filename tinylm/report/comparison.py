@@ -1,5 +1,6 @@
 """The page of `tinylm compare`: what was learned, the numbers behind it, and pictures to look into the models."""
 
+import contextlib
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -8,14 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import hub
-from tinylm.checkpoint import LOG, read_log, write_text
+from tinylm.checkpoint import LOG, read_log
+from tinylm.errors import VocabularyError
+from tinylm.files import write_text
 from tinylm.report import html, looking, pictures
 from tinylm.transfer import verdict
 from tinylm.transfer.compare import Comparison
 from tinylm.transfer.features import Features
 
 PAGE = "report.html"
-MAPPED, QUERIES, POINTS, LOOKED_AT = 500, 8, 150, 20  # posts on a map, words, points of a curve, tokens attended to
+MAPPED, POINTS, LOOKED_AT = 500, 150, 20  # posts on a map, points of a curve, tokens attended to
+QUERIES, NEAR = 8, 6  # words in the table of neighbours, and how many of each
 
 
 def write(comparison: Comparison) -> Path:
@@ -101,7 +105,11 @@ def _neighbours(comparison: Comparison, models) -> str:
     task, parts = comparison.task, []
     queries = looking.typical_words(task.test_texts, task.test_labels, QUERIES)
     for name, (encoder, tokenizer) in models.items():
-        if rows := [[word, ", ".join(near)] for word, near in looking.neighbours(encoder, tokenizer, queries)]:
+        rows = []
+        for word in queries:
+            with contextlib.suppress(VocabularyError):  # a rare word is several tokens of this vocabulary
+                rows.append([word, ", ".join(token for token, _ in looking.nearest(encoder, tokenizer, word, NEAR))])
+        if rows:
             parts += [html.paragraph(f"{name}, by cosine of its input embeddings:"), html.table(["word", "nearest"], rows)]
     return html.section("Nearest neighbours", *parts) if parts else ""
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from tinylm import nn
+from tinylm.errors import VocabularyError
 from tinylm.tensor import no_grad
 from tinylm.transfer.baselines import Tfidf
 
@@ -72,18 +73,33 @@ def token_vectors(encoder, size: int) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def neighbours(encoder, tokenizer, words, n: int = 6) -> list[tuple[str, list[str]]]:
-    """For every word that is one token, the n tokens nearest to it by cosine; other words are left out."""
-    vectors, found = token_vectors(encoder, tokenizer.vocab_size), []
-    for word in words:
-        # Byte-level encodings know a word inside a sentence by the space before it.
-        ids = next((ids for ids in (tokenizer.encode(" " + word), tokenizer.encode(word)) if len(ids) == 1), None)
-        if ids is None or ids[0] == tokenizer.unk_id:
-            continue
-        order = np.argsort(-(vectors @ vectors[ids[0]]), kind="stable")
-        near = [tokenizer.decode([int(i)]).strip() for i in order[: n + 20] if i != ids[0]]
-        found.append((word, [token for token in dict.fromkeys(near) if token and token != word][:n]))
-    return found
+def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
+    """The n tokens nearest to a word, [(token, cosine)] of input embeddings; specials and the word itself are left out.
+
+    raises VocabularyError  if the word is not one token of the vocabulary
+    """
+    word_id, vectors = _id_of(tokenizer, word), token_vectors(encoder, tokenizer.vocab_size)
+    cosines, found = vectors @ vectors[word_id], {}
+    for i in np.argsort(-cosines, kind="stable"):
+        token = tokenizer.decode([int(i)]).strip()
+        if token and token not in (word, *tokenizer.specials):
+            found.setdefault(token, float(cosines[i]))
+        if len(found) == n:
+            break
+    return list(found.items())
+
+
+def _id_of(tokenizer, word: str) -> int:
+    """The single token that a word is, as it stands inside a text (after a space) if possible."""
+    for form in (" " + word, word):
+        ids = tokenizer.encode(form)
+        if len(ids) == 1 and ids[0] != tokenizer.unk_id:
+            return ids[0]
+    pieces = tokenizer.tokens(word)
+    if len(pieces) > 1:
+        raise VocabularyError(f"{word!r} is not one token of this vocabulary but {len(pieces)} ({' '.join(pieces)}); "
+                              "give a more frequent word.")
+    return tokenizer.token_id(word)  # raises, and names similar words
 
 
 def typical_words(texts, labels, n: int) -> list[str]:

@@ -11,7 +11,7 @@ from tinylm.text.bpe import BPE
 from tinylm.text.chars import Chars
 from tinylm.text.words import Words
 
-__all__ = ["BPE", "Chars", "Encoding", "Words", "learn", "load"]
+__all__ = ["BPE", "Chars", "Encoding", "Words", "find", "learn", "load"]
 
 # which file tells which encoding; the first that is present decides
 _KINDS: tuple[tuple[str, type[Encoding]], ...] = (
@@ -22,23 +22,32 @@ _KINDS: tuple[tuple[str, type[Encoding]], ...] = (
 )
 
 
-def learn(kind: str, texts: Iterable[str], vocab_size: int) -> Encoding:
-    """Train the encoding that a chapter asks for by name, with at most `vocab_size` tokens.
+_USUAL_SIZES = {"bpe": 4096, "words": 20_000, "chars": None}  # where none is asked for
 
-    kind : "bpe", "words" or "chars"
+
+def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None) -> Encoding:
+    """Train the encoding that a chapter asks for by name.
+
+    kind : "bpe", "words" or "chars"     vocab_size : tokens at most, a short text gives fewer; None: a usual number
     raises VocabularyError  for another kind, for empty text, or for a vocab_size too small for the kind
     """
+    if kind not in _USUAL_SIZES:
+        raise VocabularyError(f"There is no encoding {kind!r}; it is one of {', '.join(_USUAL_SIZES)}.")
+    size = vocab_size or _USUAL_SIZES[kind]
     if kind == "bpe":
-        return BPE.train(texts, vocab_size, exact=False)
-    if kind in ("words", "chars"):
-        return (Words if kind == "words" else Chars).train(texts, vocab_size)
-    raise VocabularyError(f"There is no encoding {kind!r}; it is one of bpe, words, chars.")
+        return BPE.train(texts, size, exact=False)
+    return (Words if kind == "words" else Chars).train(texts, size)
 
 
 def load(folder: str | Path) -> Encoding:
-    """The encoding stored in a folder, of whatever kind; raises DataError if there is none."""
-    for name, kind in _KINDS:
-        if (Path(folder) / name).exists():
-            return kind.load(folder)
-    known = ", ".join(name for name, _ in _KINDS)
-    raise DataError(f"{str(folder)!r} holds no encoding; expected a folder with one of {known}.")
+    """The encoding stored in a folder, of whatever kind; raises DataError if there is none, or it is damaged."""
+    kind = find(folder)
+    if kind is None:
+        known = ", ".join(name for name, _ in _KINDS)
+        raise DataError(f"{str(folder)!r} holds no encoding; expected a folder with one of {known}.")
+    return kind.load(folder)
+
+
+def find(folder: str | Path) -> type[Encoding] | None:
+    """The kind of encoding that a folder holds, by its files; None if it holds none."""
+    return next((kind for name, kind in _KINDS if (Path(folder) / name).exists()), None)

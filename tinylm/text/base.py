@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinylm import files
 from tinylm.data.batching import pad
-from tinylm.data.files import read_json, write_atomic
 from tinylm.errors import DataError, VocabularyError
 
 
@@ -89,7 +89,7 @@ class Encoding(ABC):
     def save(self, folder: str | Path) -> None:
         """Write the encoding's files into a folder, each one whole or not at all."""
         for name, content in self._contents().items():
-            write_atomic(Path(folder) / name, content)
+            files.write_text(Path(folder) / name, content)
 
     @abstractmethod
     def _contents(self) -> dict[str, str]:
@@ -128,7 +128,7 @@ def as_json(value: dict[str, Any]) -> str:
 
 def read_vocabulary(path: Path, kind: str) -> dict[str, Any]:
     """One of our own vocabulary files, checked: an object with this "type" and a "vocab" of distinct strings."""
-    value = read_json(path)
+    value = files.read_json(path)
     if not isinstance(value, dict) or value.get("type") != kind:
         raise DataError(f"{str(path)!r} is not a vocabulary of type {kind!r}; the file is damaged or of another kind.")
     vocab = value.get("vocab")

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import regex
 
-from tinylm.data.files import read_json, read_text
 from tinylm.errors import DataError, VocabularyError
+from tinylm.files import read_json, read_text
 from tinylm.text.base import Encoding, as_texts, check_vocab_size
 
 # GPT-2's words: contractions (lower case only), letters, digits or other marks with the space before them, white space

@@ -18,9 +18,10 @@ import numpy as np
 
 from tinylm import hub, nn, optim
 from tinylm import ops as F
-from tinylm.checkpoint import load_tensors, read_json, save_tensors, write_json
+from tinylm.checkpoint import load_tensors, read_json, save_tensors
 from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
+from tinylm.files import write_json
 from tinylm.kernels.pool import one_pool
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take

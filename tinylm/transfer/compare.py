@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import hub
-from tinylm.checkpoint import read_json, write_json, write_text
+from tinylm.checkpoint import read_json
 from tinylm.errors import TinylmError
+from tinylm.files import write_json, write_text
 from tinylm.kernels.pool import one_pool
 from tinylm.objectives import protocol
 from tinylm.pretrain import PretrainConfig, pretrain

@@ -1,0 +1,86 @@
+"""A file is old or new, never half; what cannot be written or read is one sentence."""
+
+import os
+
+import pytest
+
+from tinylm import files
+from tinylm.errors import DataError
+
+
+def names(folder):
+    """What a folder holds."""
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "new" / "config.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), files.replacing(path) as part:
+        part.write_text("half")
+        raise RuntimeError("killed")
+    assert files.read_json(path) == {"a": 1} and names(path.parent) == ["config.json"]
+
+
+def test_a_disk_that_refuses_is_one_sentence_and_the_old_file_stays(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "first")
+
+    def broken(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(DataError, match="a.txt cannot be written: no space; free space"):
+        files.write_text(path, "second")
+    assert files.read_text(path) == "first" and names(tmp_path) == ["a.txt"]
+    with pytest.raises(DataError, match="cannot be written"):
+        files.write_text(path / "inside" / "a file", "third")
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.replacing(path) as one, files.replacing(path) as two:
+        one.write_text("one")
+        two.write_text("two")
+    assert files.read_text(path) in ("one", "two") and names(tmp_path) == ["a.txt"]
+
+
+def test_a_new_file_has_ordinary_permissions(tmp_path):
+    files.write_text(tmp_path / "ours", "")
+    (tmp_path / "ordinary").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_sweeping_removes_half_written_files_and_nothing_else(tmp_path):
+    part = tmp_path / ".config.json.abc.part"
+    part.write_text("half of a fi")
+    files.write_json(tmp_path / "config.json", {})
+    files.sweep(tmp_path)
+    assert names(tmp_path) == ["config.json"]
+
+
+def test_a_byte_order_mark_is_dropped_and_line_ends_become_newlines(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa\r\nb")
+    assert files.read_text(tmp_path / "a.txt") == "a\nb"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b'{"a": \x00}', b"\xff\xfe{}"])
+def test_what_is_not_json_is_one_sentence(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match="a.json") as caught:
+        files.read_json(tmp_path / "a.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_json_of_absurd_size_is_refused_before_it_is_read(tmp_path):
+    with open(tmp_path / "config.json", "wb") as file:
+        file.truncate(2**40)  # a sparse terabyte
+    with pytest.raises(DataError, match="at most"):
+        files.read_json(tmp_path / "config.json")
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(DataError, match="no file .*nowhere"):
+        files.read_text(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="cannot be read"):
+        files.read_text(tmp_path)
