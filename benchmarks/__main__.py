@@ -16,10 +16,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from . import gpt, start
+from . import gpt, products, start
 
 DROPOUTS = (0.1, 0.0)
-NAMES = (*gpt.SHAPES, "sgns", "import", "cold_start")
+NAMES = (*gpt.SHAPES, "sgns", "import", "cold_start", "products")
 
 
 def worker(name, side, dropout, compiled):
@@ -106,6 +106,11 @@ def main():
             result = start.cold_start()
             print(f"cold_start               {result['cold']:.1f} s with an empty kernel cache ({result['parallel']} "
                   f"parallel kernels), {result['warm']:.2f} s with a filled one\n  {result['told']}", file=out)
+        elif name == "products":
+            for shape in ("gpt_small", "gpt"):
+                found = products.compare(shape, options.pairs)
+                print(f"products {shape:15} a user's NumPy product before the import slows a step {found['before']:.2f} times, "
+                      f"one between all steps {found['between']:.2f} times", file=out, flush=True)
         else:
             for dropout in DROPOUTS if name in gpt.SHAPES else (0.0,):
                 rows.append(compare(name, dropout, options.pairs, options.compile, sgemm))

@@ -35,12 +35,14 @@ STEPS = {"gpt": 24, "gpt_small": 300, "gpt_wide": 12, "gpt2_124m": 4}
 WARM_UP = {"gpt_small": 30}
 
 
-def time_steps(name, step):
-    """Median ms of `step()` over STEPS[name] calls, after a warm-up."""
+def time_steps(name, step, between=None):
+    """Median ms of `step()` over STEPS[name] calls, after a warm-up; between() is called before each and not timed."""
     for _ in range(WARM_UP.get(name, 3)):
         step()
     times = []
     for _ in range(STEPS[name]):
+        if between is not None:
+            between()
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
@@ -53,8 +55,8 @@ def batch(shape):
     return ids[:, :-1].copy(), ids[:, 1:].copy()
 
 
-def run_ours(name, dropout):
-    """Median ms per step of tinylm."""
+def run_ours(name, dropout, between=None):
+    """Median ms per step of tinylm; between : see `time_steps`."""
     import tinylm
     from tinylm.objectives.gpt import GPTBatch
     from tinylm.optim import AdamW
@@ -75,7 +77,7 @@ def run_ours(name, dropout):
 
     tinylm.set_threads(2)
     with tinylm.one_pool():
-        return time_steps(name, step)
+        return time_steps(name, step, between)
 
 
 def torch_model(shape, positions, dropout):
