@@ -109,7 +109,7 @@ def main():
         elif name == "products":
             for shape in ("gpt_small", "gpt"):
                 found = products.compare(shape, options.pairs)
-                print(f"products {shape:15} a user's NumPy product before the import slows a step {found['before']:.2f} times, "
+                print(f"products {shape:15} a NumPy product before the import slows a step {found['before']:.2f} times, "
                       f"one between all steps {found['between']:.2f} times", file=out, flush=True)
         else:
             for dropout in DROPOUTS if name in gpt.SHAPES else (0.0,):
