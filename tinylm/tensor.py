@@ -158,6 +158,16 @@ def record(name, data, inputs, vjp):
     return out
 
 
+def gradient_like(x):
+    """An array for the whole gradient of x, which a vjp may fill and return.
+
+    Where x is a leaf whose optimiser gave it a place in a flat buffer, and this is its first gradient, it is that place:
+    what an op writes there need not be copied.
+    """
+    free = x.node is None and x.grad is None and x.grad_home is not None
+    return x.grad_home if free else np.empty(x.shape, x.dtype)
+
+
 def unbroadcast(grad, shape):
     """Sum `grad` over the axes along which an input of `shape` was broadcast: returns an array of `shape`."""
     if grad.shape == shape:
@@ -195,9 +205,11 @@ def _walk(root, seed):
         tensor = order.pop()
         grad, _ = pending.pop(id(tensor), (None, None))
         node, inputs = tensor.node, tensor.node.inputs
-        grads = node.vjp(grad) if grad is not None else ()
+        pairs = list(zip(inputs, node.vjp(grad), strict=True)) if grad is not None else []
         node.inputs, node.vjp = None, None
-        for x, dx in zip(inputs, grads, strict=grad is not None):
+        if len(pairs) > 1:  # gradients that lie in their place first: a leaf may be an input twice
+            pairs.sort(key=lambda pair: pair[1] is None or pair[1] is not pair[0].grad_home)
+        for x, dx in pairs:
             if dx is None or not x.requires_grad:
                 continue
             dx = _fit(node.name, dx, x)
@@ -220,7 +232,9 @@ def _fit(name, dx, x):
 def _add_to_leaf(leaf, dx):
     """leaf.grad += dx. The first gradient is copied, into the leaf's place in a flat buffer if an optimiser gave it one."""
     if leaf.grad is None:
-        leaf.grad = np.empty(leaf.shape, leaf.dtype) if leaf.grad_home is None else leaf.grad_home
+        leaf.grad = gradient_like(leaf)
+        if dx is leaf.grad:
+            return
         leaf.grad[...] = 0 if isinstance(dx, Rows) else dx
         if not isinstance(dx, Rows):
             return

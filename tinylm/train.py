@@ -267,9 +267,8 @@ class Trainer:
             loss, tokens = loss + mean.item() / c.accumulate, tokens + batch.tokens
             for name in components.keys() - {"loss", "tokens"}:
                 sums[name] = sums.get(name, 0.0) + float(components[name]) / c.accumulate
-        norm = self.optimizer.step(lr=lr, max_norm=c.clip or None)
-        if norm is not None:
-            self._finite("gradient norm", norm, step * c.accumulate)
+        norm = self.optimizer.step(lr=lr, max_norm=c.clip or math.inf)
+        self._finite("gradient norm", norm, step * c.accumulate)
         return {"loss": loss, "components": sums, "lr": lr, "grad_norm": norm, "tokens": tokens}
 
     def _finite(self, what, value, number):

@@ -46,7 +46,7 @@ def shapes_of(argument, dims, broadcast):
     """The shape of an array argument; `broadcast` is an iterator of bools that decide each `(A|1)`."""
     def length(text):
         if text.startswith("("):
-            return dims[text.strip("()").split("|")[0]] if next(broadcast) else 1
+            return length(text.strip("()").split("|")[0]) if next(broadcast) else 1
         return int(np.prod([int(part) if part.isdigit() else dims[part] for part in text.split("*")]))
 
     return tuple(length(text) for text in argument.dims)
@@ -94,18 +94,10 @@ def build(kernel, dims, dtype, rng):
     return values
 
 
-def _attention_finish(values, rng):
-    """Lay (B, H, T, D) arrays out as the ops do: (B, T, H, D) in memory."""
-    for name, value in values.items():
-        if getattr(value, "ndim", 0) == 4 and name != "mask":
-            values[name] = np.ascontiguousarray(value.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
-
-
 def _attention_backward_finish(values, rng):
     """The backward's `out` and `lse` are what the forward made of the other arguments."""
     from tinylm.kernels import KERNELS
 
-    _attention_finish(values, rng)
     forward = KERNELS["attention"]
     forward.reference(*(values[argument.name] for argument in forward.arguments))
 
@@ -129,7 +121,6 @@ def _gentle_rate(values, rng):
 
 FINISH = {
     "sgns": _gentle_rate,
-    "attention": _attention_finish,
     "attention_backward": _attention_backward_finish,
     "linear_cross_entropy": _some_targets_ignored,
     "linear_backward": _nothing_to_keep,

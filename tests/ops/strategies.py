@@ -307,8 +307,16 @@ def scaled_dot_product_attention(draw):
     rng, batch, heads, width = draw(generators), size(draw, zero=True), draw(st.sampled_from((1, 2, 3))), size(draw)
     length, source = size(draw, zero=True), size(draw)
     options = attention_options(draw, rng, (batch, heads, length, source))
-    shapes = [(batch, heads, n, width) for n in (length, source, source)]
-    return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), [rng.normal(size=dims) for dims in shapes]
+    arrays = [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)]
+    if draw(st.booleans()):
+        arrays.append(rng.normal(size=stretched(draw, (batch, heads, length, source))))
+    if draw(st.booleans()):  # as they lie after a projection: (B, T, H, D) in memory
+        arrays[:3] = [np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2) for a in arrays[:3]]
+
+    def attend(q, k, v, bias=None):
+        return F.scaled_dot_product_attention(q, k, v, bias=bias, **options)
+
+    return attend, arrays
 
 
 @case

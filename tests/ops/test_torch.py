@@ -268,11 +268,13 @@ def allowed(mask, causal, full):
     return mask & np.tri(full[2], full[3], full[3] - full[2], dtype=bool) if causal else mask
 
 
-def _torch_attention(q, k, v, may_attend):
+def _torch_attention(q, k, v, may_attend, bias=None):
     """PyTorch's attention; rows that may attend to nothing are its NaN or zeros, ours are zeros: they are cut out."""
     functional, empty = torch().nn.functional, torch().tensor(~may_attend.any(-1, keepdims=True))
-    open_mask = torch().tensor(may_attend | ~may_attend.any(-1, keepdims=True))
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=open_mask).masked_fill(empty, 0.0)
+    mask = torch().tensor(may_attend | ~may_attend.any(-1, keepdims=True))
+    if bias is not None:
+        mask = bias.expand(mask.shape).masked_fill(~mask, -np.inf)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).masked_fill(empty, 0.0)
 
 
 @pair
@@ -281,9 +283,11 @@ def scaled_dot_product_attention(draw):
     length, source = size(draw), size(draw)
     options = attention_options(draw, rng, (batch, heads, length, source)) | {"dropout": 0.0}
     may_attend = allowed(options["mask"], options["causal"], (batch, heads, length, source))
-    return (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options),
-            lambda q, k, v: _torch_attention(q, k, v, may_attend),
-            [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)])
+    arrays = [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)]
+    if draw(st.booleans()):
+        arrays.append(rng.normal(size=stretched(draw, (batch, heads, length, source))))
+    return (lambda q, k, v, *bias: F.scaled_dot_product_attention(q, k, v, **options, bias=(*bias, None)[0]),
+            lambda q, k, v, *bias: _torch_attention(q, k, v, may_attend, *bias), arrays)
 
 
 @pair

@@ -106,3 +106,28 @@ def test_schedules_rise_and_fall_where_they_should():
         assert all(a > b for a, b in zip(values[10:], values[11:], strict=False))
         assert schedule(100, 100, 10, floor=0.25) == pytest.approx(0.25)
     assert schedules.cosine(55, 100, 10) == pytest.approx(0.5) and schedules.constant(99, 100, 10) == 1
+
+
+def _gradients(weight, optimised):
+    """Gradients of W after two backwards, W being both inputs of one op, an input of others, and the rows of a table."""
+    w = nn.Parameter(weight.copy())
+    if optimised:
+        optim.AdamW([("w", w)]).zero_grad()
+    x = np.random.default_rng(1).normal(size=(5, 7)).astype(weight.dtype)
+    for _ in range(2):
+        h = F.linear(F.embedding(w, np.array([1, 1, 3])), w, bias=w[0])
+        loss = F.linear_cross_entropy(h, w, np.array([2, 5, 0])) + F.sum(F.linear(w, w) * 0.1) + F.sum(F.linear(x, w) * x)
+        loss.backward()
+    return w.grad
+
+
+def test_gradients_written_straight_into_their_place_are_the_same():
+    weight = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
+    np.testing.assert_allclose(_gradients(weight, True), _gradients(weight, False), rtol=1e-5, atol=1e-5)
+
+
+def test_a_parameter_that_is_both_inputs_of_an_op_gets_the_sum():
+    w = nn.Parameter(np.random.default_rng(0).normal(size=(3, 3)))
+    optim.AdamW([("w", w)]).zero_grad()
+    F.linear(w, w).backward(np.eye(3))
+    np.testing.assert_allclose(w.grad, 2 * w.data, rtol=1e-12)

@@ -9,7 +9,7 @@ writes each array once.
 import numpy as np
 from numba import prange
 
-from .registry import kernel
+from .registry import helper, kernel
 
 BLOCK = 1 << 14
 
@@ -49,11 +49,16 @@ def _squared_norm_ref(g, partial):
         partial[block] = (part * part).sum()
 
 
+@helper
+def _sum_of_squares(row):
+    total = row.dtype.type(0)
+    for i in range(row.size):
+        total += row[i] * row[i]
+    return total
+
+
 @kernel(reference=_squared_norm_ref, parallel=True, spec="g: float[N]; partial: out[3]")
 def squared_norm(g, partial):
     """partial[i] = Σ g² over the i-th block of BLOCK elements.   g : (N,)   partial : (blocks,)"""
     for block in prange(partial.size):
-        total = g.dtype.type(0)
-        for i in range(block * BLOCK, min(block * BLOCK + BLOCK, g.size)):
-            total += g[i] * g[i]
-        partial[block] = total
+        partial[block] = _sum_of_squares(g[min(block * BLOCK, g.size):min(block * BLOCK + BLOCK, g.size)])

@@ -1,14 +1,19 @@
 """Scaled dot-product attention, one (batch, head) at a time, in blocks of query rows.
 
-    P = softmax(scale · Q Kᵀ over the columns that may be attended),   O = dropout(P) V
-    dV = dropout(P)ᵀ dO,  dP = dropout'(dO Vᵀ),  dS = P ∘ (dP − Σ_s P ∘ dP),  dQ = scale · dS K,  dK = scale · dSᵀ Q
+    P = softmax(Q Kᵀ/√D + bias over the columns that may be attended),   O = dropout(P) V
+    dV = dropout(P)ᵀ dO,  dP = dropout'(dO Vᵀ),  dS = P ∘ (dP − Σ_s P ∘ dP),  dQ = dS K/√D,  dK = dSᵀ Q/√D,  dbias = dS
 
 Only the logarithm of each row's normaliser is kept; the backward computes P again from it, so no (T, S) matrix survives
 the forward. With `causal` a block of rows multiplies only the columns up to its last row. Row t is query number
 t + S − T, so that with a key prefix the last query sees everything. A row that may attend to nothing gives zeros.
 
-Arrays are (B, H, T, D) with any strides: the three thirds of one packed (B, T, 3·H·D) product need no copy.
+Queries, keys, values, output and their gradients are contiguous arrays (G, T, M, H', D): G groups of H' heads, B·H in all,
+and M = 3 parts where queries, keys and values lie beside each other as one packed product left them, or M = 1. So
+(B, T, 3·H·D) products, (B, T, H, D) and (B, H, T, D) arrays are all read and written where they lie, and a head's row of D
+numbers is always one run (rows of unknown stride were copied four times slower).
 """
+
+import math
 
 import numpy as np
 from numba import prange
@@ -18,19 +23,28 @@ from .elementary import exp, kept, kept_ref, largest, threshold_of
 from .registry import helper, kernel
 
 BLOCK = 64
+QUERY, KEY, VALUE = 0, 1, 2
 
 
-def _allowed(mask, causal, shape):
-    """The boolean (B, H, T, S) of columns that each row may attend to."""
-    _, _, length, source = shape
-    allowed = np.broadcast_to(mask, shape)
-    return allowed & np.tri(length, source, source - length, dtype=bool) if causal else allowed
+def _head_rows(x, part, shape):
+    """One part of an array (G, T, M, H', D) as a (B, H, T, D) array."""
+    return x[:, :, min(part, x.shape[2] - 1)].swapaxes(1, 2).reshape(*shape, x.shape[1], x.shape[4])
 
 
-def _weights_ref(q, k, mask, causal, scale):
-    """Softmax weights (B, H, T, S) and log-normalisers (B, H, T); rows without a column are 0 and +inf."""
-    scores = (q * q.dtype.type(scale)) @ k.swapaxes(2, 3)
-    allowed = _allowed(mask, causal, scores.shape)
+def _write_head_rows(x, part, values):
+    """The same part written: values are (B, H, T, D)."""
+    groups, length, parts, heads, width = x.shape
+    x[:, :, min(part, parts - 1)] = values.reshape(groups, heads, length, width).swapaxes(1, 2)
+
+
+def _weights_ref(q, k, mask, bias, causal):
+    """Softmax weights (B, H, T, S) and log-normalisers (B, H, T) of (B, H, T, D) arrays; rows without a column: 0, +inf."""
+    scores = (q / math.sqrt(max(q.shape[3], 1))).astype(q.dtype) @ k.swapaxes(2, 3)
+    if bias.size:
+        scores = scores + bias
+    length, source = scores.shape[2:]
+    allowed = np.broadcast_to(mask, scores.shape)
+    allowed = allowed & np.tri(length, source, source - length, dtype=bool) if causal else allowed
     scores = np.where(allowed, scores, -np.inf)
     top = np.max(scores, axis=3, keepdims=True, initial=-np.inf)
     weights = np.where(allowed, np.exp(scores - np.where(np.isneginf(top), 0, top)), 0)
@@ -44,19 +58,45 @@ def _dropped(shape, key, rate, dtype):
     return (kept_ref(np.arange(np.prod(shape)).reshape(shape), key, rate) / (1 - rate)).astype(dtype)
 
 
-def _attention_ref(q, k, v, mask, causal, scale, rate, key, lse, out):
-    weights, lse[...] = _weights_ref(q, k, mask, causal, scale)
+def _attention_ref(q, k, v, mask, bias, causal, rate, key, lse, out):
+    q, k, v = (_head_rows(x, part, lse.shape[:2]) for part, x in enumerate((q, k, v)))
+    weights, lse[...] = _weights_ref(q, k, mask, bias, causal)
     if rate > 0:
         weights = weights * _dropped(weights.shape, key, rate, q.dtype)
-    out[...] = weights @ v
+    _write_head_rows(out, QUERY, weights @ v)
 
 
 @helper
-def _mask_row(row, mask, b, h, t):
-    """Set the columns of a row of scores that the boolean mask (B|1, H|1, T|1, S|1) forbids to −inf."""
-    allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, t if mask.shape[2] > 1 else 0]
-    for s in range(row.size):
-        row[s] = row[s] if allowed[s if allowed.size > 1 else 0] else -np.inf
+def _load(x, bh, part, first, scale, target):
+    """target (n, D) = scale · rows first … of head number bh in one part of x."""
+    heads, part = x.shape[3], min(part, x.shape[2] - 1)
+    for i in range(target.shape[0]):
+        row, mine = x[bh // heads, first + i, part, bh % heads], target[i]
+        for d in range(mine.size):
+            mine[d] = row[d] * scale
+
+
+@helper
+def _store(source, scale, x, bh, part, first):
+    """Rows first … of head number bh in one part of x = scale · source (n, D)."""
+    heads, part = x.shape[3], min(part, x.shape[2] - 1)
+    for i in range(source.shape[0]):
+        row, mine = x[bh // heads, first + i, part, bh % heads], source[i]
+        for d in range(mine.size):
+            row[d] = mine[d] * scale
+
+
+@helper
+def _open_row(row, mask, bias, b, h, t):
+    """A row of scores with its bias, if there is one, and −inf in the columns that the mask (B|1, H|1, T|1, S|1) forbids."""
+    if bias.size:
+        extra = bias[b, h, t]
+        for s in range(row.size):
+            row[s] += extra[s]
+    if mask.size != 1 or not mask[0, 0, 0, 0]:
+        allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, t if mask.shape[2] > 1 else 0]
+        for s in range(row.size):
+            row[s] = row[s] if allowed[s if allowed.size > 1 else 0] else -np.inf
 
 
 @helper
@@ -71,51 +111,48 @@ def _exp_row(row, shift):
 
 
 @helper
-def _copy(source, target, scale):
-    """target = source · scale for (rows, D) arrays; the source may have any strides."""
-    for i in range(source.shape[0]):
-        for d in range(source.shape[1]):
-            target[i, d] = source[i, d] * scale
-
-
-@helper
 def _columns(last, length, source, causal):
     """How many columns the rows before `last` may attend to at most."""
     return max(0, min(source, last + source - length)) if causal else source
 
 
-@kernel(reference=_attention_ref, parallel=True,
-        spec="q: float[B,H,T,D]; k: float[B,H,S,D]; v: float[B,H,S,D]; mask: bool[(B|1),(H|1),(T|1),(S|1)]; causal: 0..1; "
-             "scale: real; rate: rate; key: key; lse: out[B,H,T]; out: out[B,H,T,D]")
-def attention(q, k, v, mask, causal, scale, rate, key, lse, out):
-    """out = dropout(softmax(scale · Q Kᵀ)) V with masks; lse keeps each row's log-normaliser (+inf: nothing allowed).
+@helper
+def _scale_row(row, scale):
+    for d in range(row.size):
+        row[d] *= scale
 
-    q, out : (B, H, T, D)   k, v : (B, H, S, D)   mask : bool, every axis full or 1   lse : (B, H, T)
+
+@kernel(reference=_attention_ref, parallel=True,
+        spec="q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
+             "mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: float[B,H,T,S]?; causal: 0..1; rate: rate; key: key; "
+             "lse: out[B,H,T]; out: out[B,T,1,H,D]")
+def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
+    """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log-normaliser (+inf: nothing allowed).
+
+    q, out : (G, T, M, H', D)   k, v : (G, S, M, H', D), see above   mask : bool (B, H, T, S), every axis full or 1
+    bias : (B, H, T, S) or empty   lse : (B, H, T)
     Source: Vaswani et al. 2017, section 3.2.1; the blocks after Dao et al. 2022. Differs: fully masked rows give 0.
     """
-    batch, heads, length, width = q.shape
-    source = k.shape[2]
-    masked = mask.size != 1 or not mask[0, 0, 0, 0]
+    (batch, heads, length), source, width = lse.shape, k.shape[1], q.shape[4]
     one = q.dtype.type(1)
+    scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
         keys, values = np.empty((source, width), q.dtype), np.empty((source, width), q.dtype)
-        _copy(k[b, h], keys, one)
-        _copy(v[b, h], values, one)
+        _load(k, bh, KEY, 0, one, keys)
+        _load(v, bh, VALUE, 0, one, values)
         buffer, rows = np.empty(BLOCK * source, q.dtype), np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
             n, columns = last - first, _columns(last, length, source, causal)
-            _copy(q[b, h, first:last], rows, q.dtype.type(scale))
-            scores = buffer[:n * columns].reshape((n, columns))
+            _load(q, bh, QUERY, first, scale, rows[:n])
+            scores, inverse = buffer[:n * columns].reshape((n, columns)), np.zeros(n, q.dtype)
             np.dot(rows[:n], keys[:columns].T, scores)
-            inverse = np.zeros(n, q.dtype)
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal)
                 row = scores[i, :limit]
-                if masked:
-                    _mask_row(row, mask, b, h, t)
+                _open_row(row, mask, bias, b, h, t)
                 top = largest(row)
                 total = _exp_row(row, top)
                 scores[i, limit:] = 0
@@ -125,18 +162,24 @@ def attention(q, k, v, mask, causal, scale, rate, key, lse, out):
                     drop_row(row, (bh * length + t) * source, key, rate)
             np.dot(scores, values[:columns], rows[:n])
             for i in range(n):
-                for d in range(width):
-                    out[b, h, first + i, d] = rows[i, d] * inverse[i]
+                _scale_row(rows[i], inverse[i])
+            _store(rows[:n], one, out, bh, QUERY, first)
 
 
-def _attention_backward_ref(dout, q, k, v, out, lse, mask, causal, scale, rate, key, dq, dk, dv):
-    weights, _ = _weights_ref(q, k, mask, causal, scale)
+def _attention_backward_ref(dout, q, k, v, out, lse, mask, bias, causal, rate, key, dq, dk, dv):
+    shape = lse.shape[:2]
+    queries, keys, values = (_head_rows(x, part, shape) for part, x in enumerate((q, k, v)))
+    grad = _head_rows(dout, QUERY, shape)
+    weights, _ = _weights_ref(queries, keys, mask, bias, causal)
     drop = _dropped(weights.shape, key, rate, q.dtype) if rate > 0 else 1
-    dv[...] = (weights * drop).swapaxes(2, 3) @ dout
-    dweights = (dout @ v.swapaxes(2, 3)) * drop
-    dscores = weights * (dweights - (weights * dweights).sum(axis=3, keepdims=True)) * q.dtype.type(scale)
-    dq[...] = dscores @ k
-    dk[...] = dscores.swapaxes(2, 3) @ q
+    dweights = (grad @ values.swapaxes(2, 3)) * drop
+    dscores = weights * (dweights - (weights * dweights).sum(axis=3, keepdims=True))
+    if bias.size:
+        bias[...] = dscores
+    scaled = (dscores / math.sqrt(max(q.shape[4], 1))).astype(q.dtype)
+    _write_head_rows(dq, QUERY, scaled @ keys)
+    _write_head_rows(dk, KEY, scaled.swapaxes(2, 3) @ queries)
+    _write_head_rows(dv, VALUE, (weights * drop).swapaxes(2, 3) @ grad)
 
 
 @helper
@@ -158,57 +201,67 @@ def _backward_row(scores, dweights, lse, delta, first, key, rate):
 
 
 @helper
+def _dot_row(x, bh, t, row):
+    """Σ x · row, x's row t of head number bh."""
+    mine, total = x[bh // x.shape[3], t, 0, bh % x.shape[3]], row.dtype.type(0)
+    for d in range(row.size):
+        total += mine[d] * row[d]
+    return total
+
+
+@helper
 def _add_product(a, b, product, total):
     """total += a b, the product through a contiguous buffer."""
     np.dot(a, b, product)
     for i in range(product.shape[0]):
-        for d in range(product.shape[1]):
-            total[i, d] += product[i, d]
+        row, mine = product[i], total[i]
+        for d in range(row.size):
+            mine[d] += row[d]
 
 
 @kernel(reference=_attention_backward_ref, parallel=True,
-        spec="dout: float[B,H,T,D]; q: float[B,H,T,D]; k: float[B,H,S,D]; v: float[B,H,S,D]; out: float[B,H,T,D]; "
-             "lse: float[B,H,T]; mask: bool[(B|1),(H|1),(T|1),(S|1)]; causal: 0..1; scale: real; rate: rate; key: key; "
-             "dq: out[B,H,T,D]; dk: out[B,H,S,D]; dv: out[B,H,S,D]")
-def attention_backward(dout, q, k, v, out, lse, mask, causal, scale, rate, key, dq, dk, dv):
-    """dq, dk, dv of `attention` from its output, its lse and dout; Σ_s P ∘ dP is the row sum of dO ∘ O.
+        spec="dout: float[B,T,1,H,D]; q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
+             "out: float[B,T,1,H,D]; lse: float[B,H,T]; mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: inout[B,H,T,S]?; "
+             "causal: 0..1; rate: rate; key: key; dq: out[B,T,(3|1),H,D]; dk: out[B,S,(3|1),H,D]; dv: out[B,S,(3|1),H,D]")
+def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, dq, dk, dv):
+    """dq, dk, dv of `attention` from its output, its lse and dout; the bias is overwritten by its gradient dS.
 
-    dout, q, out, dq : (B, H, T, D)   k, v, dk, dv : (B, H, S, D)   lse : (B, H, T)
+    Σ_s P ∘ dP of a row is the sum of dO ∘ O.   dout, q, k, v, out, dq, dk, dv : (G, T or S, M, H', D)   lse : (B, H, T)
     """
-    batch, heads, length, width = q.shape
-    source = k.shape[2]
-    masked = mask.size != 1 or not mask[0, 0, 0, 0]
+    (batch, heads, length), source, width = lse.shape, k.shape[1], q.shape[4]
     one = q.dtype.type(1)
+    scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
         keys, values = np.empty((source, width), q.dtype), np.empty((source, width), q.dtype)
-        _copy(k[b, h], keys, one)
-        _copy(v[b, h], values, one)
-        dk[b, h], dv[b, h] = 0, 0
+        _load(k, bh, KEY, 0, one, keys)
+        _load(v, bh, VALUE, 0, one, values)
+        dkeys, dvalues = np.zeros((source, width), q.dtype), np.zeros((source, width), q.dtype)
         buffer, dbuffer = np.empty(BLOCK * source, q.dtype), np.empty(BLOCK * source, q.dtype)
         rows, drows = np.empty((BLOCK, width), q.dtype), np.empty((BLOCK, width), q.dtype)
         product = np.empty((source, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
             n, columns = last - first, _columns(last, length, source, causal)
-            _copy(q[b, h, first:last], rows, q.dtype.type(scale))
-            _copy(dout[b, h, first:last], drows, one)
+            _load(q, bh, QUERY, first, scale, rows[:n])
+            _load(dout, bh, QUERY, first, one, drows[:n])
             scores, dscores = buffer[:n * columns].reshape((n, columns)), dbuffer[:n * columns].reshape((n, columns))
             np.dot(rows[:n], keys[:columns].T, scores)
             np.dot(drows[:n], values[:columns].T, dscores)
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal)
-                if masked:
-                    _mask_row(scores[i, :limit], mask, b, h, t)
-                delta = q.dtype.type(0)
-                for d in range(width):
-                    delta += drows[i, d] * out[b, h, t, d]
-                _backward_row(scores[i, :limit], dscores[i, :limit], lse[b, h, t], delta,
+                _open_row(scores[i, :limit], mask, bias, b, h, t)
+                _backward_row(scores[i, :limit], dscores[i, :limit], lse[b, h, t], _dot_row(out, bh, t, drows[i]),
                               (bh * length + t) * source, key, rate)
                 scores[i, limit:] = 0
                 dscores[i, limit:] = 0
-            _add_product(scores.T, drows[:n], product[:columns], dv[b, h, :columns])
-            _add_product(dscores.T, rows[:n], product[:columns], dk[b, h, :columns])
+                if bias.size:
+                    bias[b, h, t, :columns] = dscores[i]
+                    bias[b, h, t, columns:] = 0
+            _add_product(scores.T, drows[:n], product[:columns], dvalues[:columns])
+            _add_product(dscores.T, rows[:n], product[:columns], dkeys[:columns])
             np.dot(dscores, keys[:columns], rows[:n])
-            _copy(rows[:n], dq[b, h, first:last], q.dtype.type(scale))
+            _store(rows[:n], scale, dq, bh, QUERY, first)
+        _store(dkeys, one, dk, bh, KEY, 0)
+        _store(dvalues, one, dv, bh, VALUE, 0)

@@ -6,6 +6,7 @@ It is also faster: several children compile at the same time what the next lines
 """
 
 import atexit
+import contextlib
 import importlib
 import os
 import shutil
@@ -37,14 +38,21 @@ def build_elsewhere(module, dtype, done):
 
 def _start(dtype, modules):
     """Children that share the modules out among themselves, claiming each by a file."""
-    claims = tempfile.mkdtemp(prefix="tinylm-")
-    atexit.register(shutil.rmtree, claims, ignore_errors=True)
+    claims, children = tempfile.mkdtemp(prefix="tinylm-"), []
+    atexit.register(_end, claims, children)
     command = [sys.executable, "-m", __name__, dtype.name, claims, *modules]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    try:
-        return [subprocess.Popen(command, **quiet) for _ in range(min(os.cpu_count() or 1, 4, len(modules)))]
-    except OSError:  # no interpreter to start, as in some frozen programs
-        return []
+    with contextlib.suppress(OSError):  # no interpreter to start, as in some frozen programs
+        children += [subprocess.Popen(command, **quiet) for _ in range(min(os.cpu_count() or 1, 4, len(modules)))]
+    return children
+
+
+def _end(claims, children):
+    """At exit: no child outlives its parent. What it has finished is kept; Numba writes its files in one rename."""
+    shutil.rmtree(claims, ignore_errors=True)
+    for child in children:
+        child.terminate()
+        child.wait()
 
 
 def main(dtype, claims, modules):

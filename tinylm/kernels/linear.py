@@ -118,8 +118,9 @@ def linear_backward(dy, x, weight, pre, act, rate, key, dpre, dx, dweight, dbias
     (n, width), size = dy.shape, rows_per_block(dy.shape[0])
     blocks = (n + size - 1) // size
     if dpre.size:
-        for block in prange(blocks):
-            for i in range(block * size, min(block * size + size, n)):
+        for block in prange(blocks):  # a block of dpre is multiplied while it is still in cache
+            first, last = block * size, min(block * size + size, n)
+            for i in range(first, last):
                 row, grad = dy[i], dpre[i]
                 for j in range(width):
                     grad[j] = row[j]
@@ -127,10 +128,12 @@ def linear_backward(dy, x, weight, pre, act, rate, key, dpre, dx, dweight, dbias
                     drop_row(grad, i * width, key, rate)
                 if act:
                     derivative_row(pre[i], grad, act)
+            np.dot(dpre[first:last], weight, dx[first:last])
+        blocks = 0
     source = dpre if dpre.size else dy
     strip = 32 if width < 128 else 64 if width < 512 else 128
     strips = (width + strip - 1) // strip
-    for task in prange(blocks + strips):  # both gradients at once: blocks of dx and strips of dW
+    for task in prange(blocks + strips):  # both gradients at once: blocks of dx (if they are still to do) and strips of dW
         is_strip, index = strip_of(task, blocks, strips)
         if is_strip:
             first, last = index * strip, min(index * strip + strip, width)

@@ -43,8 +43,7 @@ def parse_spec(spec):
     written), `double` (input, float64 in both precisions), `bool`, `ids<V` (integers in [0, V), V a dimension); `[...]?`
     may also be empty. Scalar kinds have no brackets: `rate` (in [0, 1)), `key` (uint64), `real` (a positive float),
     `a..b` (an integer in that range).
-    A dimension is a name, a number, `(A|1)` (broadcast or not), or a product such as `3*C`. Float arrays of four
-    dimensions may have any strides, all others are C-contiguous.
+    A dimension is a name, a number, `(A|1)` (A or 1), or a product such as `3*C`. Arrays are C-contiguous.
     """
     arguments = []
     for part in filter(None, (piece.strip() for piece in spec.split(";"))):
@@ -95,9 +94,7 @@ class Kernel:
         return dispatcher
 
     def signature(self, dtype):
-        """Numba's types of the arguments. Arrays of four dimensions may have any strides, all others are contiguous:
-        a (B, H, T, D) view is contiguous or not as T or H happen to be 1, which must not compile another version.
-        """
+        """Numba's types of the arguments; arrays are C-contiguous."""
         scalars = {"rate": numba.float64, "real": numba.float64, "key": numba.uint64}
         items = {"bool": numba.boolean, "ids": numba.int64, "double": numba.float64}
         types = []
@@ -105,8 +102,7 @@ class Kernel:
             if a.dims is None:
                 types.append(scalars.get(a.kind, numba.int64))
             else:
-                layout = "A" if len(a.dims) == 4 and a.kind != "bool" else "C"
-                types.append(numba.types.Array(items.get(a.kind, numba.from_dtype(dtype)), len(a.dims), layout))
+                types.append(numba.types.Array(items.get(a.kind, numba.from_dtype(dtype)), len(a.dims), "C"))
         return tuple(types)
 
     def __repr__(self):

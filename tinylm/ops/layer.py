@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from ..tensor import Rows, record
+from ..tensor import Rows, gradient_like, record
 from .registry import check_ids, contiguous, op, same_dtype, tensor
 
 
@@ -27,7 +27,7 @@ def layer_norm(x, shape, weight, bias, eps=1e-5):
     kernels.layer_norm(flat, w, b, eps, mean, rstd, out)
 
     def vjp(dy):
-        dx, dweight, dbias = np.empty_like(flat), np.empty_like(w), np.empty_like(b)
+        dx, dweight, dbias = np.empty_like(flat), gradient_like(weight), gradient_like(bias)
         kernels.layer_norm_backward(contiguous(dy).reshape(-1, width), flat, w, mean, rstd, dx, dweight, dbias)
         return dx.reshape(x.shape), dweight, dbias
 
@@ -85,34 +85,60 @@ def _attention_mask(mask, shape):
     return contiguous(mask)
 
 
-def _attend(q, k, v, mask, causal, noise):
-    """Run the kernel on (B, H, T, D) arrays; returns the output, laid out as (B, T, H, D), and the backward."""
-    (batch, heads, length, width), source = q.shape, k.shape[2]
-    mask = _attention_mask(mask, (batch, heads, length, source))
-    scale, (rate, key) = 1 / np.sqrt(width or 1), noise
-    options = (mask, int(causal), float(scale), float(rate), np.uint64(key))
-    lse = np.empty((batch, heads, length), q.dtype)
-    out = np.empty((batch, length, heads, width), q.dtype)
-    kernels.attention(q, k, v, *options, lse, out.transpose(0, 2, 1, 3))
+def _attend(arrays, shape, mask, bias, options):
+    """Run the kernel on arrays q, k, v as it wants them, see kernels/attention.py; returns the output and its backward.
+
+    shape : (B, H, T, S)   bias : None or (B, H, T, S)   options : causal, rate, key
+    The backward takes dout and arrays for dq, dk, dv of the layouts of q, k, v, and returns the bias' gradient or None.
+    """
+    q, k, v = arrays
+    mask, (causal, rate, key) = _attention_mask(mask, shape), options
+    bias = np.empty((0, 0, 0, 0), q.dtype) if bias is None else bias
+    options = (int(causal), float(rate), np.uint64(key))
+    lse, out = np.empty(shape[:3], q.dtype), np.empty((*q.shape[:2], 1, *q.shape[3:]), q.dtype)
+    kernels.attention(q, k, v, mask, bias, *options, lse, out)
 
     def backward(dout, dq, dk, dv):
-        kernels.attention_backward(dout, q, k, v, out.transpose(0, 2, 1, 3), lse, *options, dq, dk, dv)
+        dbias = bias.copy()
+        kernels.attention_backward(dout, q, k, v, out, lse, mask, dbias, *options, dq, dk, dv)
+        return dbias
 
     return out, backward
 
 
-def _heads_last(x):
-    """A contiguous (B, H, T, D) array laid out anew as (B, T, H, D) and seen as (B, H, T, D), as the kernel wants it."""
-    return np.ascontiguousarray(x.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
+def _attention_bias(bias, shape):
+    """A bias as a contiguous (B, H, T, S) array, or None."""
+    if bias is None:
+        return None
+    try:
+        return contiguous(np.broadcast_to(bias.data, shape))
+    except ValueError:
+        raise ShapeError(f"scaled_dot_product_attention: the bias {bias.shape} does not broadcast to {shape}, "
+                         "that is (B, H, T, S).") from None
+
+
+def _head_layout(x):
+    """A (B, H, T, D) array as the kernel's (G, T, 1, H', D), without a copy if it lies as (B, H, T, D) or (B, T, H, D)."""
+    batch, heads, length, width = x.shape
+    turned = x.transpose(0, 2, 1, 3)
+    if turned.flags.c_contiguous and turned.flags.writeable:
+        return turned[:, :, None]
+    return contiguous(x).reshape(batch * heads, length, 1, 1, width)
+
+
+def _from_head_layout(x, shape):
+    """The (B, H, T, D) array that `_head_layout` laid out."""
+    return x[:, :, 0].transpose(0, 2, 1, 3).reshape(shape)
 
 
 @op
-def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, key=0):
-    """softmax(q kᵀ/√D) v.   gradients: kernels/attention.py; a row that may attend to nothing gives zeros
+def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, key=0, bias=None):
+    """softmax(q kᵀ/√D + bias) v.   gradients: kernels/attention.py; a row that may attend to nothing gives zeros
 
     q : (B, H, T, D)   k, v : (B, H, S, D)   returns (B, H, T, D)
     mask : bool, broadcasts to (B, H, T, S), True = may attend     causal : query t sees keys up to t + S − T
     dropout : rate on the weights, its mask numbered by the uint64 `key`
+    bias : None, or scores added before the softmax, broadcast to (B, H, T, S); it gets a gradient, a mask does not
     raises ShapeError  if shapes or dtypes do not fit
     Source: Vaswani et al. 2017. Differs from PyTorch: causal is aligned at the last query, so a key prefix works.
     """
@@ -121,16 +147,19 @@ def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, 
     if not fits:
         raise ShapeError(f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
                          "expected (B, H, T, D), (B, H, S, D) and (B, H, S, D).")
-    same_dtype("scaled_dot_product_attention", q, k, v)
-    arrays = [_heads_last(x.data) for x in (q, k, v)]
-    out, backward = _attend(*arrays, mask, causal, (dropout, key))
+    bias = None if bias is None else tensor(bias)
+    same_dtype("scaled_dot_product_attention", q, k, v, bias)
+    shape = (*q.shape[:3], k.shape[2])
+    arrays, scores = [_head_layout(x.data) for x in (q, k, v)], _attention_bias(bias, shape)
+    out, backward = _attend(arrays, shape, mask, scores, (causal, dropout, key))
 
     def vjp(dy):
         grads = [np.empty_like(x) for x in arrays]
-        backward(_heads_last(dy), *grads)
-        return tuple(grads)
+        dbias = backward(_head_layout(dy), *grads)
+        return (*(_from_head_layout(g, x.shape) for g, x in zip(grads, (q, k, v), strict=True)), dbias)[:len(inputs)]
 
-    return record("scaled_dot_product_attention", out.transpose(0, 2, 1, 3), (q, k, v), vjp)
+    inputs = (q, k, v) if bias is None else (q, k, v, bias)
+    return record("scaled_dot_product_attention", _from_head_layout(out, q.shape), inputs, vjp)
 
 
 @op
@@ -146,15 +175,12 @@ def packed_attention(qkv, heads, mask=None, causal=False, dropout=0.0, key=0):
         raise ShapeError(f"packed_attention: qkv {qkv.shape} does not split into 3 x {heads} heads; expected (B, T, 3·C).")
     batch, length, triple = qkv.shape
 
-    def split(array):  # (B,T,3C) -> three views (B,H,T,D)
-        return array.reshape(batch, length, 3, heads, triple // (3 * heads)).transpose(2, 0, 3, 1, 4)
-
-    out, backward = _attend(*split(contiguous(qkv.data)), mask, causal, (dropout, key))
+    parts = contiguous(qkv.data).reshape(batch, length, 3, heads, triple // (3 * heads))  # (B,T,3C) -> (B,T,3,H,D)
+    out, backward = _attend([parts] * 3, (batch, heads, length, length), mask, None, (causal, dropout, key))
 
     def vjp(dy):
-        dqkv = np.empty(qkv.shape, qkv.dtype)
-        dout = contiguous(dy).reshape(out.shape).transpose(0, 2, 1, 3)
-        backward(dout, *split(dqkv))
-        return (dqkv,)
+        dparts = np.empty_like(parts)
+        backward(contiguous(dy).reshape(out.shape), dparts, dparts, dparts)
+        return (dparts.reshape(qkv.shape),)
 
     return record("packed_attention", out.reshape(batch, length, triple // 3), (qkv,), vjp)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from ..tensor import Tensor, record
+from ..tensor import Tensor, gradient_like, record
 from .elementary import mul, neg, square, sub
 from .reduction import log_softmax, mean
 from .reduction import sum as sum_
@@ -102,7 +102,7 @@ def linear_cross_entropy(h, weight, targets, ignore_index=-100):
     total = np.asarray(losses.sum(dtype=np.float64) / counted, h.dtype)
 
     def vjp(dy):
-        dh, dweight = np.empty_like(flat), np.empty_like(w)
+        dh, dweight = np.empty_like(flat), gradient_like(weight)
         kernels.head_backward(logits, factors, w, flat * factors[:, None], dh, dweight)
         if dy != 1:
             dh *= dy

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from ..tensor import record, unbroadcast
+from ..tensor import gradient_like, record, unbroadcast
 from .registry import contiguous, op, same_dtype, tensor
 
 
@@ -71,8 +71,8 @@ def linear(x, weight, bias=None, activation=None, dropout=0.0, key=0, residual=N
         dy = contiguous(dy)
         grad = dy.reshape(-1, rows)
         dpre = np.empty_like(grad) if act or dropout else empty
-        dx, dweight = np.empty_like(flat), np.empty_like(w)
-        dbias = none if bias is None else np.empty(rows, dtype)
+        dx, dweight = np.empty_like(flat), gradient_like(weight)
+        dbias = none if bias is None else gradient_like(bias)
         kernels.linear_backward(grad, flat, w, pre, act, dropout, key, dpre, dx, dweight, dbias)
         grads = (dx.reshape(x.shape), dweight) + (() if bias is None else (dbias,))
         return grads + (() if residual is None else (dy,))

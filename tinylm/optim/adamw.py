@@ -70,11 +70,13 @@ class AdamW:
                 p.grad = None
 
     def step(self, lr=None, max_norm=None):
-        """One update; returns the gradient's global norm (before clipping to max_norm), a float."""
+        """One update; with max_norm returns the gradient's global norm, a float, as it was before clipping to max_norm."""
         for segment in self.segments:
             segment.collect()
-        norm = sum(segment.squared_norm() for segment in self.segments) ** 0.5
-        clip = 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
+        norm, clip = None, 1.0
+        if max_norm is not None:
+            norm = sum(segment.squared_norm() for segment in self.segments) ** 0.5
+            clip = min(1.0, max_norm / (norm + 1e-6))
         self.steps += 1
         beta1, beta2 = self.betas
         correction1, correction2 = (1 - beta1**self.steps, 1 - beta2**self.steps) if self.bias_correction else (1.0, 1.0)
