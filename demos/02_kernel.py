@@ -20,10 +20,10 @@ GELU = tinylm.kernels.ACTIVATIONS["gelu_tanh"]
 
 
 def arguments(dtype):
-    """x, weight, bias, residual, activation, dropout rate, key, pre-activation, result."""
+    """x, weight, bias, residual, activation, dropout rate, key, slope, result."""
     x, weight, bias = (rng.normal(size=s).astype(dtype) for s in ((N, C), (O, C), O))
-    none, pre, out = np.empty((0, 0), dtype), np.empty((N, O), dtype), np.empty((N, O), dtype)
-    return x, weight, bias, none, GELU, 0.1, np.uint64(7), pre, out
+    none, slope, out = np.empty((0, 0), dtype), np.empty((N, O), dtype), np.empty((N, O), dtype)
+    return x, weight, bias, none, GELU, 0.1, np.uint64(7), slope, out
 
 
 # %% They agree to rounding, dropout included: both ask the same counter hash

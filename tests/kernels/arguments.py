@@ -108,9 +108,9 @@ def _some_targets_ignored(values, rng):
 
 
 def _nothing_to_keep(values, rng):
-    """Without activation and dropout the ops pass no `pre` and an empty `dpre`."""
-    if rng.random() < 0.3:
-        values.update(act=0, rate=0.0, pre=values["pre"][:0, :0], dpre=values["dpre"][:0, :0])
+    """Without activation and dropout the ops pass an empty `dpre`."""
+    if not values["slope"].size and rng.random() < 0.5:
+        values.update(rate=0.0, dpre=values["dpre"][:0, :0])
 
 
 def _gentle_rate(values, rng):

@@ -57,44 +57,30 @@ def _logistic(x):
 
 
 @helper
-def activate_row(row, act):
-    """row = f(row), in place (two arrays that are one would keep the loops from being vectorised)."""
+def activate_row(row, slope, act):
+    """slope = f'(row), then row = f(row) in place; one exponential serves both."""
     one, half, cubic = row.dtype.type(1), row.dtype.type(0.5), row.dtype.type(CUBIC)
-    root_half, root = row.dtype.type(ROOT_HALF), row.dtype.type(2 * ROOT_2_PI)
+    root_half, root, density = row.dtype.type(ROOT_HALF), row.dtype.type(2 * ROOT_2_PI), row.dtype.type(DENSITY)
+    three = row.dtype.type(3)
     if act == 1:
         for j in range(row.size):
-            row[j] = row.dtype.type(0) if row[j] <= 0 else row[j]
+            x = row[j]
+            slope[j] = one if x > 0 else row.dtype.type(0)
+            row[j] = row.dtype.type(0) if x <= 0 else x  # NaN stays NaN
     elif act == 2:
         for j in range(row.size):
-            row[j] = half * row[j] * (one + erf(row[j] * root_half))
+            x = row[j]
+            area = half * (one + erf(x * root_half))
+            slope[j] = area + x * density * exp(-half * x * x)
+            row[j] = x * area
     elif act == 3:
         for j in range(row.size):
             x = row[j]
-            row[j] = x * _logistic(root * (x + cubic * x * x * x))
+            s = _logistic(root * (x + cubic * x * x * x))
+            slope[j] = s + x * s * (one - s) * root * (one + three * cubic * x * x)
+            row[j] = x * s
     elif act == 4:
         for j in range(row.size):
-            row[j] = tanh(row[j])
-
-
-@helper
-def derivative_row(pre, grad, act):
-    """grad *= f'(pre), in place, over contiguous rows of one length."""
-    one, half, cubic = pre.dtype.type(1), pre.dtype.type(0.5), pre.dtype.type(CUBIC)
-    root_half, root, density = pre.dtype.type(ROOT_HALF), pre.dtype.type(2 * ROOT_2_PI), pre.dtype.type(DENSITY)
-    three = pre.dtype.type(3)
-    if act == 1:
-        for j in range(pre.size):
-            grad[j] = grad[j] if pre[j] > 0 else grad[j] * pre.dtype.type(0)  # NaN stays NaN
-    elif act == 2:
-        for j in range(pre.size):
-            x = pre[j]
-            grad[j] *= half * (one + erf(x * root_half)) + x * density * exp(-half * x * x)
-    elif act == 3:
-        for j in range(pre.size):
-            x = pre[j]
-            s = _logistic(root * (x + cubic * x * x * x))
-            grad[j] *= s + x * s * (one - s) * root * (one + three * cubic * x * x)
-    elif act == 4:
-        for j in range(pre.size):
-            t = tanh(pre[j])
-            grad[j] *= one - t * t
+            t = tanh(row[j])
+            slope[j] = one - t * t
+            row[j] = t

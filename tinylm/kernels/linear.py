@@ -1,18 +1,19 @@
 """The matrix product with everything that may follow it, and its two gradients.
 
-    y    = residual + dropout(f(x Wᵀ + b))                    f: see activation.py
-    dpre = dy · mask/(1 − rate) · f'(pre)        dx = dpre W        dW = dpreᵀ x        db = Σ_rows dpre
+    y    = residual + dropout(f(x Wᵀ + b)),  slope = f'(x Wᵀ + b)            f: see activation.py
+    dpre = dy · mask/(1 − rate) · slope        dx = dpre W        dW = dpreᵀ x        db = Σ_rows dpre
 
 A block of rows is multiplied and then finished (bias, activation, dropout, residual) while it is still in cache. The
-input gradient splits rows; the weight gradient splits the weight's rows, that is columns of dpre, which are copied
-together first: no two threads ever add to the same number, and no partial sums of a matrix exist. Both gradients share
-one parallel loop, because starting one costs as much as a small product.
+activation leaves its slope, not its input: the same memory, and no second exponential in the backward. The input's
+gradient splits rows; the weight's gradient splits the weight's rows, that is columns of dpre, which are copied together
+first: no two threads ever add to the same number, and no partial sums of a matrix exist. Both gradients of a small product
+share one parallel loop, because starting one costs as much as they do.
 """
 
 import numpy as np
 from numba import prange
 
-from .activation import activate_ref, activate_row, derivative_ref, derivative_row
+from .activation import activate_ref, activate_row, derivative_ref
 from .dropout import drop_ref, drop_row
 from .registry import helper, kernel
 
@@ -35,12 +36,12 @@ def strip_of(task, blocks, strips):
     return False, task - before
 
 
-def _linear_ref(x, weight, bias, residual, act, rate, key, pre, out):
+def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
     z = x @ weight.T
     if bias.size:
         z = z + bias
-    if pre.size:
-        pre[...] = z
+    if act:
+        slope[...] = derivative_ref(z, act)
     y = activate_ref(z, act)
     if rate > 0:
         y = drop_ref(y, key, rate)
@@ -49,11 +50,12 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, pre, out):
 
 @kernel(reference=_linear_ref, parallel=True,
         spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..4; rate: rate; key: key; "
-             "pre: out[N,O]; out: out[N,O]")
-def linear(x, weight, bias, residual, act, rate, key, pre, out):
-    """out = residual + dropout(f(x Wᵀ + b)); `pre` receives x Wᵀ + b where it is not empty.
+             "slope: inout[N,O]; out: out[N,O]")
+def linear(x, weight, bias, residual, act, rate, key, slope, out):
+    """out = residual + dropout(f(x Wᵀ + b)); slope = f'(x Wᵀ + b) where there is an f.
 
-    x : (N, C)   weight : (O, C)   bias : (O,) or (0,)   residual : (N, O) or (0, 0)   pre : (N, O) or (0, 0)   out : (N, O)
+    x : (N, C)   weight : (O, C)   bias : (O,) or (0,)   residual : (N, O) or (0, 0)   out : (N, O)
+    slope : (N, O), or (0, 0) without f
     """
     n, width = out.shape
     size = rows_per_block(n)
@@ -65,11 +67,8 @@ def linear(x, weight, bias, residual, act, rate, key, pre, out):
             if bias.size:
                 for j in range(width):
                     row[j] += bias[j]
-            if pre.size:
-                for j in range(width):
-                    pre[i, j] = row[j]
             if act:
-                activate_row(row, act)
+                activate_row(row, slope[i], act)
             if rate > 0:
                 drop_row(row, i * width, key, rate)
             if residual.size:
@@ -77,15 +76,29 @@ def linear(x, weight, bias, residual, act, rate, key, pre, out):
                     row[j] += residual[i, j]
 
 
-def _linear_backward_ref(dy, x, weight, pre, act, rate, key, dpre, dx, dweight, dbias):
+def _linear_backward_ref(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
     grad = drop_ref(dy, key, rate) if rate > 0 else dy
-    grad = grad * derivative_ref(pre, act) if act else grad
+    grad = grad * slope if slope.size else grad
     if dpre.size:
         dpre[...] = grad
     dx[...] = grad @ weight
     dweight[...] = grad.T @ x
     if dbias.size:
         dbias[...] = grad.sum(axis=0)
+
+
+@helper
+def _finish_row(dy, slope, i, dpre, key, rate):
+    """Row i of dpre = dy · mask/(1 − rate) · slope."""
+    if slope.size:
+        factor = slope[i]
+        for j in range(dpre.size):
+            dpre[j] = dy[j] * factor[j]
+    else:
+        for j in range(dpre.size):
+            dpre[j] = dy[j]
+    if rate > 0:
+        drop_row(dpre, i * dpre.size, key, rate)
 
 
 @helper
@@ -107,31 +120,26 @@ def _weight_gradient(dpre, x, first, dweight, dbias):
 
 
 @kernel(reference=_linear_backward_ref, parallel=True,
-        spec="dy: float[N,O]; x: float[N,C]; weight: float[O,C]; pre: float[N,O]; act: 0..4; rate: rate; key: key; "
+        spec="dy: float[N,O]; x: float[N,C]; weight: float[O,C]; slope: float[N,O]?; rate: rate; key: key; "
              "dpre: out[N,O]; dx: out[N,C]; dweight: out[O,C]; dbias: out[O]")
-def linear_backward(dy, x, weight, pre, act, rate, key, dpre, dx, dweight, dbias):
-    """dpre = dy · mask/(1 − rate) · f'(pre), dx = dpre W, dW = dpreᵀ x, db = Σ_rows dpre.
+def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
+    """dpre = dy · mask/(1 − rate) · slope, dx = dpre W, dW = dpreᵀ x, db = Σ_rows dpre.
 
-    dy, dpre : (N, O), dpre is empty where neither f nor dropout is: then it is dy   pre : (N, O) or (0, 0) without f
+    dy, dpre : (N, O), dpre is empty where neither f nor dropout is: then it is dy   slope : (N, O) or (0, 0) without f
     x, dx : (N, C)   weight, dweight : (O, C)   dbias : (O,) or (0,)
     """
     (n, width), size = dy.shape, rows_per_block(dy.shape[0])
     blocks = (n + size - 1) // size
-    if dpre.size:
+    source = dpre if dpre.size else dy
+    if dpre.size or n >= 512:
         for block in prange(blocks):  # a block of dpre is multiplied while it is still in cache
             first, last = block * size, min(block * size + size, n)
-            for i in range(first, last):
-                row, grad = dy[i], dpre[i]
-                for j in range(width):
-                    grad[j] = row[j]
-                if rate > 0:
-                    drop_row(grad, i * width, key, rate)
-                if act:
-                    derivative_row(pre[i], grad, act)
-            np.dot(dpre[first:last], weight, dx[first:last])
+            if dpre.size:
+                for i in range(first, last):
+                    _finish_row(dy[i], slope, i, dpre[i], key, rate)
+            np.dot(source[first:last], weight, dx[first:last])
         blocks = 0
-    source = dpre if dpre.size else dy
-    strip = 32 if width < 128 else 64 if width < 512 else 128
+    strip = 32 if width < 128 else 64 if width < 256 else 128
     strips = (width + strip - 1) // strip
     for task in prange(blocks + strips):  # both gradients at once: blocks of dx (if they are still to do) and strips of dW
         is_strip, index = strip_of(task, blocks, strips)

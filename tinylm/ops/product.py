@@ -63,9 +63,9 @@ def linear(x, weight, bias=None, activation=None, dropout=0.0, key=0, residual=N
     flat, w = contiguous(x.data).reshape(-1, width), contiguous(weight.data)
     none, empty = _NONE[dtype]
     out = np.empty((len(flat), rows), dtype)
-    pre = np.empty_like(out) if act else empty
+    slope = np.empty_like(out) if act else empty
     kernels.linear(flat, w, none if bias is None else contiguous(bias.data),
-                   empty if residual is None else contiguous(residual.data).reshape(-1, rows), act, dropout, key, pre, out)
+                   empty if residual is None else contiguous(residual.data).reshape(-1, rows), act, dropout, key, slope, out)
 
     def vjp(dy):
         dy = contiguous(dy)
@@ -73,7 +73,7 @@ def linear(x, weight, bias=None, activation=None, dropout=0.0, key=0, residual=N
         dpre = np.empty_like(grad) if act or dropout else empty
         dx, dweight = np.empty_like(flat), gradient_like(weight)
         dbias = none if bias is None else gradient_like(bias)
-        kernels.linear_backward(grad, flat, w, pre, act, dropout, key, dpre, dx, dweight, dbias)
+        kernels.linear_backward(grad, flat, w, slope, dropout, key, dpre, dx, dweight, dbias)
         grads = (dx.reshape(x.shape), dweight) + (() if bias is None else (dbias,))
         return grads + (() if residual is None else (dy,))
 
