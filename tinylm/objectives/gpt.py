@@ -57,9 +57,10 @@ class GPTConfig:
 
     @classmethod
     def small(cls, vocab_size, **over):
-        """What `tinylm compare` trains in some minutes: 4 layers of 128. Less than one epoch needs no dropout."""
-        return replace(cls(vocab_size, n_positions=128, n_embd=128, n_layer=4, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0,
-                           attn_pdrop=0.0, initializer_range=0.06, batch_size=8), **over)
+        """What `tinylm compare` trains in some minutes: 2 layers of 96 that read far back, in many small steps. On two cores
+        that beats deeper and wider models of the same minutes by far. Less than one epoch needs no dropout."""
+        return replace(cls(vocab_size, n_positions=256, n_embd=96, n_layer=2, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0,
+                           attn_pdrop=0.0, initializer_range=0.08, batch_size=4), **over)
 
     @classmethod
     def gpt2(cls, **over):
@@ -92,7 +93,7 @@ class GPT(nn.Module):
     """
 
     config_class, model_type, text = GPTConfig, "gpt2", "bpe"
-    training_defaults = dict(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, warmup=0.05, schedule="cosine", clip=1.0)
+    training_defaults = dict(lr=3e-3, betas=(0.9, 0.98), weight_decay=0.1, warmup=0.1, schedule="cosine", clip=1.0)
 
     def __init__(self, config, rng=None):
         rng = rng or np.random.default_rng(0)
