@@ -63,6 +63,20 @@ class Rows:
         return total
 
 
+class Parts:
+    """The gradient of an op with several outputs: `values` has one array per output, None where none has come yet."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values):
+        self.values = values
+
+    def added(self, other):
+        """Both together, as new Parts."""
+        pairs = zip(self.values, other.values, strict=True)
+        return Parts([b if a is None else a if b is None else a + b for a, b in pairs])
+
+
 class Tensor:
     """An array that can be differentiated with respect to.
 
@@ -158,6 +172,20 @@ def record(name, data, inputs, vjp):
     return out
 
 
+def record_several(name, arrays, inputs, vjp):
+    """A Tensor for each of an op's several outputs; all of them come from one record.
+
+    vjp : one gradient per output, None where an output was not used -> what the vjp of `record` returns
+    """
+    whole = record(name, np.empty(0, arrays[0].dtype), inputs, lambda parts: vjp(*parts.values))
+
+    def output(i):
+        return record(f"{name}[{i}]", arrays[i], (whole,),
+                      lambda dy: (Parts([dy if k == i else None for k in range(len(arrays))]),))
+
+    return tuple(output(i) for i in range(len(arrays)))
+
+
 def gradient_like(x):
     """An array for the whole gradient of x, which a vjp may fill and return.
 
@@ -221,6 +249,8 @@ def _walk(root, seed):
 
 def _fit(name, dx, x):
     """dx in the shape and dtype of x; an op that returns anything else is reported by its name."""
+    if isinstance(dx, Parts):
+        return dx
     if isinstance(dx, Rows):
         return dx if x.node is None else dx.dense(x.shape)
     dx = unbroadcast(dx, x.shape)
@@ -250,4 +280,7 @@ def _add_to_interior(pending, x, dx):
         pending[id(x)] = (dx, False)
         return
     total, ours = pending[id(x)]
+    if isinstance(dx, Parts):
+        pending[id(x)] = (total.added(dx), True)
+        return
     pending[id(x)] = (np.add(total, dx, out=total if ours and total.ndim else None), True)  # 0-d sums are NumPy scalars

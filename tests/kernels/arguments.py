@@ -5,6 +5,7 @@ Sizes are 1 and odd primes, mostly small; now and then one dimension is large en
 """
 
 import itertools
+import re
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ WRITTEN = {"inout", "posinout", "out"}
 def dimension_names(kernel):
     """Names of all dimensions in a kernel's spec, in order of appearance."""
     texts = [dim for argument in kernel.arguments for dim in argument.dims or ()]
-    names = [part for text in texts for part in text.strip("()").replace("|", "*").split("*")]
+    names = [part for text in texts for part in re.split(r"[|*+]", text.strip("()"))]
     return list(dict.fromkeys(name for name in names if not name.isdigit()))
 
 
@@ -47,7 +48,8 @@ def shapes_of(argument, dims, broadcast):
     def length(text):
         if text.startswith("("):
             return length(text.strip("()").split("|")[0]) if next(broadcast) else 1
-        return int(np.prod([int(part) if part.isdigit() else dims[part] for part in text.split("*")]))
+        product, _, more = text.partition("+")
+        return int(np.prod([int(part) if part.isdigit() else dims[part] for part in product.split("*")])) + int(more or 0)
 
     return tuple(length(text) for text in argument.dims)
 
@@ -82,10 +84,12 @@ def build(kernel, dims, dtype, rng):
     """A dict name -> value with all arguments of the kernel; `FINISH` then makes dependent ones consistent."""
     values = {}
     coins = (bool(rng.random() < 0.7) for _ in itertools.count())
+    left_out = {argument.name for argument in kernel.arguments if argument.optional and rng.random() < 0.3}
+    if "projection" in left_out:
+        dims = dims | {"P": dims["H"]}  # an LSTM's state is then its hidden units
     for argument in kernel.arguments:
         if argument.kind in ARRAYS:
-            empty = argument.optional and rng.random() < 0.3
-            shape = (0,) * len(argument.dims) if empty else shapes_of(argument, dims, coins)
+            shape = (0,) * len(argument.dims) if argument.name in left_out else shapes_of(argument, dims, coins)
             values[argument.name] = array(argument, shape, dims, dtype, rng)
         else:
             values[argument.name] = scalar(argument.kind, rng)
@@ -119,7 +123,14 @@ def _gentle_rate(values, rng):
     values["keep"], values["accept"] = np.abs(np.sin(values["keep"])), np.abs(np.sin(values["accept"]))
 
 
+def _gentle_recurrence(values, rng):
+    """A recurrence of large weights is chaotic: it makes any rounding as large as the values."""
+    values["weight"] *= 0.5 / max(values["weight"].shape[1], 1) ** 0.5
+
+
 FINISH = {
+    "lstm": _gentle_recurrence,
+    "lstm_backward": _gentle_recurrence,
     "sgns": _gentle_rate,
     "attention_backward": _attention_backward_finish,
     "linear_cross_entropy": _some_targets_ignored,

@@ -291,8 +291,43 @@ def embedding(draw):
 
 @case
 def dropout(draw):
-    rate, key = draw(st.sampled_from((0.0, 0.1, 0.5, 0.9))), draw(keys)
-    return lambda x: F.dropout(x, rate, key), [draw(generators).normal(size=shape(draw))]
+    rate, key, dims = draw(st.sampled_from((0.0, 0.1, 0.5, 0.9))), draw(keys), shape(draw)
+    shared = draw(st.lists(st.integers(-len(dims), len(dims) - 1), max_size=2)) if dims else ()
+    return lambda x: F.dropout(x, rate, key, shared), [draw(generators).normal(size=dims)]
+
+
+def lstm_arguments(draw, widths=lambda hidden: (None, 1, 2, 3)):
+    """(options, names, arrays): x (T, B, C), W_ih, W_hh and, as named, bias, projection, and the state h_0, c_0.
+
+    widths : the widths of a projection that are drawn for so many hidden units, None for none
+    """
+    rng, dims = draw(generators), [size(draw) for _ in range(4)]
+    length, batch, inputs, hidden = dims
+    width = draw(st.sampled_from(widths(hidden)))
+    shapes = {"x": (length, batch, inputs), "weight_ih": (4 * hidden, inputs), "weight_hh": (4 * hidden, width or hidden)}
+    if draw(st.booleans()):
+        shapes["bias"] = (4 * hidden,)
+    if width:
+        shapes["projection"] = (width, hidden)
+    if draw(st.booleans()):
+        shapes |= {"h": (batch, width or hidden), "c": (batch, hidden)}
+    mask = rng.random((length, batch)) < 0.7 if draw(st.booleans()) else None
+    arrays = [rng.normal(size=shape) / (shape[-1] ** 0.5 if "weight" in name else 1) for name, shape in shapes.items()]
+    return {"mask": mask, "reverse": draw(st.booleans())}, list(shapes), arrays
+
+
+def run_lstm(named, options):
+    """ops.lstm on tensors by name: one row of all outputs, so that a cotangent weighs each of them."""
+    weights = [named.get(name) for name in ("weight_ih", "weight_hh", "bias", "projection")]
+    state = (named["h"], named["c"]) if "h" in named else None
+    out, (h, c) = F.lstm(named["x"], state, weights, **options)
+    return F.concatenate([F.reshape(part, -1) for part in (out, h, c)])
+
+
+@case
+def lstm(draw):
+    options, names, arrays = lstm_arguments(draw)
+    return lambda *xs: run_lstm(dict(zip(names, xs, strict=True)), options), arrays
 
 
 def attention_options(draw, rng, full):

@@ -10,8 +10,10 @@ from strategies import (
     axes_of,
     generators,
     linear_arguments,
+    lstm_arguments,
     pair_of_shapes,
     positive,
+    run_lstm,
     shape,
     size,
     stretched,
@@ -260,6 +262,35 @@ def embedding(draw):
     return (lambda weight: F.embedding(weight, ids),
             lambda weight: torch().nn.functional.embedding(torch().tensor(ids), weight),
             [rng.normal(size=(rows, size(draw)))])
+
+
+def _torch_lstm(named, lengths, reverse):
+    """nn.LSTM's second direction or its first, run on packed sequences; all outputs in one row as `run_lstm` gives them."""
+    nn, x = torch().nn, named["x"]
+    hidden, width = named["weight_ih"].shape[0] // 4, named["weight_hh"].shape[1]
+    projected = width if "projection" in named else 0
+    lstm = nn.LSTM(x.shape[2], hidden, bias="bias" in named, proj_size=projected, bidirectional=reverse, dtype=x.dtype)
+    given = {"weight_ih_l0": "weight_ih", "weight_hh_l0": "weight_hh", "bias_ih_l0": "bias", "weight_hr_l0": "projection"}
+    values = dict(lstm.named_parameters()) | {
+        name + suffix: named[ours] for name, ours in given.items() if ours in named
+        for suffix in (("", "_reverse") if reverse else ("",))}
+    values |= {name: torch().zeros_like(p) for name, p in values.items() if name.startswith("bias_hh")}
+    zeros = [torch().zeros(x.shape[1], n, dtype=x.dtype) for n in (width, hidden)]
+    state = [torch().stack([s] * (1 + reverse)) for s in ((named["h"], named["c"]) if "h" in named else zeros)]
+    packed = nn.utils.rnn.pack_padded_sequence(x, torch().tensor(lengths), enforce_sorted=False)
+    out, (h, c) = torch().func.functional_call(lstm, values, (packed, tuple(state)))
+    out, _ = nn.utils.rnn.pad_packed_sequence(out, total_length=x.shape[0])
+    return torch().cat([part.reshape(-1) for part in (out[..., -width:], h[-1], c[-1])])
+
+
+@pair
+def lstm(draw):
+    options, names, arrays = lstm_arguments(draw, lambda hidden: (None, *range(1, hidden)))  # PyTorch's are narrower
+    length, batch = arrays[0].shape[:2]
+    lengths = draw(generators).integers(1, length + 1, batch)  # PyTorch masks the ends of sequences only
+    options["mask"] = np.arange(length)[:, None] < lengths
+    return (lambda *xs: run_lstm(dict(zip(names, xs, strict=True)), options),
+            lambda *xs: _torch_lstm(dict(zip(names, xs, strict=True)), lengths, options["reverse"]), arrays)
 
 
 def allowed(mask, causal, full):

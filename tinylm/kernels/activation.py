@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from .elementary import erf, exp, tanh
-from .registry import helper, inlined
+from .elementary import erf, exp, logistic, tanh
+from .registry import helper
 
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4}
 ROOT_HALF, ROOT_2_PI, DENSITY = math.sqrt(0.5), math.sqrt(2 / math.pi), 1 / math.sqrt(2 * math.pi)
@@ -49,13 +49,6 @@ def derivative_ref(x, act):
     return 1 - np.tanh(x) ** 2 if act == 4 else np.ones_like(x)
 
 
-@inlined
-def _logistic(x):
-    """σ(x) = 1/(1 + e^{−x}), not below σ(−60) = 10^{−26}: denormal numbers would cost a hundred times more."""
-    x = max(x, type(x)(-60))
-    return type(x)(1) / (type(x)(1) + exp(-x))
-
-
 @helper
 def activate_row(row, slope, act):
     """slope = f'(row), then row = f(row) in place; one exponential serves both."""
@@ -76,7 +69,7 @@ def activate_row(row, slope, act):
     elif act == 3:
         for j in range(row.size):
             x = row[j]
-            s = _logistic(root * (x + cubic * x * x * x))
+            s = logistic(root * (x + cubic * x * x * x))
             slope[j] = s + x * s * (one - s) * root * (one + three * cubic * x * x)
             row[j] = x * s
     elif act == 4:

@@ -130,6 +130,13 @@ for _function, _single in ((exp, _exp32), (tanh, _tanh32), (erf, _erf32)):
 
 
 @inlined
+def logistic(x):
+    """σ(x) = 1/(1 + e^{−x}), not below σ(−60) = 10^{−26}: denormal numbers would cost a hundred times more."""
+    x = type(x)(-60) if x < type(x)(-60) else x  # NaN stays NaN
+    return type(x)(1) / (type(x)(1) + exp(-x))
+
+
+@inlined
 def hash32(index, key):
     """32 bits from a counter and a uint64 key: as good as random, and the same in any order and on any thread."""
     x = np.uint32(index) ^ np.uint32(key)

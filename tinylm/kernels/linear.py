@@ -81,7 +81,8 @@ def _linear_backward_ref(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbi
     grad = grad * slope if slope.size else grad
     if dpre.size:
         dpre[...] = grad
-    dx[...] = grad @ weight
+    if dx.size:
+        dx[...] = grad @ weight
     dweight[...] = grad.T @ x
     if dbias.size:
         dbias[...] = grad.sum(axis=0)
@@ -121,23 +122,25 @@ def _weight_gradient(dpre, x, first, dweight, dbias):
 
 @kernel(reference=_linear_backward_ref, parallel=True,
         spec="dy: float[N,O]; x: float[N,C]; weight: float[O,C]; slope: float[N,O]?; rate: rate; key: key; "
-             "dpre: out[N,O]; dx: out[N,C]; dweight: out[O,C]; dbias: out[O]")
+             "dpre: out[N,O]; dx: out[N,C]?; dweight: out[O,C]; dbias: out[O]")
 def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
     """dpre = dy · mask/(1 − rate) · slope, dx = dpre W, dW = dpreᵀ x, db = Σ_rows dpre.
 
     dy, dpre : (N, O), dpre is empty where neither f nor dropout is: then it is dy   slope : (N, O) or (0, 0) without f
-    x, dx : (N, C)   weight, dweight : (O, C)   dbias : (O,) or (0,)
+    x, dx : (N, C), dx is empty where x needs no gradient   weight, dweight : (O, C)   dbias : (O,) or (0,)
     """
     (n, width), size = dy.shape, rows_per_block(dy.shape[0])
     blocks = (n + size - 1) // size
     source = dpre if dpre.size else dy
-    if dpre.size or n >= 512:
+    if dpre.size or (dx.size and n >= 512):
         for block in prange(blocks):  # a block of dpre is multiplied while it is still in cache
             first, last = block * size, min(block * size + size, n)
             if dpre.size:
                 for i in range(first, last):
                     _finish_row(dy[i], slope, i, dpre[i], key, rate)
-            np.dot(source[first:last], weight, dx[first:last])
+            if dx.size:
+                np.dot(source[first:last], weight, dx[first:last])
+    if dpre.size or n >= 512 or not dx.size:
         blocks = 0
     strip = 32 if width < 128 else 64 if width < 256 else 128
     strips = (width + strip - 1) // strip

@@ -43,7 +43,7 @@ def parse_spec(spec):
     written), `double` (input, float64 in both precisions), `bool`, `ids<V` (integers in [0, V), V a dimension); `[...]?`
     may also be empty. Scalar kinds have no brackets: `rate` (in [0, 1)), `key` (uint64), `real` (a positive float),
     `a..b` (an integer in that range).
-    A dimension is a name, a number, `(A|1)` (A or 1), or a product such as `3*C`. Arrays are C-contiguous.
+    A dimension is a name, a number, `(A|1)` (A or 1), a product such as `3*C`, or `T+1`. Arrays are C-contiguous.
     """
     arguments = []
     for part in filter(None, (piece.strip() for piece in spec.split(";"))):

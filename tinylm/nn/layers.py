@@ -77,11 +77,14 @@ class LayerNorm(Module):
 
 
 class Dropout(Module):
-    """Dropout while training, nothing in evaluation.   any shape -> the same; rate in [0, 1), noise : Noise"""
+    """Dropout while training, nothing in evaluation.   any shape -> the same; rate in [0, 1), noise : Noise
 
-    def __init__(self, rate, noise):
-        self.rate, self.noise = rate, noise
+    shared : axes along which one mask serves all, see ops.dropout; (1,) is variational dropout of a (B, T, C) sequence
+    """
+
+    def __init__(self, rate, noise, shared=()):
+        self.rate, self.noise, self.shared = rate, noise, shared
 
     def forward(self, x):
         """x : any shape -> the same"""
-        return F.dropout(x, self.rate, self.noise.key()) if self.training and self.rate else x
+        return F.dropout(x, self.rate, self.noise.key(), self.shared) if self.training and self.rate else x

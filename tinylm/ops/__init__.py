@@ -1,7 +1,7 @@
 """Floor 2: differentiable functions, by family. `import tinylm.ops as F`.
 
 Names and arguments follow NumPy and PyTorch's functional vocabulary. Read in this order: registry.py, elementary.py,
-reduction.py, shape.py, product.py, layer.py, loss.py. Here the operators of Tensor are attached.
+reduction.py, shape.py, product.py, layer.py, recurrent.py, loss.py. Here the operators of Tensor are attached.
 """
 
 from ..tensor import Tensor
@@ -29,6 +29,7 @@ from .elementary import (
 from .layer import dropout, embedding, layer_norm, packed_attention, scaled_dot_product_attention
 from .loss import binary_cross_entropy_with_logits, cross_entropy, linear_cross_entropy, mse_loss, nll_loss
 from .product import linear, matmul
+from .recurrent import lstm
 from .reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
 from .registry import OPS
 from .shape import broadcast_to, concatenate, getitem, reshape, stack, swapaxes, transpose
@@ -36,7 +37,7 @@ from .shape import broadcast_to, concatenate, getitem, reshape, stack, swapaxes,
 __all__ = [
     "OPS", "abs", "add", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "cross_entropy", "div",
     "dropout", "embedding", "exp", "gelu", "getitem", "layer_norm", "linear", "linear_cross_entropy", "log", "log_softmax",
-    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "nll_loss",
+    "logsumexp", "lstm", "matmul", "max", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "nll_loss",
     "packed_attention", "power", "relu", "reshape", "scaled_dot_product_attention", "sigmoid", "softmax", "sqrt", "square",
     "stack", "sub", "sum", "swapaxes", "tanh", "transpose", "var", "where",
 ]

@@ -52,25 +52,30 @@ def embedding(weight, ids):
 
 
 @op
-def dropout(x, rate, key):
+def dropout(x, rate, key, shared=()):
     """x·mask/(1 − rate), the mask numbered by `key` (a uint64, see nn.Noise).   dx = dy·mask/(1 − rate)
 
     x : any shape, returns the same     rate : probability of zero, in [0, 1)
+    shared : axes along which one mask serves all: time for variational dropout, a table's columns to drop whole words
     raises ValueError  if the rate is outside [0, 1)
-    Source: Srivastava et al. 2014.
+    Source: Srivastava et al. 2014; shared over time, Gal & Ghahramani 2016.
     """
     x = tensor(x)
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: the rate is {rate}; expected a probability in [0, 1).")
     if rate == 0:
         return x
+    axes = {axis % x.ndim for axis in shared}
 
     def drop(array):
         out = np.empty(array.shape, array.dtype)
         kernels.dropout(contiguous(array).ravel(), np.uint64(key), rate, out.reshape(-1))
         return out
 
-    return record("dropout", drop(x.data), (x,), lambda dy: (drop(dy),))
+    if not axes:
+        return record("dropout", drop(x.data), (x,), lambda dy: (drop(dy),))
+    mask = drop(np.ones([1 if axis in axes else n for axis, n in enumerate(x.shape)], x.dtype))
+    return record("dropout", x.data * mask, (x,), lambda dy: (dy * mask,))
 
 
 def _attention_mask(mask, shape):
