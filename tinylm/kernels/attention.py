@@ -18,6 +18,7 @@ import math
 import numpy as np
 from numba import prange
 
+from .blas import product
 from .dropout import drop_row
 from .elementary import exp, kept, kept_ref, largest, threshold_of
 from .registry import helper, kernel
@@ -77,6 +78,16 @@ def _load(x, bh, part, first, scale, target):
 
 
 @helper
+def _load_turned(x, bh, part, target):
+    """target (D, n) = the transpose of all rows of head number bh in one part of x: a product with it needs no other."""
+    heads, part = x.shape[3], min(part, x.shape[2] - 1)
+    for i in range(target.shape[1]):
+        row = x[bh // heads, i, part, bh % heads]
+        for d in range(row.size):
+            target[d, i] = row[d]
+
+
+@helper
 def _store(source, scale, x, bh, part, first):
     """Rows first … of head number bh in one part of x = scale · source (n, D)."""
     heads, part = x.shape[3], min(part, x.shape[2] - 1)
@@ -95,8 +106,12 @@ def _open_row(row, mask, bias, b, h, t):
             row[s] += extra[s]
     if mask.size != 1 or not mask[0, 0, 0, 0]:
         allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, t if mask.shape[2] > 1 else 0]
-        for s in range(row.size):
-            row[s] = row[s] if allowed[s if allowed.size > 1 else 0] else -np.inf
+        if allowed.size == 1:
+            if not allowed[0]:
+                row[:] = -np.inf
+        else:
+            for s in range(row.size):
+                row[s] = row[s] if allowed[s] else -np.inf
 
 
 @helper
@@ -111,9 +126,19 @@ def _exp_row(row, shift):
 
 
 @helper
-def _columns(last, length, source, causal):
+def _reach(mask, b, h, source):
+    """Columns up to the last one that may be attended, where the mask says the same for all rows: the rest is padding."""
+    if mask.shape[2] == 1 and mask.shape[3] == source:
+        allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, 0]
+        while source > 0 and not allowed[source - 1]:
+            source -= 1
+    return source
+
+
+@helper
+def _columns(last, length, source, causal, reach):
     """How many columns the rows before `last` may attend to at most."""
-    return max(0, min(source, last + source - length)) if causal else source
+    return max(0, min(reach, last + source - length)) if causal else reach
 
 
 @helper
@@ -138,19 +163,20 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
-        keys, values = np.empty((source, width), q.dtype), np.empty((source, width), q.dtype)
-        _load(k, bh, KEY, 0, one, keys)
+        reach = _reach(mask, b, h, source)
+        turned, values = np.empty((width, source), q.dtype), np.empty((source, width), q.dtype)
+        _load_turned(k, bh, KEY, turned)
         _load(v, bh, VALUE, 0, one, values)
         buffer, rows = np.empty(BLOCK * source, q.dtype), np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
-            n, columns = last - first, _columns(last, length, source, causal)
+            n, columns = last - first, _columns(last, length, source, causal, reach)
             _load(q, bh, QUERY, first, scale, rows[:n])
             scores, inverse = buffer[:n * columns].reshape((n, columns)), np.zeros(n, q.dtype)
-            np.dot(rows[:n], keys[:columns].T, scores)
+            product(rows[:n], False, turned[:, :columns], False, scores)
             for i in range(n):
                 t = first + i
-                limit = _columns(t + 1, length, source, causal)
+                limit = _columns(t + 1, length, source, causal, reach)
                 row = scores[i, :limit]
                 _open_row(row, mask, bias, b, h, t)
                 top = largest(row)
@@ -160,7 +186,7 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
                 inverse[i] = 0 if total == 0 else one / total
                 if rate > 0:
                     drop_row(row, (bh * length + t) * source, key, rate)
-            np.dot(scores, values[:columns], rows[:n])
+            product(scores, False, values[:columns], False, rows[:n])
             for i in range(n):
                 _scale_row(rows[i], inverse[i])
             _store(rows[:n], one, out, bh, QUERY, first)
@@ -209,16 +235,6 @@ def _dot_row(x, bh, t, row):
     return total
 
 
-@helper
-def _add_product(a, b, product, total):
-    """total += a b, the product through a contiguous buffer."""
-    np.dot(a, b, product)
-    for i in range(product.shape[0]):
-        row, mine = product[i], total[i]
-        for d in range(row.size):
-            mine[d] += row[d]
-
-
 @kernel(reference=_attention_backward_ref, parallel=True,
         spec="dout: float[B,T,1,H,D]; q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
              "out: float[B,T,1,H,D]; lse: float[B,H,T]; mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: inout[B,H,T,S]?; "
@@ -233,24 +249,25 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
-        keys, values = np.empty((source, width), q.dtype), np.empty((source, width), q.dtype)
+        reach = _reach(mask, b, h, source)
+        keys, turned = np.empty((source, width), q.dtype), np.empty((2, width, source), q.dtype)
         _load(k, bh, KEY, 0, one, keys)
-        _load(v, bh, VALUE, 0, one, values)
+        _load_turned(k, bh, KEY, turned[0])
+        _load_turned(v, bh, VALUE, turned[1])
         dkeys, dvalues = np.zeros((source, width), q.dtype), np.zeros((source, width), q.dtype)
         buffer, dbuffer = np.empty(BLOCK * source, q.dtype), np.empty(BLOCK * source, q.dtype)
         rows, drows = np.empty((BLOCK, width), q.dtype), np.empty((BLOCK, width), q.dtype)
-        product = np.empty((source, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
-            n, columns = last - first, _columns(last, length, source, causal)
+            n, columns = last - first, _columns(last, length, source, causal, reach)
             _load(q, bh, QUERY, first, scale, rows[:n])
             _load(dout, bh, QUERY, first, one, drows[:n])
             scores, dscores = buffer[:n * columns].reshape((n, columns)), dbuffer[:n * columns].reshape((n, columns))
-            np.dot(rows[:n], keys[:columns].T, scores)
-            np.dot(drows[:n], values[:columns].T, dscores)
+            product(rows[:n], False, turned[0, :, :columns], False, scores)
+            product(drows[:n], False, turned[1, :, :columns], False, dscores)
             for i in range(n):
                 t = first + i
-                limit = _columns(t + 1, length, source, causal)
+                limit = _columns(t + 1, length, source, causal, reach)
                 _open_row(scores[i, :limit], mask, bias, b, h, t)
                 _backward_row(scores[i, :limit], dscores[i, :limit], lse[b, h, t], _dot_row(out, bh, t, drows[i]),
                               (bh * length + t) * source, key, rate)
@@ -259,9 +276,9 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
                 if bias.size:
                     bias[b, h, t, :columns] = dscores[i]
                     bias[b, h, t, columns:] = 0
-            _add_product(scores.T, drows[:n], product[:columns], dvalues[:columns])
-            _add_product(dscores.T, rows[:n], product[:columns], dkeys[:columns])
-            np.dot(dscores, keys[:columns], rows[:n])
+            product(scores, True, drows[:n], True, dvalues[:columns])
+            product(dscores, True, rows[:n], True, dkeys[:columns])
+            product(dscores, False, keys[:columns], False, rows[:n])
             _store(rows[:n], scale, dq, bh, QUERY, first)
         _store(dkeys, one, dk, bh, KEY, 0)
         _store(dvalues, one, dv, bh, VALUE, 0)

@@ -13,6 +13,7 @@ whole blocks without a copy. Rows whose target is negative are not counted and g
 import numpy as np
 from numba import prange
 
+from .blas import product
 from .elementary import exp, largest
 from .linear import rows_per_block, strip_of
 from .registry import helper, kernel
@@ -108,16 +109,11 @@ def _head_backward_ref(logits, factors, weight, scaled, dh, dweight):
 @helper
 def _head_input(logits, factors, weight, begin, n, dh):
     """Rows begin … of dh, as many as `dh` has: the sum over the vocabulary's blocks, times the rows' factors."""
-    product = np.empty_like(dh)
-    dh[:] = 0
     width = columns_per_block(weight.shape[0])
     for first in range(0, weight.shape[0], width):
         last = min(first + width, weight.shape[0])
         part = logits[n * first:n * last].reshape((n, last - first))
-        np.dot(part[begin:begin + dh.shape[0]], weight[first:last], product)
-        for i in range(dh.shape[0]):
-            for j in range(dh.shape[1]):
-                dh[i, j] += product[i, j]
+        product(part[begin:begin + dh.shape[0]], False, weight[first:last], first > 0, dh)
     for i in range(dh.shape[0]):
         for j in range(dh.shape[1]):
             dh[i, j] *= factors[begin + i]
@@ -139,7 +135,7 @@ def head_backward(logits, factors, weight, scaled, dh, dweight):
         is_strip, index = strip_of(task, blocks, strips)
         if is_strip:
             first, last = index * width, min(index * width + width, vocabulary)
-            np.dot(logits[n * first:n * last].reshape((n, last - first)).T, scaled, dweight[first:last])
+            product(logits[n * first:n * last].reshape((n, last - first)), True, scaled, False, dweight[first:last])
         else:
             begin, end = index * size, min(index * size + size, n)
             _head_input(logits, factors, weight, begin, n, dh[begin:end])

@@ -5,15 +5,16 @@
 
 A block of rows is multiplied and then finished (bias, activation, dropout, residual) while it is still in cache. The
 activation leaves its slope, not its input: the same memory, and no second exponential in the backward. The input's
-gradient splits rows; the weight's gradient splits the weight's rows, that is columns of dpre, which are copied together
-first: no two threads ever add to the same number, and no partial sums of a matrix exist. Both gradients of a small product
-share one parallel loop, because starting one costs as much as they do.
+gradient splits rows; the weight's gradient splits the weight's rows, that is columns of dpre: no two threads ever add to the
+same number, and no partial sums of a matrix exist. Both gradients of a small product share one parallel loop, because
+starting one costs as much as they do.
 """
 
 import numpy as np
 from numba import prange
 
 from .activation import activate_ref, activate_row, derivative_ref
+from .blas import product
 from .dropout import drop_ref, drop_row
 from .registry import helper, kernel
 
@@ -103,21 +104,13 @@ def _finish_row(dy, slope, i, dpre, key, rate):
 
 
 @helper
-def _weight_gradient(dpre, x, first, dweight, dbias):
-    """Rows first … of the weight's gradient, as many as `dweight` has, and of the bias' if that is not empty."""
-    n, width = dpre.shape[0], dweight.shape[0]
-    columns = np.empty((n, width), dpre.dtype)
-    for i in range(n):
-        source, target = dpre[i, first:first + width], columns[i]
-        for j in range(width):
-            target[j] = source[j]
-    np.dot(columns.T, x, dweight)
-    if dbias.size:
-        dbias[:] = 0
-        for i in range(n):
-            row = columns[i]
-            for j in range(width):
-                dbias[j] += row[j]
+def _bias_gradient(dpre, first, dbias):
+    """The sums of as many columns of dpre from `first` on as `dbias` has."""
+    dbias[:] = 0
+    for i in range(dpre.shape[0]):
+        row = dpre[i, first:first + dbias.size]
+        for j in range(dbias.size):
+            dbias[j] += row[j]
 
 
 @kernel(reference=_linear_backward_ref, parallel=True,
@@ -139,7 +132,7 @@ def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
                 for i in range(first, last):
                     _finish_row(dy[i], slope, i, dpre[i], key, rate)
             if dx.size:
-                np.dot(source[first:last], weight, dx[first:last])
+                product(source[first:last], False, weight, False, dx[first:last])
     if dpre.size or n >= 512 or not dx.size:
         blocks = 0
     strip = 32 if width < 128 else 64 if width < 256 else 128
@@ -148,7 +141,8 @@ def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
         is_strip, index = strip_of(task, blocks, strips)
         if is_strip:
             first, last = index * strip, min(index * strip + strip, width)
-            _weight_gradient(source, x, first, dweight[first:last], dbias[min(first, dbias.size):min(last, dbias.size)])
+            product(source[:, first:last], True, x, False, dweight[first:last])
+            _bias_gradient(source, first, dbias[min(first, dbias.size):min(last, dbias.size)])
         else:
             first, last = index * size, min(index * size + size, n)
-            np.dot(source[first:last], weight, dx[first:last])
+            product(source[first:last], False, weight, False, dx[first:last])

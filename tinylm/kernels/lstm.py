@@ -9,13 +9,14 @@
 No gradient passes where a clip cut. Steps that the mask leaves out carry r and c on as they are. What is left for the caller
 is one product each: dx, dW_x from dz and x, dW = Σ dzᵀ r_{t−1}, dW_p = Σ drᵀ m.
 
-Every step is split by hidden units: a task multiplies for its units the recurrent weights, which it finds packed together,
-and finishes their cells while the product is in cache. Arrays have time first, so that a step is one run of memory.
+Every step is split by hidden units: a task multiplies its units' recurrent weights (going forward they are turned once and
+packed together) and finishes their cells while the product is in cache. Arrays have time first: a step is one run of memory.
 """
 
 import numpy as np
 from numba import prange
 
+from .blas import product
 from .elementary import logistic, tanh
 from .registry import helper, kernel
 
@@ -83,10 +84,10 @@ def _cell_row(z, before, limit, cell, hidden):
 @helper
 def _project_rows(hidden, projection, limit, mask, before, first, last, states):
     """states[:, first:last] = clip(hidden projectionᵀ) of these rows of the projection; `before` where the mask is False."""
-    product = np.dot(hidden, projection[first:last].T)
+    projected = np.dot(hidden, projection[first:last].T)
     for b in range(mask.size):
         for p in range(first, last):
-            r = product[b, p - first]
+            r = projected[b, p - first]
             r = limit if r > limit else r
             r = -limit if r < -limit else r
             states[b, p] = r if mask[b] else before[b, p]
@@ -112,12 +113,13 @@ def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hid
         for task in prange(tasks):
             first, last = task * UNITS, min(task * UNITS + UNITS, size)
             columns = packed[4 * width * first:4 * width * last].reshape((width, 4 * (last - first)))
-            product = np.dot(states[t], columns)
+            z = np.empty((batch, columns.shape[1]), gates.dtype)
+            product(states[t], False, columns, False, z)
             for b in range(batch):
                 cell, new = cells[t + 1, b, first:last], hidden[t, b, first:last]
                 if mask[t, b]:
-                    _gate_row(product[b], gates[t, b], first, size)
-                    _cell_row(product[b], cells[t, b, first:last], cut, cell, new)
+                    _gate_row(z[b], gates[t, b], first, size)
+                    _cell_row(z[b], cells[t, b, first:last], cut, cell, new)
                 else:
                     for gate in range(4):
                         gates[t, b, gate * size + first:gate * size + last] = 0
@@ -147,27 +149,13 @@ def _lstm_backward_ref(acts, cells, states, weight, projection, mask, cell_clip,
 
 
 @helper
-def _pack_columns(weight, first, last, packed):
-    """packed (K, n) = columns first … last of a weight (K, ...)."""
-    for k in range(weight.shape[0]):
-        source, target = weight[k, first:last], packed[k]
-        for p in range(target.size):
-            target[p] = source[p]
-
-
-@helper
-def _through_time(dz, columns, mask, dnext, first, dstates):
-    """dstates[:, first …] += dz columns, and what a step left out by the mask carries on: dnext as it is."""
-    product = np.dot(dz, columns)
-    n = product.shape[1]
+def _through_time(dz, weight, mask, dnext, first, last, dstates):
+    """Columns first … last of dstates += dz weight, and what a step left out by the mask carries on: dnext as it is."""
+    product(dz, False, weight[:, first:last], True, dstates[:, first:last])
     for b in range(mask.size):
-        row, mine = dstates[b, first:first + n], product[b]
-        for p in range(n):
-            row[p] += mine[p]
         if not mask[b]:
-            carried = dnext[b, first:first + n]
-            for p in range(n):
-                row[p] += carried[p]
+            for p in range(first, last):
+                dstates[b, p] += dnext[b, p]
 
 
 @helper
@@ -233,18 +221,12 @@ def lstm_backward(acts, cells, states, weight, projection, mask, cell_clip, proj
     """
     length, width, size = mask.shape[0], states.shape[2], dcell.shape[1]
     cut, cut_state = acts.dtype.type(cell_clip), acts.dtype.type(projection_clip)
-    tasks, tall = (width + COLUMNS - 1) // COLUMNS, 4 * size
-    packed, spread = np.empty(weight.size, weight.dtype), np.empty(projection.size, weight.dtype)
-    for task in prange(tasks):
-        first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, width)
-        _pack_columns(weight, first, last, packed[tall * first:tall * last].reshape((tall, last - first)))
     for step in range(length + 1):
         t = length - 1 - step  # at −1 only the gradient of the first state is left to do
-        for task in prange(tasks):
+        for task in prange((width + COLUMNS - 1) // COLUMNS):
             first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, width)
             if t + 1 < length:
-                columns = packed[tall * first:tall * last].reshape((tall, last - first))
-                _through_time(acts[t + 1], columns, mask[t + 1], dstates[t + 2], first, dstates[t + 1])
+                _through_time(acts[t + 1], weight, mask[t + 1], dstates[t + 2], first, last, dstates[t + 1])
             if projection.size and t >= 0:
                 _cut_rows(states[t + 1], mask[t], cut_state, first, last, dstates[t + 1])
             elif t >= 0:
@@ -252,8 +234,6 @@ def lstm_backward(acts, cells, states, weight, projection, mask, cell_clip, proj
         if projection.size and t >= 0:
             for task in prange((size + COLUMNS - 1) // COLUMNS):
                 first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, size)
-                columns = spread[width * first:width * last].reshape((width, last - first))
-                if step == 0:
-                    _pack_columns(projection, first, last, columns)
-                dm = np.dot(dstates[t + 1], columns)
+                dm = np.empty((mask.shape[1], last - first), acts.dtype)
+                product(dstates[t + 1], False, projection[:, first:last], False, dm)
                 _unit_rows(acts[t], dm, 0, cells[t + 1], cells[t], mask[t], cut, first, last, dcell)
