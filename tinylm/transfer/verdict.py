@@ -79,6 +79,6 @@ def sentence(comparison: Comparison) -> str:
     wins = [b for b in best if counted.get(b, 0.0) >= means[best[b]].get(b, 0.0)]
     if wins:
         parts.append(f"TF-IDF, which needs no pretraining, is still the best system at {_listed(wins)} labels per class")
-    if rest := [b for b in best if b not in wins]:
-        parts.append(_listed(f"{best[b]} is the best system at {b}" for b in rest))
+    for method in dict.fromkeys(best[b] for b in best if b not in wins):
+        parts.append(f"the best at {_listed(b for b in best if b not in wins and best[b] == method)} is {method}")
     return "On " + comparison.task.name + ", " + "; ".join(parts) + "."
