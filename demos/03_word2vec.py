@@ -51,14 +51,19 @@ for i in topical[:5]:
     found = model.most_similar([int(i)], n=4)
     print(f"  {words.vocab[i]:12}", ", ".join(words.vocab[j] for j, _ in found))
 
-# %% The map: the first two principal components
+# %% The map: the first two principal components; beside it the cosine of every word with every other, sorted by topic
 centred = unit - unit.mean(0)
 flat = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
 for t, name in enumerate(topics):
-    axes.scatter(*flat[topic == t].T, s=18, label=name)
-axes.set(title="Words of the toy language, coloured by topic", xlabel="first component", ylabel="second component")
-axes.legend()
+    left.scatter(*flat[topic == t].T, s=18, label=name)
+left.set(title="Words by topic: two of the directions that matter", xlabel="first component", ylabel="second component")
+left.legend()
+order = np.argsort(topic, kind="stable")
+picture = right.imshow((unit @ unit.T)[np.ix_(order, order)], cmap="viridis")
+middles = [np.flatnonzero(np.sort(topic) == t).mean() for t in range(len(topics))]
+right.set(title="Cosine of all pairs: a block is a topic", xticks=[], yticks=middles, yticklabels=topics)
+figure.colorbar(picture, ax=right, shrink=0.8)
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
 figure.savefig(out / "03_map.png", dpi=110)

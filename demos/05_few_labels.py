@@ -1,8 +1,9 @@
 """Demo 05: does learning from text first save labels?
 
 Question: with 2 and 10 labelled texts per class of the toy language, is a GPT that read unlabelled text first better than
-the same architecture, adapted in the same way, that did not? Expected: yes, for each of three draws of the labels; chance is
-one over the number of topics. Time: 15 s. Picture: demos/out/05_labels.png
+the same architecture, adapted in the same way, that did not? Expected: yes, for each of three draws of the labels, and more
+than 80 % right with 2 labels per class, where its twin is near chance, one over the number of topics. Time: 30 s.
+Picture: demos/out/05_labels.png
 """
 
 # %% Unlabelled text for pretraining; labelled texts of which few are looked at
@@ -27,10 +28,10 @@ train, test = load_labelled("toy", "train"), load_labelled("toy", "test")
 test_texts, test_labels = test.texts[:300], test.labels[:300]
 
 # %% Pretrain
-config = tinylm.GPTConfig.tiny(words.vocab_size, batch_size=8)
+config = tinylm.GPTConfig.tiny(words.vocab_size)
 pretrained = tinylm.GPT(config)
 pretrained.prepare(encode_corpus(texts, words, end_id=words.end_id))
-result = Trainer(pretrained, words, config=TrainConfig.of(tinylm.GPT, steps=500, lr=2e-3), quiet=True).run()
+result = Trainer(pretrained, words, config=TrainConfig.of(tinylm.GPT, steps=1000), quiet=True).run()
 print(f"pretrained on {len(texts)} texts without labels, loss {result['loss']:.2f} nats per word")
 
 # %% Adapt both with the same few labels, updates and rate
@@ -55,6 +56,7 @@ for name, rows in scores.items():
                   capsize=3, label=name)
 axes.axhline(1 / len(set(test_labels)), color="grey", linestyle=":", label="chance")
 axes.set(xscale="log", xticks=budgets, xticklabels=budgets, xlabel="labels per class", ylabel="accuracy", ylim=(0, 1.02))
+axes.minorticks_off()
 axes.legend()
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
@@ -63,5 +65,5 @@ figure.savefig(out / "05_labels.png", dpi=110)
 # %% Verdict
 ours, twins = ([score for b in budgets for score in scores[name][b]] for name in ("pretrained", "from scratch"))
 wins = [a > b for a, b in zip(ours, twins, strict=True)]
-assert all(wins)
+assert all(wins) and min(scores["pretrained"][2]) > 0.8
 print(f"VERDICT: pass. Pretrained won {sum(wins)} of {len(wins)} paired draws.")

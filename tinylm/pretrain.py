@@ -4,6 +4,7 @@ The one path that both `tinylm pretrain` and `tinylm compare` take, so that thei
 """
 
 import dataclasses
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,10 +53,12 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     vocab_size = model_options.pop("vocab_size", None)
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
+    if not (quiet or resumed):
+        print(f"learning an encoding ({chapter.text}) from {len(train):,} documents", file=sys.stderr, flush=True)
     tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size)
     model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
     objective = chapter(model_config, np.random.default_rng(config.seed))
-    objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id))
+    objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet))
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     return objective, tokenizer, trainer.run(resume)
