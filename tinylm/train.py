@@ -9,13 +9,14 @@ and step number: a run killed at any moment and resumed ends with the same bits 
 import contextlib
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 import signal
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,9 @@ from tinylm import checkpoint, files, hub, settings
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.kernels.pool import one_pool
-from tinylm.optim import AdamW, schedules
+from tinylm.optim import OPTIMIZERS, schedules
 from tinylm.progress import Progress
 
-SCHEDULES = ("linear", "cosine", "constant")
 GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
 RECENT = 50  # updates over which the reported training loss is averaged
 FREE_TO_CHANGE = ("eval_every", "save_every")  # fields that a resumed run may have different: they touch no weight
@@ -39,8 +39,9 @@ class TrainConfig:
 
     steps, minutes : updates, or the time for them (measured steps decide the number once; compiling kernels, evaluation
         and saving come on top)
-    lr, betas, eps, weight_decay, no_decay, bias_correction : of AdamW; names matching a pattern of no_decay do not decay
-    warmup : share of the steps over which the rate rises to lr; then `schedule` brings it down
+    optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim; optimizer_options : more arguments for it, by name
+    lr, betas, eps, weight_decay, no_decay, bias_correction : of the optimizer, as far as it knows them
+    warmup : share of the steps over which the rate rises to lr; then `schedule`, a name in optim.schedules, brings it down
     clip : largest global gradient norm, 0 = no clipping
     accumulate : batches per update, their gradients averaged
     eval_every, save_every : updates between evaluations on held-out text (0: ten a run) and between checkpoints
@@ -49,6 +50,8 @@ class TrainConfig:
 
     steps: int | None = None
     minutes: float | None = None
+    optimizer: str = "adamw"
+    optimizer_options: dict = field(default_factory=dict)
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -70,7 +73,8 @@ class TrainConfig:
         self._require("steps" if self.minutes is None else "minutes", length > 0, "more than 0")
         self._require("lr", 0 < self.lr < math.inf, "a positive number")
         self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
-        self._require("schedule", self.schedule in SCHEDULES, "one of " + ", ".join(SCHEDULES))
+        self._require("optimizer", self.optimizer in OPTIMIZERS, "one of " + ", ".join(OPTIMIZERS))
+        self._require("schedule", self.schedule in schedules.SCHEDULES, "one of " + ", ".join(schedules.SCHEDULES))
         self._require("accumulate", self.accumulate >= 1, "at least 1")
         self._require("save_every", self.save_every >= 1, "at least 1")
         self._require("eval_every", self.eval_every >= 0, "0 or more")
@@ -139,7 +143,7 @@ class Trainer:
         self._identity = self._describe()
         before = self._previous(resume)
         if not self.fast:
-            self.optimizer = self._adamw()
+            self.optimizer = self._optimizer()
         if self.out is not None:
             files.sweep(self.out)
             self.log = checkpoint.RunLog(self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1)
@@ -195,9 +199,13 @@ class Trainer:
         }
         return json.loads(json.dumps(identity))
 
-    def _adamw(self):
-        names = ("lr", "betas", "eps", "weight_decay", "bias_correction", "no_decay")
-        return AdamW(self.objective.named_parameters(), **{name: getattr(self.config, name) for name in names})
+    def _optimizer(self):
+        make = OPTIMIZERS[self.config.optimizer]
+        given = {name: value for name, value in vars(self.config).items() if name in inspect.signature(make).parameters}
+        try:
+            return make(self.objective.named_parameters(), **given | self.config.optimizer_options)
+        except TypeError as error:
+            raise TinylmError(f"optimizer_options is {self.config.optimizer_options!r}: {error}") from None
 
     def _affordable(self, seconds):
         """How many updates fit into `seconds`: some are made, timed and undone, so that the run itself starts clean.
@@ -374,7 +382,7 @@ class Trainer:
 
 def _multiplier(config, step, steps):
     """The schedule's share of the peak learning rate at update `step` of `steps`, counted from 0."""
-    return getattr(schedules, config.schedule)(step, steps, round(config.warmup * steps))
+    return schedules.SCHEDULES[config.schedule](step, steps, round(config.warmup * steps))
 
 
 def _fingerprint(batch):
