@@ -1,6 +1,6 @@
 """The training loop: one for every chapter, because it knows only the Objective protocol.
 
-    batch -> loss -> backward -> clip -> AdamW (or the chapter's own lock-free kernel) -> log, evaluate, save
+    batch -> loss -> backward -> clip -> optimiser (or the chapter's own lock-free kernel) -> log, evaluate, save
 
 Batches, dropout and schedule are pure functions of the seed and the step, so the state of a run is its weights, moments
 and step number: a run killed at any moment and resumed ends with the same bits as one that was never interrupted.
@@ -9,7 +9,6 @@ and step number: a run killed at any moment and resumed ends with the same bits 
 import contextlib
 import dataclasses
 import hashlib
-import inspect
 import json
 import math
 import signal
@@ -21,16 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, hub, settings
+from tinylm import checkpoint, files, hub, optim, settings
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.kernels.pool import one_pool
-from tinylm.optim import OPTIMIZERS, schedules
 from tinylm.progress import Progress
 
 GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
 RECENT = 50  # updates over which the reported training loss is averaged
-FREE_TO_CHANGE = ("eval_every", "save_every")  # fields that a resumed run may have different: they touch no weight
+FREE_TO_CHANGE = ("eval_every", "save_every")  # a resumed run may have others: no weight depends on them, except that asgd
+# decides at evaluations when to begin its average
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class TrainConfig:
         self._require("steps" if self.minutes is None else "minutes", length > 0, "more than 0")
         self._require("lr", 0 < self.lr < math.inf, "a positive number")
         self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
-        self._require("optimizer", self.optimizer in OPTIMIZERS, "one of " + ", ".join(OPTIMIZERS))
-        self._require("schedule", self.schedule in schedules.SCHEDULES, "one of " + ", ".join(schedules.SCHEDULES))
+        self._require("optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS))
+        self._require("schedule", self.schedule in optim.SCHEDULES, "one of " + ", ".join(optim.SCHEDULES))
         self._require("accumulate", self.accumulate >= 1, "at least 1")
         self._require("save_every", self.save_every >= 1, "at least 1")
         self._require("eval_every", self.eval_every >= 0, "0 or more")
@@ -133,7 +132,10 @@ class Trainer:
         """
         with one_pool(), self._signals():
             finished = self._begin(resume)
-            return finished or self._train()
+            result = finished or self._train()
+            if self.optimizer:
+                self.optimizer.adopt_average()
+            return result
 
     # ---- beginning ----
 
@@ -143,7 +145,8 @@ class Trainer:
         self._identity = self._describe()
         before = self._previous(resume)
         if not self.fast:
-            self.optimizer = self._optimizer()
+            c = self.config
+            self.optimizer = optim.build(c.optimizer, self.objective.named_parameters(), vars(c), c.optimizer_options)
         if self.out is not None:
             files.sweep(self.out)
             self.log = checkpoint.RunLog(self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1)
@@ -198,14 +201,6 @@ class Trainer:
             "data": {"fingerprint": _fingerprint(self.objective.batch(0, self.config.seed))},
         }
         return json.loads(json.dumps(identity))
-
-    def _optimizer(self):
-        make = OPTIMIZERS[self.config.optimizer]
-        given = {name: value for name, value in vars(self.config).items() if name in inspect.signature(make).parameters}
-        try:
-            return make(self.objective.named_parameters(), **given | self.config.optimizer_options)
-        except TypeError as error:
-            raise TinylmError(f"optimizer_options is {self.config.optimizer_options!r}: {error}") from None
 
     def _affordable(self, seconds):
         """How many updates fit into `seconds`: some are made, timed and undone, so that the run itself starts clean.
@@ -298,11 +293,18 @@ class Trainer:
 
     def _evaluate(self, progress, limit=GLANCE):
         """Evaluate on held-out text and report it."""
-        found = evaluate(self.objective, self.held_out, limit)
+        with self._averaged():
+            found = evaluate(self.objective, self.held_out, limit)
+        if self.optimizer:
+            self.optimizer.check(found["loss"])
         if self.log:
             self.log.write("evaluation", step=self.step, **found)
         progress.say(f"step {self.step}: held-out loss {in_words(found)}")
         return found
+
+    def _averaged(self):
+        """Context in which the weights are their average, where the optimiser keeps one: to evaluate and to export."""
+        return self.optimizer.averaged() if self.optimizer else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _signals(self):
@@ -376,13 +378,14 @@ class Trainer:
         summary = self.out / checkpoint.SUMMARY
         if summary.exists() and checkpoint.read_json(summary) == facts:
             return
-        hub.save_weights(self.out, self.objective)
+        with self._averaged():
+            hub.save_weights(self.out, self.objective)
         files.write_json(summary, facts)
 
 
 def _multiplier(config, step, steps):
     """The schedule's share of the peak learning rate at update `step` of `steps`, counted from 0."""
-    return schedules.SCHEDULES[config.schedule](step, steps, round(config.warmup * steps))
+    return optim.SCHEDULES[config.schedule](step, steps, round(config.warmup * steps))
 
 
 def _fingerprint(batch):

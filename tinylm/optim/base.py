@@ -8,8 +8,6 @@ import numpy as np
 from .. import kernels
 from ..errors import CheckpointError, TinylmError
 
-BLOCK = 1 << 14  # elements that NumPy works on at a time: its temporaries then stay in a core's cache
-
 
 class Segment:
     """A stretch of the flat buffers whose parameters share dtype, decay and rates.
@@ -115,27 +113,30 @@ class Optimizer:
             s.average = np.zeros_like(s.data) if s.average is None else s.average
 
     def _add_to_average(self):
-        """ā ← ā + (p − ā)/n for the n-th average."""
-        if self.segments[0].average is None:
-            return
-        self.averages += 1
-        for s in self.segments:
-            for start in range(0, s.data.size, BLOCK):
-                mean = s.average[start:start + BLOCK]
-                mean += (s.data[start:start + BLOCK] - mean) / self.averages
+        """ā ← ā − (ā − p)/n, the n-th mean: a step of SGD whose gradient is p, by −1, and whose decay is 1."""
+        if self.segments[0].average is not None:
+            self.averages += 1
+            for s in self.segments:
+                kernels.sgd(s.average, s.data, s.average[:0], 1 / self.averages, 0.0, 1.0, 1.0, 0.0, 1.0, -1.0)
+
+    def check(self, loss):
+        """A validation loss, a float, was measured: what an optimiser may react to. This one does not."""
+
+    def adopt_average(self):
+        """Put the averages, if there are any yet, in the parameters' place for good."""
+        for s in self.segments if self.averages else ():
+            s.data[...] = s.average
 
     @contextlib.contextmanager
     def averaged(self):
         """Within this context the parameters hold their averages, if there are any yet; afterwards their own values."""
-        pairs = [(s.data, s.average) for s in self.segments] if self.averages else []
-        own = [data.copy() for data, _ in pairs]
-        for data, average in pairs:
-            data[...] = average
+        own = [s.data.copy() for s in self.segments if self.averages]
+        self.adopt_average()
         try:
             yield
         finally:
-            for (data, _), values in zip(pairs, own, strict=True):
-                data[...] = values
+            for s, values in zip(self.segments, own, strict=False):  # none were kept where there is no average
+                s.data[...] = values
 
     # ---- saved state ----
 
@@ -152,8 +153,8 @@ class Optimizer:
 
         raises CheckpointError  if the arrays belong to other parameters or to another optimiser
         """
-        if "average.0" in arrays:
-            self.start_average()
+        for s in self.segments:
+            s.average = np.zeros_like(s.data) if "average.0" in arrays else None
         for i, s in enumerate(self.segments):
             for name, own in (s.state | ({} if s.average is None else {"average": s.average})).items():
                 if f"{name}.{i}" not in arrays or arrays[f"{name}.{i}"].shape != own.shape:
@@ -161,13 +162,6 @@ class Optimizer:
                                           "parameters; it belongs to another model.")
                 own[...] = arrays[f"{name}.{i}"]
         self.steps, self.averages = int(arrays["steps"]), int(arrays.get("averages", 0))
-
-
-def blocks(arrays, factor):
-    """[p, factor·g, *state] of a stretch in blocks, for update rules in plain NumPy.   arrays : (N,) each, see Optimizer"""
-    for start in range(0, arrays[0].size, BLOCK):
-        p, g, *state = (array[start:start + BLOCK] for array in arrays)
-        yield p, g * factor, *state
 
 
 def _decays(no_decay, name, p):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .base import Optimizer, blocks
+from .. import kernels
+from .base import Optimizer
 
 
 class SGD(Optimizer):
@@ -20,14 +21,9 @@ class SGD(Optimizer):
 
     def _update(self, arrays, rate, decay, factor):
         share = 1 - self.dampening if self.steps > 1 else 1.0
-        for p, g, *buffers in blocks(arrays, factor):
-            if decay:
-                g += decay * p
-            for b in buffers:
-                b *= self.momentum
-                b += share * g
-                g = g + self.momentum * b if self.nesterov else b
-            p -= rate * g
+        direct, along = (1.0, self.momentum) if self.nesterov else (0.0, 1.0)
+        p, g, b = (*arrays, arrays[0][:0])[:3]
+        kernels.sgd(p, g, b, rate, self.momentum, share, direct, along, decay, factor)
 
 
 class ASGD(SGD):
@@ -77,10 +73,4 @@ class Adagrad(Optimizer):
         self.eps, self.delayed = eps, delayed
 
     def _update(self, arrays, rate, decay, factor):
-        for p, g, s in blocks(arrays, factor):
-            if decay:
-                g += decay * p
-            before = np.sqrt(s) if self.delayed else None
-            s += g * g
-            g /= (np.sqrt(s) if before is None else before) + self.eps
-            p -= rate * g
+        kernels.adagrad(*arrays, rate, self.eps, int(self.delayed), decay, factor)
