@@ -1,7 +1,7 @@
-"""The README's table of all ops, written from the registry: `python tests/ops/ops_table.py` puts it between its two comments.
+"""The README's table of all ops, made from the ops themselves; `python tests/ops/ops_table.py` writes it into the README.
 
-An op's equation and gradient are the first line of its docstring. Its kernels are found in its code: the ones that the function, or a
-helper that it calls, takes from `tinylm.kernels`.
+An op's equation and gradient are the first line of its docstring. Its kernels are found in its code: the ones that the
+function, or a helper that it calls, takes from `tinylm.kernels`.
 """
 
 import inspect
@@ -16,8 +16,8 @@ from tinylm.kernels import KERNELS
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- ops: written by tests/ops/ops_table.py -->\n", "<!-- end of ops -->\n"
 OTHER_NAMES = {  # ours -> PyTorch's where it is another one; "" where there is none
-    "power": "pow", "transpose": "permute", "concatenate": "cat", "max": "amax", "min": "amin", "getitem": "Tensor.__getitem__",
-    "lstm": "nn.LSTM", "linear_cross_entropy": "", "packed_attention": "",
+    "power": "pow", "transpose": "permute", "concatenate": "cat", "max": "amax", "min": "amin",
+    "getitem": "Tensor.__getitem__", "lstm": "nn.LSTM", "linear_cross_entropy": "", "packed_attention": "",
 }
 IN_FUNCTIONAL = {"binary_cross_entropy_with_logits", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear",
                  "mse_loss", "nll_loss", "scaled_dot_product_attention"}
@@ -42,7 +42,8 @@ def torch_name(name):
 
 def _codes(code):
     """A code object and those of the functions and lambdas inside it."""
-    return [code, *(inner for constant in code.co_consts if isinstance(constant, types.CodeType) for inner in _codes(constant))]
+    inside = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return [code, *(found for inner in inside for found in _codes(inner))]
 
 
 def kernels_of(function, seen=None):
