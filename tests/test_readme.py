@@ -5,6 +5,7 @@ import io
 import re
 from pathlib import Path
 
+import ops_table
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -36,3 +37,26 @@ def test_the_commands_it_shows_are_known():
     help_text = cli.parser().format_help()
     for command in set(re.findall(r"^tinylm (\w+)", README, flags=re.M)):
         assert command in help_text, command
+
+
+def test_the_table_of_all_ops_is_current():
+    _, table, _ = ops_table.section(README)
+    assert table.strip() == ops_table.markdown().strip(), "run: python tests/ops/ops_table.py"
+
+
+def test_the_table_names_every_op_of_the_registry_with_its_kernels():
+    from tinylm.ops import OPS, linear, log_softmax, lstm, relu
+
+    assert set(OPS) <= set(ops_table.all_ops())
+    assert ops_table.kernels_of(linear) == ["linear", "linear_backward"] and ops_table.kernels_of(relu) == []
+    assert ops_table.kernels_of(log_softmax) == ["softmax", "softmax_backward"] and "lstm" in ops_table.kernels_of(lstm)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ops_table.all_ops())
+def test_pytorch_has_what_the_table_says(name):
+    import torch
+
+    place = torch
+    for part in filter(None, ops_table.torch_name(name).split(".")):
+        place = getattr(place, part)

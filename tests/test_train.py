@@ -136,6 +136,44 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, ac
         np.testing.assert_array_equal(exported["table.weight"], whole)
 
 
+OTHERS = {"adam": {}, "sgd": {"momentum": 0.9}, "adagrad": {"initial_accumulator_value": 1.0}, "asgd": {"nonmono": 0}}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_optimizers_resume_to_the_same_bits_too(tmp_path, name):
+    config = dataclasses.replace(CONFIG, optimizer=name, optimizer_options=OTHERS[name], lr=0.5, eval_every=1)
+    whole, result = trained(config=config)
+    with pytest.raises(Interrupted):
+        trained(tmp_path, config, stop_after=15)
+    weights, resumed = trained(tmp_path, config, resume=True)
+    assert whole.tobytes() == weights.tobytes() and resumed["held_out"] == result["held_out"]
+    exported, _ = checkpoint.load_tensors(tmp_path / hub.WEIGHTS)
+    assert exported["table.weight"].tobytes() == whole.tobytes()
+    again, _ = trained(tmp_path, config, resume=True)  # finished: left alone
+    assert again.tobytes() == whole.tobytes()
+
+
+def test_asgd_hands_over_and_evaluates_the_mean_of_its_weights(monkeypatch):
+    config, weights = dataclasses.replace(CONFIG, optimizer="asgd", optimizer_options={"nonmono": 0}, lr=9.0), []
+    note = Trainer._note
+    monkeypatch.setattr(Trainer, "_note", lambda self, *given: (
+        weights.append(self.optimizer.segments[0].data.copy()), note(self, *given)))
+    model = Bigram()
+    trainer = Trainer(model, config=config, held_out=HELD_OUT, quiet=True)
+    result = trainer.run()
+    count = trainer.optimizer.averages
+    assert 0 < count < CONFIG.steps
+    mean = np.mean(weights[-count:], axis=0).reshape(V, V)
+    np.testing.assert_allclose(model.table.weight.data, mean, rtol=1e-5, atol=1e-6)
+    assert evaluate(model, HELD_OUT) == result["held_out"]
+
+
+def test_an_option_that_an_optimizer_does_not_know_is_one_sentence():
+    config = dataclasses.replace(CONFIG, optimizer="sgd", optimizer_options={"betas": 1})
+    with pytest.raises(TinylmError, match="sgd has no option 'betas'; it knows lr, momentum"):
+        trained(config=config)
+
+
 @pytest.mark.parametrize("lost", ["model.safetensors", "trainer.json", ".part"])
 def test_what_a_kill_during_a_save_kept_back_is_written_by_resuming(tmp_path, lost):
     whole, _ = trained(tmp_path)

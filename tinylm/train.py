@@ -1,6 +1,6 @@
 """The training loop: one for every chapter, because it knows only the Objective protocol.
 
-    batch -> loss -> backward -> clip -> AdamW (or the chapter's own lock-free kernel) -> log, evaluate, save
+    batch -> loss -> backward -> clip -> optimiser (or the chapter's own lock-free kernel) -> log, evaluate, save
 
 Batches, dropout and schedule are pure functions of the seed and the step, so the state of a run is its weights, moments
 and step number: a run killed at any moment and resumed ends with the same bits as one that was never interrupted.
@@ -15,22 +15,21 @@ import signal
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, hub, settings
+from tinylm import checkpoint, files, hub, optim, settings
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.kernels.pool import one_pool
-from tinylm.optim import AdamW, schedules
 from tinylm.progress import Progress
 
-SCHEDULES = ("linear", "cosine", "constant")
 GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
 RECENT = 50  # updates over which the reported training loss is averaged
-FREE_TO_CHANGE = ("eval_every", "save_every")  # fields that a resumed run may have different: they touch no weight
+FREE_TO_CHANGE = ("eval_every", "save_every")  # a resumed run may have others: no weight depends on them, except that asgd
+# decides at evaluations when to begin its average
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,9 @@ class TrainConfig:
 
     steps, minutes : updates, or the time for them (measured steps decide the number once; compiling kernels, evaluation
         and saving come on top)
-    lr, betas, eps, weight_decay, no_decay, bias_correction : of AdamW; names matching a pattern of no_decay do not decay
-    warmup : share of the steps over which the rate rises to lr; then `schedule` brings it down
+    optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim; optimizer_options : more arguments for it, by name
+    lr, betas, eps, weight_decay, no_decay, bias_correction : of the optimizer, as far as it knows them
+    warmup : share of the steps over which the rate rises to lr; then `schedule`, a name in optim.schedules, brings it down
     clip : largest global gradient norm, 0 = no clipping
     accumulate : batches per update, their gradients averaged
     eval_every, save_every : updates between evaluations on held-out text (0: ten a run) and between checkpoints
@@ -49,6 +49,8 @@ class TrainConfig:
 
     steps: int | None = None
     minutes: float | None = None
+    optimizer: str = "adamw"
+    optimizer_options: dict = field(default_factory=dict)
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -70,7 +72,8 @@ class TrainConfig:
         self._require("steps" if self.minutes is None else "minutes", length > 0, "more than 0")
         self._require("lr", 0 < self.lr < math.inf, "a positive number")
         self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
-        self._require("schedule", self.schedule in SCHEDULES, "one of " + ", ".join(SCHEDULES))
+        self._require("optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS))
+        self._require("schedule", self.schedule in optim.SCHEDULES, "one of " + ", ".join(optim.SCHEDULES))
         self._require("accumulate", self.accumulate >= 1, "at least 1")
         self._require("save_every", self.save_every >= 1, "at least 1")
         self._require("eval_every", self.eval_every >= 0, "0 or more")
@@ -129,7 +132,10 @@ class Trainer:
         """
         with one_pool(), self._signals():
             finished = self._begin(resume)
-            return finished or self._train()
+            result = finished or self._train()
+            if self.optimizer:
+                self.optimizer.adopt_average()
+            return result
 
     # ---- beginning ----
 
@@ -139,7 +145,8 @@ class Trainer:
         self._identity = self._describe()
         before = self._previous(resume)
         if not self.fast:
-            self.optimizer = self._adamw()
+            c = self.config
+            self.optimizer = optim.build(c.optimizer, self.objective.named_parameters(), vars(c), c.optimizer_options)
         if self.out is not None:
             files.sweep(self.out)
             self.log = checkpoint.RunLog(self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1)
@@ -194,10 +201,6 @@ class Trainer:
             "data": {"fingerprint": _fingerprint(self.objective.batch(0, self.config.seed))},
         }
         return json.loads(json.dumps(identity))
-
-    def _adamw(self):
-        names = ("lr", "betas", "eps", "weight_decay", "bias_correction", "no_decay")
-        return AdamW(self.objective.named_parameters(), **{name: getattr(self.config, name) for name in names})
 
     def _affordable(self, seconds):
         """How many updates fit into `seconds`: some are made, timed and undone, so that the run itself starts clean.
@@ -290,11 +293,18 @@ class Trainer:
 
     def _evaluate(self, progress, limit=GLANCE):
         """Evaluate on held-out text and report it."""
-        found = evaluate(self.objective, self.held_out, limit)
+        with self._averaged():
+            found = evaluate(self.objective, self.held_out, limit)
+        if self.optimizer:
+            self.optimizer.check(found["loss"])
         if self.log:
             self.log.write("evaluation", step=self.step, **found)
         progress.say(f"step {self.step}: held-out loss {in_words(found)}")
         return found
+
+    def _averaged(self):
+        """Context in which the weights are their average, where the optimiser keeps one: to evaluate and to export."""
+        return self.optimizer.averaged() if self.optimizer else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _signals(self):
@@ -368,13 +378,14 @@ class Trainer:
         summary = self.out / checkpoint.SUMMARY
         if summary.exists() and checkpoint.read_json(summary) == facts:
             return
-        hub.save_weights(self.out, self.objective)
+        with self._averaged():
+            hub.save_weights(self.out, self.objective)
         files.write_json(summary, facts)
 
 
 def _multiplier(config, step, steps):
     """The schedule's share of the peak learning rate at update `step` of `steps`, counted from 0."""
-    return getattr(schedules, config.schedule)(step, steps, round(config.warmup * steps))
+    return optim.SCHEDULES[config.schedule](step, steps, round(config.warmup * steps))
 
 
 def _fingerprint(batch):

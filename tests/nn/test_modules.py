@@ -75,3 +75,53 @@ def test_a_block_with_silent_branches_is_its_residual_path(pre_norm):
     y = block(F.mul(x, 1.0)).data
     wanted = x if pre_norm else block.ln_2(block.ln_1(F.mul(x, 1.0))).data
     np.testing.assert_allclose(y, wanted, atol=1e-6)
+
+
+def test_apply_visits_the_parts_before_the_whole():
+    pair, seen = Pair(), []
+    assert pair.apply(seen.append) is pair
+    assert seen == [pair.first, pair.rest[0], pair.rest[1], pair.rest, pair]
+
+
+def test_repr_shows_the_nesting_and_says_equal_entries_of_a_list_once():
+    assert repr(Pair()) == ("Pair()\n  first: Linear(weight (5, 5), bias (5,))\n  rest: ModuleList()\n"
+                            "    0: Linear(weight (5, 5), bias (5,))\n    1: LayerNorm(weight (5,), bias (5,))")
+    same = nn.ModuleList([nn.LayerNorm(3), nn.LayerNorm(3), nn.ModuleList([nn.LayerNorm(2)]), nn.LayerNorm(3)])
+    assert repr(same) == ("ModuleList()\n  0 to 1: LayerNorm(weight (3,), bias (3,))\n  2: ModuleList()\n"
+                          "    0: LayerNorm(weight (2,), bias (2,))\n  3: LayerNorm(weight (3,), bias (3,))")
+
+
+def test_a_summary_counts_a_tied_parameter_once_and_what_is_frozen():
+    pair = Pair()
+    assert pair.summary() == ("first.weight   (5, 5)  25\nfirst.bias     (5,)    5\nrest.0.bias    (5,)    5\n"
+                              "rest.1.weight  (5,)    5\nrest.1.bias    (5,)    5\ntotal                  45")
+    nn.freeze_to([pair.first.parameters(), pair.rest[1].parameters()], 1)
+    assert pair.summary().splitlines()[0] == "first.weight   (5, 5)  25 frozen"
+    assert pair.summary().splitlines()[-1].split() == ["trained", "15"]
+
+
+@pytest.mark.parametrize("n, trained", [(0, "abc"), (1, "bc"), (-1, "c"), (-2, "bc"), (3, ""), (-5, "abc")])
+def test_freeze_to_trains_the_groups_from_n_on(n, trained):
+    groups = {name: nn.Parameter(np.ones(1)) for name in "abc"}
+    nn.freeze_to([[p] for p in groups.values()], n)
+    assert "".join(name for name, p in groups.items() if p.requires_grad) == trained
+
+
+def test_a_table_tied_between_groups_is_trained_with_the_upper_one():
+    shared, lower = nn.Parameter(np.ones(1)), nn.Parameter(np.ones(1))
+    nn.freeze_to([[shared, lower], [shared]], -1)
+    assert shared.requires_grad and not lower.requires_grad
+
+
+def test_frozen_layers_get_no_gradient_and_the_others_the_same_one():
+    rng = np.random.default_rng(0)
+    config = nn.BlockConfig(width=6, heads=2, hidden=12)
+    blocks = nn.ModuleList([nn.TransformerBlock(config, noise=nn.Noise(), rng=rng) for _ in range(2)]).astype(np.float64)
+    x, gradients = rng.normal(size=(2, 5, 6)), []
+    for n in (0, 1):
+        nn.freeze_to([block.parameters() for block in blocks], n)
+        F.sum(F.square(blocks[1](blocks[0](x)))).backward()
+        gradients.append([p.grad for p in blocks[1].parameters()])
+    assert all(p.grad is None for p in blocks[0].parameters())
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(a).max())

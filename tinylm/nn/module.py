@@ -74,6 +74,35 @@ class Module:
         """Evaluation mode (no dropout); returns self."""
         return self.train(False)
 
+    def apply(self, f):
+        """Call f(module) for every part and at last for this module; returns self."""
+        for _, child in self.children():
+            child.apply(f)
+        f(self)
+        return self
+
+    def summary(self):
+        """A table as a string: name, shape and number of elements of every parameter, then the totals."""
+        rows = [(name, str(p.shape), f"{p.size:,}" + ("" if p.requires_grad else " frozen"))
+                for name, p in self.named_parameters()]
+        total, trained = (sum(p.size for p in self.parameters() if p.requires_grad or not only) for only in (False, True))
+        rows += [("total", "", f"{total:,}")] + ([("trained", "", f"{trained:,}")] if trained < total else [])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                         for row in rows)
+
+    def __repr__(self):
+        own = ", ".join(f"{name} {p.shape}" for name, p in vars(self).items() if isinstance(p, Parameter))
+        lines, start, parts = [], 0, [(name, repr(child)) for name, child in self.children()]
+        for i, (name, text) in enumerate(parts):
+            if i + 1 < len(parts) and parts[i + 1][1] == text and name.isdigit():  # equal entries of a list are said once
+                continue
+            first = parts[start][0]
+            lines.append(f"{first} to {name}" if first != name else name)
+            lines[-1] += ": " + text.replace("\n", "\n  ")
+            start = i + 1
+        return f"{type(self).__name__}({own})" + "".join(f"\n  {line}" for line in lines)
+
     def astype(self, dtype):
         """Convert every parameter to float32 or float64 in place; returns self."""
         for p in self.parameters():
@@ -99,6 +128,19 @@ class ModuleList(Module):
 
     def __getitem__(self, i):
         return self._list[i]
+
+
+def freeze_to(groups, n):
+    """Train groups[n:] only: parameters of the groups before, and their gradients, are left alone by every optimiser.
+
+    groups : lists of Parameters from the bottom up, an objective's layer_groups()     n : 0 trains all, −1 only the last
+    group, len(groups) none; a parameter in several groups (a tied table) is trained if one of them is
+    Source: Howard & Ruder 2018, section 3.3 (gradual unfreezing: −1, then −2, … at last 0).
+    """
+    split = n if n >= 0 else max(len(groups) + n, 0)
+    for i, group in enumerate(groups):
+        for p in group:
+            p.requires_grad, p.grad = i >= split, None
 
 
 def normal(rng, shape, std):
