@@ -16,10 +16,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from . import gpt, products, start
+from . import charcnn, gpt, products, start
 
 DROPOUTS = (0.1, 0.0)
-NAMES = (*gpt.SHAPES, "sgns", "import", "cold_start", "products")
+NAMES = (*gpt.SHAPES, "charcnn", "sgns", "import", "cold_start", "products")
 
 
 def worker(name, side, dropout, compiled):
@@ -29,6 +29,8 @@ def worker(name, side, dropout, compiled):
 
         result = sgns.run_tinylm() if side == "ours" else sgns.run_gensim()
         ms = result["seconds"] * 1e3
+    elif name == "charcnn":
+        ms = charcnn.run_ours() if side == "ours" else charcnn.run_peer(compiled)
     else:
         ms = gpt.run_ours(name, dropout) if side == "ours" else gpt.run_peer(name, dropout, compiled)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
@@ -57,7 +59,7 @@ def compare(name, dropout, pairs, compiled, sgemm):
     """One row: medians over `pairs` alternating runs."""
     runs = [(measure(name, "ours", dropout), measure(name, "peer", dropout, compiled)) for _ in range(pairs)]
     ours, peer = ([run[i] for run in runs] for i in (0, 1))
-    row = {"name": name if name == "sgns" else f"{name} dropout={dropout:g}",
+    row = {"name": f"{name} dropout={dropout:g}" if name in gpt.SHAPES else name,
            "peer": "gensim" if name == "sgns" else "torch.compile" if compiled else "torch",
            "ours_ms": statistics.median(r["ms"] for r in ours), "peer_ms": statistics.median(r["ms"] for r in peer),
            "ours_mb": statistics.median(r["mb"] for r in ours), "peer_mb": statistics.median(r["mb"] for r in peer)}

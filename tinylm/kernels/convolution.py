@@ -14,7 +14,8 @@ from numba import prange
 
 from .registry import helper, kernel
 
-WINDOWS, ROWS, STRIP = 256, 4, 32  # windows of a product; rows of a task, and filters of a task, in the backward
+WINDOWS, PARTS = 512, 8  # windows of a product, and how many tasks share the products: each has its memory only once
+ROWS, STRIP = 4, 32  # rows of a task, and filters of a task, in the backward
 
 
 def _conv1d_max_ref(x, weight, best, out):
@@ -25,19 +26,27 @@ def _conv1d_max_ref(x, weight, best, out):
 
 
 @helper
+def _unfold(row, channels, windows):
+    """windows (T', K·C): each is the one before moved on by the channels of one step in the row (T·C,)."""
+    for t in range(windows.shape[0]):
+        target, source = windows[t], row[t * channels:t * channels + windows.shape[1]]
+        for j in range(target.size):
+            target[j] = source[j]
+
+
+@helper
 def _maximum_over_rows(z, position, best, out):
     """out (O,) = largest entries of the columns of z (T', O), best (O,) = the first rows that hold them."""
-    width, one = out.size, position.dtype.type(1)
+    width = out.size
     for o in range(width):
         out[o], position[o] = z[0, o], 0
-    row = position.dtype.type(0)
     for t in range(1, z.shape[0]):
-        row += one
-        values = z[t]
+        values, row = z[t], position.dtype.type(t)
         for o in range(width):
-            higher = (values[o] > out[o]) | (values[o] != values[o])
+            new, old = values[o], out[o]
+            higher = not (new <= old) and old == old  # the first NaN stays; `and`, because `&` is not vectorised
             position[o] = row if higher else position[o]
-            out[o] = values[o] if higher else out[o]
+            out[o] = new if higher else old
     for o in range(width):
         best[o] = position[o]
 
@@ -53,18 +62,18 @@ def conv1d_max(x, weight, best, out):
     width = weight.shape[1]
     steps = length - width // channels + 1
     rows = max(1, WINDOWS // steps)
-    for task in prange((batch + rows - 1) // rows):
-        first, last = task * rows, min(task * rows + rows, batch)
-        windows, position = np.empty(((last - first) * steps, width), x.dtype), np.empty(out.shape[1], np.int32)
-        for b in range(first, last):
-            row = x[b].reshape(length * channels)
-            for t in range(steps):
-                target, source = windows[(b - first) * steps + t], row[t * channels:t * channels + width]
-                for j in range(width):
-                    target[j] = source[j]
-        z = np.dot(windows, weight.T)
-        for b in range(first, last):
-            _maximum_over_rows(z[(b - first) * steps:(b - first + 1) * steps], position, best[b], out[b])
+    share = ((batch + rows - 1) // rows + PARTS - 1) // PARTS * rows  # rows of a part: whole products, as many for each
+    for part in prange((batch + share - 1) // share if batch else 0):
+        last = min(part * share + share, batch)
+        windows, z = np.empty((rows * steps, width), x.dtype), np.empty((rows * steps, out.shape[1]), x.dtype)
+        position = np.empty(out.shape[1], np.int32)
+        for first in range(part * share, last, rows):
+            count = min(rows, last - first)
+            for r in range(count):
+                _unfold(x[first + r].reshape(length * channels), channels, windows[r * steps:r * steps + steps])
+            np.dot(windows[:count * steps], weight.T, z[:count * steps])
+            for r in range(count):
+                _maximum_over_rows(z[r * steps:r * steps + steps], position, best[first + r], out[first + r])
 
 
 def _conv1d_max_backward_ref(dy, best, x, weight, dx, dweight):
