@@ -20,8 +20,13 @@ from .registry import helper, kernel
 
 @helper
 def rows_per_block(n):
-    """Rows per block, by the number of rows alone (never by the number of threads); products like many rows."""
-    return 16 if n < 64 else 32 if n < 128 else 64 if n < 256 else 128 if n < 1024 else 256
+    """Rows per block, by the number of rows alone (never by the number of threads); products like many rows.
+
+    The blocks are even in number and about equal: of three, one thread would get two.
+    """
+    most = 16 if n < 64 else 32 if n < 128 else 64 if n < 256 else 160 if n < 1024 else 256
+    pairs = max(1, (n + 2 * most - 1) // (2 * most))
+    return max(8, min(most, (n + 2 * pairs - 1) // (2 * pairs) + 7 & ~7))
 
 
 @helper
