@@ -254,7 +254,7 @@ def linear_arguments(draw):
     """(keyword arguments, arrays x, weight[, bias][, residual], names of the optional two); relu's kink is kept away."""
     outer, width, rows, rng = shape(draw, most=2), size(draw), size(draw), draw(generators)
     names = [name for name in ("bias", "residual") if draw(st.booleans())]
-    options = {"activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh")))}
+    options = {"activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid")))}
     optional = {"bias": (rows,), "residual": (*outer, rows)}
     while True:
         x, weight = rng.normal(size=(*outer, width)), rng.normal(size=(rows, width))

@@ -236,7 +236,7 @@ def _torch_linear(x, weight, bias, residual, activation):
     functional = torch().nn.functional
     y = functional.linear(x, weight, bias)
     y = {None: lambda y: y, "relu": functional.relu, "gelu": functional.gelu, "tanh": torch().tanh,
-         "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh")}[activation](y)
+         "sigmoid": torch().sigmoid, "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh")}[activation](y)
     return y if residual is None else y + residual
 
 

@@ -54,7 +54,7 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
 
 
 @kernel(reference=_linear_ref, parallel=True,
-        spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..4; rate: rate; key: key; "
+        spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..5; rate: rate; key: key; "
              "slope: inout[N,O]; out: out[N,O]")
 def linear(x, weight, bias, residual, act, rate, key, slope, out):
     """out = residual + dropout(f(x Wᵀ + b)); slope = f'(x Wᵀ + b) where there is an f.

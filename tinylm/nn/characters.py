@@ -25,7 +25,7 @@ class Highway(Module):
 
     def forward(self, x):
         """x : (..., C) -> (..., C)"""
-        gate = F.sigmoid(self.carry(x))
+        gate = self.carry(x, activation="sigmoid")
         return x + gate * (self.transform(x, activation="relu") - x)
 
 
