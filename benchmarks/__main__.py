@@ -16,10 +16,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from . import gpt, layers, products, start
+from . import charcnn, gpt, layers, products, start
 
 DROPOUTS = (0.1, 0.0)
-NAMES = (*gpt.SHAPES, *layers.RUNS, "sgns", "import", "cold_start", "products")
+NAMES = (*gpt.SHAPES, *layers.RUNS, "charcnn", "sgns", "import", "cold_start", "products")
 
 
 def worker(name, side, dropout, compiled):
@@ -31,6 +31,8 @@ def worker(name, side, dropout, compiled):
         ms = result["seconds"] * 1e3
     elif name in layers.RUNS:
         ms = layers.RUNS[name][side == "peer"](name)
+    elif name == "charcnn":
+        ms = charcnn.run_ours() if side == "ours" else charcnn.run_peer(compiled)
     else:
         ms = gpt.run_ours(name, dropout) if side == "ours" else gpt.run_peer(name, dropout, compiled)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

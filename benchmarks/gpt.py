@@ -31,7 +31,7 @@ SHAPES = {
     "gpt_wide": Shape(8, 128, 256, 6, 8, 8192),
     "gpt2_124m": Shape(1, 256, 768, 12, 12, 50257),
 }
-STEPS = {"gpt": 24, "gpt_small": 300, "gpt_wide": 12, "gpt2_124m": 4}
+STEPS = {"gpt": 24, "gpt_small": 300, "gpt_wide": 12, "gpt2_124m": 4, "charcnn": 24}
 WARM_UP = {"gpt_small": 30}
 
 

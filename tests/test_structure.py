@@ -22,8 +22,8 @@ FLOORS = (
 )
 LIMITS = {"file": 300, "function": 40, "kernel": 60, "parameters": 6, "kernel arguments": 14, "raw": 450,
           "core": 4_500, "package": 11_000}
-MIRRORS_PYTORCH = {"linear", "scaled_dot_product_attention", "AdamW.__init__", "Adam.__init__", "SGD.__init__",
-                   "Adagrad.__init__"}
+MIRRORS_PYTORCH = {"linear", "batch_norm", "scaled_dot_product_attention", "AdamW.__init__", "Adam.__init__",
+                   "SGD.__init__", "Adagrad.__init__"}
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

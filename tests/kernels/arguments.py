@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 SMALL = (1, 3, 5, 7, 11, 13, 17, 19)
 LARGE = (67, 131)
 MAY_BE_ZERO = {"N", "B", "T"}
-ARRAYS = {"float", "double", "inout", "posinout", "out", "bool", "ids"}
-WRITTEN = {"inout", "posinout", "out"}
+ARRAYS = {"float", "double", "inout", "posinout", "out", "bool", "ids", "outids"}
+WRITTEN = {"inout", "posinout", "out", "outids"}
 
 
 def dimension_names(kernel):
@@ -58,6 +58,8 @@ def array(argument, shape, dims, dtype, rng):
     """A random array of the argument's kind."""
     if argument.kind == "out":
         return np.full(shape, np.nan, dtype)
+    if argument.kind == "outids":
+        return np.full(shape, -1, np.int64)
     if argument.kind == "bool":
         return rng.random(shape) < 0.7
     if argument.kind == "ids":
@@ -128,7 +130,19 @@ def _gentle_recurrence(values, rng):
     values["weight"] *= 0.5 / max(values["weight"].shape[1], 1) ** 0.5
 
 
+def _long_enough(values, rng):
+    """The input is as long as a filter; sums of small integers are exact, so that the first of equal maxima is known."""
+    batch, steps, channels = values["x"].shape
+    longer = (batch, steps + values["weight"].shape[1] // channels - 1, channels)
+    values["x"] = rng.integers(-3, 4, longer).astype(values["x"].dtype)
+    values["weight"] = rng.integers(-3, 4, values["weight"].shape).astype(values["x"].dtype)
+    if "dx" in values and values["dx"].size:
+        values["dx"] = np.full(longer, np.nan, values["x"].dtype)
+
+
 FINISH = {
+    "conv1d_max": _long_enough,
+    "conv1d_max_backward": _long_enough,
     "lstm": _gentle_recurrence,
     "lstm_backward": _gentle_recurrence,
     "sgns": _gentle_rate,

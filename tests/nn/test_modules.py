@@ -5,7 +5,7 @@ import pytest
 
 from tinylm import nn
 from tinylm import ops as F
-from tinylm.errors import CheckpointError
+from tinylm.errors import CheckpointError, ShapeError
 
 RNG = np.random.default_rng(0)
 
@@ -125,3 +125,31 @@ def test_frozen_layers_get_no_gradient_and_the_others_the_same_one():
     assert all(p.grad is None for p in blocks[0].parameters())
     for a, b in zip(*gradients, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(a).max())
+
+
+class Normed(nn.Module):
+    """A layer and a batch norm."""
+
+    def __init__(self):
+        self.dense = nn.Linear(3, 5, rng=RNG)
+        self.norm = nn.BatchNorm1d(5)
+
+
+def test_buffers_are_saved_and_converted_but_not_learned():
+    a, b = Normed(), Normed()
+    a.norm(RNG.normal(size=(7, 5)).astype(np.float32))
+    assert {"norm.running_mean", "norm.running_var"} == a.state_dict().keys() - {name for name, _ in a.named_parameters()}
+    b.load_state_dict(a.state_dict())
+    assert np.array_equal(b.norm.running_mean.data, a.norm.running_mean.data) and b.norm.running_mean.data.any()
+    assert b.astype(np.float64).norm.running_var.dtype == np.float64
+
+
+def test_batch_norm_in_evaluation_uses_what_training_has_seen():
+    layer, x = nn.BatchNorm1d(5), 3 + 2 * RNG.normal(size=(4001, 5)).astype(np.float32)
+    for _ in range(100):
+        trained = layer(x).data
+    before = layer.running_mean.data.copy()
+    np.testing.assert_allclose(layer.eval()(x[:1]).data, trained[:1], atol=1e-2)  # one row alone, as in its batch
+    assert np.array_equal(layer.running_mean.data, before)
+    with pytest.raises(ShapeError, match="at least two"):
+        layer.train()(x[:1])

@@ -254,7 +254,7 @@ def linear_arguments(draw):
     """(keyword arguments, arrays x, weight[, bias][, residual], names of the optional two); relu's kink is kept away."""
     outer, width, rows, rng = shape(draw, most=2), size(draw), size(draw), draw(generators)
     names = [name for name in ("bias", "residual") if draw(st.booleans())]
-    options = {"activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh")))}
+    options = {"activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid")))}
     optional = {"bias": (rows,), "residual": (*outer, rows)}
     while True:
         x, weight = rng.normal(size=(*outer, width)), rng.normal(size=(rows, width))
@@ -328,6 +328,66 @@ def run_lstm(named, options):
 def lstm(draw):
     options, names, arrays = lstm_arguments(draw)
     return lambda *xs: run_lstm(dict(zip(names, xs, strict=True)), options), arrays
+
+
+def conv1d_arguments(draw, rng, dilation=1, padding=0):
+    """Arrays x (B, T, C), weight (O, C, K) and perhaps bias (O,), of which x is long enough once it is padded."""
+    batch, width, filters, span = size(draw, zero=True), size(draw), size(draw), draw(st.sampled_from((1, 2, 3)))
+    least = max(1, dilation * (span - 1) + 1 - 2 * padding)
+    arrays = [rng.normal(size=(batch, least + draw(st.integers(0, 5)), width)), rng.normal(size=(filters, width, span))]
+    return [*arrays, rng.normal(size=filters)] if draw(st.booleans()) else arrays
+
+
+def conv1d_options(draw):
+    """stride, padding and dilation."""
+    return {name: draw(st.sampled_from(values)) for name, values in (
+        ("stride", (1, 1, 2, 3)), ("padding", (0, 0, 1, 2)), ("dilation", (1, 1, 2)))}
+
+
+@case
+def conv1d(draw):
+    options, rng = conv1d_options(draw), draw(generators)
+    arrays = conv1d_arguments(draw, rng, options["dilation"], options["padding"])
+    return lambda x, w, *bias: F.conv1d(x, w, *bias, **options), arrays
+
+
+def max_arguments(draw):
+    """x (B, T, C) and a mask of its positions or None; rows may have none that counts."""
+    rng, dims = draw(generators), (size(draw, zero=True), size(draw), size(draw))
+    mask = rng.random(dims[:2]) < 0.6 if draw(st.booleans()) else None
+    return apart(rng, dims), mask
+
+
+@case
+def max_over_time(draw):
+    x, mask = max_arguments(draw)
+    return lambda x: F.max_over_time(x, mask), [x]
+
+
+@case
+def conv1d_max(draw):
+    while True:
+        arrays = conv1d_arguments(draw, draw(generators))
+        z = np.sort(F.conv1d(*arrays).data, axis=1)
+        if np.diff(z[:, -2:], axis=1).min(initial=1) > 0.01:  # no other window close to the best
+            return F.conv1d_max, arrays
+
+
+def batch_norm_arguments(draw):
+    """x (N, C), running mean and variance, weight, bias, and training; the running arrays change, so each call copies."""
+    rng, width, training = draw(generators), size(draw), draw(st.booleans())
+    x = apart(rng, (draw(st.sampled_from((2, 3, 5, 7) if training else PRIMES)), width), 0.3)
+    return x, (rng.normal(size=width), positive(rng, width)), rng.normal(size=(2, width)), training
+
+
+@case
+def batch_norm(draw):
+    x, running, (weight, bias), training = batch_norm_arguments(draw)
+
+    def normalise(x, w, b):
+        return F.batch_norm(x, *(r.astype(x.dtype) for r in running), w, b, training)
+
+    return normalise, [x, weight, bias]
 
 
 def attention_options(draw, rng, full):

@@ -8,9 +8,13 @@ from strategies import (
     apart,
     attention_options,
     axes_of,
+    batch_norm_arguments,
+    conv1d_arguments,
+    conv1d_options,
     generators,
     linear_arguments,
     lstm_arguments,
+    max_arguments,
     pair_of_shapes,
     positive,
     run_lstm,
@@ -232,7 +236,7 @@ def _torch_linear(x, weight, bias, residual, activation):
     functional = torch().nn.functional
     y = functional.linear(x, weight, bias)
     y = {None: lambda y: y, "relu": functional.relu, "gelu": functional.gelu, "tanh": torch().tanh,
-         "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh")}[activation](y)
+         "sigmoid": torch().sigmoid, "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh")}[activation](y)
     return y if residual is None else y + residual
 
 
@@ -291,6 +295,54 @@ def lstm(draw):
     options["mask"] = np.arange(length)[:, None] < lengths
     return (lambda *xs: run_lstm(dict(zip(names, xs, strict=True)), options),
             lambda *xs: _torch_lstm(dict(zip(names, xs, strict=True)), lengths, options["reverse"]), arrays)
+
+
+def _torch_conv1d(x, weight, *bias, **options):
+    """PyTorch has the channels before the time."""
+    return torch().nn.functional.conv1d(x.swapaxes(1, 2), weight, *bias, **options).swapaxes(1, 2)
+
+
+@pair
+def conv1d(draw):
+    options, rng = conv1d_options(draw), draw(generators)
+    arrays = conv1d_arguments(draw, rng, options["dilation"], options["padding"])
+    return (lambda x, w, *bias: F.conv1d(x, w, *bias, **options),
+            lambda x, w, *bias: _torch_conv1d(x, w, *bias, **options), arrays)
+
+
+@pair
+def max_over_time(draw):
+    x, mask = max_arguments(draw)
+
+    def theirs(x):
+        counted = torch().tensor(np.ones(x.shape[:2], bool) if mask is None else mask)[:, :, None]
+        y = torch().where(counted, x, -np.inf).max(dim=1).values
+        return torch().where(counted.any(dim=1), y, 0.0)
+
+    return lambda x: F.max_over_time(x, mask), theirs, [x]
+
+
+@pair
+def conv1d_max(draw):
+    arrays = conv1d_arguments(draw, draw(generators))
+    return F.conv1d_max, lambda x, w, *bias: _torch_conv1d(x, w, *bias).max(dim=1).values, arrays
+
+
+@pair
+def batch_norm(draw):
+    x, running, (weight, bias), training = batch_norm_arguments(draw)
+
+    def ours(x, w, b):
+        arrays = [r.astype(x.dtype) for r in running]
+        y = F.batch_norm(x, *arrays, w, b, training, 0.3, 1e-3)
+        return F.concatenate([y, np.stack(arrays)])  # what became of the running statistics is compared too
+
+    def theirs(x, w, b):
+        arrays = [torch().tensor(r).to(x.dtype) for r in running]
+        y = torch().nn.functional.batch_norm(x, *arrays, w, b, training, 0.3, 1e-3)
+        return torch().cat([y, torch().stack(arrays)])
+
+    return ours, theirs, [x, weight, bias]
 
 
 def allowed(mask, causal, full):

@@ -1,6 +1,6 @@
 """Activation functions as rows inside other kernels, with their derivatives.
 
-    relu    max(x, 0)
+    relu    max(x, 0)               sigmoid  1/(1 + e^{−x})         gates of highway layers
     gelu    x Φ(x) = x/2 · (1 + erf(x/√2))                         BERT's first release, ELECTRA
     tanh form  x/2 · (1 + tanh(√(2/π)(x + 0.044715 x³)))            GPT-1, GPT-2, later BERT, XLNet
 
@@ -14,7 +14,7 @@ import numpy as np
 from .elementary import erf, exp, logistic, tanh
 from .registry import helper
 
-ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4}
+ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5}
 ROOT_HALF, ROOT_2_PI, DENSITY = math.sqrt(0.5), math.sqrt(2 / math.pi), 1 / math.sqrt(2 * math.pi)
 CUBIC = 0.044715
 
@@ -34,6 +34,9 @@ def activate_ref(x, act):
         return 0.5 * x * (1 + _erf_array(x * ROOT_HALF))
     if act == 3:
         return 0.5 * x * (1 + np.tanh(ROOT_2_PI * (x + CUBIC * x**3)))
+    if act == 5:
+        small = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1, small) / (1 + small)
     return np.tanh(x) if act == 4 else x
 
 
@@ -46,6 +49,9 @@ def derivative_ref(x, act):
     if act == 3:
         t = np.tanh(ROOT_2_PI * (x + CUBIC * x**3))
         return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * ROOT_2_PI * (1 + 3 * CUBIC * x * x)
+    if act == 5:
+        y = activate_ref(x, act)
+        return y * (1 - y)
     return 1 - np.tanh(x) ** 2 if act == 4 else np.ones_like(x)
 
 
@@ -77,3 +83,8 @@ def activate_row(row, slope, act):
             t = tanh(row[j])
             slope[j] = one - t * t
             row[j] = t
+    elif act == 5:
+        for j in range(row.size):
+            s = logistic(row[j])
+            slope[j] = s * (one - s)
+            row[j] = s

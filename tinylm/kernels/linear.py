@@ -21,8 +21,13 @@ from .registry import helper, kernel
 
 @helper
 def rows_per_block(n):
-    """Rows per block, by the number of rows alone (never by the number of threads); products like many rows."""
-    return 16 if n < 64 else 32 if n < 128 else 64 if n < 256 else 128 if n < 1024 else 256
+    """Rows per block, by the number of rows alone (never by the number of threads); products like many rows.
+
+    The blocks are even in number and about equal: of three, one thread would get two.
+    """
+    most = 16 if n < 64 else 32 if n < 128 else 64 if n < 256 else 160 if n < 1024 else 256
+    pairs = max(1, (n + 2 * most - 1) // (2 * most))
+    return max(8, min(most, (n + 2 * pairs - 1) // (2 * pairs) + 7 & ~7))
 
 
 @helper
@@ -50,7 +55,7 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
 
 
 @kernel(reference=_linear_ref, parallel=True,
-        spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..4; rate: rate; key: key; "
+        spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..5; rate: rate; key: key; "
              "slope: inout[N,O]; out: out[N,O]")
 def linear(x, weight, bias, residual, act, rate, key, slope, out):
     """out = residual + dropout(f(x Wᵀ + b)); slope = f'(x Wᵀ + b) where there is an f.

@@ -40,9 +40,9 @@ def parse_spec(spec):
     """Read "name: kind[dims]; ..." into Arguments.
 
     Array kinds: `float` (input), `inout` (input, changed in place), `posinout` (the same, positive), `out` (only
-    written), `double` (input, float64 in both precisions), `bool`, `ids<V` (integers in [0, V), V a dimension); `[...]?`
-    may also be empty. Scalar kinds have no brackets: `rate` (in [0, 1)), `key` (uint64), `real` (a positive float),
-    `a..b` (an integer in that range).
+    written), `double` (input, float64 in both precisions), `bool`, `ids<V` (integers in [0, V), V a dimension),
+    `outids` (int64, only written); `[...]?` may also be empty. Scalar kinds have no brackets: `rate` (in [0, 1)), `key`
+    (uint64), `real` (a positive float), `a..b` (an integer in that range).
     A dimension is a name, a number, `(A|1)` (A or 1), a product such as `3*C`, or `T+1`. Arrays are C-contiguous.
     """
     arguments = []
@@ -96,7 +96,7 @@ class Kernel:
     def signature(self, dtype):
         """Numba's types of the arguments; arrays are C-contiguous."""
         scalars = {"rate": numba.float64, "real": numba.float64, "key": numba.uint64}
-        items = {"bool": numba.boolean, "ids": numba.int64, "double": numba.float64}
+        items = {"bool": numba.boolean, "ids": numba.int64, "outids": numba.int64, "double": numba.float64}
         types = []
         for a in self.arguments:
             if a.dims is None:

@@ -1,12 +1,14 @@
-"""Floor 3: modules. Read in this order: module.py, layers.py, recurrent.py, transformer.py."""
+"""Floor 3: modules. Read in this order: module.py, layers.py, recurrent.py, transformer.py, characters.py, pooling.py."""
 
-from .layers import Dropout, Embedding, LayerNorm, Linear, Noise
-from .module import Module, ModuleList, Parameter, freeze_to, normal
+from .characters import CharCNN, CharCNNConfig, Highway
+from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear, Noise
+from .module import Buffer, Module, ModuleList, Parameter, freeze_to, normal
+from .pooling import ConcatPool, Pooler, ScalarMix
 from .recurrent import LSTM, LSTMConfig, detach
 from .transformer import MLP, BlockConfig, Cache, MultiHeadAttention, TransformerBlock
 
 __all__ = [
     "LSTM", "MLP", "BlockConfig", "Cache", "Dropout", "Embedding", "LSTMConfig", "LayerNorm", "Linear", "Module",
-    "ModuleList", "MultiHeadAttention", "Noise", "Parameter", "TransformerBlock", "detach", "freeze_to",
-    "normal",
+    "ModuleList", "MultiHeadAttention", "Noise", "Parameter", "TransformerBlock", "detach", "freeze_to", "normal",
+    "BatchNorm1d", "Buffer", "CharCNN", "CharCNNConfig", "ConcatPool", "Conv1d", "Highway", "Pooler", "ScalarMix",
 ]

@@ -1,9 +1,9 @@
-"""The layers: Linear, Embedding, LayerNorm, Dropout, and the source of dropout's keys."""
+"""The layers: Linear, Conv1d, Embedding, LayerNorm, BatchNorm1d, Dropout, and the source of dropout's keys."""
 
 import numpy as np
 
 from .. import ops as F
-from .module import Module, Parameter, normal
+from .module import Buffer, Module, Parameter, normal
 
 _MASK = (1 << 64) - 1
 
@@ -52,6 +52,25 @@ class Linear(Module):
         return F.linear(x, self.weight, self.bias, activation, dropout, key, residual)
 
 
+class Conv1d(Module):
+    """Convolution over time with filters of K steps.   x : (B, T, n_in) -> (B, T − K + 1, n_out)
+
+    weight : (n_out, n_in, K) from N(0, std²)     bias : (n_out,) zeros
+    """
+
+    def __init__(self, n_in, n_out, size, *, rng, std=0.02):
+        self.weight = Parameter(normal(rng, (n_out, n_in, size), std))
+        self.bias = Parameter(np.zeros(n_out, np.float32))
+
+    def forward(self, x, stride=1, padding=0, dilation=1):
+        """x : (B, T, n_in) -> (B, T', n_out); the other arguments as in ops.conv1d."""
+        return F.conv1d(x, self.weight, self.bias, stride, padding, dilation)
+
+    def maximum(self, x):
+        """x : (B, T, n_in) -> (B, n_out), the maximum over time of forward(x)."""
+        return F.conv1d_max(x, self.weight, self.bias)
+
+
 class Embedding(Module):
     """A table of n vectors of width c from N(0, std²).   ids : any shape -> (*ids.shape, c)"""
 
@@ -74,6 +93,23 @@ class LayerNorm(Module):
     def forward(self, x):
         """x : (..., c) -> (..., c)"""
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class BatchNorm1d(Module):
+    """(x − mean)/√(var + ε)·w + b over a batch; w starts at 1, b at 0.   (N, c) -> (N, c)
+
+    running_mean, running_var : (c,) buffers, averages over batches that `momentum` moves; evaluation uses them
+    """
+
+    def __init__(self, c, eps=1e-5, momentum=0.1):
+        self.weight, self.bias = Parameter(np.ones(c, np.float32)), Parameter(np.zeros(c, np.float32))
+        self.running_mean, self.running_var = Buffer(np.zeros(c, np.float32)), Buffer(np.ones(c, np.float32))
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x):
+        """x : (N, c) -> (N, c)"""
+        return F.batch_norm(x, self.running_mean.data, self.running_var.data, self.weight, self.bias, self.training,
+                            self.momentum, self.eps)
 
 
 class Dropout(Module):

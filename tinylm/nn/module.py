@@ -15,8 +15,17 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
 
 
+class Buffer(Tensor):
+    """A Tensor that is saved with the parameters but not learned: running statistics. data : array-like of any shape."""
+
+    __slots__ = ()
+
+
+SAVED = (Parameter, Buffer)  # what a state_dict holds
+
+
 class Module:
-    """Anything with parameters. Subclasses assign Parameters, Modules and ModuleLists in __init__ and define forward()."""
+    """Anything with parameters. Subclasses assign Parameters, Buffers and Modules in __init__ and define forward()."""
 
     training = True
 
@@ -33,9 +42,13 @@ class Module:
 
     def named_parameters(self, prefix=""):
         """(name, Parameter) in the order of assignment, names dotted; a shared Parameter appears once, where it is first."""
-        found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
+        return self._named(Parameter, prefix)
+
+    def _named(self, kinds, prefix=""):
+        """(name, Tensor) of those of the given class or classes, as in `named_parameters`."""
+        found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, kinds)]
         for name, child in self.children():
-            found += child.named_parameters(f"{prefix}{name}.")
+            found += child._named(kinds, f"{prefix}{name}.")
         seen = set()
         return [(name, p) for name, p in found if not (id(p) in seen or seen.add(id(p)))]
 
@@ -44,15 +57,15 @@ class Module:
         return [p for _, p in self.named_parameters()]
 
     def state_dict(self):
-        """name -> array of every parameter (the arrays themselves, not copies)."""
-        return {name: p.data for name, p in self.named_parameters()}
+        """name -> array of every parameter and buffer (the arrays themselves, not copies)."""
+        return {name: p.data for name, p in self._named(SAVED)}
 
     def load_state_dict(self, arrays):
-        """Copy arrays (name -> array of the parameter's shape) into the parameters, converted to their dtype.
+        """Copy arrays (name -> array of the parameter's shape) into parameters and buffers, converted to their dtype.
 
         raises CheckpointError  if a name is missing or unknown, or a shape differs
         """
-        own = dict(self.named_parameters())
+        own = dict(self._named(SAVED))
         if missing := sorted(own.keys() - arrays.keys()):
             raise CheckpointError(f"The weights lack {len(missing)} of the model's parameters, for example {missing[0]!r}; "
                                   "expected weights of a model with the same config.")
@@ -104,8 +117,8 @@ class Module:
         return f"{type(self).__name__}({own})" + "".join(f"\n  {line}" for line in lines)
 
     def astype(self, dtype):
-        """Convert every parameter to float32 or float64 in place; returns self."""
-        for p in self.parameters():
+        """Convert every parameter and buffer to float32 or float64 in place; returns self."""
+        for _, p in self._named(SAVED):
             p.data, p.grad, p.grad_home = p.data.astype(dtype), None, None
         return self
 

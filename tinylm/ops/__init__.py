@@ -1,10 +1,12 @@
 """Floor 2: differentiable functions, by family. `import tinylm.ops as F`.
 
 Names and arguments follow NumPy and PyTorch's functional vocabulary. Read in this order: registry.py, elementary.py,
-reduction.py, shape.py, product.py, layer.py, recurrent.py, loss.py. Here the operators of Tensor are attached.
+reduction.py, shape.py, product.py, layer.py, recurrent.py, convolution.py, loss.py. Here the operators of Tensor are
+attached.
 """
 
 from ..tensor import Tensor
+from .convolution import conv1d, conv1d_max, max_over_time
 from .elementary import (
     abs,
     add,
@@ -26,7 +28,7 @@ from .elementary import (
     tanh,
     where,
 )
-from .layer import dropout, embedding, layer_norm, packed_attention, scaled_dot_product_attention
+from .layer import batch_norm, dropout, embedding, layer_norm, packed_attention, scaled_dot_product_attention
 from .loss import binary_cross_entropy_with_logits, cross_entropy, linear_cross_entropy, mse_loss, nll_loss
 from .product import linear, matmul
 from .recurrent import lstm
@@ -40,6 +42,7 @@ __all__ = [
     "logsumexp", "lstm", "matmul", "max", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "nll_loss",
     "packed_attention", "power", "relu", "reshape", "scaled_dot_product_attention", "sigmoid", "softmax", "sqrt", "square",
     "stack", "sub", "sum", "swapaxes", "tanh", "transpose", "var", "where",
+    "batch_norm", "conv1d", "conv1d_max", "max_over_time",
 ]
 
 _OPERATORS = {

@@ -103,8 +103,7 @@ def tanh(x):
 def sigmoid(x):
     """1/(1 + e^{−x}) of any shape, without overflow.   dx = dy·y·(1 − y)"""
     x = tensor(x)
-    small = np.exp(-np.abs(x.data))
-    y = np.where(x.data >= 0, 1, small) / (1 + small)
+    y = activate_ref(x.data, ACTIVATIONS["sigmoid"])
     return record("sigmoid", y, (x,), lambda dy: (dy * y * (1 - y),))
 
 

@@ -1,4 +1,4 @@
-"""The ops that layers are made of: layer norm, embedding, dropout, attention."""
+"""The ops that layers are made of: layer norm, batch norm, embedding, dropout, attention."""
 
 import numpy as np
 
@@ -32,6 +32,42 @@ def layer_norm(x, shape, weight, bias, eps=1e-5):
         return dx.reshape(x.shape), dweight, dbias
 
     return record("layer_norm", out.reshape(x.shape), (x, weight, bias), vjp)
+
+
+@op
+def batch_norm(x, running_mean, running_var, weight, bias, training, momentum=0.1, eps=1e-5):
+    """x̂·w + b, x̂ = (x − mean)/√(var + ε) over the rows.   dw = Σ dy·x̂, db = Σ dy
+
+        g = dy·w        dx = (g − mean g − x̂·mean(g·x̂))/√(var + ε), in evaluation g/√(var + ε)
+
+    x : (N, C)   weight, bias : (C,)   returns (N, C)
+    running_mean, running_var : arrays (C,). In evaluation they are the mean and variance, constants for the gradient; in
+    training the batch has its own, and these move towards them by the share `momentum`, in place, the variance as of n − 1
+    raises ShapeError  if they do not fit, or a batch to train on has fewer than two rows
+    Source: Ioffe & Szegedy 2015; as PyTorch's on (N, C).
+    """
+    x, weight, bias = tensor(x), tensor(weight), tensor(bias)
+    if x.ndim != 2 or any(a.shape != x.shape[1:] for a in (weight, bias, running_mean, running_var)):
+        raise ShapeError(f"batch_norm: input {x.shape}, weight {weight.shape}, bias {bias.shape} and running statistics "
+                         f"{running_mean.shape}, {running_var.shape} do not fit; expected (N, C) and four times (C,).")
+    rows = len(x)
+    if training and rows < 2:
+        raise ShapeError(f"batch_norm: a batch of {rows} rows has no variance to train on; expected at least two.")
+    same_dtype("batch_norm", x, weight, bias, running_mean, running_var)
+    mean, var = (x.data.mean(axis=0), x.data.var(axis=0)) if training else (running_mean, running_var)
+    if training:
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (rows / (rows - 1)) - running_var)
+    rstd = 1 / np.sqrt(var + eps)
+    normal = (x.data - mean) * rstd
+
+    def vjp(dy):
+        g, dweight = dy * weight.data, (dy * normal).sum(axis=0)
+        if training:
+            g = g - g.mean(axis=0) - normal * (g * normal).mean(axis=0)
+        return g * rstd, dweight, dy.sum(axis=0)
+
+    return record("batch_norm", normal * weight.data + bias.data, (x, weight, bias), vjp)
 
 
 @op

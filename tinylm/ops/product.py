@@ -51,7 +51,8 @@ def linear(x, weight, bias=None, activation=None, dropout=0.0, key=0, residual=N
     """residual + dropout(f(x Wᵀ + b)): a layer in one pass.   dpre = dy·mask·f'(pre), dx = dpre W, dW = dpreᵀ x, db = Σ dpre
 
     x : (..., C)   weight : (O, C)   bias : (O,) or None   residual : (..., O) or None   returns (..., O)
-    activation : None, "relu", "gelu", "gelu_tanh" or "tanh"     dropout : rate in [0, 1)   key : uint64, see nn.Noise
+    activation : None, "relu", "gelu", "gelu_tanh", "tanh" or "sigmoid"
+    dropout : rate in [0, 1)   key : uint64, see nn.Noise
     raises ShapeError  if shapes do not fit
     """
     x, weight = tensor(x), tensor(weight)
