@@ -237,6 +237,13 @@ def getitem(draw):
     return lambda x: F.getitem(x, index), [rng.normal(size=dims)]
 
 
+@case
+def relative_shift(draw):
+    length, source, more = size(draw), size(draw), draw(st.integers(0, 2))
+    dims = (*shape(draw, most=2), length, length + source + more)
+    return lambda x: F.relative_shift(x, source), [draw(generators).normal(size=dims)]
+
+
 # --- products
 
 @case
@@ -392,7 +399,10 @@ def batch_norm(draw):
 
 def attention_options(draw, rng, full):
     """mask, causal, dropout and key for scores of shape `full` (B, H, T, S)."""
-    mask = rng.random(stretched(draw, full)) < 0.6 if draw(st.booleans()) else None
+    dims = stretched(draw, full)
+    if len(dims) == 3:  # then the first axis is the batch
+        dims = (draw(st.sampled_from((1, full[0]))), *dims[1:])
+    mask = rng.random(dims) < 0.6 if draw(st.booleans()) else None
     rate = draw(st.sampled_from((0.0, 0.0, 0.3)))
     return {"mask": mask, "causal": draw(st.booleans()), "dropout": rate, "key": draw(keys)}
 

@@ -219,6 +219,18 @@ def getitem(draw):
     return lambda x: F.getitem(x, index[kind]), theirs[kind], [rng.normal(size=dims)]
 
 
+@pair
+def relative_shift(draw):
+    batch, length, source = size(draw), size(draw), size(draw)
+
+    def theirs(x):  # by its definition, entry for entry
+        columns = length - torch().arange(length)[:, None] + torch().arange(source)
+        return torch().gather(x, 2, columns.expand(batch, length, source))
+
+    return (lambda x: F.relative_shift(x, source), theirs,
+            [draw(generators).normal(size=(batch, length, length + source))])
+
+
 # --- products and layers
 
 @pair
@@ -347,7 +359,8 @@ def batch_norm(draw):
 
 def allowed(mask, causal, full):
     """The boolean (B, H, T, S) of what may be attended: `mask`, and with `causal` keys up to t + S − T."""
-    mask = np.broadcast_to(True if mask is None else mask, full)
+    mask = True if mask is None else mask[:, None] if mask.ndim == 3 else mask
+    mask = np.broadcast_to(mask, full)
     return mask & np.tri(full[2], full[3], full[3] - full[2], dtype=bool) if causal else mask
 
 

@@ -34,15 +34,15 @@ from .product import linear, matmul
 from .recurrent import lstm
 from .reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
 from .registry import OPS
-from .shape import broadcast_to, concatenate, getitem, reshape, stack, swapaxes, transpose
+from .shape import broadcast_to, concatenate, getitem, relative_shift, reshape, stack, swapaxes, transpose
 
 __all__ = [
-    "OPS", "abs", "add", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "cross_entropy", "div",
-    "dropout", "embedding", "exp", "gelu", "getitem", "layer_norm", "linear", "linear_cross_entropy", "log", "log_softmax",
-    "logsumexp", "lstm", "matmul", "max", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "nll_loss",
-    "packed_attention", "power", "relu", "reshape", "scaled_dot_product_attention", "sigmoid", "softmax", "sqrt", "square",
-    "stack", "sub", "sum", "swapaxes", "tanh", "transpose", "var", "where",
-    "batch_norm", "conv1d", "conv1d_max", "max_over_time",
+    "OPS", "abs", "add", "batch_norm", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "conv1d",
+    "conv1d_max", "cross_entropy", "div", "dropout", "embedding", "exp", "gelu", "getitem", "layer_norm", "linear",
+    "linear_cross_entropy", "log", "log_softmax", "logsumexp", "lstm", "matmul", "max", "max_over_time", "maximum", "mean",
+    "min", "minimum", "mse_loss", "mul", "neg", "nll_loss", "packed_attention", "power", "relative_shift", "relu",
+    "reshape", "scaled_dot_product_attention", "sigmoid", "softmax", "sqrt", "square", "stack", "sub", "sum", "swapaxes",
+    "tanh", "transpose", "var", "where",
 ]
 
 _OPERATORS = {

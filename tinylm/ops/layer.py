@@ -115,14 +115,15 @@ def dropout(x, rate, key, shared=()):
 
 
 def _attention_mask(mask, shape):
-    """A boolean mask with every axis full or 1, aligned at the right with (B, H, T, S); None allows everything."""
+    """A boolean mask with every axis full or 1: (S,), (T, S), (B, T, S) or (B, H, T, S); None allows everything."""
     mask = np.ones((1, 1, 1, 1), bool) if mask is None else np.asarray(mask)
     if mask.dtype != bool:
         raise ShapeError(f"scaled_dot_product_attention: the mask has dtype {mask.dtype}; expected bool, True = may attend.")
+    mask = mask[:, None] if mask.ndim == 3 else mask  # (B,T,S) -> (B,1,T,S)
     mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
     if mask.ndim != 4 or any(m not in (1, n) for m, n in zip(mask.shape, shape, strict=True)):
-        raise ShapeError(f"scaled_dot_product_attention: the mask {mask.shape} does not broadcast to {shape}, "
-                         "that is (B, H, T, S).")
+        raise ShapeError(f"scaled_dot_product_attention: the mask {mask.shape} does not fit {shape}, that is (B, H, T, S); "
+                         "expected (T, S), (B, T, S) or (B, H, T, S), any of them 1.")
     return contiguous(mask)
 
 
@@ -177,11 +178,13 @@ def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, 
     """softmax(q kᵀ/√D + bias) v.   gradients: kernels/attention.py; a row that may attend to nothing gives zeros
 
     q : (B, H, T, D)   k, v : (B, H, S, D)   returns (B, H, T, D)
-    mask : bool, broadcasts to (B, H, T, S), True = may attend     causal : query t sees keys up to t + S − T
+    mask : bool (S,), (T, S), (B, T, S) or (B, H, T, S), any axis 1, True = may attend
+    causal : query t sees keys up to t + S − T
     dropout : rate on the weights, its mask numbered by the uint64 `key`
     bias : None, or scores added before the softmax, broadcast to (B, H, T, S); it gets a gradient, a mask does not
     raises ShapeError  if shapes or dtypes do not fit
-    Source: Vaswani et al. 2017. Differs from PyTorch: causal is aligned at the last query, so a key prefix works.
+    Source: Vaswani et al. 2017. Differs from PyTorch: causal is aligned at the last query, so a key prefix works; the first
+    axis of a mask of three is the batch.
     """
     q, k, v = tensor(q), tensor(k), tensor(v)
     fits = q.ndim == k.ndim == 4 and k.shape == v.shape and q.shape[:2] == k.shape[:2] and q.shape[3] == k.shape[3]

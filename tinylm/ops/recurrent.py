@@ -63,7 +63,7 @@ def lstm(x, state, weights, mask=None, reverse=False, clip=(np.inf, np.inf)):
     raises ShapeError  if they do not fit
     Source: as PyTorch's nn.LSTM. Differs: one bias, for two only ever add up; masks in place of packed sequences; clips.
     """
-    x, weights = tensor(x), tuple(None if w is None else tensor(w) for w in (*weights, None)[:4])
+    x, weights = tensor(x), tuple(None if w is None else tensor(w) for w in (*weights, None, None)[:4])
     start = None if state is None else tuple(tensor(s) for s in state)
     mask = None if mask is None else np.asarray(mask, bool)
     _check(x, start, weights, mask)

@@ -107,3 +107,28 @@ def getitem(x, index):
         return (dx,)
 
     return record("getitem", y, (x,), vjp)
+
+
+@op
+def relative_shift(x, source):
+    """y[…, t, s] = x[…, t, T − t + s]: scores by distance become scores by position.   dx = dy, put back where it came from
+
+    x : (..., T, R), column r of a query is the key at distance T − r from the first key   returns (..., T, source)
+    raises ShapeError  if R < T + source
+    Source: Dai et al. 2019, appendix B, as in XLNet (positions from `source` down to −T, so R = source + T).
+    """
+    x = tensor(x)
+    if x.ndim < 2 or x.shape[-1] < x.shape[-2] + source:
+        raise ShapeError(f"relative_shift: x {x.shape} is too narrow for {source} keys; expected (..., T, R) with "
+                         f"R ≥ T + {source}.")
+    (*outer, length, width), skipped = x.shape, x.shape[-2]
+
+    def shifted(array):  # in one row of T·R numbers, every line of R − 1 begins one earlier than the last
+        return array.reshape(*outer, length * width)[..., skipped:].reshape(*outer, length, width - 1)[..., :source]
+
+    def vjp(dy):
+        dx = np.zeros((*outer, length * width), x.dtype)
+        dx[..., skipped:].reshape(*outer, length, width - 1)[..., :source] = dy
+        return (dx.reshape(x.shape),)
+
+    return record("relative_shift", shifted(x.data), (x,), vjp)
