@@ -381,7 +381,8 @@ def nll_loss(draw):
 def cross_entropy(draw):
     rng, dims, vocabulary = draw(generators), shape(draw, most=2), size(draw)
     options = {"reduction": draw(st.sampled_from(("mean", "sum", "none"))),
-               "weight": draw(st.sampled_from((None, positive(rng, vocabulary))))}
+               "weight": draw(st.sampled_from((None, positive(rng, vocabulary)))),
+               "label_smoothing": draw(st.sampled_from((0.0, 0.1, 1.0)))}
     logits = rng.normal(size=(*dims, vocabulary))
     if draw(st.booleans()):
         return lambda x, t: F.cross_entropy(x, t, **options), [logits, rng.random((*dims, vocabulary))]
@@ -393,8 +394,9 @@ def cross_entropy(draw):
 def linear_cross_entropy(draw):
     rng, dims, vocabulary, width = draw(generators), shape(draw, most=2), size(draw), size(draw)
     targets, ignored = target_ids(draw, rng, dims, vocabulary)
-    return lambda h, w: F.linear_cross_entropy(h, w, targets, ignore_index=ignored), \
-        [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width))]
+    bias = [rng.normal(size=vocabulary)] if draw(st.booleans()) else []
+    return lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b), \
+        [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width)), *bias]
 
 
 @case

@@ -348,18 +348,19 @@ def counted_targets(draw, rng, dims, vocabulary):
 def cross_entropy(draw):
     rng, dims, vocabulary = draw(generators), shape(draw, least=1, most=2, zero=False), draw(st.sampled_from((2, 3, 5, 7)))
     weight = positive(rng, vocabulary) if draw(st.booleans()) else None
+    smoothing = draw(st.sampled_from((0.0, 0.1, 1.0)))
     reduction = draw(st.sampled_from(("mean", "sum", "none")))
     soft, (targets, ignored) = draw(st.booleans()), counted_targets(draw, rng, dims, vocabulary)
     probabilities = rng.dirichlet(np.ones(vocabulary), dims)
 
     def ours(x, *soft_targets):
         given = soft_targets[0] if soft else targets
-        return F.cross_entropy(x, given, ignore_index=ignored, weight=weight, reduction=reduction)
+        return F.cross_entropy(x, given, ignored, weight, reduction, smoothing)
 
     def theirs(x, *soft_targets):  # PyTorch has the classes on axis 1
         flat = soft_targets[0].reshape(-1, vocabulary) if soft else torch().tensor(targets.ravel())
         factors = None if weight is None else torch().tensor(weight).to(x.dtype)
-        options = {"ignore_index": -100 if soft else ignored, "reduction": reduction}
+        options = {"ignore_index": -100 if soft else ignored, "reduction": reduction, "label_smoothing": smoothing}
         y = torch().nn.functional.cross_entropy(x.reshape(-1, vocabulary), flat, factors, **options)
         return y.reshape(dims) if reduction == "none" else y
 
@@ -381,12 +382,13 @@ def linear_cross_entropy(draw):
     vocabulary = draw(st.sampled_from((2, 3, 5, 7, 521)))
     targets, ignored = counted_targets(draw, rng, dims, vocabulary)
 
-    def theirs(h, weight):
-        logits = (h @ weight.T).reshape(-1, vocabulary)
+    def theirs(h, weight, *bias):
+        logits = torch().nn.functional.linear(h, weight, *bias).reshape(-1, vocabulary)
         return torch().nn.functional.cross_entropy(logits, torch().tensor(targets.ravel()), ignore_index=ignored)
 
-    return (lambda h, w: F.linear_cross_entropy(h, w, targets, ignore_index=ignored), theirs,
-            [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width))])
+    bias = [rng.normal(size=vocabulary)] if draw(st.booleans()) else []
+    return (lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b), theirs,
+            [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width)), *bias])
 
 
 @pair
