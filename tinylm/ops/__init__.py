@@ -1,10 +1,12 @@
 """Floor 2: differentiable functions, by family. `import tinylm.ops as F`.
 
 Names and arguments follow NumPy and PyTorch's functional vocabulary. Read in this order: registry.py, elementary.py,
-reduction.py, shape.py, product.py, layer.py, recurrent.py, loss.py. Here the operators of Tensor are attached.
+reduction.py, shape.py, product.py, layer.py, recurrent.py, loss.py, sampled.py, distance.py. Here the operators of Tensor
+are attached.
 """
 
 from ..tensor import Tensor
+from .distance import cosine_embedding_loss, cosine_similarity, kl_div
 from .elementary import (
     abs,
     add,
@@ -26,12 +28,13 @@ from .elementary import (
     tanh,
     where,
 )
-from .layer import dropout, embedding, layer_norm, packed_attention, scaled_dot_product_attention
+from .layer import dropout, embedding, gather_positions, layer_norm, packed_attention, scaled_dot_product_attention
 from .loss import binary_cross_entropy_with_logits, cross_entropy, linear_cross_entropy, mse_loss, nll_loss
 from .product import linear, matmul
 from .recurrent import lstm
 from .reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
 from .registry import OPS
+from .sampled import hierarchical_softmax_loss, nce_loss, negative_sampling_loss, sampled_softmax_loss
 from .shape import broadcast_to, concatenate, getitem, reshape, stack, swapaxes, transpose
 
 __all__ = [
@@ -40,6 +43,8 @@ __all__ = [
     "logsumexp", "lstm", "matmul", "max", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "nll_loss",
     "packed_attention", "power", "relu", "reshape", "scaled_dot_product_attention", "sigmoid", "softmax", "sqrt", "square",
     "stack", "sub", "sum", "swapaxes", "tanh", "transpose", "var", "where",
+    "cosine_embedding_loss", "cosine_similarity", "gather_positions", "hierarchical_softmax_loss", "kl_div", "nce_loss",
+    "negative_sampling_loss", "sampled_softmax_loss",
 ]
 
 _OPERATORS = {
