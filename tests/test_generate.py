@@ -1,12 +1,11 @@
-"""Sampling laws, on a small causal model whose cache can be checked against reading everything anew."""
+"""Generation, on a small causal model whose cache can be checked against reading everything anew."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.generate import Sampling, generate, probabilities
+from tinylm.generate import generate
+from tinylm.sampling import Sampling
 
 V, POSITIONS = 13, 8
 
@@ -42,36 +41,6 @@ class Recalling:
 
     def uncached(self, ids):
         return self.step(np.array([ids]), self.start_cache(1, POSITIONS))[0]
-
-
-logits = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=V).map(np.array)
-
-
-@given(logits, st.floats(0.05, 5), st.integers(0, V + 3), st.floats(0.01, 1))
-def test_probabilities_sum_to_one_and_keep_the_most_probable(logits, temperature, top_k, top_p):
-    p, whole = probabilities(logits, Sampling(temperature, top_k, top_p)), probabilities(logits, Sampling(temperature))
-    np.testing.assert_allclose(p.sum(), 1, rtol=1e-12)
-    kept = p > 0
-    assert kept.any() and kept[np.argmax(whole)]
-    if not kept.all():
-        assert whole[kept].min() >= whole[~kept].max()
-    if top_k:
-        assert kept.sum() <= top_k
-
-
-@given(logits, st.floats(0.05, 5), st.floats(0.01, 0.99))
-def test_the_nucleus_is_the_smallest_set_that_reaches_its_mass(logits, temperature, top_p):
-    everything = probabilities(logits, Sampling(temperature))
-    kept = probabilities(logits, Sampling(temperature, top_p=top_p)) > 0
-    mass = everything[kept].sum()
-    assert mass >= top_p - 1e-12
-    assert mass - everything[kept].min() < top_p + 1e-12
-
-
-@given(logits)
-def test_temperature_goes_from_greedy_to_uniform(logits):
-    np.testing.assert_array_equal(probabilities(logits, Sampling(0.0)) > 0, np.arange(len(logits)) == np.argmax(logits))
-    np.testing.assert_allclose(probabilities(logits, Sampling(1e9)), 1 / len(logits), rtol=1e-6)
 
 
 def draw(steps=5, prompt=(3, 1), seed=0, **sampling):
@@ -115,7 +84,7 @@ def test_the_same_generator_draws_the_same_text_and_samples_follow_the_probabili
     assert draw(12, seed=4) == draw(12, seed=4)
     model = Recalling()
     model.eval()
-    expected = probabilities(model.uncached([2]), Sampling(top_k=4))
+    expected = Sampling(top_k=4).probabilities(model.uncached([2]))
     counts = np.zeros(V)
     rng = np.random.default_rng(0)
     for _ in range(3000):

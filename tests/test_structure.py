@@ -15,8 +15,8 @@ PACKAGE = Path(tinylm.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    ("errors", "files", "progress", "kernels"), ("tensor",), ("ops", "gradcheck"), ("nn", "optim"), ("text", "data"),
-    ("objectives",),
+    ("errors", "files", "progress", "kernels"), ("tensor",), ("ops", "gradcheck", "sampling"), ("nn", "optim"),
+    ("text", "data"), ("objectives",),
     ("train", "pretrain", "evaluation", "settings", "checkpoint", "hub", "generate"), ("transfer",),
     ("cli", "commands", "report", "__main__"),
 )

@@ -268,6 +268,19 @@ MISTAKES = {
     "scaled_dot_product_attention": (
         lambda: F.scaled_dot_product_attention(np.ones((1, 2, 3, 5)), np.ones((1, 2, 3, 7)), np.ones((1, 2, 3, 7))),
         r"\(1, 2, 3, 5\).*\(1, 2, 3, 7\).*\(B, H, T, D\)"),
+    "gather_positions": (
+        lambda: F.gather_positions(np.ones((2, 3, 5)), np.ones((3, 2), int)), r"\(2, 3, 5\).*\(3, 2\).*\(B, P\)"),
+    "sampled_softmax_loss": (
+        lambda: F.sampled_softmax_loss(np.ones((2, 3)), np.ones((7, 5)), None, np.ones(2, int), (np.arange(3),)),
+        r"\(2, 3\), weight \(7, 5\), bias None.*expected \(\.\.\., C\), \(V, C\)"),
+    "nce_loss": (lambda: F.nce_loss(np.ones((2, 3)), np.ones((7, 3)), np.ones(7), 1, (np.arange(3),)), r"\(\).*\(2, 3\)"),
+    "hierarchical_softmax_loss": (
+        lambda: F.hierarchical_softmax_loss(np.ones((2, 3)), np.ones((7, 3)), np.ones((2, 5), int), np.ones(2, bool)),
+        r"\(2, 5\) and codes \(2,\)"),
+    "kl_div": (lambda: F.kl_div(np.ones((2, 3)), np.ones(3)), r"\(2, 3\).*\(3,\)"),
+    "cosine_similarity": (lambda: F.cosine_similarity(np.ones((2, 3)), np.ones((5, 3))), r"\(2, 3\) and \(5, 3\)"),
+    "cosine_embedding_loss": (
+        lambda: F.cosine_embedding_loss(np.ones((2, 3)), np.ones((2, 3)), np.zeros(2)), r"\(2,\).*1 or -1"),
     "packed_attention": (lambda: F.packed_attention(np.ones((1, 2, 9)), 2), r"\(1, 2, 9\).*3 x 2 heads"),
 }
 

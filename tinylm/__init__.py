@@ -17,7 +17,7 @@ _PLACES = {
     "Features": "transfer", "TinylmError": "errors",
 }
 _MODULES = {"ops", "nn", "optim", "text", "data", "objectives", "hub", "transfer", "report", "kernels", "train", "generate",
-            "checkpoint", "gradcheck", "errors", "tensor"}
+            "checkpoint", "gradcheck", "errors", "tensor", "sampling"}
 __all__ = sorted([*_PLACES, *_MODULES])
 
 

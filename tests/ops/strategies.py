@@ -259,7 +259,7 @@ def matmul(draw):
 
 def linear_arguments(draw):
     """(keyword arguments, arrays x, weight[, bias][, residual], names of the optional two); relu's kink is kept away."""
-    outer, width, rows, rng = shape(draw, most=2), size(draw), size(draw), draw(generators)
+    outer, width, rows, rng = shape(draw, most=2), size(draw), size(draw, zero=True), draw(generators)
     names = [name for name in ("bias", "residual") if draw(st.booleans())]
     options = {"activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid")))}
     optional = {"bias": (rows,), "residual": (*outer, rows)}
@@ -451,7 +451,8 @@ def nll_loss(draw):
 def cross_entropy(draw):
     rng, dims, vocabulary = draw(generators), shape(draw, most=2), size(draw)
     options = {"reduction": draw(st.sampled_from(("mean", "sum", "none"))),
-               "weight": draw(st.sampled_from((None, positive(rng, vocabulary))))}
+               "weight": draw(st.sampled_from((None, positive(rng, vocabulary)))),
+               "label_smoothing": draw(st.sampled_from((0.0, 0.1, 1.0)))}
     logits = rng.normal(size=(*dims, vocabulary))
     if draw(st.booleans()):
         return lambda x, t: F.cross_entropy(x, t, **options), [logits, rng.random((*dims, vocabulary))]
@@ -463,8 +464,9 @@ def cross_entropy(draw):
 def linear_cross_entropy(draw):
     rng, dims, vocabulary, width = draw(generators), shape(draw, most=2), size(draw), size(draw)
     targets, ignored = target_ids(draw, rng, dims, vocabulary)
-    return lambda h, w: F.linear_cross_entropy(h, w, targets, ignore_index=ignored), \
-        [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width))]
+    bias = [rng.normal(size=vocabulary)] if draw(st.booleans()) else []
+    return lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b), \
+        [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width)), *bias]
 
 
 @case
@@ -480,3 +482,78 @@ def binary_cross_entropy_with_logits(draw):
     reduction = draw(st.sampled_from(("mean", "sum", "none")))
     targets = rng.random(stretched(draw, dims))
     return lambda x: F.binary_cross_entropy_with_logits(x, targets, reduction), [3 * rng.normal(size=dims)]
+
+
+# --- losses that look at a few words, distances
+
+REDUCTIONS = st.sampled_from(("mean", "sum", "none"))
+
+
+def sampled_arguments(draw):
+    """(targets, sampled as ops.sampled_softmax_loss takes it, arrays h, weight and, or not, bias); some ids are negative."""
+    rng, dims, vocabulary, width, count = draw(generators), shape(draw, most=2), size(draw), size(draw), size(draw)
+    ids = rng.integers(0, vocabulary, (count,) if draw(st.booleans()) else (*dims, count))
+    targets = rng.integers(0, vocabulary, dims)
+    if draw(st.booleans()):
+        ids, targets = (np.where(rng.random(np.shape(each)) < 0.3, -1, each) for each in (ids, targets))
+    sampled = (ids, rng.normal(size=dims), rng.normal(size=ids.shape)) if draw(st.booleans()) else (ids,)
+    arrays = [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width))]
+    return targets, sampled, arrays + ([rng.normal(size=vocabulary)] if draw(st.booleans()) else [])
+
+
+def _sampled(name):
+    def draw_case(draw):
+        (targets, sampled, arrays), reduction = sampled_arguments(draw), draw(REDUCTIONS)
+        return lambda h, w, b=None: getattr(F, name)(h, w, b, targets, sampled, reduction), arrays
+
+    STRATEGIES[name] = st.composite(draw_case)()
+
+
+_sampled("sampled_softmax_loss")
+_sampled("nce_loss")
+
+
+@case
+def negative_sampling_loss(draw):
+    (targets, sampled, arrays), reduction = sampled_arguments(draw), draw(REDUCTIONS)
+    return lambda h, w: F.negative_sampling_loss(h, w, targets, sampled[0], reduction), arrays[:2]
+
+
+@case
+def hierarchical_softmax_loss(draw):
+    rng, dims, nodes, width, reduction = draw(generators), shape(draw, most=2), size(draw), size(draw), draw(REDUCTIONS)
+    paths = rng.integers(-1, nodes, (*dims, size(draw, zero=True)))
+    return lambda h, w: F.hierarchical_softmax_loss(h, w, paths, paths % 2, reduction), \
+        [rng.normal(size=(*dims, width)), rng.normal(size=(nodes, width))]
+
+
+@case
+def kl_div(draw):
+    rng, dims, log_target = draw(generators), shape(draw, least=1), draw(st.booleans())
+    reduction = draw(st.sampled_from(("mean", "sum", "none", "batchmean")))
+    target = rng.normal(size=dims) if log_target else positive(rng, dims)
+    return lambda x, t: F.kl_div(x, t, reduction, log_target), [rng.normal(size=dims), target]
+
+
+@case
+def cosine_similarity(draw):
+    rng, (a, b), width = draw(generators), pair_of_shapes(draw), size(draw)
+    axis = draw(st.integers(-1 - min(len(a), len(b)), -1))
+    return lambda x, y: F.cosine_similarity(x, y, axis), [rng.normal(size=(*a, width)) + 0.5, rng.normal(size=(*b, width))]
+
+
+@case
+def cosine_embedding_loss(draw):
+    rng, dims, width, reduction = draw(generators), shape(draw, most=2), size(draw), draw(REDUCTIONS)
+    target, margin = rng.choice([-1, 1], dims), draw(st.sampled_from((0.0, -0.5, 0.3)))
+    while True:  # no cosine near the margin
+        a, b = rng.normal(size=(2, *dims, width))
+        if np.abs(F.cosine_similarity(a, b).data - margin).min(initial=1) > 0.01:
+            return lambda x, y: F.cosine_embedding_loss(x, y, target, margin, reduction), [a, b]
+
+
+@case
+def gather_positions(draw):
+    rng, batch, length, width = draw(generators), size(draw, zero=True), size(draw), size(draw)
+    positions = rng.integers(-draw(st.integers(0, 1)), length, (batch, size(draw, zero=True)))
+    return lambda x: F.gather_positions(x, positions), [rng.normal(size=(batch, length, width))]

@@ -18,6 +18,7 @@ from strategies import (
     pair_of_shapes,
     positive,
     run_lstm,
+    sampled_arguments,
     shape,
     size,
     stretched,
@@ -413,18 +414,19 @@ def counted_targets(draw, rng, dims, vocabulary):
 def cross_entropy(draw):
     rng, dims, vocabulary = draw(generators), shape(draw, least=1, most=2, zero=False), draw(st.sampled_from((2, 3, 5, 7)))
     weight = positive(rng, vocabulary) if draw(st.booleans()) else None
+    smoothing = draw(st.sampled_from((0.0, 0.1, 1.0)))
     reduction = draw(st.sampled_from(("mean", "sum", "none")))
     soft, (targets, ignored) = draw(st.booleans()), counted_targets(draw, rng, dims, vocabulary)
     probabilities = rng.dirichlet(np.ones(vocabulary), dims)
 
     def ours(x, *soft_targets):
         given = soft_targets[0] if soft else targets
-        return F.cross_entropy(x, given, ignore_index=ignored, weight=weight, reduction=reduction)
+        return F.cross_entropy(x, given, ignored, weight, reduction, smoothing)
 
     def theirs(x, *soft_targets):  # PyTorch has the classes on axis 1
         flat = soft_targets[0].reshape(-1, vocabulary) if soft else torch().tensor(targets.ravel())
         factors = None if weight is None else torch().tensor(weight).to(x.dtype)
-        options = {"ignore_index": -100 if soft else ignored, "reduction": reduction}
+        options = {"ignore_index": -100 if soft else ignored, "reduction": reduction, "label_smoothing": smoothing}
         y = torch().nn.functional.cross_entropy(x.reshape(-1, vocabulary), flat, factors, **options)
         return y.reshape(dims) if reduction == "none" else y
 
@@ -446,12 +448,13 @@ def linear_cross_entropy(draw):
     vocabulary = draw(st.sampled_from((2, 3, 5, 7, 521)))
     targets, ignored = counted_targets(draw, rng, dims, vocabulary)
 
-    def theirs(h, weight):
-        logits = (h @ weight.T).reshape(-1, vocabulary)
+    def theirs(h, weight, *bias):
+        logits = torch().nn.functional.linear(h, weight, *bias).reshape(-1, vocabulary)
         return torch().nn.functional.cross_entropy(logits, torch().tensor(targets.ravel()), ignore_index=ignored)
 
-    return (lambda h, w: F.linear_cross_entropy(h, w, targets, ignore_index=ignored), theirs,
-            [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width))])
+    bias = [rng.normal(size=vocabulary)] if draw(st.booleans()) else []
+    return (lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b), theirs,
+            [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width)), *bias])
 
 
 @pair
@@ -471,6 +474,71 @@ def binary_cross_entropy_with_logits(draw):
         return function(x, torch().tensor(targets).to(x.dtype), reduction=reduction)
 
     return lambda x: F.binary_cross_entropy_with_logits(x, targets, reduction), theirs, [4 * rng.normal(size=dims)]
+
+
+@pair
+def sampled_softmax_loss(draw):
+    (targets, sampled, arrays), reduction = sampled_arguments(draw), draw(st.sampled_from(("sum", "none")))
+
+    def theirs(h, weight, *bias):  # the cross-entropy of the target's score before all others, what is left out far below
+        ids, *logs = (torch().tensor(each) for each in (np.broadcast_to(sampled[0], (*targets.shape, len(sampled[0].T))),
+                                                        *sampled[1:]))
+        target = torch().tensor(targets).unsqueeze(-1)
+        every = torch().cat([target, ids], -1)
+        scores = torch().einsum("...c,...kc->...k", h, weight[every.clamp(min=0)])
+        scores = scores + bias[0][every.clamp(min=0)] if bias else scores
+        if logs:
+            scores = scores - torch().cat([logs[0].unsqueeze(-1), logs[1].broadcast_to(ids.shape)], -1).to(scores.dtype)
+        left_out = torch().cat([torch().zeros_like(target, dtype=bool), (ids == target) | (ids < 0)], -1)
+        losses = -scores.masked_fill(left_out, -1e30).log_softmax(-1)[..., 0] * (target[..., 0] >= 0)
+        return losses if reduction == "none" else losses.sum()
+
+    return lambda h, w, b=None: F.sampled_softmax_loss(h, w, b, targets, sampled, reduction), theirs, arrays
+
+
+@pair
+def kl_div(draw):
+    rng, dims, log_target = draw(generators), shape(draw, least=1, zero=False), draw(st.booleans())
+    reduction = draw(st.sampled_from(("mean", "sum", "none", "batchmean")))
+    def theirs(x, t):  # PyTorch warns that its "mean" will change
+        asked = "none" if reduction == "mean" else reduction
+        losses = torch().nn.functional.kl_div(x, t, reduction=asked, log_target=log_target)
+        return losses.mean() if reduction == "mean" else losses
+
+    return (lambda x, t: F.kl_div(x, t, reduction, log_target), theirs,
+            [rng.normal(size=dims), rng.normal(size=dims) if log_target else positive(rng, dims)])
+
+
+@pair
+def cosine_similarity(draw):
+    rng, (a, b), width = draw(generators), pair_of_shapes(draw), size(draw)
+    axis, eps = draw(st.integers(-1 - min(len(a), len(b)), -1)), draw(st.sampled_from((1e-8, 1e-3)))
+    # the sums give the gradients a size: those of parallel vectors alone are rounding
+    return (lambda x, y: F.cosine_similarity(x, y, axis, eps) + F.sum(x) + F.sum(y),
+            lambda x, y: torch().nn.functional.cosine_similarity(x, y, dim=axis, eps=eps) + x.sum() + y.sum(),
+            [positive(rng, (*dims, width)) * rng.choice([-1, 1], (*dims, width)) for dims in (a, b)])
+
+
+@pair
+def cosine_embedding_loss(draw):
+    rng, count, width, margin = draw(generators), size(draw), draw(st.sampled_from((2, 3, 5))), draw(st.floats(-0.9, 0.9))
+    target, reduction = rng.choice([-1, 1], count), draw(st.sampled_from(("mean", "sum", "none")))
+
+    def theirs(x, y):
+        function = torch().nn.functional.cosine_embedding_loss
+        return function(x, y, torch().tensor(target), margin=margin, reduction=reduction) + x.sum() + y.sum()
+
+    return (lambda x, y: F.cosine_embedding_loss(x, y, target, margin, reduction) + F.sum(x) + F.sum(y), theirs,
+            list(rng.normal(size=(2, count, width))))
+
+
+@pair
+def gather_positions(draw):
+    rng, batch, length, width = draw(generators), size(draw), size(draw), size(draw)
+    positions = rng.integers(0, length, (batch, size(draw)))
+    return (lambda x: F.gather_positions(x, positions),
+            lambda x: torch().gather(x, 1, torch().tensor(positions)[..., None].expand(-1, -1, width)),
+            [rng.normal(size=(batch, length, width))])
 
 
 WITHOUT_COUNTERPART = {"dropout"}  # another generator draws the mask

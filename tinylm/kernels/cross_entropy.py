@@ -1,8 +1,9 @@
 """The language model's head and its loss in one.
 
-    logits = h Wᵀ        loss = mean over counted rows of −log softmax(logits)[target]
+    logits = h Wᵀ + b        loss = mean over counted rows of −log softmax(logits)[target]
 
-    dlogits = (softmax(logits) − onehot(target)) / counted rows        dh = dlogits W        dW = dlogitsᵀ h
+    dlogits = (softmax(logits) − onehot(target)) / counted rows
+    dh = dlogits W        dW = dlogitsᵀ h        db = Σ_rows dlogits
 
 The (N, V) logits exist once and are overwritten by e − Σe·onehot, e = exp(logit − max); dlogits is that times one factor
 per row, 1/(Σe · counted), which the gradients apply to dh and h, so that the large array is not passed over again. It lies
@@ -31,9 +32,9 @@ def _blocks_ref(n, vocabulary):
     return [(first, min(first + width, vocabulary)) for first in range(0, vocabulary, width)]
 
 
-def _linear_cross_entropy_ref(h, weight, targets, counted, logits, factors, losses):
+def _linear_cross_entropy_ref(h, weight, bias, targets, counted, logits, factors, losses):
     n, vocabulary = h.shape[0], weight.shape[0]
-    scores = h @ weight.T
+    scores = h @ weight.T + bias if bias.size else h @ weight.T
     top = scores.max(axis=1, keepdims=True, initial=-np.inf)
     e = np.exp(scores - top)
     total = e.sum(axis=1)
@@ -70,13 +71,13 @@ def _row_loss(logits, i, n, target, top):
 
 
 @kernel(reference=_linear_cross_entropy_ref, parallel=True,
-        spec="h: float[N,C]; weight: float[V,C]; targets: ids<V[N]; counted: real; logits: out[N*V]; factors: out[N]; "
-             "losses: out[N]")
-def linear_cross_entropy(h, weight, targets, counted, logits, factors, losses):
-    """losses[n] = −log softmax(h[n] Wᵀ)[targets[n]] in nats; factors · logits become the gradient of Σ losses / counted.
+        spec="h: float[N,C]; weight: float[V,C]; bias: float[V]?; targets: ids<V[N]; counted: real; logits: out[N*V]; "
+             "factors: out[N]; losses: out[N]")
+def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, losses):
+    """losses[n] = −log softmax(h[n] Wᵀ + b)[targets[n]] in nats; factors · logits become the gradient of Σ losses / counted.
 
-    h : (N, C)   weight : (V, C)   targets : (N,) int64, negative = not counted   logits : (N·V,) in blocks
-    factors, losses : (N,)
+    h : (N, C)   weight : (V, C)   bias : (V,) or (0,)   targets : (N,) int64, negative = not counted
+    logits : (N·V,) in blocks   factors, losses : (N,)
     """
     n, vocabulary = h.shape[0], weight.shape[0]
     size, width = rows_per_block(n), columns_per_block(vocabulary)
@@ -89,6 +90,10 @@ def linear_cross_entropy(h, weight, targets, counted, logits, factors, losses):
             part = logits[n * first:n * last].reshape((n, last - first))
             np.dot(h[begin:end], weight[first:last].T, part[begin:end])
             for i in range(begin, end):
+                if bias.size:
+                    row = part[i]
+                    for j in range(last - first):
+                        row[j] += bias[first + j]
                 top = largest(part[i])
                 tops[i - begin] = tops[i - begin] if top < tops[i - begin] else top
         for i in range(begin, end):
@@ -96,13 +101,15 @@ def linear_cross_entropy(h, weight, targets, counted, logits, factors, losses):
             factors[i] = one / (total * h.dtype.type(counted)) if targets[i] >= 0 else h.dtype.type(0)
 
 
-def _head_backward_ref(logits, factors, weight, scaled, dh, dweight):
+def _head_backward_ref(logits, factors, weight, scaled, dh, dweight, dbias):
     n, vocabulary = dh.shape[0], weight.shape[0]
     dh[...] = 0
     for first, last in _blocks_ref(n, vocabulary):
         part = logits[n * first:n * last].reshape(n, last - first)
         dh += part @ weight[first:last]
         dweight[first:last] = part.T @ scaled
+        if dbias.size:
+            dbias[first:last] = part.T @ factors
     dh *= factors[:, None]
 
 
@@ -121,11 +128,11 @@ def _head_input(logits, factors, weight, begin, n, dh):
 
 @kernel(reference=_head_backward_ref, parallel=True,
         spec="logits: float[N*V]; factors: float[N]; weight: float[V,C]; scaled: float[N,C]; dh: out[N,C]; "
-             "dweight: out[V,C]")
-def head_backward(logits, factors, weight, scaled, dh, dweight):
-    """dh = dlogits W and dW = dlogitsᵀ h, with dlogits = factors · logits and scaled = factors · h.
+             "dweight: out[V,C]; dbias: out[V]?")
+def head_backward(logits, factors, weight, scaled, dh, dweight, dbias):
+    """dh = dlogits W, dW = dlogitsᵀ h and db = Σ_rows dlogits, with dlogits = factors · logits and scaled = factors · h.
 
-    logits : (N·V,) in blocks   factors : (N,)   weight, dweight : (V, C)   scaled, dh : (N, C)
+    logits : (N·V,) in blocks   factors : (N,)   weight, dweight : (V, C)   scaled, dh : (N, C)   dbias : (V,) or (0,)
     """
     n, vocabulary = dh.shape[0], weight.shape[0]
     size, width = rows_per_block(n), columns_per_block(vocabulary)
@@ -135,7 +142,10 @@ def head_backward(logits, factors, weight, scaled, dh, dweight):
         is_strip, index = strip_of(task, blocks, strips)
         if is_strip:
             first, last = index * width, min(index * width + width, vocabulary)
-            product(logits[n * first:n * last].reshape((n, last - first)), True, scaled, False, dweight[first:last])
+            part = logits[n * first:n * last].reshape((n, last - first))
+            product(part, True, scaled, False, dweight[first:last])
+            if dbias.size:
+                np.dot(part.T, factors, dbias[first:last])
         else:
             begin, end = index * size, min(index * size + size, n)
             _head_input(logits, factors, weight, begin, n, dh[begin:end])

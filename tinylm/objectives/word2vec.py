@@ -162,12 +162,7 @@ class Word2Vec(nn.Module):
     def nats(self, inputs, outputs):
         """The loss of every prediction: inputs (P,), outputs (P, 1 + K), first the truth -> Tensor (P,) in nats."""
         v = F.embedding(self.vectors, inputs)  # (P,C)
-        u = F.embedding(self.context, np.maximum(outputs, 0))  # (P,1+K,C)
-        scores = F.reshape(u @ F.reshape(v, (*v.shape, 1)), outputs.shape)  # (P,1+K,C) @ (P,C,1) -> (P,1+K)
-        truth = np.zeros(outputs.shape)
-        truth[:, 0] = 1
-        losses = F.binary_cross_entropy_with_logits(scores, truth, reduction="none")  # −log σ(s), −log σ(−s)
-        return F.sum(losses * (outputs >= 0).astype(losses.dtype), axis=1)
+        return F.negative_sampling_loss(v, self.context, outputs[:, 0], outputs[:, 1:], reduction="none")
 
     def loss(self, batch):
         """The definition: mean nats per prediction of a Word2VecBatch, and {"loss": the same, "tokens": predictions}."""

@@ -1,11 +1,13 @@
-"""The ops that layers are made of: layer norm, batch norm, embedding, dropout, attention."""
+"""The ops that layers are made of: layer norm, batch norm, embedding and what reads positions by it, dropout, attention."""
 
 import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
 from ..tensor import Rows, gradient_like, record
+from .elementary import where
 from .registry import check_ids, contiguous, op, same_dtype, tensor
+from .shape import reshape
 
 
 @op
@@ -85,6 +87,23 @@ def embedding(weight, ids):
     kernels.embedding_gather(contiguous(weight.data), ids.ravel(), out)
     return record("embedding", out.reshape(*ids.shape, weight.shape[1]), (weight,),
                   lambda dy: (Rows(ids.ravel(), contiguous(dy).reshape(-1, weight.shape[1])),))
+
+
+def gather_positions(x, positions):
+    """The states at some positions of each sequence: y[b, p] = x[b, positions[b, p]], zeros where a position is negative.
+
+    x : (B, T, C)   positions : (B, P) integers below T, negative = padding, gets no gradient; repeats add up in dx
+    returns (B, P, C)
+    raises ShapeError  for another shape or a position out of range
+    """
+    x, positions = tensor(x), np.asarray(positions)
+    if x.ndim != 3 or positions.ndim != 2 or len(positions) != len(x):
+        raise ShapeError(f"gather_positions: x {x.shape} and positions {positions.shape} do not fit; "
+                         "expected (B, T, C) and (B, P).")
+    batch, length, width = x.shape
+    ids = check_ids("gather_positions", np.maximum(positions, 0), length) + length * np.arange(batch)[:, None]
+    states = embedding(reshape(x, (batch * length, width)), ids)  # (B·T,C) -> (B,P,C)
+    return states if (positions >= 0).all() else where(positions[..., None] >= 0, states, 0.0)
 
 
 @op

@@ -56,60 +56,100 @@ def nll_loss(log_probabilities, targets, ignore_index=-100):
     return record("nll_loss", np.where(real, -picked, 0)[..., 0].astype(x.dtype), (x,), vjp)
 
 
-def cross_entropy(logits, targets, ignore_index=-100, weight=None, reduction="mean"):
+def cross_entropy(logits, targets, ignore_index=-100, weight=None, reduction="mean", label_smoothing=0.0):
     """−log softmax(logits)[target], or −Σ target·log softmax(logits) for soft targets, in nats.
 
     logits : (..., V)   targets : (...) integers, or (..., V) probabilities as floats or a Tensor
     weight : (V,) importance of each class; the mean divides by the weights of the targets
-    raises ShapeError  for a wrong shape or an id out of range
+    label_smoothing : ε in [0, 1], the targets become (1 − ε)·target + ε/V, before the weights (Szegedy et al. 2016)
+    raises ShapeError  for a wrong shape or an id out of range, ValueError  for an ε outside [0, 1]
     """
     logits = tensor(logits)
-    logp = log_softmax(logits)
+    logp, share = log_softmax(logits), label_smoothing / max(logits.shape[-1], 1)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; expected a share in [0, 1].")
     weight = None if weight is None else np.asarray(weight, logits.dtype)
-    soft = isinstance(targets, Tensor) or np.asarray(targets).dtype.kind == "f"
-    if soft:
-        targets = tensor(targets)
+    weighted = logp if weight is None else mul(logp, weight)
+    if isinstance(targets, Tensor) or np.asarray(targets).dtype.kind == "f":
+        targets = targets if isinstance(targets, Tensor) else Tensor(np.asarray(targets, logits.dtype))
         if targets.shape != logits.shape:
             raise ShapeError(f"cross_entropy: soft targets have shape {targets.shape}; expected {logits.shape}.")
-        weighted = targets if weight is None else mul(targets, weight)
-        return _reduce(neg(sum_(mul(weighted, logp), -1)), reduction, max(logits.size // logits.shape[-1], 1))
-    losses = nll_loss(logp, targets, ignore_index)
-    real = np.asarray(targets) != ignore_index
-    if weight is None:
-        return _reduce(losses, reduction, real.sum())
-    factors = np.where(real, weight[np.where(real, targets, 0)], 0).astype(logits.dtype)
-    return _reduce(mul(losses, factors), reduction, factors.sum())
+        targets = targets * (1 - label_smoothing) + share if label_smoothing else targets
+        return _reduce(neg(sum_(mul(targets, weighted), -1)), reduction, max(logits.size // logits.shape[-1], 1))
+    losses, real = nll_loss(logp, targets, ignore_index), np.asarray(targets) != ignore_index
+    factors = real.astype(logits.dtype) if weight is None else np.where(real, weight[np.where(real, targets, 0)], 0)
+    losses = losses if weight is None else mul(losses, factors)
+    if label_smoothing:
+        losses = losses * (1 - label_smoothing) - mul(sum_(weighted, -1), (share * real).astype(logits.dtype))
+    return _reduce(losses, reduction, factors.sum())
+
+
+LOGITS_AT_ONCE = 1 << 26  # with more than so many logits (256 MB of float32) the head works in blocks of rows
+
+
+def _row_blocks(rows, vocabulary):
+    """Slices of the rows, as even as can be, so that no block has more than LOGITS_AT_ONCE logits; one at least."""
+    count = max(-(-rows // max(LOGITS_AT_ONCE // max(vocabulary, 1), 1)), 1)
+    return [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
+
+
+def _head_operands(h, weight, bias):
+    """h, weight and bias as Tensors that fit together.   raises ShapeError"""
+    h, weight, bias = tensor(h), tensor(weight), None if bias is None else tensor(bias)
+    if weight.ndim != 2 or h.shape[-1:] != weight.shape[1:] or (bias is not None and bias.shape != weight.shape[:1]):
+        raise ShapeError(f"linear_cross_entropy: h {h.shape}, weight {weight.shape} and bias "
+                         f"{None if bias is None else bias.shape} do not fit; expected (..., C), (V, C) and (V,) or None.")
+    same_dtype("linear_cross_entropy", h, weight, bias)
+    return h, weight, bias
 
 
 @op
-def linear_cross_entropy(h, weight, targets, ignore_index=-100):
-    """Mean cross-entropy of logits h Wᵀ in nats, without a second copy of the (N, V) logits.
+def linear_cross_entropy(h, weight, targets, ignore_index=-100, bias=None):
+    """Mean cross-entropy of logits h Wᵀ + b in nats, without a second copy of the (N, V) logits.
 
-    dlogits = (softmax − onehot)/counted,  dh = dlogits W,  dW = dlogitsᵀ h
-    h : (..., C)   weight : (V, C)   targets : (...) integers, ignore_index = not counted   returns a single number
+    dlogits = (softmax − onehot)/counted,  dh = dlogits W,  dW = dlogitsᵀ h,  db = Σ_rows dlogits
+    h : (..., C)   weight : (V, C)   targets : (...) integers, ignore_index = not counted   bias : (V,) or None
+    returns a single number. More than LOGITS_AT_ONCE logits are never all in memory: they are made block by block of
+    rows, and once more in the backward.
     raises ShapeError  for a wrong shape or an id out of range
     """
-    h, weight = tensor(h), tensor(weight)
-    if weight.ndim != 2 or h.shape[-1:] != weight.shape[1:]:
-        raise ShapeError(f"linear_cross_entropy: h {h.shape} and weight {weight.shape} do not fit; "
-                         "expected (..., C) and (V, C).")
-    same_dtype("linear_cross_entropy", h, weight)
+    h, weight, bias = _head_operands(h, weight, bias)
     ids = _target_ids("linear_cross_entropy", targets, h.shape[:-1], len(weight), ignore_index).ravel()
-    counted = max(int((ids >= 0).sum()), 1)
+    counted = float(max((ids >= 0).sum(), 1))
     flat, w = contiguous(h.data).reshape(-1, weight.shape[1]), contiguous(weight.data)
-    logits, factors, losses = (np.empty(n, h.dtype) for n in (len(flat) * len(w), len(flat), len(flat)))
-    kernels.linear_cross_entropy(flat, w, ids, float(counted), logits, factors, losses)
-    total = np.asarray(losses.sum(dtype=np.float64) / counted, h.dtype)
+    b = np.empty(0, h.dtype) if bias is None else contiguous(bias.data)
+    blocks = _row_blocks(len(flat), len(w))
+    most = max(block.stop - block.start for block in blocks) * len(w)
+
+    def run(block, logits):  # the block's factors and losses; `logits` is written
+        factors, losses = np.empty((2, block.stop - block.start), h.dtype)
+        kernels.linear_cross_entropy(flat[block], w, b, ids[block], counted, logits[:losses.size * len(w)], factors, losses)
+        return factors, losses
+
+    logits, total = np.empty(most, h.dtype), 0.0
+    for block in blocks:
+        factors, losses = run(block, logits)
+        total += losses.sum(dtype=np.float64)
+    kept = (logits, factors) if len(blocks) == 1 else None
 
     def vjp(dy):
-        dh, dweight = np.empty_like(flat), gradient_like(weight)
-        kernels.head_backward(logits, factors, w, flat * factors[:, None], dh, dweight)
+        dh, sums = np.empty_like(flat), [gradient_like(weight), b if bias is None else gradient_like(bias)]
+        logits, factors = kept or (np.empty(most, h.dtype), None)
+        for block in blocks:
+            factors = run(block, logits)[0] if kept is None else factors
+            parts = sums if block.start == 0 else [np.empty_like(total) for total in sums]
+            kernels.head_backward(logits[:factors.size * len(w)], factors, w, flat[block] * factors[:, None], dh[block],
+                                  *parts)
+            if parts is not sums:
+                sums[0] += parts[0]
+                sums[1] += parts[1]
         if dy != 1:
-            dh *= dy
-            dweight *= dy
-        return dh.reshape(h.shape), dweight
+            for grad in (dh, *sums):
+                grad *= dy
+        return (dh.reshape(h.shape), *sums)[:len(inputs)]
 
-    return record("linear_cross_entropy", total, (h, weight), vjp)
+    inputs = (h, weight) if bias is None else (h, weight, bias)
+    return record("linear_cross_entropy", np.asarray(total / counted, h.dtype), inputs, vjp)
 
 
 def mse_loss(x, target, reduction="mean"):

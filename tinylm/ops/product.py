@@ -64,13 +64,13 @@ def linear(x, weight, bias=None, activation=None, dropout=0.0, key=0, residual=N
     flat, w = contiguous(x.data).reshape(-1, width), contiguous(weight.data)
     none, empty = _NONE[dtype]
     out = np.empty((len(flat), rows), dtype)
+    added = empty if residual is None else contiguous(residual.data).reshape(out.shape)
     slope = np.empty_like(out) if act else empty
-    kernels.linear(flat, w, none if bias is None else contiguous(bias.data),
-                   empty if residual is None else contiguous(residual.data).reshape(-1, rows), act, dropout, key, slope, out)
+    kernels.linear(flat, w, none if bias is None else contiguous(bias.data), added, act, dropout, key, slope, out)
 
     def vjp(dy):
         dy = contiguous(dy)
-        grad = dy.reshape(-1, rows)
+        grad = dy.reshape(len(flat), rows)
         dpre = np.empty_like(grad) if act or dropout else empty
         dx, dweight = np.empty_like(flat), gradient_like(weight)
         dbias = none if bias is None else gradient_like(bias)
