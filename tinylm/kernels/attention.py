@@ -98,13 +98,13 @@ def _store(source, scale, x, bh, part, first):
 
 
 @helper
-def _open_row(row, mask, bias, b, h, t):
+def _open_row(row, mask, is_open, bias, b, h, t):
     """A row of scores with its bias, if there is one, and −inf in the columns that the mask (B|1, H|1, T|1, S|1) forbids."""
     if bias.size:
         extra = bias[b, h, t]
         for s in range(row.size):
             row[s] += extra[s]
-    if mask.size != 1 or not mask[0, 0, 0, 0]:
+    if not is_open:
         allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, t if mask.shape[2] > 1 else 0]
         if allowed.size == 1:
             if not allowed[0]:
@@ -127,12 +127,18 @@ def _exp_row(row, shift):
 
 @helper
 def _reach(mask, b, h, source):
-    """Columns up to the last one that may be attended, where the mask says the same for all rows: the rest is padding."""
-    if mask.shape[2] == 1 and mask.shape[3] == source:
-        allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, 0]
-        while source > 0 and not allowed[source - 1]:
-            source -= 1
-    return source
+    """(columns up to the last that may be attended, whether all of these may) where the mask is the same for all rows.
+
+    So the padding of a short text is cut off, and what is left needs no mask.
+    """
+    if mask.shape[2] > 1:
+        return source, False
+    allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, 0]
+    if allowed.size == 1:
+        return (source if allowed[0] else 0), True
+    while source > 0 and not allowed[source - 1]:
+        source -= 1
+    return source, allowed[:source].all()
 
 
 @helper
@@ -163,7 +169,7 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
-        reach = _reach(mask, b, h, source)
+        reach, is_open = _reach(mask, b, h, source)
         turned, values = np.empty((width, source), q.dtype), np.empty((source, width), q.dtype)
         _load_turned(k, bh, KEY, turned)
         _load(v, bh, VALUE, 0, one, values)
@@ -178,7 +184,7 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
                 row = scores[i, :limit]
-                _open_row(row, mask, bias, b, h, t)
+                _open_row(row, mask, is_open, bias, b, h, t)
                 top = largest(row)
                 total = _exp_row(row, top)
                 scores[i, limit:] = 0
@@ -249,7 +255,7 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
-        reach = _reach(mask, b, h, source)
+        reach, is_open = _reach(mask, b, h, source)
         keys, turned = np.empty((source, width), q.dtype), np.empty((2, width, source), q.dtype)
         _load(k, bh, KEY, 0, one, keys)
         _load_turned(k, bh, KEY, turned[0])
@@ -268,7 +274,7 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
-                _open_row(scores[i, :limit], mask, bias, b, h, t)
+                _open_row(scores[i, :limit], mask, is_open, bias, b, h, t)
                 _backward_row(scores[i, :limit], dscores[i, :limit], lse[b, h, t], _dot_row(out, bh, t, drows[i]),
                               (bh * length + t) * source, key, rate)
                 scores[i, limit:] = 0
