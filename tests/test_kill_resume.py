@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tinylm import checkpoint, hub
 
-STEPS = 200
-SETTINGS = {"save_every": 10, "eval_every": STEPS, "vocab_size": 400, "n_embd": 32, "n_positions": 16, "resid_pdrop": 0.1}
-SETTINGS |= {"batch_size": 2}  # quick updates, so that writing takes a good share of the time
+STEPS = 400
+SETTINGS = {"save_every": 10, "eval_every": STEPS, "vocab_size": 1500, "n_embd": 192, "n_positions": 16, "resid_pdrop": 0.1}
+SETTINGS |= {"n_layer": 1, "batch_size": 1}  # quick updates of a large table: writing takes a good share of the time
 COMMAND = [sys.executable, "-m", "tinylm", "pretrain", "gpt", "--data", "toy", "--quiet", "--threads", "1"]
 COMMAND += ["--steps", str(STEPS)]
 COMMAND += [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
