@@ -47,7 +47,7 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     model_options, train_options = _divide(chapter, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     texts = load_texts(config.data) if texts is None else texts
-    train, held_out = split_documents(texts, share=config.held_out, seed=0)
+    train, held_out = (_documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0))
     if not any(document.strip() for document in train):
         raise DataError(f"{config.data} holds no text to train on; give a file with at least a few paragraphs")
     vocab_size = model_options.pop("vocab_size", None)
@@ -62,6 +62,13 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     return objective, tokenizer, trainer.run(resume)
+
+
+def _documents(chapter, texts):
+    """The texts, or their lines for a chapter whose windows never leave a line."""
+    if not getattr(chapter, "by_line", False):
+        return texts
+    return [line for text in texts for line in text.splitlines() if line.strip()]
 
 
 def _divide(chapter, config):

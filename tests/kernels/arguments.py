@@ -125,6 +125,27 @@ def _gentle_rate(values, rng):
     values["keep"], values["accept"] = np.abs(np.sin(values["keep"])), np.abs(np.sin(values["accept"]))
 
 
+def _gentle_cells(values, rng):
+    """Small weights and sums of at least 1, as AdaGrad has them: hundreds of updates in a row stay comparable."""
+    values["weights"] *= 0.05
+    for name in ("vector_squares", "context_squares", "bias_squares"):
+        values[name] += 1
+
+
+def _a_text_by_words(values, rng):
+    """Lines of a text, where its words stand, and room for every cell that they may have."""
+    ids, span, rows = values["ids"], values["weights"].size, values["lengths"].size
+    values.update(vocab_size=max(rows, int(ids.max(initial=0)) + 1), weights=1 / np.arange(1.0, span + 1))
+    values["line"] = np.sort(values["line"])
+    values["places"] = np.argsort(ids, kind="stable")
+    uses = np.bincount(ids, minlength=values["vocab_size"])[:rows]
+    values["starts"] = np.concatenate([[0], np.cumsum(uses)])
+    values["firsts"] = np.concatenate([[0], np.cumsum(np.minimum(uses * 2 * span, values["vocab_size"]))])
+    room = values["firsts"][-1]
+    values["counts"] = np.full(room, np.nan, values["counts"].dtype)
+    values["columns"] = np.full(room, -1)
+
+
 def _gentle_recurrence(values, rng):
     """A recurrence of large weights is chaotic: it makes any rounding as large as the values."""
     values["weight"] *= 0.5 / max(values["weight"].shape[1], 1) ** 0.5
@@ -146,6 +167,8 @@ FINISH = {
     "lstm": _gentle_recurrence,
     "lstm_backward": _gentle_recurrence,
     "sgns": _gentle_rate,
+    "glove": _gentle_cells,
+    "cooccurrence": _a_text_by_words,
     "attention_backward": _attention_backward_finish,
     "linear_cross_entropy": _some_targets_ignored,
     "linear_backward": _nothing_to_keep,

@@ -18,6 +18,7 @@ import numpy as np
 from .. import kernels, nn
 from .. import ops as F
 from ..errors import ShapeError, TinylmError
+from ..vectors import search
 from .protocol import register
 
 EVALUATION_WORDS = 2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
@@ -94,7 +95,7 @@ class Word2Vec(nn.Module):
     Differs: a window's words share their negatives (Ji et al. 2016), sentences are shuffled, the sigmoid is exact.
     """
 
-    config_class, model_type, text = Word2VecConfig, "tinylm-word2vec", "words"
+    config_class, model_type, text, by_line = Word2VecConfig, "tinylm-word2vec", "words", True
     training_defaults = dict(lr=0.025, warmup=0.0, schedule="linear")
 
     def __init__(self, config, rng=None):
@@ -218,12 +219,11 @@ class Word2Vec(nn.Module):
         if not given.size or given.min() < 0 or given.max() >= self.config.vocab_size:
             raise ShapeError(f"most_similar: the ids are {given.tolist()}; "
                              f"expected some from 0 to {self.config.vocab_size - 1}.")
-        unit = self.vectors.data / np.maximum(np.linalg.norm(self.vectors.data, axis=1, keepdims=True), 1e-12)
-        target = unit[given[:len(positive)]].sum(axis=0) - unit[given[len(positive):]].sum(axis=0)
-        cosines = unit @ (target / max(np.linalg.norm(target), 1e-12))
-        cosines[:self.config.specials], cosines[given] = -2, -2
-        best = np.argsort(-cosines, kind="stable")[:n]
-        return [(int(i), float(cosines[i])) for i in best if cosines[i] > -2]
+        table, lengths = self.vectors.data, search.row_lengths(self.vectors.data)
+        unit = table[given] / lengths[given, None]
+        target = unit[:len(positive)].sum(axis=0) - unit[len(positive):].sum(axis=0)
+        found = search.best(table, lengths, target, [*range(self.config.specials), *given], n)
+        return [(int(i), float(cosine)) for i, cosine in zip(*found, strict=True)]
 
 
 class _Sentences:
