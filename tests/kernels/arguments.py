@@ -119,10 +119,19 @@ def _nothing_to_keep(values, rng):
         values.update(rate=0.0, dpre=values["dpre"][:0, :0])
 
 
-def _gentle_rate(values, rng):
-    """Hundreds of updates in a row stay comparable only if each is small; probabilities are in [0, 1]."""
+def _gentle_windows(values, rng):
+    """Hundreds of updates in a row stay comparable only if each is small; probabilities are in [0, 1].
+
+    A tree's nodes lie behind the words' rows; a path ends with −1; a tree may do without negatives.
+    """
     values["lr"] *= 0.01
-    values["keep"], values["accept"] = np.abs(np.sin(values["keep"])), np.abs(np.sin(values["accept"]))
+    values["chances"] = np.abs(np.sin(values["chances"]))
+    (words, width), (nodes, longest) = values["vectors"].shape, (len(values["context"]), values["ways"].shape[1])
+    values["context"] = rng.normal(size=(words + nodes, width)).astype(values["context"].dtype)
+    path = 2 * rng.integers(words, words + nodes, (words, longest)) + rng.integers(0, 2, (words, longest))
+    values["ways"] = np.where(np.arange(longest) < rng.integers(0, longest + 1, (words, 1)), path, -1)
+    if rng.random() < 0.3:
+        values["negative"] = -1
 
 
 def _gentle_cells(values, rng):
@@ -166,7 +175,7 @@ FINISH = {
     "conv1d_max_backward": _long_enough,
     "lstm": _gentle_recurrence,
     "lstm_backward": _gentle_recurrence,
-    "sgns": _gentle_rate,
+    "word2vec": _gentle_windows,
     "glove": _gentle_cells,
     "cooccurrence": _a_text_by_words,
     "attention_backward": _attention_backward_finish,

@@ -13,7 +13,7 @@ from tinylm.kernels import KERNELS
 from tinylm.kernels.registry import parse_spec
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}  # relative to the largest magnitude of the output or the inputs
-LOCK_FREE = {"sgns", "glove"}  # exact with one thread only: threads write the same rows without asking
+LOCK_FREE = {"word2vec", "glove"}  # exact with one thread only: threads write the same rows without asking
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 both_dtypes = pytest.mark.parametrize("dtype", (np.float32, np.float64))
 seeds = st.integers(0, 2**32 - 1)

@@ -19,8 +19,8 @@ def from_config(fields, config_class):
 
 def shapes(config):
     """Iterator of (our name, stored name, shape): the two tables."""
-    for table in ("vectors", "context"):
-        yield table, table, (config.vocab_size, config.size)
+    yield "vectors", "vectors", (config.vocab_size, config.size)
+    yield "context", "context", (config.vocab_size + config.hs * (config.vocab_size - 1), config.size)
 
 
 def also(name):

@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from .registry import helper, kernel
-from .sgns import CHUNKS
+from .word2vec import CHUNKS
 
 
 def row_parts(firsts):
