@@ -47,7 +47,7 @@ def alias_table(weights):
 def draw_windows(ids, begins, tables, window, negative, key):
     """What a call of `word2vec` trains on, in its order: the definition of subsampling, dynamic windows and negatives.
 
-    ids : (N,) words; begins : (N,) bool, True at the first word of a sentence     tables : keep, accept (rows of chances), alias
+    ids : (N,) words; begins : (N,) bool, True at the first word of a sentence     tables : keep, accept, alias, see there
     returns centres (P,) positions in ids, contexts (P,) positions in ids, negatives (N, K) words, −1 = skipped
     Word n survives with probability keep[ids[n]], before windows are cut, so windows reach over what was dropped; its
     window reaches b words to either side, b uniform in 1..window. Draw number j of word n is hash(n·(K+2) + j).
