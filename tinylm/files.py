@@ -58,6 +58,14 @@ def replacing(path):
                 os.unlink(part)
 
 
+def make_folder(path):
+    """The folder, made if it is missing.   raises DataError if the disk refuses, or a file stands in its place"""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be made a folder: {error.strerror or error}; choose another one") from error
+
+
 def sweep(folder):
     """Remove what killed writers left half written in a folder that nobody else writes to."""
     for part in Path(folder).glob(f".*{PART}"):

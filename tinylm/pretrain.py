@@ -13,6 +13,7 @@ import numpy as np
 from tinylm import checkpoint, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
+from tinylm.files import make_folder
 from tinylm.objectives import protocol
 from tinylm.train import TrainConfig, Trainer
 
@@ -52,6 +53,9 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     if not any(document.strip() for document in train):
         raise DataError(f"{config.data} holds no text to train on; give a file with at least a few paragraphs")
     vocab_size = model_options.pop("vocab_size", None)
+    _size(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})  # mistakes are said before the work
+    if config.out is not None:
+        make_folder(config.out)
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     if not (quiet or resumed):
@@ -59,7 +63,7 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size, **text_options)
     model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
     objective = chapter(model_config, np.random.default_rng(config.seed))
-    objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet))
+    objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()))
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     return objective, tokenizer, trainer.run(resume)

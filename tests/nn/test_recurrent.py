@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tinylm import nn
 from tinylm import ops as F
 from tinylm.errors import ShapeError
+from tinylm.gradcheck import check_grads
 from tinylm.tensor import Tensor
 
 
@@ -68,6 +69,20 @@ def test_clips_bound_the_cell_and_the_projected_state():
     model = lstm(proj_size=2, cell_clip=0.05, projection_clip=0.01)
     out, [(h, c)] = model(10 * X)
     assert np.abs(c.data).max() == 0.05 and np.abs(out.data).max() <= 0.01 and np.abs(h.data).max() <= 0.01
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_gradient_passes_where_a_clip_cut(seed):
+    rng = np.random.default_rng(seed)  # fixed: a cell that lies at its bound by chance has no derivative
+    arrays = [rng.normal(size=size) for size in ((5, 2, 3), (28, 3), (28, 2), (28,), (2, 7))]
+
+    def outputs(x, *weights):
+        out, (h, c) = F.lstm(x, None, weights, clip=(0.4, 0.2))
+        return F.concatenate([F.reshape(part, -1) for part in (out, h, c)])
+
+    y = outputs(*arrays).data
+    assert (np.abs(y) == 0.2).any() and (np.abs(y) == 0.4).any()
+    check_grads(outputs, *arrays)
 
 
 def test_the_forget_bias_is_added_to_the_forget_gate_alone():

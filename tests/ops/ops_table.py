@@ -17,10 +17,13 @@ README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- ops: written by tests/ops/ops_table.py -->\n", "<!-- end of ops -->\n"
 OTHER_NAMES = {  # ours -> PyTorch's where it is another one; "" where there is none
     "power": "pow", "transpose": "permute", "concatenate": "cat", "max": "amax", "min": "amin",
-    "getitem": "Tensor.__getitem__", "lstm": "nn.LSTM", "linear_cross_entropy": "", "packed_attention": "",
-}
-IN_FUNCTIONAL = {"binary_cross_entropy_with_logits", "cross_entropy", "dropout", "embedding", "gelu", "layer_norm", "linear",
-                 "mse_loss", "nll_loss", "scaled_dot_product_attention"}
+    "getitem": "Tensor.__getitem__", "lstm": "nn.LSTM",
+} | dict.fromkeys(("linear_cross_entropy", "packed_attention", "relative_shift", "gather_positions", "max_over_time",
+                   "conv1d_max", "sampled_softmax_loss", "nce_loss", "negative_sampling_loss",
+                   "hierarchical_softmax_loss"), "")
+IN_FUNCTIONAL = {"batch_norm", "binary_cross_entropy_with_logits", "conv1d", "cosine_embedding_loss", "cosine_similarity",
+                 "cross_entropy", "dropout", "embedding", "gelu", "kl_div", "layer_norm", "linear", "mse_loss", "nll_loss",
+                 "scaled_dot_product_attention"}
 
 
 def all_ops():

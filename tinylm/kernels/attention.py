@@ -24,6 +24,7 @@ from .elementary import exp, kept, kept_ref, largest, threshold_of
 from .registry import helper, kernel
 
 BLOCK = 64
+PAD = 16  # columns more than needed: rows a power of two apart would all fall into the same places of the cache
 QUERY, KEY, VALUE = 0, 1, 2
 
 
@@ -79,9 +80,9 @@ def _load(x, bh, part, first, scale, target):
 
 @helper
 def _load_turned(x, bh, part, target):
-    """target (D, n) = the transpose of all rows of head number bh in one part of x: a product with it needs no other."""
+    """target (D, ≥ n) = the transpose of all n rows of head number bh in one part of x: a product with it needs no other."""
     heads, part = x.shape[3], min(part, x.shape[2] - 1)
-    for i in range(target.shape[1]):
+    for i in range(x.shape[1]):
         row = x[bh // heads, i, part, bh % heads]
         for d in range(row.size):
             target[d, i] = row[d]
@@ -98,13 +99,13 @@ def _store(source, scale, x, bh, part, first):
 
 
 @helper
-def _open_row(row, mask, bias, b, h, t):
+def _open_row(row, mask, is_open, bias, b, h, t):
     """A row of scores with its bias, if there is one, and −inf in the columns that the mask (B|1, H|1, T|1, S|1) forbids."""
     if bias.size:
         extra = bias[b, h, t]
         for s in range(row.size):
             row[s] += extra[s]
-    if mask.size != 1 or not mask[0, 0, 0, 0]:
+    if not is_open:
         allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, t if mask.shape[2] > 1 else 0]
         if allowed.size == 1:
             if not allowed[0]:
@@ -127,12 +128,18 @@ def _exp_row(row, shift):
 
 @helper
 def _reach(mask, b, h, source):
-    """Columns up to the last one that may be attended, where the mask says the same for all rows: the rest is padding."""
-    if mask.shape[2] == 1 and mask.shape[3] == source:
-        allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, 0]
-        while source > 0 and not allowed[source - 1]:
-            source -= 1
-    return source
+    """(columns up to the last that may be attended, whether all of these may) where the mask is the same for all rows.
+
+    So the padding of a short text is cut off, and what is left needs no mask.
+    """
+    if mask.shape[2] > 1:
+        return source, False
+    allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, 0]
+    if allowed.size == 1:
+        return (source if allowed[0] else 0), True
+    while source > 0 and not allowed[source - 1]:
+        source -= 1
+    return source, allowed[:source].all()
 
 
 @helper
@@ -163,30 +170,30 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
-        reach = _reach(mask, b, h, source)
-        turned, values = np.empty((width, source), q.dtype), np.empty((source, width), q.dtype)
+        reach, is_open = _reach(mask, b, h, source)
+        turned, values = np.empty((width, source + PAD), q.dtype), np.empty((source, width), q.dtype)
         _load_turned(k, bh, KEY, turned)
         _load(v, bh, VALUE, 0, one, values)
-        buffer, rows = np.empty(BLOCK * source, q.dtype), np.empty((BLOCK, width), q.dtype)
+        scores, rows = np.empty((BLOCK, source + PAD), q.dtype), np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
             n, columns = last - first, _columns(last, length, source, causal, reach)
             _load(q, bh, QUERY, first, scale, rows[:n])
-            scores, inverse = buffer[:n * columns].reshape((n, columns)), np.zeros(n, q.dtype)
-            product(rows[:n], False, turned[:, :columns], False, scores)
+            inverse = np.zeros(n, q.dtype)
+            product(rows[:n], False, turned[:, :columns], False, scores[:n, :columns])
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
                 row = scores[i, :limit]
-                _open_row(row, mask, bias, b, h, t)
+                _open_row(row, mask, is_open, bias, b, h, t)
                 top = largest(row)
                 total = _exp_row(row, top)
-                scores[i, limit:] = 0
+                scores[i, limit:columns] = 0
                 lse[b, h, t] = np.inf if total == 0 else top + np.log(total)
                 inverse[i] = 0 if total == 0 else one / total
                 if rate > 0:
                     drop_row(row, (bh * length + t) * source, key, rate)
-            product(scores, False, values[:columns], False, rows[:n])
+            product(scores[:n, :columns], False, values[:columns], False, rows[:n])
             for i in range(n):
                 _scale_row(rows[i], inverse[i])
             _store(rows[:n], one, out, bh, QUERY, first)
@@ -249,36 +256,35 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     for bh in prange(batch * heads):
         b, h = bh // heads, bh % heads
-        reach = _reach(mask, b, h, source)
-        keys, turned = np.empty((source, width), q.dtype), np.empty((2, width, source), q.dtype)
+        reach, is_open = _reach(mask, b, h, source)
+        keys, turned = np.empty((source, width), q.dtype), np.empty((2, width, source + PAD), q.dtype)
         _load(k, bh, KEY, 0, one, keys)
         _load_turned(k, bh, KEY, turned[0])
         _load_turned(v, bh, VALUE, turned[1])
         dkeys, dvalues = np.zeros((source, width), q.dtype), np.zeros((source, width), q.dtype)
-        buffer, dbuffer = np.empty(BLOCK * source, q.dtype), np.empty(BLOCK * source, q.dtype)
+        scores, dscores = np.empty((BLOCK, source + PAD), q.dtype), np.empty((BLOCK, source + PAD), q.dtype)
         rows, drows = np.empty((BLOCK, width), q.dtype), np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
             n, columns = last - first, _columns(last, length, source, causal, reach)
             _load(q, bh, QUERY, first, scale, rows[:n])
             _load(dout, bh, QUERY, first, one, drows[:n])
-            scores, dscores = buffer[:n * columns].reshape((n, columns)), dbuffer[:n * columns].reshape((n, columns))
-            product(rows[:n], False, turned[0, :, :columns], False, scores)
-            product(drows[:n], False, turned[1, :, :columns], False, dscores)
+            product(rows[:n], False, turned[0, :, :columns], False, scores[:n, :columns])
+            product(drows[:n], False, turned[1, :, :columns], False, dscores[:n, :columns])
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
-                _open_row(scores[i, :limit], mask, bias, b, h, t)
+                _open_row(scores[i, :limit], mask, is_open, bias, b, h, t)
                 _backward_row(scores[i, :limit], dscores[i, :limit], lse[b, h, t], _dot_row(out, bh, t, drows[i]),
                               (bh * length + t) * source, key, rate)
-                scores[i, limit:] = 0
-                dscores[i, limit:] = 0
+                scores[i, limit:columns] = 0
+                dscores[i, limit:columns] = 0
                 if bias.size:
-                    bias[b, h, t, :columns] = dscores[i]
+                    bias[b, h, t, :columns] = dscores[i, :columns]
                     bias[b, h, t, columns:] = 0
-            product(scores, True, drows[:n], True, dvalues[:columns])
-            product(dscores, True, rows[:n], True, dkeys[:columns])
-            product(dscores, False, keys[:columns], False, rows[:n])
+            product(scores[:n, :columns], True, drows[:n], True, dvalues[:columns])
+            product(dscores[:n, :columns], True, rows[:n], True, dkeys[:columns])
+            product(dscores[:n, :columns], False, keys[:columns], False, rows[:n])
             _store(rows[:n], scale, dq, bh, QUERY, first)
         _store(dkeys, one, dk, bh, KEY, 0)
         _store(dvalues, one, dv, bh, VALUE, 0)
