@@ -172,3 +172,20 @@ def test_what_transfer_uses():
 def test_mistakes_get_one_clear_sentence(run, words):
     with pytest.raises((TinylmError, ShapeError, DataError), match=words):
         run()
+
+
+def test_without_locks_the_cost_is_still_that_of_the_released_program():
+    texts = toy.documents(150)
+    tokenizer = Words.train(texts)
+    model = GloVe(GloVeConfig(tokenizer.vocab_size, vector_size=11, window_size=5, x_max=10.0))
+    model.prepare(encode_corpus(texts, tokenizer))
+    whole = model.batch(0, 0)
+    three = GloVeBatch(*(np.tile(getattr(whole, f.name), 3) for f in dataclasses.fields(whole)))
+    W, _, _ = transcribed(model, three, 0.05)
+    for _ in range(3):
+        model.fast_step(whole, 0.05)
+    ours = model.loss(whole)[0].item()
+    for p, table in zip((model.vectors, model.context), W, strict=True):
+        p.data[...] = table[:, :-1]
+    model.biases.data[...] = [table[:, -1] for table in W]
+    assert ours == pytest.approx(model.loss(whole)[0].item(), rel=0.01)

@@ -172,3 +172,23 @@ def test_gensim_reads_what_we_write(crowd, tmp_path, form):
     theirs = KeyedVectors.load_word2vec_format(tmp_path / "v", **options)
     np.testing.assert_array_equal(theirs.vectors, crowd.table)
     assert [w for w, _ in theirs.most_similar("w5")] == [w for w, _ in crowd.most_similar("w5")]
+
+
+@pytest.mark.named_set
+def test_evaluate_words_counts_every_pair_and_question_of_the_named_sets(tmp_path, capsys):
+    import json
+
+    from tinylm.cli import main
+    from tinylm.data import load_analogies, load_similarity
+
+    words = {w.lower() for name in ("wordsim353", "simlex999") for a, b, _ in load_similarity(name) for w in (a, b)}
+    words = sorted(words | {w.lower() for _, *question in load_analogies() for w in question})
+    table = np.random.default_rng(0).normal(size=(len(words), 23)).astype(np.float32)
+    Vectors(words, table).save(tmp_path / "v")
+    assert main(["evaluate-words", str(tmp_path / "v"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["wordsim353"]["pairs"] == 353 and found["simlex999"]["covered"] == 1
+    assert found["analogies"]["questions"] == 19_544 and len(found["analogies"]["sections"]) == 14
+    assert abs(found["wordsim353"]["spearman"]) < 0.3 and found["analogies"]["accuracy"] < 0.01
+    assert main(["evaluate-words", str(tmp_path / "v"), "--restrict", "2"]) == 0
+    assert "nan" in capsys.readouterr().out
