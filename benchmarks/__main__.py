@@ -19,15 +19,15 @@ from importlib.metadata import version
 from . import charcnn, gpt, layers, products, start
 
 DROPOUTS = (0.1, 0.0)
-NAMES = (*gpt.SHAPES, *layers.RUNS, "charcnn", "sgns", "import", "cold_start", "products")
+NAMES = (*gpt.SHAPES, *layers.RUNS, "charcnn", "sgns", "cbow", "glove", "import", "cold_start", "products")
 
 
 def worker(name, side, dropout, compiled):
     """What a fresh process does: one measurement as a JSON line {"ms", "mb"}."""
-    if name == "sgns":
-        from . import sgns
+    if name in ("sgns", "cbow"):
+        from . import vectors
 
-        result = sgns.run_tinylm() if side == "ours" else sgns.run_gensim()
+        result = vectors.run_tinylm(name) if side == "ours" else vectors.run_gensim(name)
         ms = result["seconds"] * 1e3
     elif name in layers.RUNS:
         ms = layers.RUNS[name][side == "peer"](name)
@@ -62,7 +62,7 @@ def compare(name, dropout, pairs, compiled, sgemm):
     runs = [(measure(name, "ours", dropout), measure(name, "peer", dropout, compiled)) for _ in range(pairs)]
     ours, peer = ([run[i] for run in runs] for i in (0, 1))
     row = {"name": f"{name} dropout={dropout:g}" if name in gpt.SHAPES else name,
-           "peer": "gensim" if name == "sgns" else "torch.compile" if compiled else "torch",
+           "peer": "gensim" if name in ("sgns", "cbow") else "torch.compile" if compiled else "torch",
            "ours_ms": statistics.median(r["ms"] for r in ours), "peer_ms": statistics.median(r["ms"] for r in peer),
            "ours_mb": statistics.median(r["mb"] for r in ours), "peer_mb": statistics.median(r["mb"] for r in peer)}
     row["ratio"] = statistics.median(b["ms"] / a["ms"] for a, b in runs)
@@ -110,6 +110,10 @@ def main():
             result = start.cold_start()
             print(f"cold_start               {result['cold']:.1f} s with an empty kernel cache ({result['parallel']} "
                   f"parallel kernels), {result['warm']:.2f} s with a filled one\n  {result['told']}", file=out)
+        elif name == "glove":
+            from . import vectors
+
+            vectors.speed(["glove"], options.pairs)
         elif name == "products":
             for shape in ("gpt_small", "gpt"):
                 found = products.compare(shape, options.pairs)

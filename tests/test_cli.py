@@ -114,8 +114,38 @@ def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, caps
     assert main(["neighbors", str(out), "sea", "--json"]) == 0
     assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {"wave", "rock", "stone", "wind"}
     assert (out / "vectors.bin").read_bytes().startswith(b"8 7\n")
+    assert main([*command[:-3], str(tmp_path / "b"), "--steps", "1", "--set", "min_count=often"]) == 2
+    assert "min_count is 'often', expected a whole number" in said(capsys)[1]
+    assert main([*command[:-3], str(tmp_path / "c"), "--steps", "1", "--set", "min_count=100000"]) == 2
+    assert "lower min_count" in said(capsys)[1]
     assert main(["generate", str(out), "--prompt", "sea"]) == 2
     assert "cannot continue text" in said(capsys)[1]
+
+
+def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.choice(words, 7)) for _ in range(300) for words in (["sea", "wave", "shore"], ["rock", "stone"])]
+    (tmp_path / "mine.txt").write_text("\n".join(lines))
+    out = tmp_path / "run"
+    command = ["pretrain", "glove", "--data", str(tmp_path / "mine.txt"), "--out", str(out), "--steps", "40"]
+    assert main([*command, "--set", "vector_size=7", "--json"]) == 0
+    result = json.loads(said(capsys)[0])
+    assert np.isfinite(result["loss"]) and result["held_out"]["unit"] == "squared error per cell"
+    assert result["held_out"]["tokens"] == 3 * 3 + 2 * 2  # no pair of words of two lines
+    assert main(["neighbors", str(out), "rock", "--json"]) == 0
+    assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {"sea", "wave", "shore", "stone"}
+    assert (out / "vectors.bin").read_bytes().startswith(b"8 7\n")
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    epochs = [row["loss"] for row in rows if row["event"] == "epoch"]  # the text is a single step
+    assert epochs == [row["loss"] for row in rows if row["event"] == "step"]
+    for source, target in ((out, "v.bin"), ("v.bin", "v.txt"), ("v.txt", "v.vec"), ("v.vec", "v")):
+        assert main(["convert", str(tmp_path / source), str(tmp_path / target), "--json"]) == 0
+        assert json.loads(said(capsys)[0])["words"] == 5  # the special tokens stay behind
+    assert (tmp_path / "v" / "words.txt").read_text().split() == (tmp_path / "v.txt").read_text().split()[::8]
+    assert main(["convert", str(out), str(tmp_path / "v.zip")]) == 2
+    assert "the suffix '.zip' says no format" in said(capsys)[1]
+    assert main([*command, "--set", "vector_size=7", "--resume", "--json"]) == 0
+    assert json.loads(said(capsys)[0])["loss"] == result["loss"]
 
 
 @pytest.mark.parametrize("method", ["features", "finetune"])

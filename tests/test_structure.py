@@ -16,7 +16,7 @@ ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "files", "progress", "kernels"), ("tensor",), ("ops", "gradcheck", "sampling"), ("nn", "optim"),
-    ("text", "data"), ("objectives",),
+    ("text", "data", "vectors"), ("objectives",),
     ("train", "pretrain", "evaluation", "settings", "checkpoint", "hub", "generate"), ("transfer",),
     ("cli", "commands", "report", "__main__"),
 )

@@ -130,7 +130,7 @@ class RunLog:
     keep : the step that is resumed; -1 for a new run
     """
 
-    REPEATED = ("step", "evaluation")  # records that a resumed run makes again
+    REPEATED = ("step", "epoch", "evaluation")  # records that a resumed run makes again
 
     def __init__(self, path, keep=-1):
         self.path = Path(path)

@@ -37,7 +37,7 @@ def parser():
         prog="tinylm", description="Self-supervised language learning, read and run on a laptop."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_compare, _pretrain, _finetune, _predict, _generate, _neighbors, _data):
+    for add in (_compare, _pretrain, _finetune, _predict, _generate, _neighbors, _evaluate_words, _convert, _data):
         command = add(commands)
         command.add_argument("--seed", type=_seed, default=0, help="of weights, batches, dropout, sampling (default 0)")
         command.add_argument("--threads", type=_count, metavar="N", help="threads to use (default: all cores)")
@@ -118,6 +118,25 @@ def _neighbors(commands):
     p.add_argument("dir", metavar="DIR", help="any pretrained run")
     p.add_argument("word", metavar="WORD")
     p.add_argument("--count", type=_count, default=10, metavar="N", help="how many (default 10)")
+    return p
+
+
+def _evaluate_words(commands):
+    """evaluate-words: word vectors against people's judgements."""
+    p = commands.add_parser("evaluate-words", help="word similarity and analogies: do the vectors agree with people?")
+    p.add_argument("dir", metavar="DIR|FILE", help="a pretrained run, or a file of word vectors in any known format")
+    p.add_argument("--restrict", type=_count, default=300_000, metavar="N", help="most frequent words (default 300000)")
+    return p
+
+
+def _convert(commands):
+    """convert: word vectors from one format to another."""
+    p = commands.add_parser("convert", help="word vectors from any known format to another")
+    p.add_argument("source", metavar="IN", help="a pretrained run, or a file or folder of word vectors")
+    p.add_argument("target", metavar="OUT", help=".bin word2vec, .vec text with header, .txt GloVe, no suffix: a folder")
+    p.add_argument("--format", choices=("word2vec", "gensim", "text", "glove", "folder"), help="instead of OUT's suffix")
+    p.add_argument("--errors", default="surrogateescape", choices=("surrogateescape", "strict", "replace", "ignore"),
+                   help="what to do with words that are not UTF-8 (default: keep their bytes)")
     return p
 
 

@@ -62,8 +62,9 @@ def _pretrain(options):
     elif "minutes" not in given:
         given["steps"] = options.steps or given.get("steps", 1000)
     config = PretrainConfig(options.objective, options.data, options.out, options.config, given, options.seed)
-    _, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
-    lines = [f"{options.out}: {result['steps']} steps, training loss {result['loss']:.3f} nats per prediction"]
+    objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
+    unit = getattr(objective, "unit", "nats per prediction")
+    lines = [f"{options.out}: {result['steps']} steps, training loss {result['loss']:.3f} {unit}"]
     if result["held_out"]:
         lines.append(f"held-out text: {in_words(result['held_out'])}")
     return _print(options, {"out": options.out, **result}, lines)
@@ -184,6 +185,45 @@ def _neighbors(options):
     )
 
 
+def _vectors(path, errors="surrogateescape"):
+    """The word vectors of a run folder, or of a file of them; a folder of them stays on the disk."""
+    from tinylm import hub
+    from tinylm.report.looking import word_vectors
+    from tinylm.vectors import Vectors
+
+    is_run = (Path(path) / hub.CONFIG).exists()
+    return word_vectors(*_load(path)) if is_run else Vectors.load(path, errors, mapped=True)
+
+
+def _evaluate_words(options):
+    from tinylm import data
+
+    vectors, result = _vectors(options.dir), {}
+    for name in ("wordsim353", "simlex999"):
+        result[name] = vectors.evaluate_word_pairs(data.load_similarity(name), options.restrict)
+    result["analogies"] = found = vectors.evaluate_word_analogies(data.load_analogies(), options.restrict)
+    lines = [f"{name}: Spearman {row['spearman']:.4f} over {row['pairs']} pairs ({100 * row['covered']:.0f} % covered)"
+             for name, row in result.items() if "spearman" in row]
+    lines += [f"  {section}: {row['correct']} of {row['questions']}" for section, row in found["sections"].items()]
+    lines.append(f"analogies: {100 * found['accuracy']:.1f} % of {found['questions']:,} questions "
+                 f"({100 * found['covered']:.0f} % covered)")
+    return _print(options, _finite(result), lines)
+
+
+def _finite(value):
+    """JSON knows no NaN: None stands for it, at any depth of dicts."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return None if value != value else value
+
+
+def _convert(options):
+    vectors = _vectors(options.source, options.errors)
+    vectors.save(options.target, options.format)
+    result = {"out": options.target, "words": len(vectors), "dimensions": int(vectors.table.shape[1])}
+    return _print(options, result, [f"{options.target}: {len(vectors):,} words of {result['dimensions']} dimensions"])
+
+
 def _data(options):
     from tinylm import data
 
@@ -211,5 +251,7 @@ COMMANDS = {
     "predict": _predict,
     "generate": _generate,
     "neighbors": _neighbors,
+    "evaluate-words": _evaluate_words,
+    "convert": _convert,
     "data": _data,
 }

@@ -24,7 +24,8 @@ class PretrainConfig:
 
     objective : a chapter's name      data : a file, a folder, a named set, or "toy"
     out : run folder, or None         size : class method of the chapter's config: tiny, small, ...
-    options : fields of the chapter's config or of TrainConfig to replace, for example {"n_layer": 2, "lr": 3e-4}
+    options : fields of the chapter's config or of TrainConfig to replace, for example {"n_layer": 2, "lr": 3e-4}, or
+        options of its encoding, see text.OPTIONS: {"min_count": 5, "phrases": 2}
     seed : of weights, batches and dropout      held_out : share of the documents kept for evaluation
     """
 
@@ -45,10 +46,10 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
     chapter = protocol.objective(config.objective)
-    model_options, train_options = _divide(chapter, config)
+    model_options, train_options, text_options = _divide(chapter, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     texts = load_texts(config.data) if texts is None else texts
-    train, held_out = split_documents(texts, share=config.held_out, seed=0)
+    train, held_out = (_documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0))
     if not any(document.strip() for document in train):
         raise DataError(f"{config.data} holds no text to train on; give a file with at least a few paragraphs")
     vocab_size = model_options.pop("vocab_size", None)
@@ -59,7 +60,7 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     if not (quiet or resumed):
         print(f"learning an encoding ({chapter.text}) from {len(train):,} documents", file=sys.stderr, flush=True)
-    tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size)
+    tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size, **text_options)
     model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
     objective = chapter(model_config, np.random.default_rng(config.seed))
     objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()))
@@ -68,16 +69,28 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     return objective, tokenizer, trainer.run(resume)
 
 
+def _documents(chapter, texts):
+    """The texts, or their lines for a chapter whose windows never leave a line."""
+    if not getattr(chapter, "by_line", False):
+        return texts
+    return [line for text in texts for line in text.splitlines() if line.strip()]
+
+
 def _divide(chapter, config):
-    """Options of the model and options of the training, told apart by name."""
+    """Options of the model, of the training and of the encoding, told apart by name."""
     training = {f.name for f in dataclasses.fields(TrainConfig)}
     model = {f.name for f in dataclasses.fields(chapter.config_class)}
-    if unknown := sorted(set(config.options) - training - model):
-        known = ", ".join(sorted(training | model))
+    encoding = text.OPTIONS.get(chapter.text, {})
+    if unknown := sorted(set(config.options) - training - model - set(encoding)):
+        known = ", ".join(sorted(training | model | set(encoding)))
         raise TinylmError(f"{config.objective} has no option {unknown[0]!r}; it knows {known}")
+    for name, kind in encoding.items():
+        if type(config.options.get(name, kind())) is not kind:
+            raise TinylmError(f"{name} is {config.options[name]!r}, expected {settings.spoken(kind)}")
     return (
         {k: v for k, v in config.options.items() if k in model and k not in training},
         {k: v for k, v in config.options.items() if k in training},
+        {k: v for k, v in config.options.items() if k in encoding},
     )
 
 

@@ -68,3 +68,23 @@ def duration(seconds):
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02d} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+class EpochMean:
+    """The mean loss of an epoch, in float64, each step weighted by its tokens: one number that can be compared.
+
+    sums : [Σ loss · tokens, Σ tokens] of the epoch that has begun, kept in checkpoints
+    """
+
+    def __init__(self):
+        self.sums = [0.0, 0]
+
+    def add(self, step, steps_per_epoch, record):
+        """Count a step (the first is 1). returns dict of epoch (the first is 1) and loss when one ends, else None."""
+        if not steps_per_epoch:
+            return None
+        self.sums = [self.sums[0] + record["loss"] * record["tokens"], self.sums[1] + record["tokens"]]
+        if step % steps_per_epoch:
+            return None
+        mean, self.sums = self.sums[0] / max(self.sums[1], 1), [0.0, 0]
+        return {"epoch": step // steps_per_epoch, "loss": mean}

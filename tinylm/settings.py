@@ -21,7 +21,7 @@ def build(config_class, values, make=None):
             raise TinylmError(f"{config_class.__name__} has no option {name!r}; it knows {', '.join(known)}")
         given[name] = tuple(value) if isinstance(value, list) else value
         if not _is_a(given[name], hints[name]):
-            raise TinylmError(f"{name} is {value!r}, expected {_spoken(hints[name])}")
+            raise TinylmError(f"{name} is {value!r}, expected {spoken(hints[name])}")
     return (make or config_class)(**given)
 
 
@@ -40,13 +40,13 @@ def _is_a(value, hint):
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
-def _spoken(hint):
+def spoken(hint):
     """The kind of a field in words."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", types.NoneType: "nothing"}
     parts = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_spoken(part) for part in parts)
+        return " or ".join(spoken(part) for part in parts)
     if typing.get_origin(hint) is tuple:
         some = "several values" if parts[-1] is Ellipsis else f"{len(parts)} values"
-        return f"{some} with commas between, each {_spoken(parts[0])}"
+        return f"{some} with commas between, each {spoken(parts[0])}"
     return names.get(hint, getattr(hint, "__name__", str(hint)))

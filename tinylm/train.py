@@ -24,7 +24,7 @@ from tinylm import checkpoint, files, hub, optim, settings
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.kernels.pool import one_pool
-from tinylm.progress import Progress
+from tinylm.progress import EpochMean, Progress
 
 GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
 RECENT = 50  # updates over which the reported training loss is averaged
@@ -117,7 +117,7 @@ class Trainer:
         self.quiet = quiet
         self.fast = hasattr(objective, "fast_step")
         self.step, self.steps, self.seconds, self.tokens = 0, self.config.steps, 0.0, 0
-        self.recent = deque(maxlen=RECENT)
+        self.recent, self.epoch = deque(maxlen=RECENT), EpochMean()
         self.optimizer = self.log = self._identity = None
         self._signal = None
 
@@ -288,8 +288,12 @@ class Trainer:
         self.recent.append(record["loss"])
         self.tokens += record["tokens"]
         progress.update(self.step, record["loss"], record["tokens"])
+        if ended := self.epoch.add(self.step, getattr(self.objective, "steps_per_epoch", 0), record):
+            progress.say("epoch {epoch}: mean training loss {loss:.4f}".format(**ended))
         if self.log:
             self.log.write("step", step=self.step, **record, seconds=round(self.seconds, 4))
+            if ended:
+                self.log.write("epoch", step=self.step, **ended)
 
     def _evaluate(self, progress, limit=GLANCE):
         """Evaluate on held-out text and report it."""
@@ -354,6 +358,7 @@ class Trainer:
         facts = state.facts
         self.step, self.steps, self.seconds, self.tokens = (facts[k] for k in ("step", "steps", "seconds", "tokens"))
         self.recent.extend(facts["recent"])
+        self.epoch.sums = facts.get("epoch", [0.0, 0])
 
     def _save(self, result=None):
         """Checkpoint: the one file that resuming reads, then its exports for other programs and for people."""
@@ -365,6 +370,7 @@ class Trainer:
             "seconds": self.seconds,
             "tokens": self.tokens,
             "recent": list(self.recent),
+            "epoch": self.epoch.sums,
             "identity": self._identity,
             "result": result,
         }

@@ -9,9 +9,11 @@ import pytest
 import tinylm
 from tinylm import checkpoint, files, hub, text
 from tinylm.errors import CheckpointError
-from tinylm.hub import word2vec as vectors_format
+from tinylm.hub import word2vec as word2vec_folder
+from tinylm.objectives.glove import GloVe, GloVeConfig
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
+from tinylm.vectors import read_vectors, write_vectors
 
 TEXTS = ["the sea and the rocks and the sea", "the rocks of the other sea are not the rocks"] * 3
 CONFIG = GPTConfig(vocab_size=271, n_positions=13, n_embd=22, n_layer=3, n_head=2, n_inner=17)
@@ -189,16 +191,28 @@ def test_word2vec_comes_back_and_leaves_vectors_for_everybody(tmp_path, word2vec
     assert model.config == word2vec.config and same.vocab == words.vocab
     for name, array in word2vec.state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name], array)
-    names, table = vectors_format.read_vectors(tmp_path / vectors_format.VECTORS)
+    names, table = read_vectors(tmp_path / word2vec_folder.VECTORS)
     assert names == words.vocab
     np.testing.assert_array_equal(table, word2vec.embedding_table())
+
+
+def test_glove_comes_back_and_leaves_the_sum_of_both_tables(tmp_path, words):
+    glove = GloVe(GloVeConfig(vocab_size=words.vocab_size, vector_size=7))
+    hub.save(tmp_path, glove, words)
+    model, _ = hub.load(tmp_path)
+    for name, array in glove.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name], array)
+    names, table = read_vectors(tmp_path / word2vec_folder.VECTORS)
+    assert names == words.vocab
+    np.testing.assert_array_equal(table[1:], glove.embedding_table()[1:])
+    np.testing.assert_allclose(table[0], table[3:].mean(axis=0), rtol=1e-5)  # <unk>
 
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_vectors_round_trip_in_both_forms(tmp_path, binary):
     table = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    vectors_format.write_vectors(tmp_path / "v", ["a", "größe", "c d"], table, binary)
-    names, back = vectors_format.read_vectors(tmp_path / "v", binary)
+    write_vectors(tmp_path / "v", ["a", "größe", "c d"], table, binary)
+    names, back = read_vectors(tmp_path / "v", binary)
     assert names == ["a", "größe", "c_d"]
     np.testing.assert_array_equal(back, table)
 
@@ -206,7 +220,7 @@ def test_vectors_round_trip_in_both_forms(tmp_path, binary):
 def test_vectors_without_newlines_and_with_broken_letters_are_read(tmp_path):
     row = np.arange(2, dtype="<f4").tobytes()
     (tmp_path / "v").write_bytes(b"2 2\nab " + row + b"\xc3 " + row)  # as gensim writes; half a letter
-    names, _ = vectors_format.read_vectors(tmp_path / "v")
+    names, _ = read_vectors(tmp_path / "v")
     assert names[0] == "ab" and names[1].encode("utf-8", "surrogateescape") == b"\xc3"
 
 
@@ -218,15 +232,15 @@ def test_vectors_without_newlines_and_with_broken_letters_are_read(tmp_path):
 def test_damaged_vectors_are_one_sentence(tmp_path, content, sentence):
     (tmp_path / "v").write_bytes(content)
     with pytest.raises(CheckpointError, match=sentence):
-        vectors_format.read_vectors(tmp_path / "v")
+        read_vectors(tmp_path / "v", binary=True)
 
 
 def test_a_line_of_text_vectors_with_too_few_numbers_is_named(tmp_path):
     (tmp_path / "v").write_text("1 3\nword 1 2    \n")
     with pytest.raises(CheckpointError, match="does not hold 3 numbers"):
-        vectors_format.read_vectors(tmp_path / "v", binary=False)
+        read_vectors(tmp_path / "v", binary=False)
     with pytest.raises(CheckpointError, match="no file"):
-        vectors_format.read_vectors(tmp_path / "none")
+        read_vectors(tmp_path / "none")
 
 
 @pytest.mark.peer
@@ -234,11 +248,11 @@ def test_gensim_reads_our_vectors_and_we_read_gensims(tmp_path, word2vec, words)
     from gensim.models import KeyedVectors
 
     hub.save(tmp_path, word2vec, words)
-    theirs = KeyedVectors.load_word2vec_format(tmp_path / vectors_format.VECTORS, binary=True)
+    theirs = KeyedVectors.load_word2vec_format(tmp_path / word2vec_folder.VECTORS, binary=True)
     assert theirs.index_to_key == words.vocab
     np.testing.assert_array_equal(theirs.vectors, word2vec.embedding_table())
     for binary in (True, False):
         theirs.save_word2vec_format(tmp_path / "theirs", binary=binary)
-        names, table = vectors_format.read_vectors(tmp_path / "theirs", binary)
+        names, table = read_vectors(tmp_path / "theirs", binary)
         assert names == theirs.index_to_key
         np.testing.assert_array_equal(table, theirs.vectors)

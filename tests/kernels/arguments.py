@@ -119,10 +119,40 @@ def _nothing_to_keep(values, rng):
         values.update(rate=0.0, dpre=values["dpre"][:0, :0])
 
 
-def _gentle_rate(values, rng):
-    """Hundreds of updates in a row stay comparable only if each is small; probabilities are in [0, 1]."""
+def _gentle_windows(values, rng):
+    """Hundreds of updates in a row stay comparable only if each is small; probabilities are in [0, 1].
+
+    A tree's nodes lie behind the words' rows; a path ends with −1; a tree may do without negatives.
+    """
     values["lr"] *= 0.01
-    values["keep"], values["accept"] = np.abs(np.sin(values["keep"])), np.abs(np.sin(values["accept"]))
+    values["chances"] = np.abs(np.sin(values["chances"]))
+    (words, width), (nodes, longest) = values["vectors"].shape, (len(values["context"]), values["ways"].shape[1])
+    values["context"] = rng.normal(size=(words + nodes, width)).astype(values["context"].dtype)
+    path = 2 * rng.integers(words, words + nodes, (words, longest)) + rng.integers(0, 2, (words, longest))
+    values["ways"] = np.where(np.arange(longest) < rng.integers(0, longest + 1, (words, 1)), path, -1)
+    if rng.random() < 0.3:
+        values["negative"] = -1
+
+
+def _gentle_cells(values, rng):
+    """Small weights and sums of at least 1, as AdaGrad has them: hundreds of updates in a row stay comparable."""
+    values["weights"] *= 0.05
+    for name in ("vector_squares", "context_squares", "bias_squares"):
+        values[name] += 1
+
+
+def _a_text_by_words(values, rng):
+    """Lines of a text, where its words stand, and room for every cell that they may have."""
+    ids, span, rows = values["ids"], values["weights"].size, values["lengths"].size
+    values.update(vocab_size=max(rows, int(ids.max(initial=0)) + 1), weights=1 / np.arange(1.0, span + 1))
+    values["line"] = np.sort(values["line"])
+    values["places"] = np.argsort(ids, kind="stable")
+    uses = np.bincount(ids, minlength=values["vocab_size"])[:rows]
+    values["starts"] = np.concatenate([[0], np.cumsum(uses)])
+    values["firsts"] = np.concatenate([[0], np.cumsum(np.minimum(uses * 2 * span, values["vocab_size"]))])
+    room = values["firsts"][-1]
+    values["counts"] = np.full(room, np.nan, values["counts"].dtype)
+    values["columns"] = np.full(room, -1)
 
 
 def _gentle_recurrence(values, rng):
@@ -145,7 +175,9 @@ FINISH = {
     "conv1d_max_backward": _long_enough,
     "lstm": _gentle_recurrence,
     "lstm_backward": _gentle_recurrence,
-    "sgns": _gentle_rate,
+    "word2vec": _gentle_windows,
+    "glove": _gentle_cells,
+    "cooccurrence": _a_text_by_words,
     "attention_backward": _attention_backward_finish,
     "linear_cross_entropy": _some_targets_ignored,
     "linear_backward": _nothing_to_keep,

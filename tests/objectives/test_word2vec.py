@@ -25,6 +25,10 @@ def random_corpus(words, vocab_size, rng, documents=7):
     return corpus(ids, np.linspace(0, words, documents + 1).astype(int), vocab_size)
 
 
+FORMS = [dict(cbow=cbow, cbow_mean=mean, hs=hs) for cbow, mean in ((False, False), (True, False), (True, True))
+         for hs in (False, True)]
+
+
 @pytest.fixture
 def one_thread():
     """Parallel kernels run on one thread: the lock-free kernel is then exact."""
@@ -34,39 +38,43 @@ def one_thread():
     kernels.set_threads(before)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, one_thread):
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
     rng = np.random.default_rng(seed)
-    config = Word2VecConfig(17, size=7, window=3, negative=int(rng.integers(0, 6)), sample=0.05, batch_words=53)
+    negative = 0 if seed == 2 else int(rng.integers(1, 6))
+    config = Word2VecConfig(17, size=7, window=3, negative=negative, sample=0.05, batch_words=53, **form)
     tape, fast = (Word2Vec(config).astype(np.float64) for _ in range(2))
     for model in (tape, fast):
         model.prepare(random_corpus(53, 17, np.random.default_rng(seed)))
-        model.context.data[...] = np.random.default_rng(seed + 1).normal(size=(17, 7)) / 3
+        model.context.data[...] = np.random.default_rng(seed + 1).normal(size=model.context.shape) / 3
     batch, lr = tape.batch(0, seed), 0.05
     centres, inputs, outputs = tape.predictions(batch)
-    total = 0.0
+    total, count = 0.0, np.unique(centres).size if config.cbow else inputs.size
     for n in np.unique(centres):  # window after window: one step of SGD on the window's summed loss
-        nats = tape.nats(inputs[centres == n], outputs[centres == n]).sum()
+        here = centres == n
+        nats = tape.nats(centres[here], inputs[here], outputs[here]).sum()
         total += nats.item()
         nats.backward()
         for p in tape.parameters():
             p.data -= lr * p.grad
             p.grad = None
     mean = fast.fast_step(batch, lr)
-    assert abs(mean - total / inputs.size) < 1e-12
+    assert abs(mean - total / count) < 1e-12
     np.testing.assert_allclose(fast.vectors.data, tape.vectors.data, rtol=0, atol=1e-12)
     np.testing.assert_allclose(fast.context.data, tape.context.data, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])
-def test_the_kernel_equals_its_reference_over_several_chunks_of_text(dtype, tolerance, one_thread):
-    model = Word2Vec(Word2VecConfig(31, size=13, batch_words=907)).astype(dtype)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_the_kernel_equals_its_reference_over_several_chunks_of_text(dtype, tolerance, form, one_thread):
+    model = Word2Vec(Word2VecConfig(31, size=13, batch_words=907, **form)).astype(dtype)
     model.prepare(random_corpus(907, 31, np.random.default_rng(0), documents=67))
-    batch, kernel = model.batch(0, 0), KERNELS["sgns"]
+    batch, kernel = model.batch(0, 0), KERNELS["word2vec"]
     results = []
     for run in (kernel.reference, kernel.compiled):
         tables, losses = (model.vectors.data.copy(), model.context.data.copy()), np.empty((2, batch.ids.size), dtype)
-        run(*tables, batch.ids, batch.begins, *model.tables, 5, 5, 0.05, batch.key, *losses)
+        run(*tables, batch.ids, batch.begins, *model.tables, 5, 5, model.mode, 0.05, batch.key, *losses)
         results.append([*tables, *losses])
     for ours, expected in zip(results[1], results[0], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * np.abs(expected).max())
@@ -132,7 +140,7 @@ def test_windows_are_uniform_and_never_leave_the_sentence():
 def test_words_reach_over_what_subsampling_dropped():
     model = Word2Vec(Word2VecConfig(5, window=1, sample=1, specials=0))
     model.prepare(corpus([1, 0, 2] * 10, [0, 30], 5))
-    model.tables = (np.array([0.0, 1, 1, 1, 1]), *model.tables[1:])  # word 0 never survives
+    model.tables[0][0] = [0, 1, 1, 1, 1]  # word 0 never survives
     _, inputs, outputs = model.predictions(model.batch(0, 0))
     assert set(zip(inputs.tolist(), outputs[:, 0].tolist(), strict=True)) == {(1, 2), (2, 1)}
 
@@ -303,3 +311,44 @@ def test_a_weight_that_is_not_finite_shows_in_the_loss():
     model.vectors.data[4, 7] = np.nan
     batch = model.batch(0, 0)
     assert np.isnan(model.loss(batch)[0].item()) and np.isnan(model.fast_step(batch, 0.025))
+
+
+def test_a_window_of_cbow_is_one_prediction_from_the_mean_or_the_sum():
+    """Scores see the mean, but every word of the window gets the whole error, as in the released program."""
+    for mean in (False, True):
+        model = Word2Vec(Word2VecConfig(9, size=3, window=2, sample=0, cbow=True, cbow_mean=mean)).astype(np.float64)
+        model.prepare(corpus([3, 4, 5, 6, 7, 8, 3], [0, 7], 9))
+        rng = np.random.default_rng(0)
+        model.vectors.data[...], model.context.data[...] = rng.normal(size=(2, 9, 3))
+        centres, inputs, outputs = np.array([5, 5, 5]), np.array([3, 4, 4]), np.array([[6, 7, -1]] * 3)
+        h = model.vectors.data[inputs].sum(axis=0) / (3 if mean else 1)
+        u = model.context.data[[6, 7]]
+        nats = model.nats(centres, inputs, outputs)
+        scores = u @ h * [1, -1]
+        np.testing.assert_allclose(nats.data, [np.log1p(np.exp(-scores)).sum()], rtol=1e-12)
+        nats.sum().backward()
+        error = -([1, -1] / (1 + np.exp(scores))) @ u
+        np.testing.assert_allclose(model.vectors.grad[3], error, rtol=1e-12)
+        np.testing.assert_allclose(model.vectors.grad[4], 2 * error, rtol=1e-12)
+
+
+def test_the_probabilities_of_hierarchical_softmax_sum_to_one():
+    model = Word2Vec(Word2VecConfig(23, size=5, negative=0, hs=True)).astype(np.float64)
+    model.prepare(random_corpus(301, 23, np.random.default_rng(0)))
+    model.context.data[...] = np.random.default_rng(1).normal(size=model.context.shape)
+    centres, inputs, outputs = np.arange(23), np.full(23, 7), np.arange(23)[:, None]
+    assert np.exp(-model.nats(centres, inputs, outputs).data).sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_every_form_learns_topics(form):
+    model, tokenizer, text = toy_model(1500, negative=0 if form["hs"] else 5, **form)
+    losses = [model.fast_step(model.batch(0, 1), 0.025)]
+    losses.append(train(model, 12, 0.05))
+    assert losses[1] < losses[0]
+    topic = {word: name for (name, _), words in toy.Language().lexicon.items() for word in words}
+    known = [i for i, word in enumerate(tokenizer.vocab) if word in topic and text.counts[i] >= 20]
+    near = [(i, j) for i in known for j, _ in model.most_similar([i], n=5)]
+    assert np.mean([topic[tokenizer.vocab[i]] == topic.get(tokenizer.vocab[j]) for i, j in near]) > 0.6  # 1/6 by chance
+    ids = np.array([[3, 4, 0]])
+    assert model.logits(ids).shape == (1, 3, tokenizer.vocab_size)

@@ -1,8 +1,8 @@
 """Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
 
 Read in this order: registry.py, elementary.py, activation.py, linear.py, layer_norm.py, attention.py, lstm.py,
-convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, sgns.py, huffman.py; pool.py and
-cache.py when you wonder how they run.
+convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py;
+pool.py and cache.py when you wonder how they run.
 """
 
 from .activation import ACTIVATIONS, activate_ref, derivative_ref
@@ -13,6 +13,7 @@ from .convolution import conv1d_max, conv1d_max_backward
 from .cross_entropy import head_backward, linear_cross_entropy
 from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
+from .glove import cooccurrence, glove, row_parts
 from .huffman import huffman_tree
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
@@ -20,14 +21,15 @@ from .lstm import lstm, lstm_backward
 from .pool import one_pool, set_threads, threads
 from .registry import BACKEND, KERNELS, kernel
 from .sgd import adagrad, sgd
-from .sgns import alias_table, draw_windows, sgns
 from .softmax import softmax, softmax_backward
+from .word2vec import CBOW_MEAN, CBOW_SUM, SKIP_GRAM, alias_table, draw_windows, word2vec
 
 __all__ = [
     "ACTIVATIONS", "BACKEND", "KERNELS", "NORM_BLOCK", "activate_ref", "adagrad", "adamw", "alias_table", "attention",
     "attention_backward", "derivative_ref", "draw_windows", "dropout", "embedding_gather", "embedding_scatter",
     "head_backward", "huffman_tree", "kernel", "layer_norm", "layer_norm_backward", "linear",
-    "linear_backward", "linear_cross_entropy", "lstm", "lstm_backward", "one_pool", "set_threads", "sgd", "sgns",
+    "linear_backward", "linear_cross_entropy", "lstm", "lstm_backward", "one_pool", "set_threads", "sgd",
     "softmax", "softmax_backward", "squared_norm", "threads",
     "conv1d_max", "conv1d_max_backward",
+    "CBOW_MEAN", "CBOW_SUM", "SKIP_GRAM", "cooccurrence", "glove", "row_parts", "word2vec",
 ]

@@ -6,7 +6,9 @@ predict the same company end up close together, and the table of vectors, a by-p
 
     loss = −log σ(v_c·u_w) − Σ_{k=1..K} log σ(−v_c·u_{n_k}),      n_k ~ count^¾,      mean over all (c, w) in windows
 
-Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of `context`). The first chapter:
+Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of `context`): skip-gram. The
+continuous bag of words (CBOW) sees the mean of the whole window at once. Hierarchical softmax replaces, or joins, the K
+others by the turns of a Huffman tree on the way to w: a true probability at the price of log V. The first chapter:
 everything later keeps "predict the text from the text" and replaces the model that does it.
 """
 
@@ -18,6 +20,7 @@ import numpy as np
 from .. import kernels, nn
 from .. import ops as F
 from ..errors import ShapeError, TinylmError
+from ..vectors import search
 from .protocol import register
 
 EVALUATION_WORDS = 2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
@@ -29,6 +32,8 @@ class Word2VecConfig:
 
     size : C, width of a vector     window : words to either side, at most     negative : K     ns_exponent : of the counts
     sample : t, words with a share of the text above it are thinned out; 0 keeps all     min_alpha : the lowest learning rate
+    cbow, cbow_mean : predict from the sum or the mean of a window (the program's rate is then 0.05)
+    hs : hierarchical softmax, beside the K negatives or (negative = 0) alone
     max_sentence : words after which a sentence is cut     specials : so many first ids are not words (<unk>, …) and vanish
     batch_words : words of text per step
     """
@@ -40,6 +45,9 @@ class Word2VecConfig:
     sample: float = 1e-3
     ns_exponent: float = 0.75
     min_alpha: float = 2.5e-6
+    cbow: bool = False
+    cbow_mean: bool = True
+    hs: bool = False
     max_sentence: int = 1000
     specials: int = 3
     batch_words: int = 20000
@@ -86,15 +94,16 @@ class Word2VecBatch:
 
 @register("word2vec")
 class Word2Vec(nn.Module):
-    """Two tables of word vectors and the objective that trains them: skip-gram with negative sampling.
+    """Two tables of word vectors and the objective that trains them.
 
     config : Word2VecConfig     rng : numpy Generator of the initial vectors (a fixed one by default)
-    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero     context : (V, C) zeros, the words as predicted
+    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero
+    context : (V, C) zeros, the words as predicted; with hs (2·V − 1, C): behind them the inner nodes of the tree
     Source: Mikolov et al. 2013b; the released C program, whose subsampling, windows and skipped negatives these are.
     Differs: a window's words share their negatives (Ji et al. 2016), sentences are shuffled, the sigmoid is exact.
     """
 
-    config_class, model_type, text = Word2VecConfig, "tinylm-word2vec", "words"
+    config_class, model_type, text, by_line = Word2VecConfig, "tinylm-word2vec", "words", True
     training_defaults = dict(lr=0.025, warmup=0.0, schedule="linear")
 
     def __init__(self, config, rng=None):
@@ -103,13 +112,15 @@ class Word2Vec(nn.Module):
         vectors = (rng.random((config.vocab_size, config.size), dtype=np.float32) - 0.5) / np.float32(config.size)
         vectors[:config.specials] = 0
         self.vectors = nn.Parameter(vectors)
-        self.context = nn.Parameter(np.zeros_like(vectors))
+        rows = config.vocab_size + config.hs * (config.vocab_size - 1)
+        self.context = nn.Parameter(np.zeros((rows, config.size), np.float32))
+        self.mode = (kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM) if config.cbow else kernels.SKIP_GRAM
         self.tables = self.sentences = None
 
     # -- learning from text ------------------------------------------------------------------------------------------
 
     def prepare(self, corpus):
-        """Count the words; from the counts follow the chance to be kept and the distribution of the negatives.
+        """Count the words; from the counts follow the chance to be kept, the distribution of the negatives and the tree.
 
             keep = (√(f/t) + 1) · t/f      f = count/N: the program's formula, which keeps more than the paper's √(t/f)
             P(n) ∝ count^¾
@@ -125,7 +136,15 @@ class Word2Vec(nn.Module):
         share = np.maximum(counts, 1) / counts.sum()
         keep = (np.sqrt(share / c.sample) + 1) * c.sample / share if c.sample else np.ones(c.vocab_size)
         noise = np.where(counts > 0, np.maximum(counts, 1.0) ** c.ns_exponent, 0)
-        self.tables = (np.minimum(keep, 1), *kernels.alias_table(noise))
+        accept, alias = kernels.alias_table(noise)
+        self.tables = np.stack([np.minimum(keep, 1), accept]), alias, self._ways(counts)
+
+    def _ways(self, counts):
+        """Each word's path through the tree as 2·row of `context` + code, −1 after its end: (V, D), D = 0 without one."""
+        if not self.config.hs:
+            return np.empty((counts.size, 0), np.int64)
+        paths, codes = kernels.huffman_tree(counts)
+        return np.where(paths < 0, -1, 2 * (paths + counts.size) + codes)
 
     @property
     def steps_per_epoch(self):
@@ -155,20 +174,49 @@ class Word2Vec(nn.Module):
         """
         self._prepared()
         centres, contexts, negatives = kernels.draw_windows(
-            batch.ids, batch.begins, self.tables, self.config.window, self.config.negative, batch.key)
+            batch.ids, batch.begins, (*self.tables[0], self.tables[1]), self.config.window, self.config.negative, batch.key)
         outputs = np.concatenate([batch.ids[centres, None], negatives[centres]], axis=1)
         return centres, batch.ids[contexts], outputs
 
-    def nats(self, inputs, outputs):
-        """The loss of every prediction: inputs (P,), outputs (P, 1 + K), first the truth -> Tensor (P,) in nats."""
+    def hidden(self, centres, inputs):
+        """What predicts: each word's vector (P, C), or for CBOW each window's sum or mean (W, C), and its first place.
+
+        The program scores with the mean but hands every word of the window the whole error: the gradient is the sum's.
+        """
         v = F.embedding(self.vectors, inputs)  # (P,C)
-        return F.negative_sampling_loss(v, self.context, outputs[:, 0], outputs[:, 1:], reduction="none")
+        if not self.config.cbow:
+            return v, np.arange(inputs.size)
+        first = np.flatnonzero(np.diff(centres, prepend=-1))
+        sizes = np.diff(np.append(first, inputs.size))
+        slots = np.arange(2 * self.config.window)
+        places = np.minimum(first[:, None] + slots, max(inputs.size - 1, 0))
+        rows = F.where((slots < sizes[:, None])[..., None], F.getitem(v, places), 0.0)  # (W,2·window,C)
+        h = F.sum(rows, axis=1)
+        if self.config.cbow_mean:
+            h = h + h.data * (1 / sizes - 1)[:, None].astype(h.dtype)
+        return h, first
+
+    def nats(self, centres, inputs, outputs):
+        """The loss of every prediction: centres, inputs (P,), outputs (P, 1 + K), first the truth -> Tensor (P,) in nats.
+
+        For CBOW one for each window, (W,).
+        """
+        h, first = self.hidden(centres, inputs)
+        words, negatives = outputs[first, 0], outputs[first, 1:]
+        losses = []
+        if self.config.negative or not self.config.hs:
+            losses.append(F.negative_sampling_loss(h, self.context, words, negatives, reduction="none"))
+        if self.config.hs:
+            ways = self.tables[2][words]
+            paths = np.where(ways < 0, -1, ways >> 1)
+            losses.append(F.hierarchical_softmax_loss(h, self.context, paths, (ways & 1) > 0, reduction="none"))
+        return losses[0] if len(losses) == 1 else losses[0] + losses[1]
 
     def loss(self, batch):
         """The definition: mean nats per prediction of a Word2VecBatch, and {"loss": the same, "tokens": predictions}."""
-        _, inputs, outputs = self.predictions(batch)
-        loss = F.sum(self.nats(inputs, outputs)) * (1 / max(inputs.size, 1))
-        return loss, {"loss": loss.item(), "tokens": inputs.size}
+        nats = self.nats(*self.predictions(batch))
+        loss = F.sum(nats) * (1 / max(nats.size, 1))
+        return loss, {"loss": loss.item(), "tokens": nats.size}
 
     def fast_step(self, batch, lr):
         """The same as a lock-free kernel: for each window one step of SGD at rate `lr` on its summed loss, in place.
@@ -177,8 +225,9 @@ class Word2Vec(nn.Module):
         """
         self._prepared()
         c, losses = self.config, np.empty((2, batch.ids.size), self.vectors.dtype)
-        kernels.sgns(self.vectors.data, self.context.data, batch.ids, batch.begins, *self.tables, c.window, c.negative,
-                     float(max(lr, c.min_alpha)), batch.key, *losses)
+        kernels.word2vec(self.vectors.data, self.context.data, batch.ids, batch.begins, *self.tables, c.window,
+                         c.negative if c.negative or not c.hs else -1, self.mode, float(max(lr, c.min_alpha)), batch.key,
+                         *losses)
         nats, count = losses.sum(axis=1, dtype=np.float64)
         return float(nats / max(count, 1))
 
@@ -198,7 +247,8 @@ class Word2Vec(nn.Module):
 
     def logits(self, ids, mask=None):
         """v·u of each word with every word as its neighbour, before σ.   ids : (B, T) -> (B, T, V)"""
-        return F.linear(self.encode(ids)[0], self.context)
+        context = self.context[:self.config.vocab_size] if self.config.hs else self.context
+        return F.linear(self.encode(ids)[0], context)
 
     def embedding_table(self):
         """The word vectors as an array (V, C)."""
@@ -218,12 +268,11 @@ class Word2Vec(nn.Module):
         if not given.size or given.min() < 0 or given.max() >= self.config.vocab_size:
             raise ShapeError(f"most_similar: the ids are {given.tolist()}; "
                              f"expected some from 0 to {self.config.vocab_size - 1}.")
-        unit = self.vectors.data / np.maximum(np.linalg.norm(self.vectors.data, axis=1, keepdims=True), 1e-12)
-        target = unit[given[:len(positive)]].sum(axis=0) - unit[given[len(positive):]].sum(axis=0)
-        cosines = unit @ (target / max(np.linalg.norm(target), 1e-12))
-        cosines[:self.config.specials], cosines[given] = -2, -2
-        best = np.argsort(-cosines, kind="stable")[:n]
-        return [(int(i), float(cosines[i])) for i in best if cosines[i] > -2]
+        table, lengths = self.vectors.data, search.row_lengths(self.vectors.data)
+        unit = table[given] / lengths[given, None]
+        target = unit[:len(positive)].sum(axis=0) - unit[len(positive):].sum(axis=0)
+        found = search.best(table, lengths, target, [*range(self.config.specials), *given], n)
+        return [(int(i), float(cosine)) for i, cosine in zip(*found, strict=True)]
 
 
 class _Sentences:

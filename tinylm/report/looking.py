@@ -8,6 +8,7 @@ from tinylm import nn
 from tinylm.errors import VocabularyError
 from tinylm.tensor import no_grad
 from tinylm.transfer.baselines import Tfidf
+from tinylm.vectors import Vectors
 
 
 @contextmanager
@@ -78,15 +79,26 @@ def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
 
     raises VocabularyError  if the word is not one token of the vocabulary
     """
-    word_id, vectors = _id_of(tokenizer, word), token_vectors(encoder, tokenizer.vocab_size)
-    cosines, found = vectors @ vectors[word_id], {}
-    for i in np.argsort(-cosines, kind="stable"):
-        token = tokenizer.decode([int(i)]).strip()
+    word_id, rows = _id_of(tokenizer, word), token_vectors(encoder, tokenizer.vocab_size)
+    vectors, found = Vectors(_spellings(tokenizer), rows), {}
+    for token, cosine in vectors.most_similar([rows[word_id]], n=len(rows)):
         if token and token not in (word, *tokenizer.specials):
-            found.setdefault(token, float(cosines[i]))
-        if len(found) == n:
-            break
-    return list(found.items())
+            found.setdefault(token, cosine)
+    return list(found.items())[:n]
+
+
+def word_vectors(encoder, tokenizer) -> Vectors:
+    """The table of a chapter that makes word vectors, else the centred input embeddings, without the special tokens."""
+    own = hasattr(encoder, "embedding_table")
+    table = encoder.embedding_table() if own else token_vectors(encoder, tokenizer.vocab_size)
+    rows = [i for i, token in enumerate(tokenizer.vocab) if token not in tokenizer.specials]
+    spellings = _spellings(tokenizer)
+    return Vectors([spellings[i] for i in rows], table[rows])
+
+
+def _spellings(tokenizer) -> list[str]:
+    """Every token as text, without the space before it."""
+    return [tokenizer.decode([i]).strip() for i in range(tokenizer.vocab_size)]
 
 
 def _id_of(tokenizer, word: str) -> int:

@@ -23,12 +23,14 @@ _KINDS: tuple[tuple[str, type[Encoding]], ...] = (
 
 
 _USUAL_SIZES = {"bpe": 4096, "words": 20_000, "chars": None}  # where none is asked for
+OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int}}  # more that `learn` takes, by kind
 
 
-def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None) -> Encoding:
+def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:
     """Train the encoding that a chapter asks for by name.
 
     kind : "bpe", "words" or "chars"     vocab_size : tokens at most, a short text gives fewer; None: a usual number
+    options : those of the kind in OPTIONS, see its `train`
     raises VocabularyError  for another kind, for empty text, or for a vocab_size too small for the kind
     """
     if kind not in _USUAL_SIZES:
@@ -36,7 +38,7 @@ def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None) -> Enc
     size = vocab_size or _USUAL_SIZES[kind]
     if kind == "bpe":
         return BPE.train(texts, size, exact=False)
-    return (Words if kind == "words" else Chars).train(texts, size)
+    return (Words if kind == "words" else Chars).train(texts, size, **options)
 
 
 def load(folder: str | Path) -> Encoding:

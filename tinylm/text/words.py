@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm.errors import VocabularyError
+from tinylm.errors import DataError, VocabularyError
 from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
+from tinylm.text.phrases import Pairs, join, learn_passes
 
 SPECIALS = ("<unk>", "<pad>", "<eos>")
 PATTERN = re.compile(r"\w+|[^\w\s]")  # no match contains a special's name whole, so text cannot spell a special
@@ -21,31 +22,36 @@ class Words(Encoding):
     """Whole words, the specials first, then words by falling count (ties alphabetically).
 
     words : the vocabulary without the specials, in the order of its ids
-    lower : text is lower-cased before it is cut
+    lower : text is lower-cased before it is cut     phrases : pairs of words that are joined, pass after pass
     """
 
     files = ("words.json",)
     specials = SPECIALS
     unk_id, pad_id, end_id = 0, 1, 2
 
-    def __init__(self, words: Iterable[str], lower: bool = False):
+    def __init__(self, words: Iterable[str], lower: bool = False, phrases: Iterable[Pairs] = ()):
         self.vocab = [*SPECIALS, *words]
-        self.lower = lower
+        self.lower, self.phrases = lower, tuple(phrases)
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1, lower: bool = False
+        cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1, lower: bool = False, phrases: int = 0
     ) -> Words:
         """Count the words of the texts and keep the frequent ones.
 
         vocab_size : an upper bound, specials included (None: no bound)
         min_count : words seen less often become <unk> (word2vec's usual value is 5)
+        phrases : passes that join words which keep company, see phrases.py; 0: none
         raises VocabularyError if the texts hold no word, or none that is seen min_count times
         """
         check_vocab_size(vocab_size, len(SPECIALS) + 1, "the specials and one word")
         counts: Counter[str] = Counter()
-        for text in as_texts(texts):
-            counts.update(_split(text, lower))
+        lines, passes = (_split(text, lower) for text in as_texts(texts)), ()
+        if phrases:
+            lines = list(lines)
+            passes = learn_passes(lines, phrases)
+        for line in lines:
+            counts.update(word for word, _ in join(line, passes)) if passes else counts.update(line)
         if not counts:
             raise VocabularyError("The training text is empty; a vocabulary needs at least one word.")
         kept = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
@@ -54,11 +60,12 @@ class Words(Encoding):
                 f"No word is seen min_count = {min_count} times (the most frequent: {max(counts.values())}); "
                 "lower min_count or give more text."
             )
-        return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)], lower)
+        return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)], lower, passes)
 
     def split(self, text: str) -> list[str]:
-        """The words of a text before the vocabulary is asked."""
-        return _split(text, self.lower)
+        """The words of a text, phrases joined, before the vocabulary is asked."""
+        words = _split(text, self.lower)
+        return [word for word, _ in join(words, self.phrases)] if self.phrases else words
 
     def encode(self, text: str) -> list[int]:
         """One id per word; <unk> for a word outside the vocabulary."""
@@ -74,16 +81,27 @@ class Words(Encoding):
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each word stands in the text."""
-        return [match.span() for match in PATTERN.finditer(text)]
+        spans = [match.span() for match in PATTERN.finditer(text)]
+        if not self.phrases:
+            return spans
+        ends = itertools.accumulate(size for _, size in join(_split(text, self.lower), self.phrases))
+        bounds = itertools.pairwise([0, *ends])
+        return [(spans[first][0], spans[last - 1][1]) for first, last in bounds]
 
     def _contents(self) -> dict[str, str]:
-        return {"words.json": as_json({"type": "words", "lower": self.lower, "vocab": self.vocab[len(SPECIALS) :]})}
+        stored = {"type": "words", "lower": self.lower, "vocab": self.vocab[len(SPECIALS) :]}
+        passes = [sorted(map(list, pairs)) for pairs in self.phrases]
+        return {"words.json": as_json(stored | ({"phrases": passes} if passes else {}))}
 
     @classmethod
     def load(cls, folder: str | Path) -> Words:
         """Read what save() wrote; raises DataError for a missing or damaged file."""
         stored = read_vocabulary(Path(folder) / "words.json", "words")
-        return cls(stored["vocab"], bool(stored.get("lower", False)))
+        try:
+            passes = [frozenset((str(a), str(b)) for a, b in pairs) for pairs in stored.get("phrases", [])]
+        except (TypeError, ValueError):
+            raise DataError(f"{str(Path(folder) / 'words.json')!r} must hold pairs of words as \"phrases\".") from None
+        return cls(stored["vocab"], bool(stored.get("lower", False)), passes)
 
 
 def _split(text: str, lower: bool) -> list[str]:

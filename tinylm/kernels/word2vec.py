@@ -1,8 +1,9 @@
-"""Skip-gram with negative sampling: each word in a window predicts the window's centre, not K words drawn by chance.
+"""word2vec: the words of a window predict its centre, against words drawn by chance, down the turns of a tree, or both.
 
-    s = v[context] · u[output]            output ∈ {centre (label 1), n₁, …, n_K (label 0)}, nᵢ drawn from count^0.75
-    loss = −Σ log σ(s) over label 1 − Σ log σ(−s) over label 0
-    v[context] += lr · Σ_outputs (label − σ(s)) · u[output]         u[output] += lr · Σ_contexts (label − σ(s)) · v[context]
+    h = v[word] for each word of the window (skip-gram), or the sum or mean of them all (CBOW)
+    s = h · u[output]       outputs: the centre (sign +), n₁ … n_K (−) drawn from count^0.75; nodes of the centre's path (±)
+    loss = −Σ log σ(±s)     e = lr · ±(1 − σ(±s)) for each output
+    v[word] += Σ_outputs e · u[output]        u[output] += Σ_h e · h        (CBOW: each word gets it whole)
 
 One update is one centre: all words of its window share its K negatives, and every score is computed from the rows as they
 were before. So it is one step of SGD on the window's summed loss. Random numbers are a counter hash of (key, position,
@@ -20,12 +21,13 @@ from numba import prange
 from .elementary import exp, hash32, hash32_ref
 from .registry import helper, kernel
 
+SKIP_GRAM, CBOW_SUM, CBOW_MEAN = 0, 1, 2
 CHUNKS = 16  # parts of a call that may run at the same time, each a run of whole sentences; a thread takes neighbouring ones
 LIMIT = 60.0  # scores are cut to ±LIMIT: σ is exact to e^-60, and a product of probabilities can be kept from underflow
 
 
 def alias_table(weights):
-    """The distribution weights/Σ weights as V slots of equal chance: (accept, alias), see `sgns`; a draw costs one look.
+    """The distribution weights/Σ weights as V slots of equal chance: (accept, alias), see `word2vec`; a draw costs one look.
 
     weights : (V,) not negative, some positive   returns accept (V,) float64, alias (V,) int64
     Source: Walker 1977, built as by Vose 1991. Differs from word2vec's table of 10^8 entries: exact and small.
@@ -43,9 +45,9 @@ def alias_table(weights):
 
 
 def draw_windows(ids, begins, tables, window, negative, key):
-    """What a call of `sgns` trains on, in its order: the definition of subsampling, dynamic windows and negatives.
+    """What a call of `word2vec` trains on, in its order: the definition of subsampling, dynamic windows and negatives.
 
-    ids : (N,) words; begins : (N,) bool, True at the first word of a sentence     tables : keep, accept, alias, see `sgns`
+    ids : (N,) words; begins : (N,) bool, True at the first word of a sentence     tables : keep, accept, alias, see there
     returns centres (P,) positions in ids, contexts (P,) positions in ids, negatives (N, K) words, −1 = skipped
     Word n survives with probability keep[ids[n]], before windows are cut, so windows reach over what was dropped; its
     window reaches b words to either side, b uniform in 1..window. Draw number j of word n is hash(n·(K+2) + j).
@@ -67,33 +69,45 @@ def draw_windows(ids, begins, tables, window, negative, key):
     return kept[centre], kept[partner[centre, column]], negatives
 
 
-def _sgns_ref(vectors, context, ids, begins, keep, accept, alias, window, negative, lr, key, losses, counts):
+def _word2vec_ref(vectors, context, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses, counts):
     losses[...], counts[...] = 0, 0
-    centres, contexts, negatives = draw_windows(ids, begins, (keep, accept, alias), window, negative, key)
+    centres, contexts, negatives = draw_windows(ids, begins, (*chances, alias), window, max(negative, 0), key)
     starts = np.flatnonzero(np.diff(centres, prepend=-1))
     for n, inputs in zip(centres[starts], np.split(ids[contexts], starts[1:]), strict=starts.size > 0):
-        outputs = np.append(ids[n], negatives[n][negatives[n] >= 0])
-        v, u = vectors[inputs], context[outputs]  # (M, C), (1 + K, C)
-        sign = np.where(np.arange(outputs.size) == 0, 1, -1).astype(v.dtype)  # label 1 for the centre, 0 for the negatives
+        drawn = np.append(ids[n], negatives[n][negatives[n] >= 0])[:None if negative >= 0 else 0]
+        way = ways[ids[n]][ways[ids[n]] >= 0]
+        outputs = np.append(drawn, way >> 1)
+        sign = np.append(np.where(np.arange(drawn.size) == 0, 1, -1), 1 - 2 * (way & 1)).astype(vectors.dtype)
+        v, u = vectors[inputs], context[outputs]  # (M, C), (outputs, C)
+        if mode != SKIP_GRAM:
+            v = v.sum(axis=0, keepdims=True) / v.dtype.type(len(v) if mode == CBOW_MEAN else 1)  # (M, C) -> (1, C)
         probability = 1 / (1 + np.exp(-sign * np.clip(v @ u.T, -LIMIT, LIMIT)))  # that each label is right
-        errors = v.dtype.type(lr) * sign * (1 - probability)  # lr · (label − σ)
+        errors = v.dtype.type(lr) * sign * (1 - probability)
         np.add.at(vectors, inputs, errors @ u)
         np.add.at(context, outputs, errors.T @ v)
-        losses[n], counts[n] = -np.log(probability).sum(), inputs.size
+        losses[n], counts[n] = -np.log(probability).sum(), len(v)
 
 
 @helper
-def _outputs_of(n, word, accept, alias, first_draw, key, outputs):
-    """Write the centre and its negatives into `outputs`; returns how many."""
-    outputs[0] = word
-    count = 1
-    for k in range(outputs.size - 1):
-        product = np.uint64(hash32(first_draw + k, key)) * np.uint64(alias.size)
+def _outputs_of(word, chances, alias, ways, negative, draws, outputs, signs):
+    """Write the centre and its negatives, then the nodes of its path, and the sign of each; returns how many.
+
+    draws : the number of the first draw, and the key
+    """
+    count = 0
+    if negative >= 0:
+        outputs[0], signs[0], count = word, 1, 1
+    for k in range(negative):
+        product = np.uint64(hash32(draws[0] + k, draws[1])) * np.uint64(alias.size)
         slot = np.int64(product >> np.uint64(32))
         fraction = np.float64(product & np.uint64(0xFFFFFFFF)) * 2.0**-32
-        drawn = slot if fraction < accept[slot] else alias[slot]
+        drawn = slot if fraction < chances[1, slot] else alias[slot]
         if drawn != word:
-            outputs[count] = drawn
+            outputs[count], signs[count] = drawn, -1
+            count += 1
+    for k in range(ways.shape[1]):
+        if ways[word, k] >= 0:
+            outputs[count], signs[count] = ways[word, k] >> 1, 1 - 2 * (ways[word, k] & 1)
             count += 1
     return count
 
@@ -125,15 +139,15 @@ def _add_products(table, rows, factors, local, counts):
 
 
 @helper
-def _errors(v, u, inputs, outputs, lr, errors):
-    """errors[m, k] = lr · (label − σ(v[m]·u[k])); returns the loss in nats."""
+def _errors(v, u, inputs, outputs, lr, signs, errors):
+    """errors[m, k] = lr · sign·(1 − σ(sign · v[m]·u[k])); returns the loss in nats."""
     one, limit = v.dtype.type(1), v.dtype.type(LIMIT)
     for m in range(inputs):
         for k in range(outputs):
             a, b, score = v[m], u[k], v.dtype.type(0)
             for j in range(a.size):
                 score += a[j] * b[j]
-            errors[m, k] = score if k == 0 else -score
+            errors[m, k] = score * signs[k]
     loss, product = 0.0, 1.0
     for m in range(inputs):
         row = errors[m]
@@ -144,8 +158,35 @@ def _errors(v, u, inputs, outputs, lr, errors):
             if product < 1e-200:
                 loss -= np.log(product)
                 product = 1.0
-            row[k] = lr * (one - row[k]) if k == 0 else -lr * (one - row[k])
+            row[k] = lr * signs[k] * (one - row[k])
     return loss - np.log(product)
+
+
+@helper
+def _merge(v, count, mean):
+    """v[0] becomes the sum or the mean of the rows."""
+    h = v[0]
+    for m in range(1, count):
+        row = v[m]
+        for j in range(h.size):
+            h[j] += row[j]
+    if mean:
+        for j in range(h.size):
+            h[j] /= v.dtype.type(count)
+
+
+@helper
+def _spread(table, rows, count, factors, u, outputs, change):
+    """table[rows[m]] += Σ_k factors[k] · u[k], the same for every m."""
+    change[:] = 0
+    for k in range(outputs):
+        f, a = factors[k], u[k]
+        for j in range(change.size):
+            change[j] += f * a[j]
+    for m in range(count):
+        row = table[rows[m]]
+        for j in range(row.size):
+            row[j] += change[j]
 
 
 @helper
@@ -156,35 +197,39 @@ def _first_begin(begins, n):
     return n
 
 
-@kernel(reference=_sgns_ref, parallel=True,
-        spec="vectors: inout[V,C]; context: inout[V,C]; ids: ids<V[N]; begins: bool[N]; keep: double[V]; accept: double[V]; "
-             "alias: ids<V[V]; window: 1..5; negative: 0..5; lr: real; key: key; losses: out[N]; counts: out[N]")
-def sgns(vectors, context, ids, begins, keep, accept, alias, window, negative, lr, key, losses, counts):
+@kernel(reference=_word2vec_ref, parallel=True,
+        spec="vectors: inout[V,C]; context: inout[U,C]; ids: ids<V[N]; begins: bool[N]; chances: double[2,V]; "
+             "alias: ids<V[V]; ways: ids<U[V,D]; window: 1..5; negative: 0..5; mode: 0..2; lr: real; key: key; "
+             "losses: out[N]; counts: out[N]")
+def word2vec(vectors, context, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses, counts):
     """One pass of SGD over a text, lock-free: threads write rows of the tables without asking (with one thread: exact).
 
-    vectors, context : (V, C), in place: input rows v and output rows u       ids : (N,) int64 words
-    begins : (N,) bool, True where a sentence begins       keep : (V,) probability that a word survives subsampling
-    accept, alias : (V,) the noise distribution as an alias table: a uniform slot, or alias[slot] with chance 1 − accept
+    vectors : (V, C), in place: the rows v     context : (U, C), in place: the rows u, one per word, then the tree's nodes
+    ids : (N,) int64 words     begins : (N,) bool, True where a sentence begins
+    chances : (2, V) that a word survives subsampling; that a uniform slot of the noise distribution is taken and not its
+    alias     alias : (V,)     ways : (V, D) each word's path in the tree as 2·row + code, then −1; D = 0 without a tree
+    negative : K, −1 without negative sampling     mode : SKIP_GRAM, CBOW_SUM or CBOW_MEAN
     losses, counts : (N,) written: for each centre the loss in nats, summed over its window, and the number of predictions
     Source: Mikolov et al. 2013; Ji et al. 2016 (shared negatives). Differs: exact sigmoid; one update per window.
     """
-    rate = vectors.dtype.type(lr)
-    width, most = vectors.shape[1], 2 * window
+    rate, most, draws = vectors.dtype.type(lr), 2 * window, max(negative, 0) + 2
+    width, room = vectors.shape[1], max(negative + 1, 0) + ways.shape[1]
     for chunk in prange(CHUNKS):
         n = _first_begin(begins, ids.size * chunk // CHUNKS)
         last = _first_begin(begins, ids.size * (chunk + 1) // CHUNKS)
-        kept, inputs, outputs = np.empty(last - n, np.int64), np.empty(most, np.int64), np.empty(negative + 1, np.int64)
-        v, u = np.empty((most, width), vectors.dtype), np.empty((negative + 1, width), vectors.dtype)
-        errors = np.empty((most, negative + 1), vectors.dtype)
+        kept, inputs, outputs = np.empty(last - n, np.int64), np.empty(most, np.int64), np.empty(room, np.int64)
+        v, u, change = (np.empty((most, width), vectors.dtype), np.empty((room, width), vectors.dtype),
+                        np.empty(width, vectors.dtype))
+        errors, signs = np.empty((most, room), vectors.dtype), np.empty(room, vectors.dtype)
         while n < last:
             end, size = _first_begin(begins, n + 1), 0
             for i in range(n, end):
                 losses[i], counts[i] = 0, 0
-                if hash32(i * (negative + 2), key) * 2.0**-32 < keep[ids[i]]:
+                if hash32(i * draws, key) * 2.0**-32 < chances[0, ids[i]]:
                     kept[size] = i
                     size += 1
             for i in range(size):
-                draw = kept[i] * (negative + 2) + 1
+                draw = kept[i] * draws + 1
                 reach = 1 + np.int64(np.uint64(hash32(draw, key)) * np.uint64(window) >> np.uint64(32))
                 count = 0
                 for j in range(max(i - reach, 0), min(i + reach + 1, size)):
@@ -192,11 +237,17 @@ def sgns(vectors, context, ids, begins, keep, accept, alias, window, negative, l
                         inputs[count] = ids[kept[j]]
                         count += 1
                 if count:
-                    total = _outputs_of(kept[i], ids[kept[i]], accept, alias, draw + 1, key, outputs)
+                    total = _outputs_of(ids[kept[i]], chances, alias, ways, negative, (draw + 1, key), outputs, signs)
                     _gather(vectors, inputs, count, v)
                     _gather(context, outputs, total, u)
-                    losses[kept[i]] = _errors(v, u, count, total, rate, errors)
-                    counts[kept[i]] = count
-                    _add_products(vectors, inputs, errors, u, (count, total))
-                    _add_products(context, outputs, errors.T, v, (total, count))
+                    hidden = count if mode == SKIP_GRAM else 1
+                    if mode != SKIP_GRAM:
+                        _merge(v, count, mode == CBOW_MEAN)
+                    losses[kept[i]] = _errors(v, u, hidden, total, rate, signs, errors)
+                    counts[kept[i]] = hidden
+                    if mode == SKIP_GRAM:
+                        _add_products(vectors, inputs, errors, u, (count, total))
+                    else:
+                        _spread(vectors, inputs, count, errors[0], u, total, change)
+                    _add_products(context, outputs, errors.T, v, (total, hidden))
             n = end

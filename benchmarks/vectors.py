@@ -1,0 +1,190 @@
+"""word2vec and GloVe on the newsgroups training text: tinylm, and gensim with 2 workers from `corpus_file`.
+
+    python -m benchmarks.vectors                       one epoch each, alternately: words/s and peak memory, ratios; GloVe's
+                                                       cells/s and seconds of counting in the same run
+    python -m benchmarks.vectors --quality [--form cbow]    five epochs, three seeds each: WordSim-353 and analogies, mean ±
+                                                       standard error (glove: 25 epochs, no peer)
+
+Forms: sgns and cbow (mean), both with 100 dimensions, window 5, 5 negatives, min_count 5, sample 1e-3, alpha 0.025 or 0.05;
+otherwise each one's own defaults. glove: 100 dimensions, window 15, x_max 10. Every run has a process of its own. Timed is
+the training alone: vocabularies, and tinylm's ids, are made before.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+SETTINGS = dict(window=5, negative=5, sample=1e-3)
+SIZE, MIN_COUNT, THREADS = 100, 5, 2
+ALPHA = {"sgns": 0.025, "cbow": 0.05}
+EPOCHS = {"sgns": 5, "cbow": 5, "glove": 25}  # of a run for quality
+
+
+def encoded():
+    """The words of the training posts that occur five times, and the posts as ids."""
+    from tinylm.data import encode_corpus, load_texts
+    from tinylm.text import Words
+
+    texts = load_texts("newsgroups")
+    tokenizer = Words.train(texts, min_count=MIN_COUNT)
+    return tokenizer, encode_corpus(texts, tokenizer)
+
+
+def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS):
+    """Train tinylm's Word2Vec; returns a dict, see `_result`."""
+    import tinylm
+
+    tinylm.set_threads(threads)
+    tokenizer, corpus = encoded()
+    _small(tinylm)  # compiles, or loads what an earlier run compiled
+    config = tinylm.Word2VecConfig(tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS)
+    model = tinylm.Word2Vec(config, np.random.default_rng(seed))
+    model.prepare(corpus)
+    steps = epochs * model.steps_per_epoch
+    start = time.perf_counter()
+    for step in range(steps):
+        model.fast_step(model.batch(step, seed), ALPHA[form] * (1 - step / steps))
+    seconds = time.perf_counter() - start
+    return _result(seconds, epochs * corpus.words, tokenizer.vocab, model.embedding_table())
+
+
+def _small(tinylm):
+    """One step on ten words."""
+    model = tinylm.Word2Vec(tinylm.Word2VecConfig(20, SIZE, **SETTINGS))
+    model.prepare(tinylm.data.Corpus(np.arange(3, 13, dtype=np.int32), np.array([0, 10]), 20, 10, 10))
+    model.fast_step(model.batch(0, 0), 0.025)
+
+
+def run_glove(form="glove", epochs=1, seed=0, threads=THREADS):
+    """Count and fit tinylm's GloVe; returns a dict, see `_result`, with cells, seconds of counting and shuffling, cost."""
+    import tinylm
+    from tinylm.data.cooccurrence import Window, cooccurrences
+
+    tinylm.set_threads(threads)
+    tokenizer, corpus = encoded()
+    few = tinylm.data.Corpus(np.arange(3, 13, dtype=np.int32), np.array([0, 10]), 20, 10, 10)
+    cooccurrences(few, Window(3))  # compiles, or loads what an earlier run compiled
+    config = tinylm.GloVeConfig(tokenizer.vocab_size, SIZE, x_max=10.0)
+    model = tinylm.GloVe(config, np.random.default_rng(seed))
+    start = time.perf_counter()
+    model.prepare(corpus)
+    counting, steps, costs = time.perf_counter() - start, epochs * model.steps_per_epoch, []
+    start = time.perf_counter()
+    for step in range(steps):
+        costs.append(model.fast_step(model.batch(step, seed), 0.05))
+    seconds = time.perf_counter() - start
+    more = {"cells": len(model.cells), "counting": counting, "cost": float(np.mean(costs[-model.steps_per_epoch:])),
+            "cells_per_second": epochs * len(model.cells) / seconds}
+    return _result(seconds, epochs * corpus.words, tokenizer.vocab, model.embedding_table()) | more
+
+
+def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS):
+    """Train gensim's Word2Vec on the same documents, one per line of a file; returns a dict, see `_result`."""
+    from gensim.models import Word2Vec
+
+    from tinylm.data import load_texts
+
+    texts = load_texts("newsgroups")
+    model = Word2Vec(vector_size=SIZE, sg=int(form == "sgns"), min_count=MIN_COUNT, alpha=ALPHA[form], workers=threads,
+                     seed=seed + 1, **SETTINGS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "corpus.txt"
+        path.write_text("\n".join(" ".join(text.split()) for text in texts) + "\n", encoding="utf-8")
+        model.build_vocab(corpus_file=str(path))
+        start = time.perf_counter()
+        model.train(corpus_file=str(path), total_words=model.corpus_total_words, total_examples=model.corpus_count,
+                    epochs=epochs)
+        seconds = time.perf_counter() - start
+    words = epochs * sum(len(text.split()) for text in texts)
+    return _result(seconds, words, model.wv.index_to_key, model.wv.vectors)
+
+
+RUNS = {"tinylm": run_tinylm, "gensim": run_gensim}
+
+
+def runs(form):
+    """Who can run a form: tinylm, and where there is a peer, gensim."""
+    return {"tinylm": run_glove} if form == "glove" else RUNS
+
+
+def _result(seconds, words, vocab, table):
+    """Seconds of the training, words of text per second, peak memory in MB, agreement with people."""
+    from tinylm import Vectors
+    from tinylm.data import load_analogies, load_similarity
+
+    mb, vectors = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, Vectors(vocab, table)
+    pairs = vectors.evaluate_word_pairs(load_similarity("wordsim353"))
+    analogies = vectors.evaluate_word_analogies(load_analogies())
+    return {"seconds": seconds, "words_per_second": words / seconds, "mb": mb, "spearman": pairs["spearman"],
+            "pairs": pairs["pairs"], "analogies": analogies["accuracy"], "questions": analogies["questions"]}
+
+
+def fresh(system, form, epochs=1, seed=0):
+    """The result of a run in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.vectors", "--worker", system, "--form", form, "--epochs", str(epochs),
+               "--seed", str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    if done.returncode:
+        raise RuntimeError(f"the run of {system} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def speed(forms, pairs):
+    """Runs of one epoch, alternately; prints medians and the ratio to the peer."""
+    for form in forms:
+        results = {name: [] for name in runs(form)}
+        for _ in range(pairs):
+            for name in results:
+                results[name].append(fresh(name, form))
+        for name, rows in results.items():
+            rate, mb = (np.median([r[key] for r in rows]) for key in ("words_per_second", "mb"))
+            print(f"{form} {name}: {rate / 1e6:.2f} M words/s, {mb:.0f} MB", flush=True)
+        if form == "glove":
+            rate, counting = (np.median([r[key] for r in rows]) for key in ("cells_per_second", "counting"))
+            print(f"glove tinylm: {rate / 1e6:.2f} M of {rows[0]['cells'] / 1e6:.1f} M cells/s; counting and shuffling "
+                  f"{counting:.1f} s", flush=True)
+        else:
+            pair = zip(results["tinylm"], results["gensim"], strict=True)
+            ratios = [ours["words_per_second"] / theirs["words_per_second"] for ours, theirs in pair]
+            print(f"{form} ratio {np.median(ratios):.2f}", flush=True)
+
+
+def quality(forms, seeds):
+    """Several seeds each; prints WordSim-353's Spearman and the analogies, mean ± standard error, and what else is known."""
+    for form in forms:
+        for name in runs(form):
+            rows = [fresh(name, form, EPOCHS[form], seed) for seed in range(seeds)]
+            line = f"{form} {name}:"
+            for key, what, count in (("spearman", "WordSim-353", "pairs"), ("analogies", "analogies", "questions")):
+                scores = np.array([r[key] for r in rows])
+                line += (f" {what} {scores.mean():.4f} ± {scores.std(ddof=1) / seeds**0.5:.4f} over {rows[0][count]:,} "
+                         f"({', '.join(f'{s:.4f}' for s in scores)});")
+            cost = f", cost {np.mean([r['cost'] for r in rows]):.5f} a cell" if form == "glove" else ""
+            print(f"{line} {np.median([r['words_per_second'] for r in rows]) / 1e6:.2f} M words/s{cost}", flush=True)
+
+
+def main():
+    """The command line above."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.vectors")
+    parser.add_argument("--quality", action="store_true", help="compare quality, not speed")
+    parser.add_argument("--form", choices=EPOCHS, help="one of them (default: all)")
+    parser.add_argument("--pairs", type=int, default=3, help="alternating runs, or seeds (default 3)")
+    parser.add_argument("--worker", choices=RUNS, help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(runs(options.form)[options.worker](options.form, options.epochs, options.seed)))
+    else:
+        (quality if options.quality else speed)([options.form] if options.form else list(EPOCHS), options.pairs)
+
+
+if __name__ == "__main__":
+    main()
