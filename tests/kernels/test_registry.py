@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from arguments import build, copies, dimension_names, large_sizes, sizes, written
+from arguments import WRITTEN, build, copies, dimension_names, large_sizes, sizes, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def assert_close(kernel, values, got, wanted, dtype):
     inputs = [largest(values[a.name]) for a in kernel.arguments if a.kind in ("float", "inout", "posinout")]
     for name, expected in written(kernel, wanted).items():
         if expected.size:
-            scale = max(largest(expected), *inputs) / (1 - values.get("rate", 0))
+            scale = max([largest(expected), *inputs]) / (1 - values.get("rate", 0))
             np.testing.assert_allclose(got[name], expected, rtol=0, atol=TOLERANCE[dtype] * scale,
                                        err_msg=f"{kernel.name}: {name}")
 
@@ -116,7 +116,7 @@ def test_a_spec_names_the_kernels_arguments_and_nothing_unwritten(kernel):
     code = kernel.function.__code__
     assert tuple(a.name for a in kernel.arguments) == code.co_varnames[:code.co_argcount]
     assert kernel.reference.__code__.co_varnames[:code.co_argcount] == code.co_varnames[:code.co_argcount]
-    assert any(a.kind in ("inout", "posinout", "out") for a in kernel.arguments)
+    assert any(a.kind in WRITTEN for a in kernel.arguments)
 
 
 def test_a_spec_that_cannot_be_read_is_refused():

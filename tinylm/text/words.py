@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from tinylm.errors import VocabularyError
 from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
 
@@ -60,13 +58,9 @@ class Words(Encoding):
         """The words of a text before the vocabulary is asked."""
         return _split(text, self.lower)
 
-    def encode(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> list[int]:
         """One id per word; <unk> for a word outside the vocabulary."""
         return list(map(self._index().get, self.split(text), itertools.repeat(0)))
-
-    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each text as (T,) int32 arrays."""
-        return [np.fromiter(self.encode(text), np.int32) for text in as_texts(texts)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words with a space between them: the spacing of the original is not kept."""
