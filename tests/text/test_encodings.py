@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from tinylm import text
 from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.text import Template
 
 TEXTS = [
     "the cat sat on the mat, the dog sat on the log.",
     "the cat isn't the dog; the mat isn't the log!",
     "αβγ αβγ 東京 東京",
 ]
-KINDS = ["bpe", "words", "chars"]
+KINDS = ["bpe", "wordpiece", "words", "chars"]
 
 
 @pytest.fixture(params=KINDS)
@@ -58,6 +59,7 @@ def test_tokens_are_the_vocabulary_entries_and_offsets_cover_them(encoding):
 
 
 def test_calling_pads_on_the_right_and_cuts(encoding):
+    encoding.template = Template()
     batch = encoding([TEXTS[0], "the", ""], max_length=7)
     ids, mask = batch["ids"], batch["mask"]
     assert ids.shape == mask.shape == (3, 7) and ids.dtype == np.int64 and mask.dtype == bool
@@ -66,6 +68,47 @@ def test_calling_pads_on_the_right_and_cuts(encoding):
     assert mask.sum(axis=1).tolist() == [7, n, 0]
     assert (ids[1, n:] == encoding.pad_id).all()
     assert encoding("the")["ids"].shape == (1, n)
+
+
+def test_every_encoding_takes_any_template_and_padding_on_the_left(encoding):
+    encoding.add_specials(["<start>", "<sep>", "<cls>"])
+    encoding.template = Template("<start> A", "A <sep> B:1 <sep>:1 <cls>:2", typed=True, pad_type=3, pad_left=True)
+    batch = encoding(["the cat", "the"], ["the dog the dog", "the"])
+    a, b = encoding.encode("the cat"), encoding.encode("the dog the dog")
+    start, sep, cls = (encoding.token_id(name) for name in ("<start>", "<sep>", "<cls>"))
+    assert batch["ids"][0].tolist() == [*a, sep, *b, sep, cls] and batch["mask"][0].all()
+    assert batch["token_types"][0].tolist() == [0] * (len(a) + 1) + [1] * (len(b) + 1) + [2]
+    missing = batch["ids"].shape[1] - int(batch["mask"][1].sum())
+    assert not batch["mask"][1, :missing].any() and batch["mask"][1, missing:].all()
+    assert (batch["token_types"][1, :missing] == 3).all() and (batch["ids"][1, :missing] == encoding.pad_id).all()
+    assert encoding("the")["ids"][0].tolist() == [start, *encoding.encode("the")]
+    with pytest.raises(VocabularyError, match="already a token"):
+        encoding.add_specials(["<sep>"])
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(3, 25))
+def test_the_longer_text_of_a_pair_is_cut(n, m, length):
+    template = Template("<s> A", "<s> A <d> B <c>")
+    first, second = list(range(n)), list(range(100, 100 + m))
+    ids, _ = template.assemble(first, second, {"<s>": -1, "<d>": -2, "<c>": -3}.get, length)
+    assert len(ids) == min(length, n + m + 3)
+    a, b = ids[1 : ids.index(-2)], ids[ids.index(-2) + 1 : -1]
+    assert a == first[: len(a)] and b == second[: len(b)]
+    assert len(a) == n or len(a) + 1 >= len(b)
+    assert len(b) == m or len(b) + 1 >= len(a)
+
+
+def test_what_a_call_cannot_do_is_one_sentence(encoding):
+    encoding.template = Template()
+    with pytest.raises(VocabularyError, match="no template for pairs"):
+        encoding("a", "b")
+    encoding.template = Template("A", "A B")
+    with pytest.raises(VocabularyError, match="2 texts but 1 second"):
+        encoding(["a", "b"], ["c"])
+    encoding.add_specials(["<s>", "<c>"])
+    encoding.template = Template("<s> A <c>")
+    with pytest.raises(VocabularyError, match="max_length is 1"):
+        encoding("the", max_length=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,13 +136,13 @@ def test_unknown_token_names_similar_ones():
 
 
 def test_unknown_kind_and_empty_folder_name_what_there_is(tmp_path):
-    with pytest.raises(VocabularyError, match="bpe, words, chars"):
+    with pytest.raises(VocabularyError, match="bpe, wordpiece, words, chars"):
         text.learn("syllables", TEXTS, 300)
     with pytest.raises(DataError, match="words.json"):
         text.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt"])
+@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt", "vocab.txt"])
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1, 2]", b'{"type": "words", "vocab": ["a", "a"]}', b"\xff\xfe", b"a b c"]
 )

@@ -85,9 +85,9 @@ def length_buckets(lengths: Sequence[int] | np.ndarray, batch_size: int, seed: i
 
 
 def pad(
-    rows: Sequence[Sequence[int] | np.ndarray], pad_id: int = 0, length: int | None = None
+    rows: Sequence[Sequence[int] | np.ndarray], pad_id: int = 0, length: int | None = None, left: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Token lists of different lengths as one rectangle, padded on the right.
+    """Token lists of different lengths as one rectangle, padded on the right (or on the left).
 
     rows : B lists of ids
     length : T, the longest row by default (at least 1); longer rows are cut
@@ -98,6 +98,7 @@ def pad(
     mask = np.zeros((len(rows), width), bool)
     for b, row in enumerate(rows):
         n = min(len(row), width)
-        ids[b, :n] = row[:n]
-        mask[b, :n] = True
+        place = slice(width - n, width) if left else slice(n)
+        ids[b, place] = row[:n]
+        mask[b, place] = True
     return ids, mask

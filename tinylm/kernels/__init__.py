@@ -1,8 +1,8 @@
 """Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
 
 Read in this order: registry.py, elementary.py, activation.py, linear.py, layer_norm.py, attention.py, lstm.py,
-convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py;
-pool.py and cache.py when you wonder how they run.
+convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py,
+merges.py; pool.py and cache.py when you wonder how they run.
 """
 
 from .activation import ACTIVATIONS, activate_ref, derivative_ref
@@ -18,6 +18,7 @@ from .huffman import huffman_tree
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
 from .lstm import lstm, lstm_backward
+from .merges import learn_merges
 from .pool import one_pool, set_threads, threads
 from .registry import BACKEND, KERNELS, kernel
 from .sgd import adagrad, sgd
@@ -31,5 +32,5 @@ __all__ = [
     "linear_backward", "linear_cross_entropy", "lstm", "lstm_backward", "one_pool", "set_threads", "sgd",
     "softmax", "softmax_backward", "squared_norm", "threads",
     "conv1d_max", "conv1d_max_backward",
-    "CBOW_MEAN", "CBOW_SUM", "SKIP_GRAM", "cooccurrence", "glove", "row_parts", "word2vec",
+    "CBOW_MEAN", "CBOW_SUM", "SKIP_GRAM", "cooccurrence", "glove", "row_parts", "learn_merges", "word2vec",
 ]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,13 +19,17 @@ import numpy as np
 from tinylm import files
 from tinylm.data.batching import pad
 from tinylm.errors import DataError, VocabularyError
+from tinylm.text.template import Template
+
+CACHE_WORDS, CACHE_LENGTH = 1 << 20, 64  # remember at most so many words, none longer than this
 
 
 class Encoding(ABC):
-    """Base of all encodings; a subclass says how text is cut (`encode`, `offsets`) and how ids become text (`decode`).
+    """Base of all encodings; a subclass says how text is cut (`_encode`, `offsets`) and how ids become text (`decode`).
 
     vocab : list[str]       tokens by id
     specials : tuple[str]   names of the tokens that no text produces
+    template : Template     how texts and pairs of texts become a model's input when the encoding is called
     unk_id, pad_id, end_id  their ids; unk_id and end_id are None where the encoding has none
     """
 
@@ -35,6 +40,7 @@ class Encoding(ABC):
     unk_id: int | None = None
     pad_id: int = 0
     end_id: int | None = None
+    template: Template = Template()
 
     @property
     def vocab_size(self) -> int:
@@ -42,8 +48,29 @@ class Encoding(ABC):
         return len(self.vocab)
 
     @abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """The ids of one text, without any special token."""
+    def _encode(self, text: str) -> list[int]:
+        """The ids of one text in which no name means a special token."""
+
+    def encode(self, text: str, special: str | Collection[str] = "none") -> list[int]:
+        """The ids of one text.
+
+        special : what the names of special tokens mean where they stand in the text: "none" ordinary text, "all"
+            the tokens, "raise" a VocabularyError ("none_raise" is the same), or the set of names that mean their tokens
+        """
+        if special == "none" or not self.specials:
+            return self._encode(text)
+        refuse = special in ("raise", "none_raise")
+        allowed = set(self.specials) if special == "all" else set() if refuse else set(special)
+        found = [name for name in self.specials if name in text and name not in allowed]
+        if refuse and found:
+            raise VocabularyError(f"The text contains the special token {found[0]!r}; remove it or allow it by name.")
+        if unknown := allowed - set(self.specials):
+            raise VocabularyError(f"{min(unknown)!r} is not a special token; there are {', '.join(self.specials)}.")
+        ids: list[int] = []
+        names = sorted(allowed, key=len, reverse=True)  # the longest name wins where one begins another
+        for part in re.split(f"({'|'.join(map(re.escape, names))})", text) if names else [text]:
+            ids += [self._index()[part]] if part in allowed else self._encode(part)
+        return ids
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
@@ -55,7 +82,7 @@ class Encoding(ABC):
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """The ids of each text as (T,) int32 arrays."""
-        return [np.array(self.encode(text), np.int32) for text in as_texts(texts)]
+        return [np.fromiter(self._encode(text), np.int32) for text in as_texts(texts)]
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of a text as they stand in the vocabulary."""
@@ -70,16 +97,38 @@ class Encoding(ABC):
             raise VocabularyError(f"{token!r} is not one of the {self.vocab_size} tokens of the vocabulary; {hint}.")
         return found
 
-    def __call__(self, texts: str | Sequence[str], max_length: int | None = None) -> dict[str, np.ndarray]:
+    def add_specials(self, names: Iterable[str]) -> None:
+        """Append special tokens to the vocabulary, such as the three that GPT-1 is fine-tuned with."""
+        for name in names:
+            if name in self._index():
+                raise VocabularyError(f"{name!r} is already a token of the vocabulary; choose another name.")
+            self._index()[name] = len(self.vocab)
+            self.vocab.append(name)
+            self.specials = (*self.specials, name)
+
+    def __call__(
+        self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, max_length: int | None = None
+    ) -> dict[str, np.ndarray]:
         """Texts as the keywords that a model's `encode` takes: `model.encode(**tokenizer(texts))`.
 
-        max_length : texts are cut to this many tokens (None: the longest text decides)
-        returns {"ids": (B, T) int64, padded on the right, "mask": (B, T) bool, True = a real token}
+        pairs : the second text of each input (None: there is none)
+        max_length : inputs are cut to this many tokens, special ones included (None: the longest decides)
+        returns {"ids": (B, T) int64, "mask": (B, T) bool, True = a real token}, padded on the side that the template
+        says, and where it has types, "token_types": (B, T) int64
         """
         if max_length is not None and max_length < 1:
             raise VocabularyError(f"max_length is {max_length}; give at least 1 token, or None for no limit.")
-        ids, mask = pad([row[:max_length] for row in self.encode_batch(texts)], self.pad_id)
-        return {"ids": ids, "mask": mask}
+        first = [row.tolist() for row in self.encode_batch(texts)]
+        second = [None] * len(first) if pairs is None else [row.tolist() for row in self.encode_batch(pairs)]
+        if len(first) != len(second):
+            raise VocabularyError(f"There are {len(first)} texts but {len(second)} second texts; give as many.")
+        made = [self.template.assemble(a, b, self.token_id, max_length) for a, b in zip(first, second, strict=True)]
+        ids, mask = pad([row for row, _ in made], self.pad_id, left=self.template.pad_left)
+        keywords = {"ids": ids, "mask": mask}
+        if self.template.typed:
+            types, _ = pad([row for _, row in made], self.template.pad_type, left=self.template.pad_left)
+            keywords["token_types"] = types
+        return keywords
 
     @classmethod
     @abstractmethod
@@ -114,6 +163,22 @@ class Encoding(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.vocab_size} tokens)"
+
+
+class Remembered(dict[str, list[int]]):
+    """Word -> ids, found by `find` when a word is first met. Bounded: long words and an overfull table are forgotten."""
+
+    def __init__(self, find: Callable[[str], list[int]]):
+        super().__init__()
+        self.find = find
+
+    def __missing__(self, word: str) -> list[int]:
+        ids = self.find(word)
+        if len(word) <= CACHE_LENGTH:
+            if len(self) >= CACHE_WORDS:
+                self.clear()
+            self[word] = ids
+        return ids
 
 
 def as_texts(texts: str | Iterable[str]) -> Iterable[str]:

@@ -11,10 +11,9 @@ not released); bytes that are not UTF-8 decode to U+FFFD, as released.
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from itertools import accumulate, chain
 from pathlib import Path
 
@@ -23,15 +22,13 @@ import regex
 
 from tinylm.errors import DataError, VocabularyError
 from tinylm.files import read_json, read_text
-from tinylm.text.base import Encoding, as_texts, check_vocab_size
+from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size
+from tinylm.text.merging import apply, check_reached, learn, spread
 
 # GPT-2's words: contractions (lower case only), letters, digits or other marks with the space before them, white space
 PATTERN = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 END = "<|endoftext|>"
 HEADER = "#version: 0.2"
-CACHE_WORDS, CACHE_LENGTH = 1 << 20, 64  # remember at most so many words, none longer than this
-
-Pair = tuple[int, int]
 
 
 def byte_characters() -> dict[int, str]:
@@ -47,7 +44,31 @@ def byte_characters() -> dict[int, str]:
 
 BYTE_CHARACTERS = byte_characters()
 BYTE_OF = {character: byte for byte, character in BYTE_CHARACTERS.items()}
+BYTE_IDS = np.argsort([*BYTE_OF.values()])  # byte -> its id, the place of its character
 TRANSLATE = {byte: ord(character) for byte, character in BYTE_CHARACTERS.items()}
+
+
+def _between_spaces(text: str) -> list[str] | None:
+    """The parts of a text between single spaces, None if it has any other white space.
+
+    No word reaches over a single space between two marks, so each part, with the space before it, is cut by itself.
+    """
+    pieces = text.split(" ")
+    return pieces if pieces == text.split() else None
+
+
+def _count(texts: Iterable[str]) -> Counter[str]:
+    """How often each word occurs; texts are counted in parts, so that only different parts are cut into words."""
+    words: Counter[str] = Counter()
+    spaced: Counter[str] = Counter()
+    for text in texts:
+        pieces = _between_spaces(text)
+        words.update(PATTERN.findall(text if pieces is None else pieces.pop(0)))
+        spaced.update(pieces or ())
+    for piece, count in spaced.items():
+        for word in PATTERN.findall(" " + piece):
+            words[word] += count
+    return words
 
 
 def _visible(text: str) -> str:
@@ -71,7 +92,8 @@ class BPE(Encoding):
         self.end_id = find[specials[-1]] if specials else None
         self.pad_id = self.end_id or 0
         self._ranks = {(find[a], find[b]): (rank, find[a + b]) for rank, (a, b) in enumerate(merges)}
-        self._cache = _Cache(self)
+        self._cache = Remembered(self.merge_word)
+        self._spaced = Remembered(lambda piece: self._words(" " + piece))  # what follows a space
 
     @classmethod
     def train(
@@ -91,43 +113,27 @@ class BPE(Encoding):
         """
         specials = () if special is None else (special,)
         check_vocab_size(vocab_size, 256 + len(specials), "256 bytes and the special token")
-        counts: Counter[str] = Counter()
-        for text in as_texts(texts):
-            counts.update(PATTERN.findall(text))
-        if not counts:
+        words = _count(as_texts(texts))
+        if not words:
             raise VocabularyError("The training text is empty; byte-pair encoding needs text to learn merges from.")
-        vocab, merges = _learn(counts, vocab_size - len(specials), min_count)
-        reached = len(vocab) + len(specials)
-        if exact and reached < vocab_size:
-            raise VocabularyError(
-                f"The text supports at most {reached} tokens (no further pair is seen {min_count} times), "
-                f"but vocab_size is {vocab_size}; ask for {reached} or fewer, pass exact=False, or give more text."
-            )
+        spelled = [word.encode("utf-8", "surrogatepass") for word in words]
+        symbols = BYTE_IDS[np.frombuffer(b"".join(spelled), np.uint8)]
+        units = (symbols, *spread(map(len, spelled), words.values()))
+        vocab, merges = learn(units, list(BYTE_OF), vocab_size - 256 - len(specials), min_count)
+        if exact:
+            check_reached(len(vocab) + len(specials), vocab_size, min_count)
         return cls([*vocab, *specials], merges, specials)
 
-    def encode(self, text: str, special: str | Collection[str] = "none") -> list[int]:
-        """The ids of one text.
-
-        special : what the names of special tokens mean where they stand in the text: "none" ordinary text, "all"
-            the tokens, "none_raise" a VocabularyError, or the set of names that mean their tokens
-        """
-        if special == "none" or not self.specials:
+    def _encode(self, text: str) -> list[int]:
+        pieces = _between_spaces(text)
+        if pieces is None:
             return list(chain.from_iterable(map(self._cache.__getitem__, PATTERN.findall(text))))
-        allowed = set(self.specials) if special == "all" else set() if special == "none_raise" else set(special)
-        found = [name for name in self.specials if name in text and name not in allowed]
-        if special == "none_raise" and found:
-            raise VocabularyError(f"The text contains the special token {found[0]!r}; remove it or allow it by name.")
-        if unknown := allowed - set(self.specials):
-            raise VocabularyError(f"{min(unknown)!r} is not a special token; there are {', '.join(self.specials)}.")
-        ids: list[int] = []
-        names = sorted(allowed, key=len, reverse=True)  # the longest name wins where one begins another
-        for part in regex.split(f"({'|'.join(map(regex.escape, names))})", text) if names else [text]:
-            ids += [self._index()[part]] if part in allowed else self.encode(part)
-        return ids
+        first = self._words(pieces.pop(0))
+        return first + list(chain.from_iterable(map(self._spaced.__getitem__, pieces)))
 
-    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each text as (T,) int32 arrays."""
-        return [np.fromiter(self.encode(text), np.int32) for text in as_texts(texts)]
+    def _words(self, text: str) -> list[int]:
+        """The ids of a short text, which need not be one word."""
+        return [i for word in PATTERN.findall(text) for i in self._cache[word]]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, special tokens by name; bytes that are no UTF-8 become U+FFFD."""
@@ -149,15 +155,8 @@ class BPE(Encoding):
 
     def merge_word(self, word: str) -> list[int]:
         """The ids of one word: while any neighbours have a merge, apply the one learned first."""
-        find, ranks = self._index(), self._ranks
-        ids = [find[character] for character in _visible(word)]
-        never = (len(ranks), -1)
-        while len(ids) > 1:
-            pair = min(zip(ids, ids[1:], strict=False), key=lambda pair: ranks.get(pair, never))
-            if pair not in ranks:
-                break
-            ids = _replace(ids, pair, ranks[pair][1])
-        return ids
+        find = self._index()
+        return apply([find[character] for character in _visible(word)], self._ranks)
 
     def _contents(self) -> dict[str, str]:
         settings = {
@@ -188,99 +187,6 @@ class BPE(Encoding):
         if missing := set(BYTE_OF) - set(vocab):
             raise DataError(f"{str(vocab_path)!r} lacks {len(missing)} of the 256 bytes: not a byte-level vocabulary.")
         return cls(vocab, merges, tuple(token for token in vocab if token not in made))
-
-
-class _Cache(dict[str, list[int]]):
-    """Word -> ids; a missing word is merged on first use. Bounded: long words and an overfull cache are forgotten."""
-
-    def __init__(self, encoding: BPE):
-        super().__init__()
-        self.encoding = encoding
-
-    def __missing__(self, word: str) -> list[int]:
-        ids = self.encoding.merge_word(word)
-        if len(word) <= CACHE_LENGTH:
-            if len(self) >= CACHE_WORDS:
-                self.clear()
-            self[word] = ids
-        return ids
-
-
-def _replace(ids: list[int], pair: Pair, new: int) -> list[int]:
-    """Every occurrence of a pair, from the left, replaced by one token."""
-    first, second = pair
-    merged, i, last = [], 0, len(ids) - 1
-    while i <= last:
-        if ids[i] == first and i < last and ids[i + 1] == second:
-            merged.append(new)
-            i += 2
-        else:
-            merged.append(ids[i])
-            i += 1
-    return merged
-
-
-class _Pairs:
-    """Neighbouring pairs in a set of words: how often each is seen and in which words, kept up to date by merging.
-
-    A merge changes only the words that contain the pair, so only their pairs are counted anew. The heap may hold
-    outdated counts: a count that fell is noticed when it comes to the top, one that rose is pushed again.
-    """
-
-    def __init__(self, words: list[list[int]], counts: list[int]):
-        self.words, self.counts = words, counts
-        self.seen: defaultdict[Pair, int] = defaultdict(int)
-        self.where: defaultdict[Pair, set[int]] = defaultdict(set)
-        for w, word in enumerate(words):
-            self._count(w, word, counts[w])
-        self.heap = [(-count, pair) for pair, count in self.seen.items()]
-        heapq.heapify(self.heap)
-
-    def _count(self, w: int, word: list[int], times: int) -> None:
-        for pair in zip(word, word[1:], strict=False):
-            self.seen[pair] += times
-            if times > 0:
-                self.where[pair].add(w)
-
-    def most_frequent(self, min_count: int) -> Pair | None:
-        """The pair seen most often, ties to the smallest ids; None when no pair is seen min_count times."""
-        while self.heap:
-            count, pair = heapq.heappop(self.heap)
-            now = self.seen.get(pair, 0)
-            if now == -count and now >= min_count:
-                return pair
-            if min_count <= now < -count:
-                heapq.heappush(self.heap, (-now, pair))
-        return None
-
-    def merge(self, pair: Pair, new: int) -> None:
-        """Replace the pair by the token `new` in every word that contains it."""
-        risen = set()
-        for w in self.where.pop(pair):
-            old, merged = self.words[w], _replace(self.words[w], pair, new)
-            self._count(w, old, -self.counts[w])
-            self._count(w, merged, self.counts[w])
-            self.words[w] = merged
-            risen.update(p for p in zip(merged, merged[1:], strict=False) if new in p)
-        self.seen.pop(pair, None)
-        for changed in risen:
-            heapq.heappush(self.heap, (-self.seen[changed], changed))
-
-
-def _learn(counts: Counter[str], vocab_size: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """The merges of a set of counted words, until the vocabulary is full or no pair is left."""
-    vocab = list(BYTE_CHARACTERS.values())
-    find = {token: i for i, token in enumerate(vocab)}
-    pairs = _Pairs([[find[c] for c in _visible(word)] for word in counts], list(counts.values()))
-    merges: list[tuple[str, str]] = []
-    while len(vocab) < vocab_size and (pair := pairs.most_frequent(min_count)) is not None:
-        first, second = vocab[pair[0]], vocab[pair[1]]
-        merges.append((first, second))
-        if first + second not in find:  # two different pairs may spell the same token
-            find[first + second] = len(vocab)
-            vocab.append(first + second)
-        pairs.merge(pair, find[first + second])
-    return vocab, merges
 
 
 def _read_vocab(path: Path) -> list[str]:

@@ -44,7 +44,7 @@ class Chars(Encoding):
         kept = sorted((c for c in counts if counts[c] >= min_count), key=lambda c: (-counts[c], c))
         return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)])
 
-    def encode(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> list[int]:
         """The ids of one text: one per code point."""
         find = self._index().get  # a special's name is longer than one character, so no character finds a special
         return [find(character, 0) for character in text]

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from tinylm.errors import DataError, VocabularyError
 from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
 from tinylm.text.phrases import Pairs, join, learn_passes
@@ -67,13 +65,9 @@ class Words(Encoding):
         words = _split(text, self.lower)
         return [word for word, _ in join(words, self.phrases)] if self.phrases else words
 
-    def encode(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> list[int]:
         """One id per word; <unk> for a word outside the vocabulary."""
         return list(map(self._index().get, self.split(text), itertools.repeat(0)))
-
-    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each text as (T,) int32 arrays."""
-        return [np.fromiter(self.encode(text), np.int32) for text in as_texts(texts)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words with a space between them: the spacing of the original is not kept."""

@@ -1,0 +1,189 @@
+"""Learning byte-pair merges: join the most frequent pair of neighbours inside words, again and again.
+
+    (a, b) = argmax Σ times[i] over neighbours (i, i + 1) of one word that are (a, b), ties to the smallest (a, b)
+    every such pair, greedily from the left, becomes one token: a new one, or the one that is already spelled like it
+
+The ladder (newsgroups, 8,192 tokens, merging only):
+  0.02  all pairs counted anew for every merge (the reference)
+  0.2   only words that hold the pair are counted anew, in Python, with a heap
+  1.0   compiled: words are linked lists, every pair has the list of its places, so a merge touches only those places
+"""
+
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+
+from .registry import helper, kernel
+
+
+def learn_merges_ref(symbols, begins, times, alphabet, min_count, wanted, merges):
+    """The definition: see `learn_merges`."""
+    ids, begins, times = symbols.copy(), begins.copy(), times.copy()
+    spelled, made, new, n = {}, [(a,) for a in range(alphabet)], alphabet, 0
+    while n < len(merges) and new < alphabet + wanted:
+        left = np.flatnonzero(~begins[1:])
+        keys, inverse = np.unique(ids[left] << 32 | ids[left + 1], return_inverse=True)
+        counts = np.bincount(inverse, times[left])
+        if not counts.size or counts.max() < min_count:
+            break
+        key = keys[counts.argmax()]  # keys are sorted, so the first maximum has the smallest ids
+        first, second = key >> 32, key & 0xFFFFFFFF
+        token = spelled.setdefault(made[first] + made[second], new)
+        if token == new:
+            made.append(made[first] + made[second])
+            new += 1
+        merges[n], n = (first, second, token), n + 1
+        found = left[inverse == counts.argmax()]
+        if first == second:  # in a run of equal symbols every other pair, from the left
+            place = np.arange(found.size)
+            run = np.maximum.accumulate(np.where(np.diff(found, prepend=-2) != 1, place, 0))
+            found = found[(place - run) % 2 == 0]
+        ids[found] = token
+        keep = np.ones(ids.size, bool)
+        keep[found + 1] = False
+        ids, begins, times = ids[keep], begins[keep], times[keep]
+
+
+@helper
+def _number(pairs, key):
+    """The number of a pair, given when it is first met; `table` holds numbers + 1 by hash, 0 = free."""
+    table, keys, counts, heads, total = pairs
+    slot = np.int64(np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(24)) & (table.size - 1)
+    while table[slot] and keys[table[slot] - 1] != key:
+        slot = (slot + 1) & (table.size - 1)
+    if not table[slot]:
+        keys[total[0]], counts[total[0]], heads[total[0]] = key, 0, -1
+        total[0] += 1
+        table[slot] = total[0]
+    return table[slot] - 1
+
+
+@helper
+def _enter(i, words, places, pairs, times):
+    """Position i begins the pair of its symbol and the next: count it, and note its place. Returns the pair's number."""
+    symbol, following, _ = words
+    before, after, number = places
+    pair = number[i] = _number(pairs, symbol[i] << 32 | symbol[following[i]])
+    pairs[2][pair] += times[i]
+    before[i], after[i] = -1, pairs[3][pair]
+    if after[i] >= 0:
+        before[after[i]] = i
+    pairs[3][pair] = i
+    return pair
+
+
+@helper
+def _leave(i, places, pairs, times):
+    """Position i begins that pair no longer."""
+    before, after, number = places
+    pairs[2][number[i]] -= times[i]
+    if after[i] >= 0:
+        before[after[i]] = before[i]
+    if before[i] >= 0:
+        after[before[i]] = after[i]
+    else:
+        pairs[3][number[i]] = after[i]
+
+
+@helper
+def _join(i, token, words, places, pairs, times):
+    """Replace the pair at position i by a token. Returns the numbers of the pairs to its left and right, or -1."""
+    symbol, following, previous = words
+    second = following[i]
+    left, right = np.int64(-1), np.int64(-1)
+    _leave(i, places, pairs, times)
+    if previous[i] >= 0:
+        _leave(previous[i], places, pairs, times)
+    if following[second] >= 0:
+        _leave(second, places, pairs, times)
+        previous[following[second]] = i
+    symbol[i], following[i] = token, following[second]
+    if previous[i] >= 0:
+        left = _enter(previous[i], words, places, pairs, times)
+    if following[i] >= 0:
+        right = _enter(i, words, places, pairs, times)
+    return left, right
+
+
+@helper
+def _spelled(symbols, begin, length, known):
+    """The token spelled symbols[begin:begin+length], or -1; and the chain of tokens that it would belong to."""
+    where, lengths, chain, follower = known
+    bucket = np.uint64(length)
+    for i in range(begin, begin + length):
+        bucket = (bucket ^ np.uint64(symbols[i])) * np.uint64(0x9E3779B97F4A7C15)
+    bucket = np.int64(bucket >> np.uint64(20)) % chain.size
+    token = chain[bucket]
+    while token >= 0:
+        i = 0
+        while i < length and lengths[token] == length and symbols[where[token] + i] == symbols[begin + i]:
+            i += 1
+        if i == length:
+            return token, bucket
+        token = follower[token]
+    return np.int64(-1), bucket
+
+
+@helper
+def _linked(symbols, begins):
+    """Symbols with the position after and before each in its word (-1 = none)."""
+    n = symbols.size
+    following, previous = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
+    for i in range(1, n):
+        if not begins[i]:
+            following[i - 1], previous[i] = i, i - 1
+    return symbols.copy(), following, previous
+
+
+@kernel(reference=learn_merges_ref, spec="symbols: ids<M[N]; begins: bool[N]; times: ids<N[N]; alphabet: 521..600; "
+                                         "min_count: 1..3; wanted: 0..9; merges: outids[M,3]")  # fmt: skip
+def learn_merges(symbols, begins, times, alphabet, min_count, wanted, merges):
+    """Learn merges until `wanted` new tokens are made, `merges` is full, or no pair is seen min_count times.
+
+    symbols : (N,) the words one after another, each symbol an id below `alphabet`     begins : (N,) a word begins here
+    times : (N,) how often the word of that position occurs
+    merges : (M, 3) written: first, second and the token they become; new tokens are alphabet, alphabet + 1, …
+    """
+    n, size = symbols.size, 1024
+    while size < 4 * n:
+        size *= 2
+    words = _linked(symbols, begins)
+    symbol, following, previous = words
+    places = (np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32))
+    pairs = (np.zeros(size, np.int32), np.empty(3 * n, np.int64), np.empty(3 * n, np.int64), np.empty(3 * n, np.int32),
+             np.zeros(1, np.int64))  # fmt: skip
+    table, keys, counts, heads, total = pairs
+    known = (np.zeros(alphabet + wanted, np.int64), np.ones(alphabet + wanted, np.int64),
+             np.full(2 * wanted + 1, -1, np.int64), np.full(alphabet + wanted, -1, np.int64))  # fmt: skip
+    for i in range(n):
+        if following[i] >= 0:
+            _enter(i, words, places, pairs, times)
+    heap = [(-counts[p], keys[p], p) for p in range(total[0])]
+    heapify(heap)
+    done, new, changed = 0, alphabet, np.full(3 * n, -1, np.int32)
+    while done < merges.shape[0] and new < alphabet + wanted and len(heap):
+        count, key, pair = heappop(heap)
+        if counts[pair] != -count or counts[pair] < min_count:
+            if min_count <= counts[pair] < -count:  # it fell since it was noted; what rose has been noted again
+                heappush(heap, (-counts[pair], key, pair))
+            continue
+        first, second, begin = key >> 32, key & 0xFFFFFFFF, np.int64(heads[pair])
+        length = known[1][first] + known[1][second]
+        token, bucket = _spelled(symbols, begin, length, known)
+        if token < 0:
+            token, new = new, new + 1
+            known[0][token], known[1][token], known[3][token], known[2][bucket] = begin, length, known[2][bucket], token
+        merges[done, 0], merges[done, 1], merges[done, 2] = first, second, token
+        touched = [np.int64(pair)]
+        while heads[pair] >= 0:
+            i = np.int64(heads[pair])
+            while first == second and previous[i] >= 0 and symbol[previous[i]] == first:
+                i = previous[i]  # a run of equal symbols is merged from its left end
+            for p in _join(i, token, words, places, pairs, times):
+                if p >= 0 and changed[p] != done:
+                    changed[p] = done
+                    touched.append(p)
+        for p in touched[1:]:
+            if counts[p] >= min_count:
+                heappush(heap, (-counts[p], keys[p], p))
+        done += 1
