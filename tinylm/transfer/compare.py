@@ -50,7 +50,7 @@ class CompareConfig:
     """
 
     data: str = "newsgroups"
-    objectives: tuple[str, ...] = ("word2vec", "glove", "gpt")
+    objectives: tuple[str, ...] = ("word2vec", "gpt")
     minutes: float = 2.5
     labels: tuple[int, ...] = (2, 10, 50)
     seeds: int = 3
