@@ -6,6 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from strategies import STRATEGIES
 
+import tinylm.kernels
 import tinylm.ops
 import tinylm.tensor
 from tinylm.gradcheck import GradientError, check_grads
@@ -38,6 +39,21 @@ def test_float32_stays_float32_and_gradients_have_the_shape_of_their_inputs(name
     assert y.dtype == np.float32
     y.backward(np.ones(y.shape))
     assert all(x.grad is None or (x.grad.dtype == np.float32 and x.grad.shape == x.shape) for x in inputs)
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_one_and_two_threads_give_the_same_bits(name):
+    before = tinylm.kernels.threads()
+    for f, arrays in cases_of(name, 10):
+        found = []
+        for count in (1, 2):
+            tinylm.kernels.set_threads(count)
+            inputs = [tinylm.tensor.Tensor(a, requires_grad=True) for a in arrays]
+            y = f(*inputs)
+            y.backward(np.ones(y.shape))
+            found.append([y.data.tobytes()] + [x.grad is not None and x.grad.tobytes() for x in inputs])
+        assert found[0] == found[1]
+    tinylm.kernels.set_threads(before)
 
 
 # --- mutants, made at the one place where an op is recorded
