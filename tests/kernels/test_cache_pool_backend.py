@@ -72,6 +72,14 @@ def test_the_cache_folder_belongs_to_the_user_alone(copied, tmp_path):
     assert any(kept.rglob("*.nbi")) and kept.stat().st_mode & 0o077 == 0
 
 
+def test_threads_that_ask_at_once_are_told_the_same_folder(tmp_path):
+    code = ("import threading; from tinylm.kernels import cache; found = []\n"
+            "threads = [threading.Thread(target=lambda: found.append(cache.folder())) for _ in range(16)]\n"
+            "for t in threads: t.start()\nfor t in threads: t.join()\nprint(len({str(f) for f in found}), all(found))")
+    for _ in range(3):
+        assert python(code, TINYLM_HOME=tmp_path).stdout.split() == ["1", "True"]
+
+
 def test_a_folder_that_others_may_write_to_is_not_trusted(copied, tmp_path):
     kept = tmp_path / "home" / "kernels" / cache.source_key(copied / "kernels")
     kept.mkdir(parents=True)

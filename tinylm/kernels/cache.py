@@ -46,12 +46,13 @@ def _private_folder(path):
 
 def folder():
     """The folder of this version's compiled kernels (a Path), or False where none can be kept."""
-    if _state["folder"] is None:
-        try:
-            path = home() / "kernels" / source_key()
-            _state["folder"] = path if _private_folder(path) else False
-        except (OSError, RuntimeError):  # no home folder, unreadable sources
-            _state["folder"] = False
+    with _lock:  # two threads that ask at once would take away each other's probe
+        if _state["folder"] is None:
+            try:
+                path = home() / "kernels" / source_key()
+                _state["folder"] = path if _private_folder(path) else False
+            except (OSError, RuntimeError):  # no home folder, unreadable sources
+                _state["folder"] = False
     return _state["folder"]
 
 
@@ -86,10 +87,11 @@ def mark(kernel, dtype):
 def dispatcher(function, parallel, fastmath):
     """A Numba dispatcher for `function` that keeps what it compiles in `folder()`."""
     options = {"parallel": parallel, "fastmath": fastmath, "error_model": "numpy", "nogil": True}
-    if not folder():
+    place = folder()
+    if not place:
         return numba.njit(function, **options)
     with _lock:  # the setting is the whole process'; it is read when the dispatcher is made, then restored
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder())
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(place)
         try:
             return numba.njit(function, cache=True, **options)
         finally:
