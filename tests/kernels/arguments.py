@@ -158,6 +158,8 @@ def _a_text_by_words(values, rng):
 def _gentle_recurrence(values, rng):
     """A recurrence of large weights is chaotic: it makes any rounding as large as the values."""
     values["weight"] *= 0.5 / max(values["weight"].shape[1], 1) ** 0.5
+    if "acts" in values:  # the gates' values lie between 0 and 1
+        values["acts"] = 1 / (1 + np.exp(-values["acts"]))
 
 
 def _long_enough(values, rng):
