@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 2)))  # one core can run the two-thread tests too
@@ -19,3 +20,13 @@ settings.register_profile("ci", deadline=None, suppress_health_check=_QUIET, der
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("kernels", "ops")]  # arguments.py, strategies.py
+
+
+@pytest.fixture
+def restored_threads():
+    """Afterwards parallel kernels use as many threads as before."""
+    from tinylm import kernels
+
+    before = kernels.threads()
+    yield
+    kernels.set_threads(before)

@@ -96,3 +96,10 @@ def test_the_directions_follow_the_generator():
             check_grads(op(np.sin, lambda dy, x: dy * 0), X, rng=np.random.default_rng(seed))
         seen.append(str(caught.value))
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_a_tiny_gradient_is_checked_like_a_large_one():
+    for factor in (1e-7, 1e7):
+        check_grads(lambda x, factor=factor: F.mul(F.exp(x), factor), X)
+        with pytest.raises(GradientError):
+            check_grads(op(lambda x, factor=factor: factor * np.exp(x), lambda dy, x: dy * 0), X)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinylm.ops as F
-from tinylm.errors import ShapeError, TinylmError
+from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.tensor import Rows, Tensor, is_grad_enabled, no_grad, record, unbroadcast
 
 
@@ -260,8 +260,13 @@ MISTAKES = {
     "broadcast_to": (lambda: F.broadcast_to(np.ones((5, 3)), (5, 2)), r"\(5, 3\).*\(5, 2\)"),
     "concatenate": (lambda: F.concatenate([np.ones((5, 3)), np.ones((5, 2))]), r"\(5, 3\), \(5, 2\)"),
     "stack": (lambda: F.stack([np.ones((5, 3)), np.ones((5, 2))]), r"\(5, 3\), \(5, 2\)"),
+    "stack's axis": (lambda: F.stack([np.ones((5, 3))] * 2, axis=5), "axis 5"),
     "sum": (lambda: F.sum(np.ones((5, 3)), axis=2), r"axis 2.*\(5, 3\)"),
+    "sum's axes": (lambda: F.sum(np.ones((5, 3)), axis=(0, -2)), r"axis \(0, -2\).*each once"),
     "softmax": (lambda: F.softmax(np.ones((5, 3)), axis=2), r"axis 2.*\(5, 3\)"),
+    "softmax's axis": (lambda: F.softmax(np.ones((5, 3)), axis=(0, 1)), "expected one axis"),
+    "binary_cross_entropy_with_logits": (
+        lambda: F.binary_cross_entropy_with_logits(np.ones((3, 1)), np.ones((3, 5))), r"\(3, 5\).*\(3, 1\)"),
     "nll_loss": (lambda: F.nll_loss(np.ones((5, 3)), np.arange(5)), "target 4 is out of range.*0 to 2"),
     "linear_cross_entropy": (
         lambda: F.linear_cross_entropy(np.ones((5, 3)), np.ones((7, 2)), np.arange(5)), r"\(5, 3\).*\(7, 2\)"),
@@ -288,9 +293,26 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_shape_mistakes_name_the_op_the_shapes_and_the_pattern(name):
     call, pattern = MISTAKES[name]
-    with pytest.raises(ShapeError, match=f"{name}: .*{pattern}") as caught:
+    with pytest.raises(ShapeError, match=f"{name.split(chr(39))[0]}: .*{pattern}") as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+ARGUMENTS = {
+    "linear: activation is 'gelu_new'": lambda: F.linear(np.ones((2, 3)), np.ones((5, 3)), activation="gelu_new"),
+    "linear: the dropout rate is 1.0": lambda: F.linear(np.ones((2, 3)), np.ones((5, 3)), dropout=1.0),
+    "attention: the dropout rate is -1": lambda: F.packed_attention(np.ones((1, 2, 6)), 1, dropout=-1),
+    "dropout: the dropout rate is 1": lambda: F.dropout(np.ones(3), 1, 0),
+    "conv1d: stride 0": lambda: F.conv1d(np.ones((1, 5, 2)), np.ones((3, 2, 2)), stride=0),
+    "power: the exponent is a Tensor": lambda: Tensor(np.ones(3)) ** Tensor(np.ones(3)),
+    "reduction is 'average'": lambda: F.mse_loss(np.ones(3), 0.0, reduction="average"),
+}
+
+
+@pytest.mark.parametrize("message", ARGUMENTS)
+def test_arguments_outside_their_range_are_one_sentence(message):
+    with pytest.raises(ArgumentError, match=message):
+        ARGUMENTS[message]()
 
 
 def test_mixed_dtypes_in_a_kernel_are_named():

@@ -9,6 +9,10 @@ class ShapeError(TinylmError, ValueError):
     """Shapes or dtypes that do not fit together; the message names the op, the shapes and the expected pattern."""
 
 
+class ArgumentError(TinylmError, ValueError):
+    """A rate, a name or a number outside what a function takes; the message says what it takes."""
+
+
 class DataError(TinylmError, ValueError):
     """A file or data set that is missing, empty, damaged or not in the expected format."""
 

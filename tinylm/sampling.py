@@ -16,7 +16,7 @@ _TOGETHER = 1 << 16  # scores that get their noise at once: they stay in cache, 
 
 
 def gumbel_max(logits, rng):
-    """A draw from softmax(logits) for every row; an entry of −inf is never drawn.
+    """A draw from softmax(logits) for every row; an entry of −inf is never drawn where there is another.
 
     logits : (..., V) array, V at least 1   rng : numpy Generator   returns (...) int64
     Source: Gumbel 1954; Maddison et al. 2014. −log u is drawn as a standard exponential, which is what it is.
@@ -56,12 +56,11 @@ class Sampling:
                 raise TinylmError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
     def restrict(self, logits):
-        """Scores whose softmax is what is drawn from: −inf where cut, else logits / temperature.   (..., V) -> float64"""
+        """Scores whose softmax is drawn from: −inf where cut, else (logits − max)/temperature.   (..., V) -> float64"""
         logits = np.asarray(logits, np.float64)
-        top = logits.max(axis=-1, keepdims=True)
         if self.temperature == 0:  # of equals the smallest id
             return np.where(np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None], 0, -np.inf)
-        scores = (logits - top) / self.temperature
+        scores = (logits - logits.max(axis=-1, keepdims=True)) / self.temperature
         if not self.top_k and self.top_p == 1:
             return scores
         order = np.argsort(-scores, axis=-1, kind="stable")  # most probable first; of equals the smaller id

@@ -233,10 +233,9 @@ def _walk(root, seed):
         tensor = order.pop()
         grad, _ = pending.pop(id(tensor), (None, None))
         node, inputs = tensor.node, tensor.node.inputs
+        _open_repeated(inputs)
         pairs = list(zip(inputs, node.vjp(grad), strict=True)) if grad is not None else []
         node.inputs, node.vjp = None, None
-        if len(pairs) > 1:  # gradients that lie in their place first: a leaf may be an input twice
-            pairs.sort(key=lambda pair: pair[1] is None or pair[1] is not pair[0].grad_home)
         for x, dx in pairs:
             if dx is None or not x.requires_grad:
                 continue
@@ -245,6 +244,15 @@ def _walk(root, seed):
                 _add_to_leaf(x, dx)
             else:
                 _add_to_interior(pending, x, dx)
+
+
+def _open_repeated(inputs):
+    """A leaf that is an input twice begins with zeros: its two gradients could not both be written in its place."""
+    if len(set(map(id, inputs))) < len(inputs):
+        for x in inputs:
+            if x.node is None and x.requires_grad and x.grad is None and inputs.count(x) > 1:
+                x.grad = gradient_like(x)
+                x.grad[...] = 0
 
 
 def _fit(name, dx, x):

@@ -130,10 +130,16 @@ def test_an_unknown_backend_is_refused_at_import():
     assert done.returncode == 1 and "TINYLM_BACKEND is 'cuda'; expected 'numba'" in done.stderr
 
 
+def test_a_second_copy_of_the_package_compiles_its_own(copied, tmp_path):
+    shutil.copytree(copied, tmp_path / "other" / "tinylm")
+    first, second = (python(DROPOUT, folder, TINYLM_HOME=tmp_path / "home") for folder in (tmp_path, tmp_path / "other"))
+    assert "compiling kernels" in first.stderr and "compiling kernels" in second.stderr and first.stdout == second.stdout
+
+
 def numpys_threads():
     """Thread counts of the BLAS that NumPy brought along."""
-    found = ThreadpoolController().lib_controllers
-    return [x.num_threads for x in found if x.user_api == "blas" and {"numpy", "numpy.libs"} & set(Path(x.filepath).parts)]
+    found = [x for x in ThreadpoolController().lib_controllers if x.user_api == "blas"]
+    return [x.num_threads for x in found if {"numpy", "numpy.libs"} & set(Path(x.filepath).parts[-3:-1])]
 
 
 def test_one_pool_limits_numpys_products_and_restores_their_threads():
@@ -146,6 +152,13 @@ def test_one_pool_limits_numpys_products_and_restores_their_threads():
     assert numpys_threads() == before
     with pytest.raises(KeyError), kernels.one_pool():
         raise KeyError
+    assert numpys_threads() == before
+    first, second = kernels.one_pool(), kernels.one_pool()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(numpys_threads()) <= {1}
+    second.__exit__(None, None, None)
     assert numpys_threads() == before
 
 
@@ -184,14 +197,17 @@ os.waitpid(child, 0)
 """
 
 
-def test_a_child_forked_after_a_kernel_gets_one_sentence():
-    done = python(FORK.replace("BEFORE", DROPOUT))
+NO_KERNEL = DROPOUT.replace("kernels.dropout", "# kernels.dropout").replace("print", "# print")
+
+
+@pytest.mark.parametrize("before", (DROPOUT, NO_KERNEL + "kernels.set_threads(1)"))
+def test_a_child_forked_after_the_pool_started_gets_one_sentence(before):
+    done = python(FORK.replace("BEFORE", before))
     assert "TinylmError This process was forked" in done.stdout and "'spawn'" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_child_forked_before_any_kernel_may_run_them():
-    before = DROPOUT.replace("kernels.dropout", "# kernels.dropout").replace("print", "# print")
-    done = python(FORK.replace("BEFORE", before))
+    done = python(FORK.replace("BEFORE", NO_KERNEL))
     assert "ran" in done.stdout, done.stdout + done.stderr
 
 

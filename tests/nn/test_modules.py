@@ -5,7 +5,8 @@ import pytest
 
 from tinylm import nn
 from tinylm import ops as F
-from tinylm.errors import CheckpointError, ShapeError
+from tinylm.errors import CheckpointError, ShapeError, TinylmError
+from tinylm.tensor import no_grad
 
 RNG = np.random.default_rng(0)
 
@@ -153,3 +154,16 @@ def test_batch_norm_in_evaluation_uses_what_training_has_seen():
     assert np.array_equal(layer.running_mean.data, before)
     with pytest.raises(ShapeError, match="at least two"):
         layer.train()(x[:1])
+
+
+def test_a_cache_refuses_what_it_has_no_room_for_and_what_wants_a_gradient():
+    config = nn.BlockConfig(width=6, heads=2, hidden=12)
+    block, cache = nn.TransformerBlock(config, noise=nn.Noise(), rng=RNG), nn.Cache(1, 2, 2, 3)
+    x = RNG.normal(size=(1, 1, 6)).astype(np.float32)
+    with pytest.raises(TinylmError, match="keeps no history"):
+        block(x, cache=cache)
+    with no_grad():
+        for _ in range(2):
+            block(x, cache=cache)
+        with pytest.raises(ShapeError, match="3 positions do not fit its room for 2"):
+            block(x, cache=cache)

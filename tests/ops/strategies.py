@@ -162,7 +162,6 @@ def _softmax(name):
     def draw_case(draw):
         dims = shape(draw, least=1)
         axis = axes_of(draw, len(dims), several=False)
-        dims = tuple(max(n, 1) if i == axis % len(dims) else n for i, n in enumerate(dims))
         return lambda x: getattr(F, name)(x, axis=axis), [2 * draw(generators).normal(size=dims)]
 
     STRATEGIES[name] = st.composite(draw_case)()
@@ -259,7 +258,7 @@ def matmul(draw):
 
 def linear_arguments(draw):
     """(keyword arguments, arrays x, weight[, bias][, residual], names of the optional two); relu's kink is kept away."""
-    outer, width, rows, rng = shape(draw, most=2), size(draw), size(draw, zero=True), draw(generators)
+    outer, width, rows, rng = shape(draw, most=2), size(draw, zero=True), size(draw, zero=True), draw(generators)
     names = [name for name in ("bias", "residual") if draw(st.booleans())]
     options = {"activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid")))}
     optional = {"bias": (rows,), "residual": (*outer, rows)}

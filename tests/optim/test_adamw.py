@@ -131,3 +131,11 @@ def test_a_parameter_that_is_both_inputs_of_an_op_gets_the_sum():
     optim.AdamW([("w", w)]).zero_grad()
     F.linear(w, w).backward(np.eye(3))
     np.testing.assert_allclose(w.grad, 2 * w.data, rtol=1e-12)
+    x, grads = np.random.default_rng(1).normal(size=(5, 3)), []
+    for optimised in (False, True):
+        v = nn.Parameter(np.arange(1.0, 4))
+        if optimised:
+            optim.AdamW([("v", v)]).zero_grad()
+        F.layer_norm(x, 3, v, v).backward(x)  # both gradients are written by one kernel
+        grads.append(v.grad)
+    np.testing.assert_allclose(grads[1], grads[0], rtol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 
 from tinylm import kernels, nn, optim
 from tinylm import ops as F
-from tinylm.errors import CheckpointError
+from tinylm.errors import CheckpointError, TinylmError
 
 X = np.random.default_rng(1).normal(size=(7, 3))
 Y = np.random.default_rng(2).integers(0, 5, 7)
@@ -94,8 +94,8 @@ def test_a_saved_state_continues_to_the_same_bits_and_float32_stays(case):
 
 
 @every_case
-def test_one_and_two_threads_give_the_same_bits(case):
-    results, before = [], kernels.threads()
+def test_one_and_two_threads_give_the_same_bits(case, restored_threads):
+    results = []
     for threads in (1, 2):
         kernels.set_threads(threads)
         p = nn.Parameter(np.random.default_rng(3).normal(size=40_009).astype(np.float32))
@@ -104,7 +104,6 @@ def test_one_and_two_threads_give_the_same_bits(case):
             p.grad = np.random.default_rng(seed).normal(size=p.shape).astype(np.float32)
             optimizer.step(max_norm=1.0, max_value=0.5)
         results.append(p.data.tobytes())
-    kernels.set_threads(before)
     assert results[0] == results[1]
 
 
@@ -237,3 +236,33 @@ def test_the_switch_waits_until_the_loss_is_worse_than_one_more_than_nonmono_che
     again = optim.ASGD(Network(), nonmono=2)
     again.load_state(optimizer.state())
     assert again.losses == optimizer.losses
+
+
+def test_a_norm_that_is_no_number_changes_nothing():
+    p = nn.Parameter(np.ones(3, np.float32))
+    optimizer = optim.AdamW([("p", p)])
+    p.grad = np.array([1, np.nan, 1], np.float32)
+    assert np.isnan(optimizer.step(max_norm=1.0)) and optimizer.steps == 0 and (p.data == 1).all()
+
+
+def test_a_parameter_that_went_elsewhere_is_one_sentence():
+    p = nn.Parameter(np.ones(3, np.float32))
+    first = optim.SGD([("p", p)], lr=1.0)
+    optim.SGD([("p", p)], lr=1.0)
+    with pytest.raises(TinylmError, match="gone to another optimiser"):
+        first.step()
+
+
+def test_parameters_without_names_are_one_sentence():
+    with pytest.raises(TinylmError, match=r"named_parameters\(\)"):
+        optim.AdamW(Network().parameters())
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    optimizer = optim.AdamW([("p", nn.Parameter(np.ones(3, np.float32)))])
+    state = {name: array.copy() + 1 for name, array in optimizer.state().items()}
+    without_steps = {name: array for name, array in state.items() if name != "steps"}
+    for broken in ({**state, "v.0": np.ones(2, np.float32)}, without_steps):
+        with pytest.raises(CheckpointError, match="missing or has not the shape"):
+            optimizer.load_state(broken)
+        assert optimizer.steps == 0 and not optimizer.segments[0].state["m"].any()

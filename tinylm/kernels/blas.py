@@ -36,15 +36,20 @@ def _whole(a, transposed, b, beta, out):
     """out = β out + a b in one call; matrices with rows one after another are BLAS's transposed ones, so the order turns."""
 
 
+@helper
+def _stride(x):
+    """Numbers from one row to the next; of a single row NumPy allows any, BLAS only what could be true."""
+    return x.strides[0] // x.itemsize if x.shape[0] > 1 else max(x.shape[1], 1)
+
+
 @overload(_whole)
 def _whole_of(a, transposed, b, beta, out):
-    gemm, kind, bytes_each = (_SINGLE, ord("s"), 4) if a.dtype == float32 else (_DOUBLE, ord("d"), 8)
+    gemm, kind = (_SINGLE, ord("s")) if a.dtype == float32 else (_DOUBLE, ord("d"))
 
     def call(a, transposed, b, beta, out):
         one, scale = np.ones(1, a.dtype), np.full(1, beta, a.dtype)
         gemm(kind, PLAIN, TRANSPOSED if transposed else PLAIN, out.shape[1], out.shape[0], b.shape[0], one.ctypes,
-             b.ctypes, b.strides[0] // bytes_each, a.ctypes, a.strides[0] // bytes_each, scale.ctypes,
-             out.ctypes, out.strides[0] // bytes_each)
+             b.ctypes, _stride(b), a.ctypes, _stride(a), scale.ctypes, out.ctypes, _stride(out))
 
     return call
 

@@ -1,9 +1,10 @@
 """Where compiled kernels are kept between runs.
 
 Numba stamps a cached kernel with the file that defines it only; a changed helper in another file would go unnoticed. Our
-folder is therefore named after the hash of all kernel sources and the versions of Numba and llvmlite: any change starts an
-empty folder. The folder belongs to the user alone, because loading a compiled kernel runs it. Where none can be written,
-kernels are compiled anew in each process and nothing fails.
+folder is therefore named after the hash of all kernel sources, where they lie (Numba keeps the kernels of two copies
+apart), the processor, and the versions of Numba and llvmlite: any change starts an empty folder. The folder belongs to the
+user alone, because loading a compiled kernel runs it. Where none can be written, kernels are compiled anew in each process
+and nothing fails.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import threading
 from pathlib import Path
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba
 
 from ..files import home
@@ -22,9 +24,12 @@ _lock = threading.Lock()
 
 
 def source_key(folder=None):
-    """Hash (hex, 16 digits) of every file below the kernels' folder and of the compilers' versions."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version_info[:2]}".encode())
-    for path in sorted(Path(folder or __file__).parent.glob("*.py") if folder is None else Path(folder).glob("*.py")):
+    """Hash (hex, 16 digits) of the kernels' folder, its files, the processor and the compilers' versions."""
+    place = Path(folder or Path(__file__).parent).resolve()
+    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    versions = f"{numba.__version__} {llvmlite.__version__} {sys.version_info[:2]}"
+    digest = hashlib.sha256(f"{place} {processor} {versions}".encode())
+    for path in sorted(place.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -20,15 +20,17 @@ from .linear import rows_per_block, strip_of
 from .registry import helper, kernel
 
 
-@helper
-def columns_per_block(vocabulary):
+def _columns(vocabulary):
     """Columns per block of logits, by the size of the vocabulary alone."""
     return 64 if vocabulary < 512 else 512
 
 
-def _blocks_ref(n, vocabulary):
+columns_per_block = helper(_columns)
+
+
+def _blocks_ref(vocabulary):
     """(first, last) column of every block."""
-    width = 64 if vocabulary < 512 else 512
+    width = _columns(vocabulary)
     return [(first, min(first + width, vocabulary)) for first in range(0, vocabulary, width)]
 
 
@@ -43,7 +45,7 @@ def _linear_cross_entropy_ref(h, weight, bias, targets, counted, logits, factors
     losses[...] = np.where(real, top[:, 0] + np.log(total) - picked, 0)
     e[rows[real], targets[real]] -= total[real]
     factors[...] = np.where(real, 1 / (total * h.dtype.type(counted)), 0)
-    for first, last in _blocks_ref(n, vocabulary):
+    for first, last in _blocks_ref(vocabulary):
         logits[n * first:n * last] = e[:, first:last].ravel()
 
 
@@ -104,7 +106,7 @@ def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, los
 def _head_backward_ref(logits, factors, weight, scaled, dh, dweight, dbias):
     n, vocabulary = dh.shape[0], weight.shape[0]
     dh[...] = 0
-    for first, last in _blocks_ref(n, vocabulary):
+    for first, last in _blocks_ref(vocabulary):
         part = logits[n * first:n * last].reshape(n, last - first)
         dh += part @ weight[first:last]
         dweight[first:last] = part.T @ scaled

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 from ..errors import TinylmError
 
-_state = {"started": False, "numpy": (), "layer": None, "forked": False, "ran": False}
+_state = {"started": False, "numpy": (), "layer": None, "forked": False, "ran": False, "users": 0, "counts": ()}
 _start_lock = threading.Lock()
 _parallel_lock = threading.RLock()
 _free = contextlib.nullcontext()
@@ -30,7 +30,7 @@ def start():
         import scipy.linalg.cython_blas  # noqa: F401  (compiled np.dot calls into it)
 
         libraries = _blas()
-        numpys = [x for x in libraries if {"numpy.libs", "numpy"} & set(Path(x.filepath).parts)]
+        numpys = [x for x in libraries if {"numpy.libs", "numpy"} & set(Path(x.filepath).parts[-3:-1])]
         for library in libraries:  # one shared BLAS (conda, Accelerate) is limited for everybody
             if library not in numpys:
                 library.set_num_threads(1)
@@ -65,32 +65,42 @@ def one_pool():
     """Within this context NumPy's own matrix products use one thread, so that they do not fight with our pool.
 
     Trainer, the commands and the benchmarks use it; so should a hand-written loop that calls NumPy between steps.
-    Afterwards NumPy's thread count is what it was.
+    When the last of several that overlap ends, NumPy's thread count is what it was before the first.
     """
     start()
-    before = [library.num_threads for library in _state["numpy"]]
-    for library in _state["numpy"]:
-        library.set_num_threads(1)
+    _count_users(1)
     try:
         yield
     finally:
-        for library, count in zip(_state["numpy"], before, strict=True):
-            library.set_num_threads(count)
+        _count_users(-1)
+
+
+def _count_users(change):
+    """Note that a user of `one_pool` has come or gone; the first limits NumPy's BLAS, the last restores it."""
+    with _start_lock:
+        before, _state["users"] = _state["users"], _state["users"] + change
+        if not before:
+            _state["counts"] = [library.num_threads for library in _state["numpy"]]
+        if not before or not _state["users"]:
+            for library, count in zip(_state["numpy"], _state["counts"], strict=True):
+                library.set_num_threads(count if before else 1)
 
 
 def set_threads(count):
-    """Use `count` threads (1 ≤ count ≤ the number Numba started with) in all parallel kernels.
+    """Use `count` threads (1 ≤ count ≤ the number Numba started with) in all parallel kernels that this thread calls.
 
     raises TinylmError  if there are not that many threads
     """
     if not 1 <= count <= numba.config.NUMBA_NUM_THREADS:
         raise TinylmError(f"{count} threads were asked for; expected 1 to {numba.config.NUMBA_NUM_THREADS}, "
                           "the number of cores (set NUMBA_NUM_THREADS before the start to have more).")
+    _state["ran"] = True  # Numba starts its threads here
     numba.set_num_threads(count)
 
 
 def threads():
     """Number of threads that parallel kernels use now."""
+    _state["ran"] = True  # this starts them too
     return numba.get_num_threads()
 
 

@@ -40,9 +40,9 @@ class Module:
         """This module and everything inside it, outermost first."""
         return [self] + [inner for _, child in self.children() for inner in child.modules()]
 
-    def named_parameters(self, prefix=""):
+    def named_parameters(self):
         """(name, Parameter) in the order of assignment, names dotted; a shared Parameter appears once, where it is first."""
-        return self._named(Parameter, prefix)
+        return self._named(Parameter)
 
     def _named(self, kinds, prefix=""):
         """(name, Tensor) of those of the given class or classes, as in `named_parameters`."""
@@ -75,6 +75,7 @@ class Module:
         for name, p in own.items():
             if arrays[name].shape != p.shape:
                 raise CheckpointError(f"Parameter {name!r} has shape {p.shape}, but the weights have {arrays[name].shape}.")
+        for name, p in own.items():
             p.data[...] = arrays[name]
 
     def train(self, mode=True):

@@ -30,7 +30,8 @@ class ScalarMix(Module):
             raise ShapeError(f"ScalarMix: got {len(layers)} arrays; expected one for each of its {len(self.w)} layers.")
         shares = F.softmax(self.w) * self.gamma
         if self.layer_norm:
-            layers = [_normalised(x, np.ones(x.shape[:2], bool) if mask is None else np.asarray(mask, bool)) for x in layers]
+            mask = np.ones(layers[0].shape[:2], bool) if mask is None else np.asarray(mask, bool)
+            layers = [_normalised(x, mask) for x in layers]
         mixed = [x * share for x, share in zip(layers, shares, strict=True)]
         return sum(mixed[1:], mixed[0])
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops as F
+from ..errors import ShapeError, TinylmError
 from .layers import LayerNorm, Linear
 from .module import Module
 
@@ -34,8 +35,13 @@ class Cache:
         self.length = 0
 
     def extend(self, keys, values):
-        """Append (B, H, T, D) keys and values; returns all so far, (B, H, length, D) each."""
+        """Append (B, H, T, D) keys and values; returns all so far, (B, H, length, D) each.
+
+        raises ShapeError  if there is no room for so many
+        """
         end = self.length + keys.shape[2]
+        if end > self.keys.shape[2]:
+            raise ShapeError(f"Cache: {end} positions do not fit its room for {self.keys.shape[2]}; make a larger one.")
         self.keys[:, :, self.length:end], self.values[:, :, self.length:end] = keys, values
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
@@ -66,6 +72,9 @@ class MultiHeadAttention(Module):
         return self.c_proj(y, dropout=rate, key=self.noise.key() if rate else 0, residual=residual)
 
     def _attend_cached(self, qkv, cache, mask, causal):
+        if qkv.requires_grad:
+            raise TinylmError("A key/value cache keeps no history for a backward pass: call the model within "
+                              "tinylm.no_grad(), or without a cache.")
         batch, length, triple = qkv.shape
         heads = self.config.heads
         split = qkv.data.reshape(batch, length, 3, heads, triple // (3 * heads))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import kernels
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..tensor import record
 from .registry import contiguous, op, same_dtype, tensor
 
@@ -51,6 +51,8 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1):
     Source: as PyTorch's. Differs: channels are the last axis of input and result, as everywhere here; no groups.
     """
     x, weight, bias = tensor(x), tensor(weight), None if bias is None else tensor(bias)
+    if stride < 1 or dilation < 1 or padding < 0:
+        raise ArgumentError(f"conv1d: stride {stride}, padding {padding}, dilation {dilation}; expected at least 1, 0, 1.")
     span = _check("conv1d", x, weight, bias, padding, dilation)
     padded, w, size = np.pad(x.data, ((0, 0), (padding, padding), (0, 0))), _as_rows(weight), weight.shape[2]
     view = np.lib.stride_tricks.sliding_window_view(padded, span, axis=1)[:, ::stride, :, ::dilation].swapaxes(2, 3)
@@ -66,13 +68,14 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1):
         for sequences, run in _blocks(batch, steps, w.shape[1]):
             windows = contiguous(view[sequences, run])
             grad, dwindows = contiguous(dy[sequences, run]).reshape(-1, filters), np.empty_like(windows)
-            flat = [a.reshape(-1, w.shape[1]) for a in (windows, dwindows)]
-            kernels.linear_backward(grad, flat[0], w, empty, 0.0, key, empty, flat[1], part, none)
+            flat = windows.reshape(-1, w.shape[1])
+            dflat = dwindows.reshape(flat.shape) if x.requires_grad else empty
+            kernels.linear_backward(grad, flat, w, empty, 0.0, key, empty, dflat, part, none)
             dw += part
-            for k in range(size):
+            for k in range(size) if x.requires_grad else ():
                 start = run.start * stride + k * dilation
                 dpadded[sequences, start:start + dwindows.shape[1] * stride:stride] += dwindows[:, :, k]
-        dx = dpadded[:, padding:padding + x.shape[1]]
+        dx = dpadded[:, padding:padding + x.shape[1]] if x.requires_grad else None
         return (dx, _from_rows(dw, weight.shape), dy.sum(axis=(0, 1)))[:len(inputs)]
 
     inputs = (x, weight) if bias is None else (x, weight, bias)

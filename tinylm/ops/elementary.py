@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..kernels import ACTIVATIONS, activate_ref, derivative_ref
-from ..tensor import record
+from ..tensor import Tensor, record
 from .registry import op, pair, tensor
 
 
@@ -44,7 +45,12 @@ def neg(x):
 
 @op
 def power(x, exponent):
-    """x ** exponent for a constant number.   dx = dy · exponent · x^(exponent − 1), shape of x"""
+    """x ** exponent for a constant number.   dx = dy · exponent · x^(exponent − 1), shape of x
+
+    raises ArgumentError  if the exponent is a Tensor
+    """
+    if isinstance(exponent, Tensor):
+        raise ArgumentError("power: the exponent is a Tensor, which would get no gradient; use exp(exponent * log(x)).")
     x = tensor(x)
     exponent = float(exponent)
 
@@ -123,19 +129,24 @@ def relu(x):
 def gelu(x, approximate="none"):
     """x·Φ(x) of any shape: "none" with the error function, "tanh" the tanh formula of GPT-2.   dx = dy·(Φ(x) + x·φ(x))
 
-    raises ValueError  for another `approximate`
+    raises ArgumentError  for another `approximate`
     Source: Hendrycks & Gimpel 2016.
     """
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate is {approximate!r}; expected 'none' (error function) or 'tanh'.")
+        raise ArgumentError(f"gelu: approximate is {approximate!r}; expected 'none' (error function) or 'tanh'.")
     return _activation("gelu", x, ACTIVATIONS["gelu_tanh" if approximate == "tanh" else "gelu"])
+
+
+def _share(first, a, b):
+    """The share of dy that goes to a: 1 where `first`, ½ where the operands are equal."""
+    return np.where(a.data == b.data, 0.5, first).astype(np.result_type(a.data, b.data))
 
 
 @op
 def maximum(a, b):
     """Elementwise maximum, broadcast.   dy goes to the larger operand, half to each where they are equal"""
     a, b = pair("maximum", a, b)
-    share = (a.data > b.data) + 0.5 * (a.data == b.data)
+    share = _share(a.data > b.data, a, b)
     return record("maximum", np.maximum(a.data, b.data), (a, b), lambda dy: (dy * share, dy * (1 - share)))
 
 
@@ -143,7 +154,7 @@ def maximum(a, b):
 def minimum(a, b):
     """Elementwise minimum, broadcast.   dy goes to the smaller operand, half to each where they are equal"""
     a, b = pair("minimum", a, b)
-    share = (a.data < b.data) + 0.5 * (a.data == b.data)
+    share = _share(a.data < b.data, a, b)
     return record("minimum", np.minimum(a.data, b.data), (a, b), lambda dy: (dy * share, dy * (1 - share)))
 
 

@@ -6,7 +6,7 @@ from .. import kernels
 from ..errors import ShapeError
 from ..tensor import Rows, gradient_like, record
 from .elementary import where
-from .registry import check_ids, contiguous, op, same_dtype, tensor
+from .registry import check_ids, check_rate, contiguous, op, rows_of, same_dtype, tensor
 from .shape import reshape
 
 
@@ -24,13 +24,13 @@ def layer_norm(x, shape, weight, bias, eps=1e-5):
         raise ShapeError(f"layer_norm: input {x.shape}, weight {weight.shape} and bias {bias.shape} do not fit "
                          f"shape {shape}; expected (..., {width}), ({width},) and ({width},).")
     same_dtype("layer_norm", x, weight, bias)
-    flat, w, b = contiguous(x.data).reshape(-1, width), contiguous(weight.data), contiguous(bias.data)
+    flat, w, b = rows_of(x.data), contiguous(weight.data), contiguous(bias.data)
     mean, rstd, out = np.empty(len(flat), x.dtype), np.empty(len(flat), x.dtype), np.empty_like(flat)
     kernels.layer_norm(flat, w, b, eps, mean, rstd, out)
 
     def vjp(dy):
         dx, dweight, dbias = np.empty_like(flat), gradient_like(weight), gradient_like(bias)
-        kernels.layer_norm_backward(contiguous(dy).reshape(-1, width), flat, w, mean, rstd, dx, dweight, dbias)
+        kernels.layer_norm_backward(rows_of(dy), flat, w, mean, rstd, dx, dweight, dbias)
         return dx.reshape(x.shape), dweight, dbias
 
     return record("layer_norm", out.reshape(x.shape), (x, weight, bias), vjp)
@@ -86,7 +86,7 @@ def embedding(weight, ids):
     out = np.empty((ids.size, weight.shape[1]), weight.dtype)
     kernels.embedding_gather(contiguous(weight.data), ids.ravel(), out)
     return record("embedding", out.reshape(*ids.shape, weight.shape[1]), (weight,),
-                  lambda dy: (Rows(ids.ravel(), contiguous(dy).reshape(-1, weight.shape[1])),))
+                  lambda dy: (Rows(ids.ravel(), rows_of(dy)),))
 
 
 def gather_positions(x, positions):
@@ -112,13 +112,11 @@ def dropout(x, rate, key, shared=()):
 
     x : any shape, returns the same     rate : probability of zero, in [0, 1)
     shared : axes along which one mask serves all: time for variational dropout, a table's columns to drop whole words
-    raises ValueError  if the rate is outside [0, 1)
+    raises ArgumentError  if the rate is outside [0, 1)
     Source: Srivastava et al. 2014; shared over time, Gal & Ghahramani 2016.
     """
     x = tensor(x)
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout: the rate is {rate}; expected a probability in [0, 1).")
-    if rate == 0:
+    if check_rate("dropout", rate) == 0:
         return x
     axes = {axis % x.ndim for axis in shared}
 
@@ -142,7 +140,7 @@ def _attention_mask(mask, shape):
     mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
     if mask.ndim != 4 or any(m not in (1, n) for m, n in zip(mask.shape, shape, strict=True)):
         raise ShapeError(f"scaled_dot_product_attention: the mask {mask.shape} does not fit {shape}, that is (B, H, T, S); "
-                         "expected (T, S), (B, T, S) or (B, H, T, S), any of them 1.")
+                         "expected (S,), (T, S), (B, T, S) or (B, H, T, S), any of them 1.")
     return contiguous(mask)
 
 
@@ -155,7 +153,7 @@ def _attend(arrays, shape, mask, bias, options):
     q, k, v = arrays
     mask, (causal, rate, key) = _attention_mask(mask, shape), options
     bias = np.empty((0, 0, 0, 0), q.dtype) if bias is None else bias
-    options = (int(causal), float(rate), np.uint64(key))
+    options = (int(causal), check_rate("attention", rate), np.uint64(key))
     lse, out = np.empty(shape[:3], q.dtype), np.empty((*q.shape[:2], 1, *q.shape[3:]), q.dtype)
     kernels.attention(q, k, v, mask, bias, *options, lse, out)
 
@@ -201,7 +199,7 @@ def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, 
     causal : query t sees keys up to t + S − T
     dropout : rate on the weights, its mask numbered by the uint64 `key`
     bias : None, or scores added before the softmax, broadcast to (B, H, T, S); it gets a gradient, a mask does not
-    raises ShapeError  if shapes or dtypes do not fit
+    raises ShapeError  if shapes or dtypes do not fit, ArgumentError  for a rate outside [0, 1)
     Source: Vaswani et al. 2017. Differs from PyTorch: causal is aligned at the last query, so a key prefix works; the first
     axis of a mask of three is the batch.
     """

@@ -3,18 +3,18 @@
 import numpy as np
 
 from .. import kernels
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor, gradient_like, record
 from .elementary import mul, neg, square, sub
-from .reduction import log_softmax, mean
+from .reduction import log_softmax
 from .reduction import sum as sum_
-from .registry import contiguous, op, pair, same_dtype, tensor
+from .registry import contiguous, op, rows_of, same_dtype, tensor
 
 
 def _reduce(losses, reduction, count):
     """Losses as they are, their sum, or their sum divided by `count`."""
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction is {reduction!r}; expected 'mean', 'sum' or 'none'.")
+        raise ArgumentError(f"reduction is {reduction!r}; expected 'mean', 'sum' or 'none'.")
     if reduction == "none":
         return losses
     total = sum_(losses)
@@ -62,12 +62,12 @@ def cross_entropy(logits, targets, ignore_index=-100, weight=None, reduction="me
     logits : (..., V)   targets : (...) integers, or (..., V) probabilities as floats or a Tensor
     weight : (V,) importance of each class; the mean divides by the weights of the targets
     label_smoothing : ε in [0, 1], the targets become (1 − ε)·target + ε/V, before the weights (Szegedy et al. 2016)
-    raises ShapeError  for a wrong shape or an id out of range, ValueError  for an ε outside [0, 1]
+    raises ShapeError  for a wrong shape or an id out of range, ArgumentError  for an ε outside [0, 1]
     """
     logits = tensor(logits)
     logp, share = log_softmax(logits), label_smoothing / max(logits.shape[-1], 1)
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; expected a share in [0, 1].")
+        raise ArgumentError(f"cross_entropy: label_smoothing is {label_smoothing}; expected a share in [0, 1].")
     weight = None if weight is None else np.asarray(weight, logits.dtype)
     weighted = logp if weight is None else mul(logp, weight)
     if isinstance(targets, Tensor) or np.asarray(targets).dtype.kind == "f":
@@ -116,7 +116,7 @@ def linear_cross_entropy(h, weight, targets, ignore_index=-100, bias=None):
     h, weight, bias = _head_operands(h, weight, bias)
     ids = _target_ids("linear_cross_entropy", targets, h.shape[:-1], len(weight), ignore_index).ravel()
     counted = float(max((ids >= 0).sum(), 1))
-    flat, w = contiguous(h.data).reshape(-1, weight.shape[1]), contiguous(weight.data)
+    flat, w = rows_of(h.data), contiguous(weight.data)
     b = np.empty(0, h.dtype) if bias is None else contiguous(bias.data)
     blocks = _row_blocks(len(flat), len(w))
     most = max(block.stop - block.start for block in blocks) * len(w)
@@ -136,16 +136,12 @@ def linear_cross_entropy(h, weight, targets, ignore_index=-100, bias=None):
         dh, sums = np.empty_like(flat), [gradient_like(weight), b if bias is None else gradient_like(bias)]
         logits, factors = kept or (np.empty(most, h.dtype), None)
         for block in blocks:
-            factors = run(block, logits)[0] if kept is None else factors
+            scale = (run(block, logits)[0] if kept is None else factors) * dy
             parts = sums if block.start == 0 else [np.empty_like(total) for total in sums]
-            kernels.head_backward(logits[:factors.size * len(w)], factors, w, flat[block] * factors[:, None], dh[block],
-                                  *parts)
+            kernels.head_backward(logits[:scale.size * len(w)], scale, w, flat[block] * scale[:, None], dh[block], *parts)
             if parts is not sums:
                 sums[0] += parts[0]
                 sums[1] += parts[1]
-        if dy != 1:
-            for grad in (dh, *sums):
-                grad *= dy
         return (dh.reshape(h.shape), *sums)[:len(inputs)]
 
     inputs = (h, weight) if bias is None else (h, weight, bias)
@@ -155,7 +151,7 @@ def linear_cross_entropy(h, weight, targets, ignore_index=-100, bias=None):
 def mse_loss(x, target, reduction="mean"):
     """(x − target)² of broadcast operands, reduced over all elements."""
     losses = square(sub(x, target))
-    return mean(losses) if reduction == "mean" else _reduce(losses, reduction, losses.size)
+    return _reduce(losses, reduction, losses.size)
 
 
 @op
@@ -163,9 +159,14 @@ def binary_cross_entropy_with_logits(logits, targets, reduction="mean"):
     """−t·log σ(x) − (1 − t)·log(1 − σ(x)) in nats, without overflow.   dx = dy·(σ(x) − t)
 
     logits : any shape   targets : array of that shape (or broadcast to it), probabilities; gets no gradient
+    raises ShapeError  if the targets do not broadcast to the logits
     """
-    x, t = pair("binary_cross_entropy_with_logits", logits, np.asarray(getattr(targets, "data", targets), float))
-    t = np.broadcast_to(t.data.astype(x.dtype), x.shape)
+    x, t = tensor(logits), np.asarray(targets.data if isinstance(targets, Tensor) else targets)
+    try:
+        t = np.broadcast_to(t.astype(x.dtype), x.shape)
+    except ValueError:
+        raise ShapeError(f"binary_cross_entropy_with_logits: targets {t.shape} do not broadcast to logits {x.shape}; "
+                         "expected the shape of the logits, or axes of 1.") from None
     small = np.exp(-np.abs(x.data))
     probability = np.where(x.data >= 0, 1, small) / (1 + small)
     losses = np.maximum(x.data, 0) - x.data * t + np.log1p(small)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from .. import kernels
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..tensor import gradient_like, record, unbroadcast
-from .registry import contiguous, op, same_dtype, tensor
+from .registry import check_rate, contiguous, op, rows_of, same_dtype, tensor
 
 
 @op
@@ -53,30 +53,30 @@ def linear(x, weight, bias=None, activation=None, dropout=0.0, key=0, residual=N
     x : (..., C)   weight : (O, C)   bias : (O,) or None   residual : (..., O) or None   returns (..., O)
     activation : None, "relu", "gelu", "gelu_tanh", "tanh" or "sigmoid"
     dropout : rate in [0, 1)   key : uint64, see nn.Noise
-    raises ShapeError  if shapes do not fit
+    raises ShapeError  if shapes do not fit, ArgumentError  for another activation or a rate outside [0, 1)
     """
-    x, weight = tensor(x), tensor(weight)
+    if activation not in kernels.ACTIVATIONS:
+        raise ArgumentError(f"linear: activation is {activation!r}; expected one of {list(kernels.ACTIVATIONS)}.")
+    x, weight, dropout = tensor(x), tensor(weight), check_rate("linear", dropout)
     bias, residual = None if bias is None else tensor(bias), None if residual is None else tensor(residual)
     _check_linear(x, weight, bias, residual)
     same_dtype("linear", x, weight, bias, residual)
     act, key = kernels.ACTIVATIONS[activation], np.uint64(key)
-    (rows, width), dtype = weight.shape, x.dtype
-    flat, w = contiguous(x.data).reshape(-1, width), contiguous(weight.data)
-    none, empty = _NONE[dtype]
-    out = np.empty((len(flat), rows), dtype)
+    flat, w, (none, empty) = rows_of(x.data), contiguous(weight.data), _NONE[x.dtype]
+    out = np.empty((len(flat), len(w)), x.dtype)
     added = empty if residual is None else contiguous(residual.data).reshape(out.shape)
     slope = np.empty_like(out) if act else empty
     kernels.linear(flat, w, none if bias is None else contiguous(bias.data), added, act, dropout, key, slope, out)
 
     def vjp(dy):
         dy = contiguous(dy)
-        grad = dy.reshape(len(flat), rows)
+        grad = dy.reshape(out.shape)
         dpre = np.empty_like(grad) if act or dropout else empty
-        dx, dweight = np.empty_like(flat), gradient_like(weight)
+        dx, dweight = np.empty_like(flat) if x.requires_grad else empty, gradient_like(weight)
         dbias = none if bias is None else gradient_like(bias)
         kernels.linear_backward(grad, flat, w, slope, dropout, key, dpre, dx, dweight, dbias)
-        grads = (dx.reshape(x.shape), dweight) + (() if bias is None else (dbias,))
+        grads = (dx.reshape(x.shape) if x.requires_grad else None, dweight) + (() if bias is None else (dbias,))
         return grads + (() if residual is None else (dy,))
 
     inputs = (x, weight) + (() if bias is None else (bias,)) + (() if residual is None else (residual,))
-    return record("linear", out.reshape(*x.shape[:-1], rows), inputs, vjp)
+    return record("linear", out.reshape(*x.shape[:-1], len(w)), inputs, vjp)

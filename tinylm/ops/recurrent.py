@@ -80,7 +80,7 @@ def lstm(x, state, weights, mask=None, reverse=False, clip=(np.inf, np.inf)):
     given = [w for w in (x, w_ih, w_hh, bias, projection) if w is not None]
 
     def vjp(dout, dh, dc):
-        dstates, dcell = np.zeros_like(states), np.zeros_like(cells[0]) if dc is None else np.array(dc)
+        dstates, dcell = np.zeros_like(states), np.zeros_like(cells[0]) if dc is None else np.array(dc, order="C")
         if dout is not None:
             dstates[1:] = dout[turn] if mask is None else np.where(steps[:, :, None], dout[turn], 0)
         if dh is not None:

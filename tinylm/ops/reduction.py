@@ -6,14 +6,14 @@ from .. import kernels
 from ..errors import ShapeError
 from ..tensor import record
 from .elementary import square, sub
-from .registry import contiguous, op, tensor
+from .registry import op, rows_of, tensor
 
 
 def _axes(name, x, axis):
     """The axes as a tuple of non-negative integers."""
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    if any(not -x.ndim <= a < x.ndim for a in axes):
-        raise ShapeError(f"{name}: axis {axis} does not exist in shape {x.shape}; expected -{x.ndim} to {x.ndim - 1}.")
+    if any(not -x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) < len(axes):
+        raise ShapeError(f"{name}: axis {axis} does not fit shape {x.shape}; expected -{x.ndim} to {x.ndim - 1}, each once.")
     return tuple(a % x.ndim for a in axes)
 
 
@@ -53,7 +53,7 @@ def _extreme(name, x, axis, keepdims, choose):
     hit = x.data == y
 
     def vjp(dy):  # ties share the gradient equally
-        return (hit * (_kept(dy, x, axes) / hit.sum(axis=axes, keepdims=True)),)
+        return (hit * (_kept(dy, x, axes) / hit.sum(axis=axes, keepdims=True, dtype=x.dtype)),)
 
     return record(name, y if keepdims else y.squeeze(axes), (x,), vjp)
 
@@ -85,19 +85,23 @@ def logsumexp(x, axis=None, keepdims=False):
 def _over_rows(name, x, axis, log):
     """softmax or log-softmax along one axis: moved to the end, done row by row, moved back."""
     x = tensor(x)
-    (axis,) = _axes(name, x, axis)
-    moved = np.moveaxis(x.data, axis, -1)
-    y = np.empty(moved.shape, x.dtype)
-    width = moved.shape[-1]
-    kernels.softmax(contiguous(moved).reshape(-1, width), log, y.reshape(-1, width))
+    axes = _axes(name, x, axis)
+    if len(axes) != 1:
+        raise ShapeError(f"{name}: axis is {axis}; expected one axis.")
+    moved = np.moveaxis(x.data, axes[0], -1)
+    rows = rows_of(moved)
+    y = np.empty_like(rows)
+    kernels.softmax(rows, log, y)
+
+    def back(array):
+        return np.moveaxis(array.reshape(moved.shape), -1, axes[0])
 
     def vjp(dy):
-        dy = contiguous(np.moveaxis(dy, axis, -1))
-        dx = np.empty(dy.shape, x.dtype)
-        kernels.softmax_backward(dy.reshape(-1, width), y.reshape(-1, width), log, dx.reshape(-1, width))
-        return (np.moveaxis(dx, -1, axis),)
+        dx = np.empty_like(y)
+        kernels.softmax_backward(rows_of(np.moveaxis(dy, axes[0], -1)), y, log, dx)
+        return (back(dx),)
 
-    return record(name, np.moveaxis(y, -1, axis), (x,), vjp)
+    return record(name, back(y), (x,), vjp)
 
 
 @op

@@ -1,8 +1,10 @@
 """What every op shares: the registry that the property tests run over, and the checks of arguments."""
 
+import math
+
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
 
 OPS: dict[str, "callable"] = {}
@@ -49,13 +51,26 @@ def check_ids(name, ids, size):
     if ids.size and (ids.min() < 0 or ids.max() >= size):
         wrong = ids.min() if ids.min() < 0 else ids.max()
         raise ShapeError(f"{name}: id {wrong} is out of range; expected ids from 0 to {size - 1}.")
-    return np.asarray(ids, dtype=np.int64, order="C")  # ascontiguousarray would give a single id an axis
+    ids = np.asarray(ids, dtype=np.int64, order="C")  # ascontiguousarray would give a single id an axis
+    return ids if ids.flags.writeable else ids.copy()
 
 
 def contiguous(x):
     """x as a C-contiguous array that a kernel may be given (a read-only array would compile the kernel anew)."""
     x = np.ascontiguousarray(x)
     return x if x.flags.writeable else x.copy()
+
+
+def rows_of(x):
+    """x (..., C) as a C-contiguous array of rows (N, C) that a kernel may be given, also where N or C is 0."""
+    return contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def check_rate(name, rate):
+    """A probability of dropping as a float.   raises ArgumentError  if it is outside [0, 1)"""
+    if not 0 <= rate < 1:
+        raise ArgumentError(f"{name}: the dropout rate is {rate}; expected a probability in [0, 1).")
+    return float(rate)
 
 
 def same_dtype(name, *tensors):

@@ -81,8 +81,8 @@ def concatenate(tensors, axis=0):
 def stack(tensors, axis=0):
     """Tensors of one shape joined along a new axis.   each gets its own slice of dy"""
     tensors = _joinable("stack", tensors)
-    if len({x.shape for x in tensors}) > 1:
-        raise ShapeError(f"stack: shapes {[x.shape for x in tensors]} must be equal.")
+    if len({x.shape for x in tensors}) > 1 or not -tensors[0].ndim - 1 <= axis <= tensors[0].ndim:
+        raise ShapeError(f"stack: shapes {[x.shape for x in tensors]} must be equal, and axis {axis} one of the result's.")
     return record("stack", np.stack([x.data for x in tensors], axis), tensors,
                   lambda dy: tuple(np.moveaxis(dy, axis, 0)))
 

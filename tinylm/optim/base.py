@@ -1,12 +1,14 @@
 """What each optimiser shares: flat buffers, groups, clipping, frozen parameters, the average of the weights, saved state."""
 
 import contextlib
+import math
 import re
 
 import numpy as np
 
 from .. import kernels
 from ..errors import CheckpointError, TinylmError
+from ..tensor import Tensor
 
 
 class Segment:
@@ -20,22 +22,29 @@ class Segment:
         size, dtype = sum(p.size for p in members), members[0].dtype
         self.data, self.grad = np.empty(size, dtype), np.zeros(size, dtype)
         self.state = {name: np.full(size, start, dtype) for name, start in state.items()}
-        self.places, start = [], 0
+        self.places, self.homes, start = [], [], 0
         for p in members:
             place = slice(start, start + p.size)
             self.data[place] = p.data.ravel()
             p.data = self.data[place].reshape(p.shape)
             p.grad_home, p.grad = self.grad[place].reshape(p.shape), None
             self.places.append(place)
+            self.homes.append(p.grad_home)
             start += p.size
 
     def collect(self):
-        """Bring gradients that were set by hand or never came (zeros) into the flat buffer."""
-        for p in self.members:
+        """Bring gradients that were set by hand or never came (zeros) into the flat buffer.
+
+        raises TinylmError  if a parameter is no longer in this buffer
+        """
+        for p, home in zip(self.members, self.homes, strict=True):
+            if p.grad_home is not home:
+                raise TinylmError("A parameter has gone to another optimiser or dtype since this optimiser was built; "
+                                  "build a new one after the change.")
             if p.grad is None or not p.requires_grad:
-                p.grad_home[...] = 0
-            elif p.grad is not p.grad_home:
-                p.grad_home[...] = p.grad
+                home[...] = 0
+            elif p.grad is not home:
+                home[...] = p.grad
 
     def squared_norm(self):
         """Σ g² as a Python float, added up in a fixed order."""
@@ -76,6 +85,7 @@ class Optimizer:
             buckets.setdefault((str(p.dtype), *(-x for x in settings)), (settings, []))[1].append(p)
         if not buckets:
             raise TinylmError(f"{type(self).__name__} got no parameters; expected a Module or its named_parameters().")
+        # sorted: the segments number the saved arrays, so their order must not depend on that of the groups
         self.segments = [Segment(members, settings, state) for _, (settings, members) in sorted(buckets.items())]
 
     def zero_grad(self):
@@ -88,6 +98,7 @@ class Optimizer:
         """One update; with max_norm returns the gradient's global norm, a float, as it was before clipping to max_norm.
 
         lr : instead of self.lr     max_value : every entry of the gradient is limited to [−max_value, max_value] first
+        A norm that is not finite is returned and nothing is changed.
         """
         for s in self.segments:
             s.collect()
@@ -96,6 +107,8 @@ class Optimizer:
         norm, factor = None, 1.0
         if max_norm is not None:
             norm = sum(s.squared_norm() for s in self.segments) ** 0.5
+            if not math.isfinite(norm):
+                return norm
             factor = min(1.0, max_norm / (norm + 1e-6))
         self.steps += 1
         rate = self.lr if lr is None else lr
@@ -104,6 +117,9 @@ class Optimizer:
                 self._update(arrays, rate * s.scale, s.decay, factor * s.grad_scale)
         self._add_to_average()
         return norm
+
+    def check(self, loss):
+        """A validation loss, a float, was measured: what an optimiser may react to. This one does not."""
 
     # ---- the average of the weights ----
 
@@ -118,9 +134,6 @@ class Optimizer:
             self.averages += 1
             for s in self.segments:
                 kernels.sgd(s.average, s.data, s.average[:0], 1 / self.averages, 0.0, 1.0, 1.0, 0.0, 1.0, -1.0)
-
-    def check(self, loss):
-        """A validation loss, a float, was measured: what an optimiser may react to. This one does not."""
 
     def adopt_average(self):
         """Put the averages, if there are any yet, in the parameters' place for good."""
@@ -153,13 +166,16 @@ class Optimizer:
 
         raises CheckpointError  if the arrays belong to other parameters or to another optimiser
         """
-        for s in self.segments:
-            s.average = np.zeros_like(s.data) if "average.0" in arrays else None
+        averaged = "average.0" in arrays
+        wanted = {"steps": ()} | {f"{name}.{i}": s.data.shape for i, s in enumerate(self.segments)
+                                  for name in [*s.state, *(["average"] if averaged else [])]}
+        for name, shape in wanted.items():
+            if name not in arrays or arrays[name].shape != shape:
+                raise CheckpointError(f"The optimiser's state {name!r} is missing or has not the shape {shape}; "
+                                      "it belongs to another model.")
         for i, s in enumerate(self.segments):
-            for name, own in (s.state | ({} if s.average is None else {"average": s.average})).items():
-                if f"{name}.{i}" not in arrays or arrays[f"{name}.{i}"].shape != own.shape:
-                    raise CheckpointError(f"The optimiser's state '{name}.{i}' is missing or does not fit {own.size} "
-                                          "parameters; it belongs to another model.")
+            s.average = arrays[f"average.{i}"].astype(s.data.dtype) if averaged else None
+            for name, own in s.state.items():
                 own[...] = arrays[f"{name}.{i}"]
         self.steps, self.averages = int(arrays["steps"]), int(arrays.get("averages", 0))
 
@@ -178,6 +194,8 @@ def _flatten(params):
     groups = pairs if pairs and isinstance(pairs[0], dict) else [{"params": pairs}]
     seen = set()
     for group in groups:
+        if any(isinstance(pair, Tensor) for pair in group["params"]):
+            raise TinylmError("An optimiser wants names, for no_decay: pass the Module or its named_parameters().")
         for name, p in group["params"]:
             if id(p) not in seen:
                 seen.add(id(p))

@@ -17,8 +17,8 @@ body { max-width: 46rem; margin: 0 auto; padding: 1rem; color: var(--ink); backg
 h1 { font-size: 1.5rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .verdict { padding: .7rem 1rem; background: var(--mark); border-radius: .4rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom; }
+td { white-space: nowrap; } .text { text-align: left; } td.text:last-child { white-space: normal; min-width: 8rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 figcaption, footer { color: var(--soft); font-size: .85rem; }
 @media print {
@@ -35,9 +35,11 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def table(head, rows) -> str:
-    """A table of plain texts. head : column names · rows : lists of cells, each as long as head"""
-    cells = "".join(f'<th scope="col">{escape(str(cell))}</th>' for cell in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    """A table of plain texts, columns of words on the left. head : column names · rows : cells, each as long as head"""
+    kinds = [' class="text"' if any(str(row[i])[:1].isalpha() for row in rows) else "" for i in range(len(head))]
+    cells = "".join(f'<th scope="col"{kind}>{escape(str(cell))}</th>' for kind, cell in zip(kinds, head, strict=True))
+    lines = ["".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows]
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="wide"><table>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
 

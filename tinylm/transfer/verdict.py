@@ -39,10 +39,10 @@ def pairs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 def pretraining(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Held-out loss (nats per predicted token) beside the unigram entropy of the same text, as head and rows of text."""
-    head = ["objective", "updates", "minutes", "held-out loss", "nats per word", "unigram entropy"]
+    head = ["objective", "updates", "minutes", "held-out loss", "unigram entropy", "nats per word"]
     rows = []
     for name, facts in comparison.pretrained.items():
-        numbers = ["–" if facts.get(key) is None else f"{facts[key]:.3f}" for key in ("loss", "nats_per_word", "unigram")]
+        numbers = ["–" if facts.get(key) is None else f"{facts[key]:.3f}" for key in ("loss", "unigram", "nats_per_word")]
         rows.append([name, f"{facts['steps']:,}", f"{facts['seconds'] / 60:.1f}", *numbers])
     return head, rows
 
