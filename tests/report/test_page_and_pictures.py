@@ -106,3 +106,14 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
 def test_attention_needs_a_square_of_the_tokens():
     with pytest.raises(ShapeError, match="expected \\(T, T\\)"):
         pictures.attention(np.ones((2, 3)), ["a", "b"])
+
+
+def test_labels_of_a_map_do_not_cover_each_other():
+    rng = np.random.default_rng(0)
+    widths, height = rng.uniform(0.05, 0.25, 20), 0.026
+    crowded = 0.4 + 0.2 * rng.random((20, 2))
+    crowded[1] = crowded[0]
+    places = pictures._apart(crowded, widths, height)
+    gap = np.abs(places[:, None] - places)
+    cover = (gap[..., 0] < (widths[:, None] + widths) / 2) & (gap[..., 1] < height)
+    assert cover.sum() == 20 and (places[:, 0] == crowded[:, 0]).all()

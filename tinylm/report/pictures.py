@@ -124,6 +124,24 @@ def _wider(low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+def _apart(places, widths, height: float) -> np.ndarray:
+    """Places of labels moved up or down until none covers another.
+
+    places : (K,2) their centres     widths : (K,)     height : of every label, in the same units     returns (K,2)
+    """
+    places = places.copy()
+    for _ in range(500):
+        gap = places[:, None] - places[None]  # (K,2) -> (K,K,2)
+        cover = (np.abs(gap[..., 0]) < (widths[:, None] + widths) / 2) & (np.abs(gap[..., 1]) < height)
+        np.fill_diagonal(cover, False)
+        if not cover.any():
+            break
+        down = (gap[..., 1] < 0) | np.triu(gap[..., 1] == 0)  # of two at one height the later goes up
+        up = np.where(down, -1, 1)
+        places[:, 1] += (cover * up * (1.05 * height - np.abs(gap[..., 1])) / 4).sum(axis=1)
+    return places
+
+
 def embedding_map(rows, labels) -> bytes:
     """A map of vectors: the first two principal components, coloured by label, each label's name at its centre.
 
@@ -135,13 +153,15 @@ def embedding_map(rows, labels) -> bytes:
     for name, (colour, marker) in looks.items():
         own = points[labels == name]
         axes.scatter(own[:, 0], own[:, 1], s=7, color=colour, marker=marker, alpha=0.5, linewidths=0)
-    for name, (colour, _) in looks.items():
-        centre = np.median(points[labels == name], axis=0)
-        axes.annotate(str(name).replace("$", r"\$"), centre, color=colour, fontsize=7, ha="center", weight="bold")
     # A few texts of one or two words lie far out; without them the others are told apart.
-    (left, bottom), (right, top) = np.percentile(points, [1, 99], axis=0)
-    axes.set_xlim(*_wider(left, right))
-    axes.set_ylim(*_wider(bottom, top))
+    low, high = np.array([_wider(*ends) for ends in np.percentile(points, [1, 99], axis=0).T]).T
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    centres = np.array([(np.median(points[labels == name], axis=0) - low) / (high - low) for name in looks])
+    places = _apart(centres, np.array([0.0115 * len(str(name)) for name in looks]), 0.026)  # of the axes' width and height
+    for (name, (colour, _)), place in zip(looks.items(), places, strict=True):
+        axes.annotate(str(name).replace("$", r"\$"), place, xycoords="axes fraction", color=colour, fontsize=7, ha="center",
+                      va="center", weight="bold")
     axes.set_xlabel("first principal component")
     axes.set_ylabel("second principal component")
     axes.set_xticks([])
