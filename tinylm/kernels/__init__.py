@@ -1,8 +1,8 @@
 """Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
 
 Read in this order: registry.py, elementary.py, activation.py, linear.py, layer_norm.py, attention.py, lstm.py,
-convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, sgns.py, merges.py; pool.py
-and cache.py when you wonder how they run.
+convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, sgns.py, merges.py,
+lattice.py; pool.py and cache.py when you wonder how they run.
 """
 
 from .activation import ACTIVATIONS, activate_ref, derivative_ref
@@ -13,6 +13,7 @@ from .convolution import conv1d_max, conv1d_max_backward
 from .cross_entropy import head_backward, linear_cross_entropy
 from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
+from .lattice import expectation, viterbi
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
 from .lstm import lstm, lstm_backward
@@ -29,5 +30,5 @@ __all__ = [
     "head_backward", "kernel", "layer_norm", "layer_norm_backward", "linear",
     "linear_backward", "linear_cross_entropy", "lstm", "lstm_backward", "one_pool", "set_threads", "sgd", "sgns",
     "softmax", "softmax_backward", "squared_norm", "threads",
-    "conv1d_max", "conv1d_max_backward", "learn_merges",
+    "conv1d_max", "conv1d_max_backward", "learn_merges", "expectation", "viterbi",
 ]
