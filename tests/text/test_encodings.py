@@ -105,8 +105,8 @@ def test_what_a_call_cannot_do_is_one_sentence(encoding):
     encoding.template = Template("A", "A B")
     with pytest.raises(VocabularyError, match="2 texts but 1 second"):
         encoding(["a", "b"], ["c"])
-    encoding.add_specials(["<s>", "<c>"])
-    encoding.template = Template("<s> A <c>")
+    encoding.add_specials(["<b>", "<c>"])
+    encoding.template = Template("<b> A <c>")
     with pytest.raises(VocabularyError, match="max_length is 1"):
         encoding("the", max_length=1)
 

@@ -6,19 +6,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm import text
 from tinylm.data import load_texts, toy
 from tinylm.errors import DataError, TinylmError, VocabularyError
-from tinylm.text import Unigram, em, protobuf
+from tinylm.text import Unigram, protobuf
 from tinylm.text.normalizing import Normalizer
 from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN, USER
 
 TEXT = [*toy.documents(80), "naïve 東京 it's 12-123 don't, the 3rd (of) 44"]
 ANY_TEXT = st.text(st.one_of(
-    st.characters(exclude_categories=("Cs",)), st.sampled_from("the of▁ aé.,  3京"), st.sampled_from(" \n\t\x00　ｱﬁ½\u0301\u200d")),
+    st.characters(exclude_categories=("Cs",)), st.sampled_from("the of▁ aé.,  3京"),
+    st.sampled_from(" \n\t\x00　ｱﬁ½\u0301\u200d")),
     max_size=40)  # fmt: skip
 
 
@@ -68,19 +69,8 @@ def test_learned_pieces_are_a_distribution_and_hold_every_required_character(uni
     assert {c for c in "".join(toy.documents(80)) if c != " "} <= {t for t, _ in normal}
 
 
-def test_the_log_likelihood_rises_with_every_step_of_plain_em(monkeypatch):
-    monkeypatch.setattr("scipy.special.digamma", np.log)  # without the prior, EM climbs
-    words = Counter(f"▁{w}" for t in TEXT for w in t.split())
-    codes = np.frombuffer("".join(words).encode("utf-32-le"), np.uint32)
-    symbols = np.unique(codes, return_inverse=True)[1]
-    monkeypatch.setattr(em, "LEAST", 0.0)
-    state = em._seeds((symbols, *em.spread(map(len, words), words.values())), em.EMConfig(seeds=300))
-    steps = [em._em(state) for _ in range(6)]
-    assert all(b >= a - 1e-6 for a, b in itertools.pairwise(steps[1:])) and steps[-1] > steps[1]
-
-
 def test_unknown_characters_are_one_token_or_their_bytes(unigram):
-    assert unigram.tokens("the ЖЖЖ the")[-2:] == [unigram.tokens("x the")[-1]] or unigram.encode("ЖЖЖ").count(unigram.unk_id) == 1
+    assert unigram.encode("ЖЖЖ").count(unigram.unk_id) == 1
     assert unigram.decode(unigram.encode("ЖЖ")).strip() == "⁇"
     fallback = Unigram.train(TEXT, 420, byte_fallback=True, exact=False)
     assert fallback.decode(fallback.encode("the ЖЖ🙂\x00 x")) == "the ЖЖ🙂\x00 x"
@@ -96,7 +86,8 @@ def test_offsets_cover_the_tokens_in_order(unigram, t):
 
 @given(ANY_TEXT)
 def test_any_text_round_trips_after_its_own_normaliser(t):
-    fallback = Unigram([("<unk>", 0.0, UNKNOWN), *((f"<0x{b:02X}>", 0.0, protobuf.BYTE) for b in range(256)), ("▁", -1.0, NORMAL)])
+    raw = [(f"<0x{b:02X}>", 0.0, protobuf.BYTE) for b in range(256)]
+    fallback = Unigram([("<unk>", 0.0, UNKNOWN), *raw, ("▁", -1.0, NORMAL)])
     assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ")[1:]
 
 
@@ -107,7 +98,7 @@ def test_too_large_and_too_small_vocabularies_are_one_sentence():
         Unigram.train("abcdefg abcdefg", 5)
 
 
-@pytest.mark.parametrize("content", [b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x0a\x03\x0a\x01a", b"\x0b"])
+@pytest.mark.parametrize("content", [b"\x0a", b"\x0a" + b"\xff" * 11, b"\x0a\x03\x0a\x01a", b"\x0b"])
 def test_damaged_model_is_one_sentence(content, tmp_path):
     (tmp_path / "spiece.model").write_bytes(content)
     with pytest.raises(DataError, match=r"spiece\.model"):
@@ -125,35 +116,6 @@ def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place)
         assert "\n" not in str(error)
 
 
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory):
-    """Models of sentencepiece with its own character map, bytes and user-defined symbols: (ours, theirs)."""
-    import sentencepiece as spm
-
-    folder = tmp_path_factory.mktemp("peer")
-    found = []
-    for name, more in (("nmt_nfkc", {}), ("nfkc_cf", {"byte_fallback": True}),
-                       ("identity", {"user_defined_symbols": ["<x>", "the"], "remove_extra_whitespaces": False})):  # fmt: skip
-        place = folder / name
-        place.mkdir()
-        spm.SentencePieceTrainer.train(sentence_iterator=iter(TEXT), model_prefix=str(place / "spiece"), minloglevel=2,
-                                       vocab_size=420, hard_vocab_limit=False, normalization_rule_name=name, **more)  # fmt: skip
-        found.append((text.load(place), spm.SentencePieceProcessor(model_file=str(place / "spiece.model"))))
-    return found
-
-
-@pytest.mark.peer
-@settings(max_examples=1000)
-@given(ANY_TEXT)
-def test_their_models_encode_as_sentencepiece_does(peers, t):
-    for ours, theirs in peers:
-        proto = theirs.encode(t, out_type="immutable_proto")
-        assert ours.encode(t) == [piece.id for piece in proto.pieces]
-        if not any(kind == protobuf.BYTE for _, _, kind in ours.pieces):
-            assert ours.offsets(t) == [(piece.begin, piece.end) for piece in proto.pieces]
-        assert ours.decode(ours.encode(t)) == theirs.decode(theirs.encode(t))
-
-
 @pytest.mark.peer
 @pytest.mark.named_set
 @pytest.mark.parametrize("name", ["newsgroups", "kjv", "dialogs"])
@@ -166,11 +128,13 @@ def test_our_model_is_as_likely_as_theirs_and_encodes_alike_there(name, tmp_path
     loaded = spm.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
     rows = ours.encode_batch(texts)
     assert [row.tolist() for row in rows] == loaded.encode(texts)
-    spm.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_prefix=str(tmp_path / "m"), vocab_size=4000, num_threads=2,
-                                   normalization_rule_name="identity", minloglevel=2, max_sentence_length=10**7)  # fmt: skip
+    spm.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_prefix=str(tmp_path / "m"),
+                                   vocab_size=4000, num_threads=2, normalization_rule_name="identity",
+                                   minloglevel=2, max_sentence_length=10**7)  # fmt: skip
     (tmp_path / "m.model").rename(tmp_path / "spiece.model")
     theirs = text.load(tmp_path)
-    likelihood = [float(e.scores[np.concatenate(r)].sum(dtype=float)) for e, r in ((ours, rows), (theirs, theirs.encode_batch(texts)))]
+    both = ((ours, rows), (theirs, theirs.encode_batch(texts)))
+    likelihood = [float(encoding.scores[np.concatenate(found)].sum(dtype=float)) for encoding, found in both]
     assert likelihood[0] > 1.005 * likelihood[1]  # both negative: at most 0.5 % less likely
 
 

@@ -38,9 +38,9 @@ def viterbi_ref(scores, text, begins, first, label, piece, unknown, whole, chose
         best = {w: (scores.dtype.type(0), w, 0)}
         for i in range(w, end):
             for j, p in _matches(text, i, end, first, label, piece, unknown):
-                score = np.float64(best[i][0]) + np.float64(scores[p])
+                score = best[i][0] + scores[p]
                 if (whole or j - i < end - w or p == unknown) and (j not in best or score > best[j][0]):
-                    best[j] = scores.dtype.type(score), i, p
+                    best[j] = score, i, p
             if i + 1 not in best:  # only the forbidden whole word stood here
                 best[i + 1] = scores.dtype.type(best[i][0] + scores[unknown]), i, unknown
         i = end
@@ -87,20 +87,20 @@ def viterbi(scores, text, begins, first, label, piece, unknown, whole, chosen):
         end = _word_end(begins, w)
         best[w], start[w + 1:end + 1], chosen[w:end] = 0, -1, -1
         for i in range(w, end):
-            here, node, single = np.float64(best[i]), np.int64(0), False
+            here, node, single = best[i], np.int64(0), False
             for j in range(i, end):
                 node = _child(first, label, node, text[j])
                 if node < 0:
                     break
                 p = piece[node]
                 if p >= 0 and (whole or j + 1 - i < end - w):
-                    score = here + np.float64(scores[p])
-                    if start[j + 1] < 0 or score > np.float64(best[j + 1]):
+                    score = here + scores[p]
+                    if start[j + 1] < 0 or score > best[j + 1]:
                         best[j + 1], start[j + 1], made[j + 1] = score, i, p
                     single = single or j == i
             if not single:
-                score = here + np.float64(scores[unknown])
-                if start[i + 1] < 0 or score > np.float64(best[i + 1]):
+                score = here + scores[unknown]
+                if start[i + 1] < 0 or score > best[i + 1]:
                     best[i + 1], start[i + 1], made[i + 1] = score, i, unknown
         i = end
         while i > w:

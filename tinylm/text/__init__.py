@@ -1,4 +1,4 @@
-"""Encodings: text to ids and back. `Chars`, `Words`, `BPE`, `WordPiece` and `Unigram` share the interface of `base.Encoding`."""
+"""Encodings: text to ids and back. Chars, Words, BPE, WordPiece and Unigram share the interface of `base.Encoding`."""
 
 from __future__ import annotations
 

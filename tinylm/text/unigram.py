@@ -174,9 +174,9 @@ class Unigram(Encoding):
         return normal, edges
 
     def save(self, folder: str | Path) -> None:
-        """Write spiece.model. raises VocabularyError for the normaliser "nfkc", which only tokenizer.json can name."""
+        """Write spiece.model. raises VocabularyError for the normaliser "nfkc", which the file cannot name."""
         if self.normalizer.charsmap == "nfkc":
-            raise VocabularyError("A .model file cannot name the normaliser 'nfkc'; save it with text.save_tokenizer_json.")
+            raise VocabularyError("A .model file cannot hold the normaliser 'nfkc'; train with another.")
         kinds = [*self.pieces, *((name, 0.0, CONTROL) for name in self.vocab[len(self.pieces) :])]
         model = protobuf.Model(kinds, charsmap=self.normalizer.charsmap, prefix=self.normalizer.prefix,
                                collapse=self.normalizer.collapse)  # fmt: skip
