@@ -12,9 +12,9 @@ import numpy as np
 from .registry import helper, kernel
 
 
-def _matches(text, begin, end, first, label, piece, unknown):
+def _matches(text, begin, end, trie, unknown):
     """(end, piece) of everything that begins at `begin`, in plain Python."""
-    node, found, single = 0, [], False
+    (first, label, piece), node, found, single = trie, 0, [], False
     for i in range(begin, end):
         node = next((n for n in range(first[node], first[node + 1]) if label[n] == text[i]), -1)
         if node < 0:
@@ -37,7 +37,7 @@ def viterbi_ref(scores, text, begins, first, label, piece, unknown, whole, chose
     for w, end in _words(begins):
         best = {w: (scores.dtype.type(0), w, 0)}
         for i in range(w, end):
-            for j, p in _matches(text, i, end, first, label, piece, unknown):
+            for j, p in _matches(text, i, end, (first, label, piece), unknown):
                 score = best[i][0] + scores[p]
                 if (whole or j - i < end - w or p == unknown) and (j not in best or score > best[j][0]):
                     best[j] = score, i, p
@@ -113,7 +113,7 @@ def expectation_ref(scores, text, begins, times, first, label, piece, unknown, e
     expected[...] = 0
     likelihood[...] = 0
     for w, end in _words(begins):
-        edges = [(i, j, p) for i in range(w, end) for j, p in _matches(text, i, end, first, label, piece, unknown)]
+        edges = [(i, j, p) for i in range(w, end) for j, p in _matches(text, i, end, (first, label, piece), unknown)]
         forward, backward = ({w: 0.0}, {end: 0.0})
         for i, j, p in edges:
             forward[j] = np.logaddexp(forward.get(j, -np.inf), forward[i] + scores[p])
