@@ -10,6 +10,8 @@ import re
 import numpy as np
 from hypothesis import strategies as st
 
+from tinylm.text.trie import build as build_trie
+
 SMALL = (1, 3, 5, 7, 11, 13, 17, 19)
 LARGE = (67, 131)
 MAY_BE_ZERO = {"N", "B", "T"}
@@ -172,7 +174,18 @@ def _long_enough(values, rng):
         values["dx"] = np.full(longer, np.nan, values["x"].dtype)
 
 
+def _a_trie_of_short_pieces(values, rng):
+    """Random pieces of few symbols (piece 0 is the unknown one), and a text of symbols that they use and one more."""
+    count = values["scores"].size
+    pieces = {tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)}
+    values.update(zip(("first", "label", "piece"), build_trie([(), *pieces][:count]), strict=True))
+    values["text"] %= 4
+    values["scores"] = -np.abs(values["scores"])
+
+
 FINISH = {
+    "viterbi": _a_trie_of_short_pieces,
+    "expectation": _a_trie_of_short_pieces,
     "conv1d_max": _long_enough,
     "conv1d_max_backward": _long_enough,
     "lstm": _gentle_recurrence,

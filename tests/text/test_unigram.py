@@ -1,0 +1,146 @@
+"""Unigram: the best cut by brute force, probabilities that sum to one, and equality with sentencepiece both ways."""
+
+import itertools
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm import text
+from tinylm.data import load_texts, toy
+from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.text import Unigram, protobuf
+from tinylm.text.normalizing import Normalizer
+from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN, USER
+
+TEXT = [*toy.documents(80), "naïve 東京 it's 12-123 don't, the 3rd (of) 44"]
+ANY_TEXT = st.text(st.one_of(
+    st.characters(exclude_categories=("Cs",)), st.sampled_from("the of▁ aé.,  3京"),
+    st.sampled_from(" \n\t\x00　ｱﬁ½\u0301\u200d")),
+    max_size=40)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unigram():
+    return Unigram.train(TEXT, 180)
+
+
+def cuts(word):
+    """Every way to cut a word."""
+    for n in range(len(word)):
+        for places in itertools.combinations(range(1, len(word)), n):
+            edges = [0, *places, len(word)]
+            yield [word[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+
+
+@given(st.lists(st.floats(-9, -0.1), min_size=9, max_size=9), st.text("abc", min_size=1, max_size=6))
+def test_the_best_cuts_are_those_of_trying_all(scores, word):
+    texts = ["a", "b", "c", "ab", "bc", "abc", "ca", "aa", "cab"]
+    pieces = [("<unk>", 0.0, UNKNOWN), *((t, s, NORMAL) for t, s in zip(texts, scores, strict=True))]
+    encoding = Unigram(pieces, Normalizer(prefix=False))
+    value = dict(zip(texts, encoding.scores[1:].astype(float), strict=True))
+    totals = sorted((sum(value[p] for p in cut) for cut in cuts(word) if all(p in value for p in cut)), reverse=True)
+    found = encoding.n_best(word, 4)
+    np.testing.assert_allclose([score for _, score in found], totals[:4], atol=1e-5)
+    assert math.isclose(sum(value[t] for t in encoding.tokens(word)), totals[0], abs_tol=1e-5)
+    assert all(encoding.decode(ids) == word for ids, _ in found)
+
+
+def test_cuts_are_drawn_in_proportion_to_their_probability():
+    pieces = [("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("b", -1.5, NORMAL), ("ab", -2.0, NORMAL), ("aba", -3.5, NORMAL)]
+    encoding = Unigram(pieces, Normalizer(prefix=False))
+    rng, alpha, n = np.random.default_rng(0), 0.7, 3000
+    drawn = Counter(tuple(encoding.sample("aba", alpha, rng)) for _ in range(n))
+    weights = {tuple(ids): math.exp(alpha * score) for ids, score in encoding.n_best("aba", 9)}
+    assert set(drawn) == set(weights)
+    for ids, weight in weights.items():
+        p = weight / sum(weights.values())
+        assert abs(drawn[ids] - n * p) < 5 * math.sqrt(n * p * (1 - p))
+
+
+def test_learned_pieces_are_a_distribution_and_hold_every_required_character(unigram):
+    normal = [(t, s) for t, s, kind in unigram.pieces if kind == NORMAL]
+    assert unigram.vocab_size == 180 and unigram.vocab[:3] == ["<unk>", "<s>", "</s>"]
+    assert 0.9 < sum(math.exp(score) for _, score in normal) <= 1.0
+    assert [score for _, score in normal] == sorted((score for _, score in normal), reverse=True)
+    assert {c for c in "".join(toy.documents(80)) if c != " "} <= {t for t, _ in normal}
+
+
+def test_unknown_characters_are_one_token_or_their_bytes(unigram):
+    assert unigram.encode("ЖЖЖ").count(unigram.unk_id) == 1
+    assert unigram.decode(unigram.encode("ЖЖ")).strip() == "⁇"
+    fallback = Unigram.train(TEXT, 420, byte_fallback=True, exact=False)
+    assert fallback.decode(fallback.encode("the ЖЖ🙂\x00 x")) == "the ЖЖ🙂\x00 x"
+    assert fallback.tokens("Ж")[-2:] == ["<0xD0>", "<0x96>"]
+
+
+@given(ANY_TEXT)
+def test_offsets_cover_the_tokens_in_order(unigram, t):
+    offsets = unigram.offsets(t)
+    assert len(offsets) == len(unigram.encode(t)) and offsets == sorted(offsets)
+    assert all(0 <= start <= end <= len(t) for start, end in offsets)
+
+
+@given(ANY_TEXT)
+def test_any_text_round_trips_after_its_own_normaliser(t):
+    raw = [(f"<0x{b:02X}>", 0.0, protobuf.BYTE) for b in range(256)]
+    fallback = Unigram([("<unk>", 0.0, UNKNOWN), *raw, ("▁", -1.0, NORMAL)])
+    assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ")[1:]
+
+
+def test_too_large_and_too_small_vocabularies_are_one_sentence():
+    with pytest.raises(VocabularyError, match="at most .* exact=False"):
+        Unigram.train("abc abc", 300)
+    with pytest.raises(VocabularyError, match="characters that need a piece"):
+        Unigram.train("abcdefg abcdefg", 5)
+
+
+@pytest.mark.parametrize("content", [b"\x0a", b"\x0a" + b"\xff" * 11, b"\x0a\x03\x0a\x01a", b"\x0b"])
+def test_damaged_model_is_one_sentence(content, tmp_path):
+    (tmp_path / "spiece.model").write_bytes(content)
+    with pytest.raises(DataError, match=r"spiece\.model"):
+        text.load(tmp_path)
+
+
+@given(st.binary(max_size=60), st.integers(0, 400))
+def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place):
+    folder = tmp_path_factory.getbasetemp()
+    good = protobuf.write(protobuf.Model([("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("b", -2.0, NORMAL)]))
+    (folder / "spiece.model").write_bytes(good[:place] + junk + good[place:])
+    try:
+        text.load(folder).encode("ab c")
+    except TinylmError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.peer
+@pytest.mark.named_set
+@pytest.mark.parametrize("name", ["newsgroups", "kjv", "dialogs"])
+def test_our_model_is_as_likely_as_theirs_and_encodes_alike_there(name, tmp_path):
+    import sentencepiece as spm
+
+    texts = [t.replace("\n", " ") for t in load_texts(name)]
+    ours = Unigram.train(texts, 4000)
+    ours.save(tmp_path)
+    loaded = spm.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    rows = ours.encode_batch(texts)
+    assert [row.tolist() for row in rows] == loaded.encode(texts)
+    spm.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_prefix=str(tmp_path / "m"),
+                                   vocab_size=4000, num_threads=2, normalization_rule_name="identity",
+                                   minloglevel=2, max_sentence_length=10**7)  # fmt: skip
+    (tmp_path / "m.model").rename(tmp_path / "spiece.model")
+    theirs = text.load(tmp_path)
+    both = ((ours, rows), (theirs, theirs.encode_batch(texts)))
+    likelihood = [float(encoding.scores[np.concatenate(found)].sum(dtype=float)) for encoding, found in both]
+    assert likelihood[0] > 1.005 * likelihood[1]  # both negative: at most 0.5 % less likely
+
+
+def test_controls_and_user_symbols_keep_their_kind(tmp_path):
+    pieces = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("<x>", 0.0, USER), ("a", -1.0, NORMAL), ("▁", -2.0, NORMAL)]
+    Unigram(pieces).save(tmp_path)
+    loaded = text.load(tmp_path)
+    assert loaded.pieces == pieces and loaded.specials == ("<unk>", "<s>")
+    assert loaded.tokens("a<x>a<s>") == ["▁", "a", "<x>", "a", "<unk>"]
