@@ -29,6 +29,7 @@ LATER_PUNCTUATION = (
 LATER_CONTROLS = "890-8e2 110cd-1343f"
 FORMER_ACCENTS, FORMER_PUNCTUATION = "\u1734\U0001171e", "\u166d\U000111c9"
 SPLIT_BUT_REMOVED = re.compile("[\x0b\x0c\x1c-\x1f\x85]+")  # str.split() takes these controls for white space
+CHUNK = re.compile(r"[\S\x0b\x0c\x1c-\x1f\x85]+")  # what `chunks` gives, with those controls and in its place
 
 
 def _in(character: str, ranges: str) -> bool:
