@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 
 CHINESE = "3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f"
@@ -29,7 +30,7 @@ LATER_PUNCTUATION = (
 LATER_CONTROLS = "890-8e2 110cd-1343f"
 FORMER_ACCENTS, FORMER_PUNCTUATION = "\u1734\U0001171e", "\u166d\U000111c9"
 SPLIT_BUT_REMOVED = re.compile("[\x0b\x0c\x1c-\x1f\x85]+")  # str.split() takes these controls for white space
-CHUNK = re.compile(r"[\S\x0b\x0c\x1c-\x1f\x85]+")  # what `chunks` gives, with those controls and in its place
+CHUNK = re.compile(r"[\S\x0b\x0c\x1c-\x1f\x85]+")
 
 
 def _in(character: str, ranges: str) -> bool:
@@ -88,6 +89,10 @@ class Cleaning(dict):
     def words(self, text: str) -> list[str]:
         """The words of a text."""
         return text.translate(self).split()
+
+    def placed_chunks(self, text: str) -> Iterator[tuple[int, str]]:
+        """The `chunks` of a text as they stand there, removed controls included, each with the place where it begins."""
+        return ((match.start(), match[0]) for match in CHUNK.finditer(text))
 
     def spans(self, text: str) -> list[tuple[str, list[int]]]:
         """Every word of a text with the place in the text of each of its characters."""

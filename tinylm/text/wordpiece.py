@@ -22,7 +22,7 @@ import numpy as np
 from tinylm.errors import DataError, VocabularyError
 from tinylm.files import read_json, read_text
 from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size
-from tinylm.text.cleaning import CHUNK, Cleaning, chunks
+from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.merging import check_reached, learn, spread
 from tinylm.text.template import BERT
 
@@ -106,7 +106,7 @@ class WordPiece(Encoding):
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token, from the first that it holds to the last: accents that follow it are not in it."""
-        found = ((match.start(), self._places[match[0]]) for match in CHUNK.finditer(text))
+        found = ((at, self._places[chunk]) for at, chunk in self.cleaning.placed_chunks(text))
         return [(at + begin, at + end) for at, places in found for begin, end in places]
 
     def _chunk_offsets(self, chunk: str) -> list[tuple[int, int]]:
