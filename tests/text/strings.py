@@ -19,3 +19,6 @@ LONG = st.builds(lambda word, times, end: word * times + end, st.text("aé1東\u
 ANY_STRING = st.one_of(MIXED, MIXED, MIXED, st.text(ANYTHING, max_size=12), LONG)
 MANY = st.lists(ANY_STRING, min_size=20, max_size=20)
 EXAMPLES = 1000  # of MANY: 20,000 strings
+_LETTERS = "".join(chr(97 + n * n * 7 % 26) + chr(97 + n * 11 % 26) for n in range(1500))
+VERY_LONG = ["a" * 10_000, "ab\u0301" * 3000, "東京都" * 2000, "\0" * 1000, " " * 3000 + "x", "'" * 2000,
+             "👩‍👩‍👧‍👦" * 400, _LETTERS]

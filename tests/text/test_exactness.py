@@ -2,6 +2,7 @@
 people use, and what is decoded is what the encoding's own normaliser made of the text.
 """
 
+import gc
 import json
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from functools import cache
 
 import pytest
 from hypothesis import given, settings
-from strings import EXAMPLES, MANY
+from strings import EXAMPLES, MANY, VERY_LONG
 
 from tinylm.data import get, load_labelled, load_texts
 from tinylm.text import BPE, Encoding, Unigram, WordPiece
@@ -83,6 +84,14 @@ def words_of(wordpiece):
     return lambda text: " ".join(map(known, wordpiece.cleaning.words(text)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_collection():
+    """Millions of offsets are alive at a time, which the collector would visit again and again: half of the time."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.fixture(scope="module")
 def gpt2():
     from tokenizers.implementations import ByteLevelBPETokenizer
@@ -152,7 +161,7 @@ def pieces_of(unigram):
 
 @pytest.fixture(scope="module")
 def strings():
-    """20,000 strings that Hypothesis draws."""
+    """20,000 strings that Hypothesis draws, and some very long words."""
     found = []
 
     @settings(max_examples=EXAMPLES)
@@ -162,7 +171,7 @@ def strings():
 
     draw()
     assert len(found) >= 20_000
-    return found
+    return found + VERY_LONG
 
 
 @pytest.mark.parametrize("name", CORPORA)

@@ -96,15 +96,14 @@ class Cleaning(dict):
 
     def spans(self, text: str) -> list[tuple[str, list[int]]]:
         """Every word of a text with the place in the text of each of its characters."""
-        found: list[tuple[str, list[int]]] = [("", [])]
+        found: list[list[tuple[str, int]]] = [[]]
         for place, c in enumerate(text):
             for part in self[ord(c)]:
                 if part == " ":
-                    found.append(("", []))
+                    found.append([])
                 else:
-                    word, places = found[-1]
-                    found[-1] = (word + part, [*places, place])
-        return [pair for pair in found if pair[0]]
+                    found[-1].append((part, place))
+        return [("".join(part for part, _ in word), [place for _, place in word]) for word in found if word]
 
 
 def chunks(text: str) -> list[str]:
