@@ -222,6 +222,20 @@ def test_every_model_encodes_as_sentencepiece_does(peers, t):
 
 
 @pytest.mark.peer
+def test_transformers_reads_our_file_and_we_read_what_it_saves(tmp_path):
+    from transformers import BertGenerationTokenizer  # reads spiece.model; others turn it into tokenizer.json first
+
+    ours = Unigram.train(TEXT, 180, Normalizer("nmt_nfkc"))
+    ours.save(tmp_path)
+    theirs = BertGenerationTokenizer(str(tmp_path / "spiece.model"))
+    for t in (*TEXT[:20], TEXT[-1]):
+        assert theirs(t)["input_ids"] == ours.encode(t)
+    (tmp_path / "again").mkdir()
+    theirs.save_pretrained(str(tmp_path / "again"))
+    assert text.load(tmp_path / "again").pieces == ours.pieces
+
+
+@pytest.mark.peer
 @pytest.mark.named_set
 @pytest.mark.parametrize("name", ["newsgroups", "kjv", "dialogs"])
 def test_our_model_is_as_likely_as_theirs_and_encodes_alike_there(name, tmp_path):

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinylm.errors import VocabularyError
 from tinylm.kernels import expectation, viterbi
+from tinylm.progress import watched
 from tinylm.text.merging import spread
 from tinylm.text.trie import Tree, Trie, code_points, count_substrings, pack, pruned
 
@@ -80,12 +82,9 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     usable = words if not rare else _without(words, rare)
     alphabet, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
     state = _seeds((symbols, *spread(map(len, usable), usable.values())), config)
-    while True:
-        for _ in range(config.rounds):
-            _em(state)
-        if state.alive.sum() <= 1.1 * wanted:
-            break
-        _prune(state, max(int(1.1 * wanted), int(config.shrinking * state.alive.sum())))
+    excess = max(state.alive.sum() / (1.1 * wanted), 1.0)
+    for _ in watched(_steps(state, wanted, config), "prunings", 1 + math.ceil(math.log(excess, 1 / config.shrinking))):
+        pass
     letters = [chr(c) for c in alphabet.tolist()]
     single = np.flatnonzero(state.alive & (state.lengths == 1))
     longer = np.flatnonzero(state.alive & (state.lengths > 1))
@@ -95,6 +94,17 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     ends, lengths = state.ends[best].tolist(), state.lengths[best].tolist()
     spelled = ["".join(letters[s] for s in symbols[end - n : end].tolist()) for end, n in zip(ends, lengths, strict=True)]
     return list(zip(spelled, state.scores[best].tolist(), strict=True))
+
+
+def _steps(state: _State, wanted: int, config: EMConfig) -> Iterator[None]:
+    """EM and pruning in turn, down to a tenth more pieces than are wanted."""
+    while True:
+        for _ in range(config.rounds):
+            _em(state)
+        yield
+        if state.alive.sum() <= 1.1 * wanted:
+            return
+        _prune(state, max(int(1.1 * wanted), int(config.shrinking * state.alive.sum())))
 
 
 def _without(words: Counter[str], rare: set[str]) -> Counter[str]:

@@ -21,6 +21,7 @@ import regex
 from tinylm import files
 from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
+from tinylm.progress import watched
 from tinylm.text import em, protobuf
 from tinylm.text.base import Encoding, as_texts, check_vocab_size
 from tinylm.text.normalizing import SPACE, Normalizer
@@ -79,7 +80,7 @@ class Unigram(Encoding):
         first = [*SPECIALS, *((name, 0.0, BYTE) for name in (BYTES if byte_fallback else ()))]
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")
         found: Counter[str] = Counter()
-        for text in as_texts(texts):
+        for text in watched(as_texts(texts), "texts read"):
             found.update(normalizer(text).split(SPACE) if normalizer.collapse else [normalizer(text)])
         words: Counter[str] = Counter()
         for chunk, count in found.items():
