@@ -157,6 +157,15 @@ def test_any_text_round_trips_after_its_own_normaliser(t):
     assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ").lstrip(" ")
 
 
+def test_nul_and_lone_surrogates_get_no_piece_but_pass_as_bytes():
+    odd = "a\x00b\x00c \ud83d d"
+    encoding = Unigram.train([odd] * 9, 400, byte_fallback=True, exact=False)
+    assert not any(c in t for t in encoding.vocab for c in "\x00\ud83d") and "a" in encoding.vocab
+    assert encoding.decode(encoding.encode("a\x00b")) == "a\x00b" and encoding.offsets("a\x00b")[-1] == (2, 3)
+    with pytest.raises(VocabularyError, match="training text is empty"):
+        Unigram.train([" "], 300)
+
+
 def test_too_large_and_too_small_vocabularies_are_one_sentence():
     with pytest.raises(VocabularyError, match="at most .* exact=False"):
         Unigram.train("abc abc", 300)

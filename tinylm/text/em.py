@@ -68,13 +68,17 @@ def required(counts: Counter[str], coverage: float) -> list[str]:
 def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> list[tuple[str, float]]:
     """At most `wanted` (piece, log-probability), best first; all required characters among them.
 
-    raises VocabularyError  if there are more required characters than pieces wanted
+    NUL and lone surrogates, which a `.model` file cannot hold, get no piece.
+    raises VocabularyError  if there is no text, or there are more required characters than pieces wanted
     """
     characters: Counter[str] = Counter()
     for word, count in words.items():
         for character in word:
             characters[character] += count
-    kept = required(characters, config.coverage)
+    spelt = Counter({c: n for c, n in characters.items() if c != "\0" and not "\ud800" <= c <= "\udfff"})
+    kept = required(spelt, config.coverage)
+    if not kept:
+        raise VocabularyError("The training text is empty; a unigram vocabulary needs text to learn pieces from.")
     if len(kept) > wanted:
         raise VocabularyError(f"The text has {len(kept)} characters that need a piece, but there is room for {wanted}; "
                               "ask for a larger vocabulary or a smaller coverage.")  # fmt: skip

@@ -3,8 +3,8 @@
     P(text) = max over cuts p₁ … pₘ of Π P(pᵢ)         ▁ is the space: "▁the" begins a word
 
 Every cut has a probability, so a text can also be cut at random (`sample`): noise that makes models robust.
-Source: Kudo 2018; SentencePiece. Differs: training splits words between letters, digits and other characters, where
-SentencePiece splits between scripts; unknown characters are <unk>, or their UTF-8 bytes with byte_fallback.
+Source: Kudo 2018; SentencePiece 0.2.3. Differs: training splits words between letters, digits and other characters, where
+SentencePiece splits between scripts; where symbols of the user overlap, either may be taken.
 """
 
 from __future__ import annotations
@@ -87,8 +87,6 @@ class Unigram(Encoding):
             for word in WORD.findall(SPACE + chunk if normalizer.collapse and chunk else chunk):
                 words[word] += count
         del words[""]
-        if not words:
-            raise VocabularyError("The training text is empty; a unigram vocabulary needs text to learn pieces from.")
         learned = em.learn(words, vocab_size - len(first), config)
         reached = len(first) + len(learned)
         if exact and reached < vocab_size:
