@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinylm.errors import VocabularyError
 from tinylm.kernels import expectation, viterbi
+from tinylm.progress import watched
 from tinylm.text.merging import spread
-from tinylm.text.trie import Trie, count_substrings, pruned
+from tinylm.text.trie import Tree, Trie, code_points, count_substrings, pack, pruned
 
 PENALTY = 10.0  # nats by which an unknown character is worse than the worst piece
 LEAST = 0.5  # a piece expected less often is dropped
@@ -41,9 +43,10 @@ class EMConfig:
 
 @dataclass
 class _State:
-    """The words (symbols, begins, times), the trie of live pieces, and by piece: score, spelling and whether it is alive."""
+    """The words (symbols, begins, times), the pieces as tree and trie, and by piece: score, spelling, is it alive."""
 
     words: tuple[np.ndarray, np.ndarray, np.ndarray]
+    tree: Tree
     trie: Trie
     scores: np.ndarray
     lengths: np.ndarray
@@ -65,27 +68,27 @@ def required(counts: Counter[str], coverage: float) -> list[str]:
 def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> list[tuple[str, float]]:
     """At most `wanted` (piece, log-probability), best first; all required characters among them.
 
-    raises VocabularyError  if there are more required characters than pieces wanted
+    NUL and lone surrogates, which a `.model` file cannot hold, get no piece.
+    raises VocabularyError  if there is no text, or there are more required characters than pieces wanted
     """
     characters: Counter[str] = Counter()
     for word, count in words.items():
         for character in word:
             characters[character] += count
-    kept = required(characters, config.coverage)
+    spelt = Counter({c: n for c, n in characters.items() if c != "\0" and not "\ud800" <= c <= "\udfff"})
+    kept = required(spelt, config.coverage)
+    if not kept:
+        raise VocabularyError("The training text is empty; a unigram vocabulary needs text to learn pieces from.")
     if len(kept) > wanted:
         raise VocabularyError(f"The text has {len(kept)} characters that need a piece, but there is room for {wanted}; "
                               "ask for a larger vocabulary or a smaller coverage.")  # fmt: skip
     rare = set(characters) - set(kept)
     usable = words if not rare else _without(words, rare)
-    codes = np.frombuffer("".join(usable).encode("utf-32-le", "surrogatepass"), np.uint32)
-    alphabet, symbols = np.unique(codes, return_inverse=True)
+    alphabet, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
     state = _seeds((symbols, *spread(map(len, usable), usable.values())), config)
-    while True:
-        for _ in range(config.rounds):
-            _em(state)
-        if state.alive.sum() <= 1.1 * wanted:
-            break
-        _prune(state, max(int(1.1 * wanted), int(config.shrinking * state.alive.sum())))
+    excess = max(state.alive.sum() / (1.1 * wanted), 1.0)
+    for _ in watched(_steps(state, wanted, config), "prunings", 1 + math.ceil(math.log(excess, 1 / config.shrinking))):
+        pass
     letters = [chr(c) for c in alphabet.tolist()]
     single = np.flatnonzero(state.alive & (state.lengths == 1))
     longer = np.flatnonzero(state.alive & (state.lengths > 1))
@@ -97,37 +100,49 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     return list(zip(spelled, state.scores[best].tolist(), strict=True))
 
 
+def _steps(state: _State, wanted: int, config: EMConfig) -> Iterator[None]:
+    """EM and pruning in turn, down to a tenth more pieces than are wanted."""
+    while True:
+        for _ in range(config.rounds):
+            _em(state)
+        yield
+        if state.alive.sum() <= 1.1 * wanted:
+            return
+        _prune(state, max(int(1.1 * wanted), int(config.shrinking * state.alive.sum())))
+
+
 def _without(words: Counter[str], rare: set[str]) -> Counter[str]:
     """Words cut at characters that get no piece."""
     table = {ord(c): " " for c in rare}
     cut: Counter[str] = Counter()
     for word, count in words.items():
-        for part in word.translate(table).split():
+        for part in filter(None, word.translate(table).split(" ")):
             cut[part] += count
     return cut
 
 
 def _seeds(words: tuple[np.ndarray, np.ndarray, np.ndarray], config: EMConfig) -> _State:
     """All characters, and the substrings with the highest count · length. Number 0 is the unknown piece."""
-    trie, counts, lengths, ends = count_substrings(*words, config.longest)
+    tree, counts, lengths, ends = count_substrings(*words, config.longest)
     value = counts * lengths
     alive = lengths == 1
     longer = np.flatnonzero(lengths > 1)
     alive[longer[np.argsort(-value[longer], kind="stable")][: config.seeds]] = True
     scores = np.log(np.maximum(value, 1) / value[alive].sum())
-    return _compact(_State(words, trie, scores, lengths, ends, alive))
+    return _compact(_State(words, tree, (), scores, lengths, ends, alive))
 
 
 def _compact(state: _State) -> _State:
-    """Dead pieces removed from the trie and from the numbering."""
-    first, label, piece = pruned(state.trie, state.alive)
-    state.alive[0] = True
-    number = np.cumsum(state.alive) - 1
-    state.trie = first, label, np.where(piece >= 0, number[piece], -1)
-    for name in ("scores", "lengths", "ends", "alive"):
-        setattr(state, name, getattr(state, name)[state.alive] if name != "alive" else None)
-    state.alive = np.ones(state.scores.size, bool)
-    state.alive[0] = False
+    """Dead pieces removed from the tree and from the numbering, and the trie packed anew."""
+    first, label, piece = pruned(state.tree, state.alive)
+    kept = state.alive.copy()
+    kept[0] = True
+    number = np.cumsum(kept) - 1
+    state.tree = first, label, np.where(piece >= 0, number[piece], -1)
+    state.trie = pack(state.tree, int(label.max()))
+    state.scores, state.lengths, state.ends, state.alive = (
+        values[kept] for values in (state.scores, state.lengths, state.ends, state.alive)
+    )
     return state
 
 
@@ -142,7 +157,8 @@ def _em(state: _State) -> float:
     expected[state.lengths == 1] = np.maximum(expected[state.lengths == 1], LEAST)
     state.alive &= expected >= LEAST
     state.scores = digamma(np.maximum(expected, LEAST)) - digamma(expected[state.alive].sum())
-    _compact(state)
+    piece = state.trie[2]
+    piece[(piece >= 0) & ~state.alive[piece]] = -1
     return float(likelihood[0])
 
 
