@@ -78,6 +78,8 @@ def compare(name, dropout, pairs, compiled, sgemm):
     row["ratio"] = statistics.median(b["ms"] / a["ms"] for a, b in runs)
     if name in encodings.NAMES:
         row["same"] = encodings.check(name, ours[0]["made"], peer[0]["made"])
+        row |= {f"{side}_added_mb": statistics.median(r["added_mb"] for r in rows)
+                for side, rows in (("ours", ours), ("peer", peer))}
     if name in gpt.SHAPES:
         row["sgemm_share"] = gpt.SHAPES[name].flops() / row["ours_ms"] / 1e6 / sgemm
     return row
@@ -88,6 +90,8 @@ def show(row):
     share = f"   {100 * row['sgemm_share']:3.0f} % of sgemm" if "sgemm_share" in row else ""
     times = f"{row['ours_ms']:10.2f} ms {row['peer_ms']:10.2f} ms ({row['peer']})"
     memory = f"{row['ours_mb']:6.0f} MB against {row['peer_mb']:6.0f} MB"
+    if "ours_added_mb" in row:
+        memory += f" (added {row['ours_added_mb']:.0f} against {row['peer_added_mb']:.0f})"
     return f"{row['name']:24} {times}   ratio {row['ratio']:5.2f}   {memory}{share}   {row.get('same', '')}".rstrip()
 
 
