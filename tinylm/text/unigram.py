@@ -30,7 +30,7 @@ from tinylm.text.trie import Dictionary
 
 WORD = regex.compile(r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)")  # what no piece reaches over, in training
 SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL))
-BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
 DEFAULT = em.EMConfig()
@@ -55,7 +55,7 @@ class Unigram(Encoding):
         self.end_id = find.get("</s>")
         self.pad_id = find.get("<pad>", self.end_id or 0)
         raw = {t: i for i, (t, _, kind) in enumerate(pieces) if kind == BYTE}
-        self._bytes = [raw[name] for name in BYTES] if raw.keys() == set(BYTES) else []
+        self._bytes = [raw[name] for name in BYTES] if raw.keys() == BYTES.keys() else []
         normal = [score for _, score, kind in pieces if kind == NORMAL]
         self.scores = np.array([score for _, score, _ in pieces], np.float32)
         self.scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
@@ -148,7 +148,7 @@ class Unigram(Encoding):
             kind = self.pieces[i][2] if i < len(self.pieces) else CONTROL
             begin = begin and not out
             if kind == BYTE:
-                out.append(BYTES.index(text))
+                out.append(BYTES[text])
             elif kind == UNKNOWN:
                 out += UNKNOWN_TEXT.encode()
             elif kind != CONTROL:
