@@ -174,11 +174,16 @@ def _long_enough(values, rng):
         values["dx"] = np.full(longer, np.nan, values["x"].dtype)
 
 
+def _tree(pieces):
+    """The tree of pieces given as tuples of symbols."""
+    return trie.grow(np.array([s for piece in pieces for s in piece], np.int64), np.array([*map(len, pieces)], np.int64))
+
+
 def _a_trie_of_short_pieces(values, rng):
     """Random pieces of few symbols (piece 0 is the unknown one), and a text of symbols that they use and one more."""
     count = values["scores"].size
     pieces = {tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)}
-    values.update(zip(("base", "parent", "piece"), trie.pack(trie.grow([(), *pieces][:count]), 4), strict=True))
+    values.update(zip(("base", "parent", "piece"), trie.pack(_tree([(), *pieces][:count]), 4), strict=True))
     values["text"] %= 4
     values["scores"] = -np.abs(values["scores"])
 
@@ -187,7 +192,7 @@ def _a_tree(values, rng):
     """Siblings have different labels in rising order; the root has none."""
     count = max(values["label"].size, 1)
     pieces = {tuple(rng.integers(0, 7, rng.integers(1, 4)).tolist()) for _ in range(count)}
-    values["first"], values["label"], _ = trie.grow(sorted(pieces))
+    values["first"], values["label"], _ = _tree(sorted(pieces))
     values["slot"] = np.full(values["label"].size, -1)
 
 

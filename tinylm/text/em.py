@@ -97,7 +97,7 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     best = best[np.argsort(-state.scores[best], kind="stable")]
     ends, lengths = state.ends[best].tolist(), state.lengths[best].tolist()
     spelled = ["".join(letters[s] for s in symbols[end - n : end].tolist()) for end, n in zip(ends, lengths, strict=True)]
-    return list(zip(spelled, state.scores[best].tolist(), strict=True))
+    return list(zip(spelled, state.scores[best].astype(np.float32).tolist(), strict=True))  # as files hold them
 
 
 def _steps(state: _State, wanted: int, config: EMConfig) -> Iterator[None]:

@@ -23,11 +23,10 @@ class Dictionary:
     @classmethod
     def of(cls, pieces: Sequence[str]) -> Dictionary:
         """An empty piece stands nowhere."""
-        letters = sorted(set("".join(pieces)))
-        number = {c: i for i, c in enumerate(letters)}
-        numbers = np.full(ord(letters[-1]) + 2 if letters else 1, len(letters))
-        numbers[[*map(ord, letters)]] = np.arange(len(letters))
-        return cls(numbers, pack(grow([[number[c] for c in piece] for piece in pieces]), len(letters)))
+        letters, symbols = np.unique(code_points("".join(pieces)), return_inverse=True)
+        numbers = np.full(int(letters.max(initial=0)) + 2, letters.size)
+        numbers[letters] = np.arange(letters.size)
+        return cls(numbers, pack(grow(symbols, np.fromiter(map(len, pieces), np.int64)), letters.size))
 
     def symbols(self, text: str) -> np.ndarray:
         """The numbers of the characters of a text, (T,) int64."""
@@ -39,27 +38,25 @@ def code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def grow(pieces: Sequence[Sequence[int]]) -> Tree:
-    """The trie of pieces given as sequences of symbols, node 0 is its root; an empty piece stands nowhere."""
-    nodes, level = [(0, -1)], [(i, 0) for i in range(len(pieces))]  # (label, piece); (piece, its node)
-    children: list[int] = []
-    depth = 0
-    while level:
-        level = [(i, node) for i, node in level if len(pieces[i]) > depth]
-        level.sort(key=lambda pair: (pair[1], pieces[pair[0]][depth]))
-        grown, last = [], None
-        for i, node in level:
-            if (node, pieces[i][depth]) != last:
-                last = node, pieces[i][depth]
-                nodes.append((last[1], -1))
-                children.append(node)
-            if len(pieces[i]) == depth + 1:
-                nodes[-1] = (last[1], i)
-            grown.append((i, len(nodes) - 1))
-        level, depth = grown, depth + 1
-    first = 1 + np.searchsorted(np.array(children, np.int64), np.arange(len(nodes) + 1))
-    label, piece = np.array(nodes, np.int64).T.copy()
-    return first, label, piece
+def grow(symbols: np.ndarray, sizes: np.ndarray) -> Tree:
+    """The trie of pieces, whose symbols stand one after another; node 0 is its root, and an empty piece stands nowhere.
+
+    symbols : (N,) int64     sizes : (V,) symbols of each piece
+    """
+    width, begins, total = int(symbols.max(initial=0)) + 1, np.cumsum(sizes) - sizes, 1
+    label, parent, piece = [np.zeros(1, np.int64)], [np.zeros(0, np.int64)], [np.full(1, -1)]
+    node = np.zeros(sizes.size, np.int64)
+    for depth in range(int(sizes.max(initial=0))):
+        here = np.flatnonzero(sizes > depth)
+        keys, family = np.unique(node[here] * width + symbols[begins[here] + depth], return_inverse=True)
+        node[here] = total + family
+        ends = np.full(keys.size, -1)
+        ends[family[sizes[here] == depth + 1]] = here[sizes[here] == depth + 1]
+        for values, more in ((label, keys % width), (parent, keys // width), (piece, ends)):
+            values.append(more)
+        total += keys.size
+    first = 1 + np.searchsorted(np.concatenate(parent), np.arange(total + 1))
+    return first, np.concatenate(label), np.concatenate(piece)
 
 
 def pack(tree: Tree, symbols: int) -> Trie:

@@ -30,7 +30,7 @@ from tinylm.text.trie import Dictionary
 
 WORD = regex.compile(r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)")  # what no piece reaches over, in training
 SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL))
-BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
 DEFAULT = em.EMConfig()
@@ -55,7 +55,7 @@ class Unigram(Encoding):
         self.end_id = find.get("</s>")
         self.pad_id = find.get("<pad>", self.end_id or 0)
         raw = {t: i for i, (t, _, kind) in enumerate(pieces) if kind == BYTE}
-        self._bytes = [raw[name] for name in BYTES] if raw.keys() == set(BYTES) else []
+        self._bytes = [raw[name] for name in BYTES] if raw.keys() == BYTES.keys() else []
         normal = [score for _, score, kind in pieces if kind == NORMAL]
         self.scores = np.array([score for _, score, _ in pieces], np.float32)
         self.scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
@@ -95,7 +95,7 @@ class Unigram(Encoding):
         return cls([*first, *((text, score, NORMAL) for text, score in learned)], normalizer)
 
     def _encode(self, text: str) -> list[int]:
-        return self._cut([self.normalizer(text)])[0][0].tolist()
+        return self._cut([self.normalizer(text)])[0].tolist()
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """The ids of each text as (T,) int32 arrays; many texts are cut by one call."""
@@ -105,24 +105,29 @@ class Unigram(Encoding):
             normal.append(self.normalizer(text))
             size += len(normal[-1])
             if size > AT_ONCE:
-                found += [ids for ids, _ in self._cut(normal)]
+                found += self._rows(normal)
                 normal, size = [], 0
-        return found + [ids for ids, _ in self._cut(normal)]
+        return found + self._rows(normal)
+
+    def _rows(self, normal: list[str]) -> list[np.ndarray]:
+        """The ids of each normalised text."""
+        ids, places = self._cut(normal)
+        edges = np.searchsorted(places, np.cumsum([0, *map(len, normal)])).tolist()
+        return [ids[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token; of the bytes of an unknown character the last one covers it."""
         normal, places = self.normalizer.with_places(text)
-        _, begins = self._cut([normal])[0]
+        _, begins = self._cut([normal])
         edges = [places[begin] for begin in (*begins.tolist(), len(normal))]
         return list(zip(edges, edges[1:], strict=False))
 
-    def _cut(self, normal: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(ids (T,) int32, where in the text each begins (T,)) of the most probable pieces of normalised texts."""
-        ends = np.cumsum([0, *map(len, normal)])
+    def _cut(self, normal: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The most probable pieces of normalised texts: ids (T,) int32, and where in the joined text each begins (T,)."""
         text = "".join(normal)
         symbols = self._dictionary.symbols(text)
         first = np.zeros(symbols.size + 1, bool)
-        first[ends] = True
+        first[np.cumsum([0, *map(len, normal)])] = True
         chosen = np.empty(symbols.size, np.int64)
         viterbi(self.scores, symbols, first[:-1], *self._dictionary.trie, self.unk_id, 1, chosen)
         places = np.flatnonzero(chosen >= 0)
@@ -137,9 +142,7 @@ class Unigram(Encoding):
             sizes[unknown] = [*map(len, raw)]
             places, ids, unknown = (np.repeat(values, sizes) for values in (places, ids, unknown))
             ids[unknown] = [self._bytes[byte] for byte in b"".join(raw)]
-        edges = np.searchsorted(places, ends)
-        ids = ids.astype(np.int32)
-        return [(ids[a:b], places[a:b] - begin) for a, b, begin in zip(edges, edges[1:], ends, strict=False)]
+        return ids.astype(np.int32), places
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids: controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is removed."""
@@ -148,7 +151,7 @@ class Unigram(Encoding):
             kind = self.pieces[i][2] if i < len(self.pieces) else CONTROL
             begin = begin and not out
             if kind == BYTE:
-                out.append(BYTES.index(text))
+                out.append(BYTES[text])
             elif kind == UNKNOWN:
                 out += UNKNOWN_TEXT.encode()
             elif kind != CONTROL:
