@@ -16,14 +16,16 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from . import charcnn, gpt, layers, products, start
+from . import charcnn, encodings, gpt, layers, products, start
 
 DROPOUTS = (0.1, 0.0)
-NAMES = (*gpt.SHAPES, *layers.RUNS, "charcnn", "sgns", "cbow", "glove", "import", "cold_start", "products")
+NAMES = (*gpt.SHAPES, *layers.RUNS, "charcnn", *encodings.NAMES, "sgns", "cbow", "glove", "import", "cold_start", "products")
 
 
 def worker(name, side, dropout, compiled):
-    """What a fresh process does: one measurement as a JSON line {"ms", "mb"}."""
+    """What a fresh process does: one measurement as a JSON line {"ms", "mb"}; of encodings also what was made."""
+    if name in encodings.NAMES:
+        return print(json.dumps(encodings.run_ours(name) if side == "ours" else encodings.run_peer(name)))
     if name in ("sgns", "cbow"):
         from . import vectors
 
@@ -35,14 +37,19 @@ def worker(name, side, dropout, compiled):
         ms = charcnn.run_ours() if side == "ours" else charcnn.run_peer(compiled)
     else:
         ms = gpt.run_ours(name, dropout) if side == "ours" else gpt.run_peer(name, dropout, compiled)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    print(json.dumps({"ms": ms, "mb": peak}))
+    print(json.dumps({"ms": ms, "mb": peak()}))
+
+
+def peak():
+    """The most memory that this process had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def measure(name, side, dropout, compiled=False):
     """Start a worker; returns its {"ms", "mb"}."""
     command = [sys.executable, "-m", "benchmarks", "--worker", name, side, str(dropout), str(int(compiled))]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    own = encodings.environment(name) if name in encodings.NAMES else {}
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"} | own)
     if done.returncode:
         sys.exit(f"{name} ({side}) failed:\n{done.stderr}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -59,13 +66,20 @@ def sgemm_speed():
 
 def compare(name, dropout, pairs, compiled, sgemm):
     """One row: medians over `pairs` alternating runs."""
+    if name in encodings.NAMES:
+        encodings.prepare()
     runs = [(measure(name, "ours", dropout), measure(name, "peer", dropout, compiled)) for _ in range(pairs)]
     ours, peer = ([run[i] for run in runs] for i in (0, 1))
+    peers = dict.fromkeys(("sgns", "cbow"), "gensim") | dict.fromkeys(encodings.NAMES, "tokenizers")
     row = {"name": f"{name} dropout={dropout:g}" if name in gpt.SHAPES else name,
-           "peer": "gensim" if name in ("sgns", "cbow") else "torch.compile" if compiled else "torch",
+           "peer": peers.get(name, "torch.compile" if compiled else "torch"),
            "ours_ms": statistics.median(r["ms"] for r in ours), "peer_ms": statistics.median(r["ms"] for r in peer),
            "ours_mb": statistics.median(r["mb"] for r in ours), "peer_mb": statistics.median(r["mb"] for r in peer)}
     row["ratio"] = statistics.median(b["ms"] / a["ms"] for a, b in runs)
+    if name in encodings.NAMES:
+        row["same"] = encodings.check(name, ours[0]["made"], peer[0]["made"])
+        row |= {f"{side}_added_mb": statistics.median(r["added_mb"] for r in rows)
+                for side, rows in (("ours", ours), ("peer", peer))}
     if name in gpt.SHAPES:
         row["sgemm_share"] = gpt.SHAPES[name].flops() / row["ours_ms"] / 1e6 / sgemm
     return row
@@ -76,12 +90,14 @@ def show(row):
     share = f"   {100 * row['sgemm_share']:3.0f} % of sgemm" if "sgemm_share" in row else ""
     times = f"{row['ours_ms']:10.2f} ms {row['peer_ms']:10.2f} ms ({row['peer']})"
     memory = f"{row['ours_mb']:6.0f} MB against {row['peer_mb']:6.0f} MB"
-    return f"{row['name']:24} {times}   ratio {row['ratio']:5.2f}   {memory}{share}"
+    if "ours_added_mb" in row:
+        memory += f" (added {row['ours_added_mb']:.0f} against {row['peer_added_mb']:.0f})"
+    return f"{row['name']:24} {times}   ratio {row['ratio']:5.2f}   {memory}{share}   {row.get('same', '')}".rstrip()
 
 
 def machine(sgemm):
     """One line: processor, threads, versions."""
-    packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "torch", "gensim"))
+    packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "torch", "gensim", "tokenizers"))
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
                platform.processor()) if os.path.exists("/proc/cpuinfo") else platform.processor()
     return f"{cpu}, 2 threads of {os.cpu_count()}; Python {platform.python_version()}, {packages}; sgemm {sgemm:.0f} GFLOP/s"

@@ -1,6 +1,6 @@
 """Hypothesis settings of all tests: the same examples in every CI run, and never a time limit per example.
 
-Test files are imported by path, so the two modules that several of them share are put on the path here.
+Test files are imported by path, so the modules that several of them share are put on the path here.
 """
 
 import os
@@ -19,7 +19,8 @@ settings.register_profile("ci", deadline=None, suppress_health_check=_QUIET, der
                           print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("kernels", "ops")]  # arguments.py, strategies.py
+# arguments.py, strategies.py, strings.py
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("kernels", "ops", "text")]
 
 
 @pytest.fixture

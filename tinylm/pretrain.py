@@ -15,6 +15,7 @@ from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import make_folder
 from tinylm.objectives import protocol
+from tinylm.progress import hidden
 from tinylm.train import TrainConfig, Trainer
 
 
@@ -60,7 +61,8 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     if not (quiet or resumed):
         print(f"learning an encoding ({chapter.text}) from {len(train):,} documents", file=sys.stderr, flush=True)
-    tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size, **text_options)
+    with hidden(quiet):
+        tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size, **text_options)
     model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
     objective = chapter(model_config, np.random.default_rng(config.seed))
     objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()))

@@ -2,7 +2,10 @@
 
 import sys
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 
+_HIDDEN = ContextVar("hidden", default=False)
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
@@ -58,6 +61,34 @@ class Progress:
             self._bar.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def watched(items, what, total=None):
+    """The items, one by one, and on stderr how many are done; work of less than a few seconds shows nothing.
+
+    total : how many there will be at most, where the items have no length
+    """
+    from tqdm import tqdm
+
+    total = len(items) if hasattr(items, "__len__") else total
+    terminal = sys.stderr.isatty() and not _HIDDEN.get()
+    bar = tqdm(items, what, total, leave=False, delay=PLAIN_EVERY, file=sys.stderr, disable=not terminal)
+    last = time.perf_counter()
+    for done, item in enumerate(bar, 1):
+        yield item
+        if not (terminal or _HIDDEN.get()) and time.perf_counter() - last >= PLAIN_EVERY:
+            last = time.perf_counter()
+            print(f"{what}: {done:,}{f'/{total:,}' if total else ''}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def hidden(quiet=True):
+    """Within this context `watched` shows nothing."""
+    before = _HIDDEN.set(quiet)
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(before)
 
 
 def duration(seconds):

@@ -10,6 +10,8 @@ import re
 import numpy as np
 from hypothesis import strategies as st
 
+from tinylm.text import trie
+
 SMALL = (1, 3, 5, 7, 11, 13, 17, 19)
 LARGE = (67, 131)
 MAY_BE_ZERO = {"N", "B", "T"}
@@ -172,7 +174,32 @@ def _long_enough(values, rng):
         values["dx"] = np.full(longer, np.nan, values["x"].dtype)
 
 
+def _tree(pieces):
+    """The tree of pieces given as tuples of symbols."""
+    return trie.grow(np.array([s for piece in pieces for s in piece], np.int64), np.array([*map(len, pieces)], np.int64))
+
+
+def _a_trie_of_short_pieces(values, rng):
+    """Random pieces of few symbols (piece 0 is the unknown one), and a text of symbols that they use and one more."""
+    count = values["scores"].size
+    pieces = {tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)}
+    values.update(zip(("base", "parent", "piece"), trie.pack(_tree([(), *pieces][:count]), 4), strict=True))
+    values["text"] %= 4
+    values["scores"] = -np.abs(values["scores"])
+
+
+def _a_tree(values, rng):
+    """Siblings have different labels in rising order; the root has none."""
+    count = max(values["label"].size, 1)
+    pieces = {tuple(rng.integers(0, 7, rng.integers(1, 4)).tolist()) for _ in range(count)}
+    values["first"], values["label"], _ = _tree(sorted(pieces))
+    values["slot"] = np.full(values["label"].size, -1)
+
+
 FINISH = {
+    "double_array": _a_tree,
+    "viterbi": _a_trie_of_short_pieces,
+    "expectation": _a_trie_of_short_pieces,
     "conv1d_max": _long_enough,
     "conv1d_max_backward": _long_enough,
     "lstm": _gentle_recurrence,

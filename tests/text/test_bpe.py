@@ -4,12 +4,11 @@ import json
 from collections import Counter
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm.data import get, load_texts, toy
+from tinylm.data import get, toy
 from tinylm.errors import VocabularyError
 from tinylm.text import BPE
 from tinylm.text.bpe import BYTE_CHARACTERS, PATTERN
@@ -150,7 +149,6 @@ def test_released_file_names_are_read_too(bpe, tmp_path):
 
 
 SAMPLES = [TEXT, "", " ", "  a", "I'll we've 'S \u00a0x\u2003y", "a\r\nb \n c", "e\u0301 ﬁ ½ ٣ Ⅷ", "\x00\x1c\x85"]
-plain = st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=("Cs", "Cn")), max_size=60)
 
 
 @pytest.mark.peer
@@ -186,16 +184,6 @@ def test_saved_files_load_in_tokenizers_and_transformers(bpe, tmp_path):
         assert auto(sample)["input_ids"] == bpe.encode(sample)
 
 
-@pytest.mark.named_set
-@pytest.mark.peer
-@settings(deadline=None, max_examples=300)
-@given(plain)
-def test_the_released_gpt2_vocabulary_encodes_as_tokenizers_does(gpt2, t):
-    ours, theirs = gpt2
-    assert ours.encode(t) == theirs.encode(t).ids
-    assert ours.decode(ours.encode(t)) == t
-
-
 @pytest.fixture(scope="module")
 def gpt2():
     from tokenizers.implementations import ByteLevelBPETokenizer
@@ -211,10 +199,6 @@ def test_the_released_gpt2_vocabulary_is_whole(gpt2):
     ours, theirs = gpt2
     assert ours.vocab_size == 50257 and ours.end_id == 50256 and ours.specials == ("<|endoftext|>",)
     assert ours.encode("Hello world, it's 2019!") == [15496, 995, 11, 340, 338, 13130, 0]
-    posts = load_texts("newsgroups")[:300]
-    assert all(
-        np.array_equal(a, b.ids) for a, b in zip(ours.encode_batch(posts), theirs.encode_batch(posts), strict=True)
-    )
     for sample in SAMPLES:
         assert ours.encode(sample) == theirs.encode(sample).ids
         assert theirs.encode(sample).offsets == ours.offsets(sample)

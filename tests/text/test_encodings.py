@@ -16,7 +16,7 @@ TEXTS = [
     "the cat isn't the dog; the mat isn't the log!",
     "αβγ αβγ 東京 東京",
 ]
-KINDS = ["bpe", "wordpiece", "words", "chars"]
+KINDS = ["bpe", "wordpiece", "unigram", "words", "chars"]
 
 
 @pytest.fixture(params=KINDS)
@@ -105,8 +105,8 @@ def test_what_a_call_cannot_do_is_one_sentence(encoding):
     encoding.template = Template("A", "A B")
     with pytest.raises(VocabularyError, match="2 texts but 1 second"):
         encoding(["a", "b"], ["c"])
-    encoding.add_specials(["<s>", "<c>"])
-    encoding.template = Template("<s> A <c>")
+    encoding.add_specials(["<b>", "<c>"])
+    encoding.template = Template("<b> A <c>")
     with pytest.raises(VocabularyError, match="max_length is 1"):
         encoding("the", max_length=1)
 
@@ -136,13 +136,13 @@ def test_unknown_token_names_similar_ones():
 
 
 def test_unknown_kind_and_empty_folder_name_what_there_is(tmp_path):
-    with pytest.raises(VocabularyError, match="bpe, wordpiece, words, chars"):
+    with pytest.raises(VocabularyError, match="bpe, wordpiece, unigram, words, chars"):
         text.learn("syllables", TEXTS, 300)
     with pytest.raises(DataError, match="words.json"):
         text.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt", "vocab.txt"])
+@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model"])
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1, 2]", b'{"type": "words", "vocab": ["a", "a"]}', b"\xff\xfe", b"a b c"]
 )

@@ -4,14 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm import text
-from tinylm.data import get, load_texts, toy
+from tinylm.data import get, toy
 from tinylm.errors import VocabularyError
 from tinylm.text import WordPiece
-from tinylm.text.cleaning import Cleaning
+from tinylm.text.cleaning import SPLIT_BUT_REMOVED, Cleaning, chunks
 
 TEXT = " ".join(toy.documents(60)) + " Unaffable unaffably ünïted 東京 it's IT'S 12-123 naïve naïveté"
 # over all of Unicode, often with the marks, emoji, ideographs and long words where tokenizers go wrong
@@ -52,6 +52,13 @@ def test_offsets_name_the_characters_that_become_the_piece(wordpiece, t):
         assert 0 <= start < end <= len(t)
         if token != "[UNK]":
             assert token.removeprefix("##") in "".join(wordpiece.cleaning.words(t[start:end]))
+
+
+@given(ANY_TEXT)
+def test_chunks_are_found_in_their_places(t):
+    found = list(Cleaning().placed_chunks(t))
+    assert list(filter(None, (SPLIT_BUT_REMOVED.sub("", chunk) for _, chunk in found))) == chunks(t)
+    assert all(t[at:].startswith(chunk) for at, chunk in found)
 
 
 @given(st.lists(st.sampled_from(TEXT.split())).map(" ".join))
@@ -102,23 +109,6 @@ def assert_same(ours, theirs, texts):
         assert ours.encode(t, special="all") == ids, t
         if not any(name in t for name in ours.specials):
             assert ours.offsets(t) == [tuple(pair) for pair in offsets], t
-
-
-@pytest.mark.named_set
-@pytest.mark.peer
-@settings(max_examples=2000)
-@given(ANY_TEXT)
-def test_any_text_is_cut_as_by_transformers(minilm, t):
-    assert_same(*minilm, [t])
-
-
-@pytest.mark.named_set
-@pytest.mark.peer
-def test_whole_corpora_are_cut_as_by_transformers(minilm):
-    for name in ("newsgroups", "kjv", "dialogs"):
-        texts = load_texts(name)
-        for begin in range(0, len(texts), 2000):
-            assert_same(*minilm, texts[begin : begin + 2000])
 
 
 @pytest.mark.peer

@@ -2,7 +2,7 @@
 
 Read in this order: registry.py, elementary.py, activation.py, linear.py, layer_norm.py, attention.py, lstm.py,
 convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py,
-merges.py; pool.py and cache.py when you wonder how they run.
+merges.py, lattice.py; pool.py and cache.py when you wonder how they run.
 """
 
 from .activation import ACTIVATIONS, activate_ref, derivative_ref
@@ -15,6 +15,7 @@ from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
 from .glove import cooccurrence, glove, row_parts
 from .huffman import huffman_tree
+from .lattice import double_array, expectation, viterbi
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
 from .lstm import lstm, lstm_backward
@@ -31,6 +32,7 @@ __all__ = [
     "head_backward", "huffman_tree", "kernel", "layer_norm", "layer_norm_backward", "linear",
     "linear_backward", "linear_cross_entropy", "lstm", "lstm_backward", "one_pool", "set_threads", "sgd",
     "softmax", "softmax_backward", "squared_norm", "threads",
-    "conv1d_max", "conv1d_max_backward",
-    "CBOW_MEAN", "CBOW_SUM", "SKIP_GRAM", "cooccurrence", "glove", "row_parts", "learn_merges", "word2vec",
+    "conv1d_max", "conv1d_max_backward", "double_array",
+    "CBOW_MEAN", "CBOW_SUM", "SKIP_GRAM", "cooccurrence", "expectation", "glove", "row_parts",
+    "learn_merges", "viterbi", "word2vec",
 ]

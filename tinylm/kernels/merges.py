@@ -63,7 +63,7 @@ def _enter(i, words, places, pairs, times):
     """Position i begins the pair of its symbol and the next: count it, and note its place. Returns the pair's number."""
     symbol, following, _ = words
     before, after, number = places
-    pair = number[i] = _number(pairs, symbol[i] << 32 | symbol[following[i]])
+    pair = number[i] = _number(pairs, np.int64(symbol[i]) << 32 | symbol[following[i]])
     pairs[2][pair] += times[i]
     before[i], after[i] = -1, pairs[3][pair]
     if after[i] >= 0:
@@ -128,11 +128,11 @@ def _spelled(symbols, begin, length, known):
 def _linked(symbols, begins):
     """Symbols with the position after and before each in its word (-1 = none)."""
     n = symbols.size
-    following, previous = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
+    following, previous = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
     for i in range(1, n):
         if not begins[i]:
             following[i - 1], previous[i] = i, i - 1
-    return symbols.copy(), following, previous
+    return symbols.astype(np.int32), following, previous
 
 
 @kernel(reference=learn_merges_ref, spec="symbols: ids<M[N]; begins: bool[N]; times: ids<N[N]; alphabet: 521..600; "
@@ -145,7 +145,7 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, merges):
     merges : (M, 3) written: first, second and the token they become; new tokens are alphabet, alphabet + 1, …
     """
     n, size = symbols.size, 1024
-    while size < 4 * n:
+    while size <= 3 * n:  # a pair for every position at first, and at most two for every joint
         size *= 2
     words = _linked(symbols, begins)
     symbol, following, previous = words
@@ -160,7 +160,7 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, merges):
             _enter(i, words, places, pairs, times)
     heap = [(-counts[p], keys[p], p) for p in range(total[0])]
     heapify(heap)
-    done, new, changed = 0, alphabet, np.full(3 * n, -1, np.int32)
+    done, new, changed = 0, alphabet, np.zeros(3 * n, np.int32)  # in which merge a pair has been noted last, from 1 on
     while done < merges.shape[0] and new < alphabet + wanted and len(heap):
         count, key, pair = heappop(heap)
         if counts[pair] != -count or counts[pair] < min_count:
@@ -180,8 +180,8 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, merges):
             while first == second and previous[i] >= 0 and symbol[previous[i]] == first:
                 i = previous[i]  # a run of equal symbols is merged from its left end
             for p in _join(i, token, words, places, pairs, times):
-                if p >= 0 and changed[p] != done:
-                    changed[p] = done
+                if p >= 0 and changed[p] <= done:
+                    changed[p] = done + 1
                     touched.append(p)
         for p in touched[1:]:
             if counts[p] >= min_count:

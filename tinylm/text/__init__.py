@@ -1,4 +1,4 @@
-"""Encodings: text to ids and back. `Chars`, `Words`, `BPE` and `WordPiece` share the interface of `base.Encoding`."""
+"""Encodings: text to ids and back. Chars, Words, BPE, WordPiece and Unigram share the interface of `base.Encoding`."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from tinylm.text.base import Encoding
 from tinylm.text.bpe import BPE
 from tinylm.text.chars import Chars
 from tinylm.text.template import Template
+from tinylm.text.unigram import NAMES, Unigram
 from tinylm.text.wordpiece import WordPiece
 from tinylm.text.words import Words
 
-__all__ = ["BPE", "Chars", "Encoding", "Template", "WordPiece", "Words", "find", "learn", "load"]
+__all__ = ["BPE", "Chars", "Encoding", "Template", "Unigram", "WordPiece", "Words", "find", "learn", "load"]
 
 # which file tells which encoding; the first that is present decides
 _KINDS: tuple[tuple[str, type[Encoding]], ...] = (
     ("merges.txt", BPE),
     ("vocab.bpe", BPE),
     ("vocab.txt", WordPiece),
+    *((name, Unigram) for name in NAMES),
     ("words.json", Words),
     ("chars.json", Chars),
 )
 
 
-_USUAL_SIZES = {"bpe": 4096, "wordpiece": 4096, "words": 20_000, "chars": None}  # where none is asked for
+_USUAL_SIZES = {"bpe": 4096, "wordpiece": 4096, "unigram": 4096, "words": 20_000, "chars": None}  # where none is asked for
+_EXACT = {"bpe": BPE, "wordpiece": WordPiece, "unigram": Unigram}  # kinds that may be asked for an exact number
 OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int}}  # more that `learn` takes, by kind
 
 
 def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:
     """Train the encoding that a chapter asks for by name.
 
-    kind : "bpe", "wordpiece", "words" or "chars"
+    kind : "bpe", "wordpiece", "unigram", "words" or "chars"
     vocab_size : tokens at most, a short text gives fewer; None: a usual number
     options : those of the kind in OPTIONS, see its `train`
     raises VocabularyError  for another kind, for empty text, or for a vocab_size too small for the kind
@@ -40,8 +43,8 @@ def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **opti
     if kind not in _USUAL_SIZES:
         raise VocabularyError(f"There is no encoding {kind!r}; it is one of {', '.join(_USUAL_SIZES)}.")
     size = vocab_size or _USUAL_SIZES[kind]
-    if kind in ("bpe", "wordpiece"):
-        return (BPE if kind == "bpe" else WordPiece).train(texts, size, exact=False)
+    if kind in _EXACT:
+        return _EXACT[kind].train(texts, size, exact=False)
     return (Words if kind == "words" else Chars).train(texts, size, **options)
 
 

@@ -165,20 +165,22 @@ class Encoding(ABC):
         return f"{type(self).__name__}({self.vocab_size} tokens)"
 
 
-class Remembered(dict[str, list[int]]):
-    """Word -> ids, found by `find` when a word is first met. Bounded: long words and an overfull table are forgotten."""
+class Remembered(dict[str, list]):
+    """Word -> its ids or offsets, found by `find` when a word is first met. Bounded: long words and an overfull table are
+    forgotten.
+    """
 
-    def __init__(self, find: Callable[[str], list[int]]):
+    def __init__(self, find: Callable[[str], list]):
         super().__init__()
         self.find = find
 
-    def __missing__(self, word: str) -> list[int]:
-        ids = self.find(word)
+    def __missing__(self, word: str) -> list:
+        found = self.find(word)
         if len(word) <= CACHE_LENGTH:
             if len(self) >= CACHE_WORDS:
                 self.clear()
-            self[word] = ids
-        return ids
+            self[word] = found
+        return found
 
 
 def as_texts(texts: str | Iterable[str]) -> Iterable[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 
 CHINESE = "3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f"
@@ -29,6 +30,7 @@ LATER_PUNCTUATION = (
 LATER_CONTROLS = "890-8e2 110cd-1343f"
 FORMER_ACCENTS, FORMER_PUNCTUATION = "\u1734\U0001171e", "\u166d\U000111c9"
 SPLIT_BUT_REMOVED = re.compile("[\x0b\x0c\x1c-\x1f\x85]+")  # str.split() takes these controls for white space
+CHUNK = re.compile(r"[\S\x0b\x0c\x1c-\x1f\x85]+")
 
 
 def _in(character: str, ranges: str) -> bool:
@@ -88,17 +90,20 @@ class Cleaning(dict):
         """The words of a text."""
         return text.translate(self).split()
 
+    def placed_chunks(self, text: str) -> Iterator[tuple[int, str]]:
+        """The `chunks` of a text as they stand there, removed controls included, each with the place where it begins."""
+        return ((match.start(), match[0]) for match in CHUNK.finditer(text))
+
     def spans(self, text: str) -> list[tuple[str, list[int]]]:
         """Every word of a text with the place in the text of each of its characters."""
-        found: list[tuple[str, list[int]]] = [("", [])]
+        found: list[list[tuple[str, int]]] = [[]]
         for place, c in enumerate(text):
             for part in self[ord(c)]:
                 if part == " ":
-                    found.append(("", []))
+                    found.append([])
                 else:
-                    word, places = found[-1]
-                    found[-1] = (word + part, [*places, place])
-        return [pair for pair in found if pair[0]]
+                    found[-1].append((part, place))
+        return [("".join(part for part, _ in word), [place for _, place in word]) for word in found if word]
 
 
 def chunks(text: str) -> list[str]:

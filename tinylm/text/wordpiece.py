@@ -52,7 +52,7 @@ class WordPiece(Encoding):
         self._begin = {t: i for t, i in self._index().items() if not t.startswith(PREFIX)}
         self._inside = {t[len(PREFIX) :]: i for t, i in self._index().items() if t.startswith(PREFIX)}
         self._longest = max(map(len, vocab))
-        self._cache = Remembered(self._chunk)
+        self._cache, self._places = Remembered(self._chunk), Remembered(self._chunk_offsets)
 
     @classmethod
     def train(
@@ -106,8 +106,13 @@ class WordPiece(Encoding):
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token, from the first that it holds to the last: accents that follow it are not in it."""
+        found = ((at, self._places[chunk]) for at, chunk in self.cleaning.placed_chunks(text))
+        return [(at + begin, at + end) for at, places in found for begin, end in places]
+
+    def _chunk_offsets(self, chunk: str) -> list[tuple[int, int]]:
+        """`offsets` of a text without white space."""
         found = []
-        for word, places in self.cleaning.spans(text):
+        for word, places in self.cleaning.spans(chunk):
             begin = 0
             for _, end in self._pieces(word):
                 found.append((places[begin], places[end - 1] + 1))

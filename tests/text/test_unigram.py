@@ -1,0 +1,268 @@
+"""Unigram: the best cut by brute force, probabilities that sum to one, and equality with sentencepiece both ways."""
+
+import itertools
+import math
+import unicodedata
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tinylm import text
+from tinylm.data import load_texts, toy
+from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.kernels.lattice import REBASED
+from tinylm.text import Unigram, charsmap, em, protobuf, trie
+from tinylm.text.merging import spread
+from tinylm.text.normalizing import Normalizer
+from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN, USER
+
+TEXT = [*toy.documents(80), "naïve 東京 it's 12-123 don't, the 3rd (of) 44"]
+ANY_TEXT = st.lists(st.one_of(
+    st.characters(exclude_categories=("Cs",)), st.sampled_from("the of▁ aé.,  3京"),
+    st.sampled_from(" \n\t\x00　ｱﬁ½ßİΣ\u0301\u200d\uac00\u3131\u1100\u1161\u11a8"),
+    st.sampled_from(["<x>", "<x", "👩\u200d👩", "Ⓣ\u0307", "e\u0302\u0301", "ê\u0301"])),
+    max_size=40).map("".join)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unigram():
+    return Unigram.train(TEXT, 180)
+
+
+def cuts(word):
+    """Every way to cut a word."""
+    for n in range(len(word)):
+        for places in itertools.combinations(range(1, len(word)), n):
+            edges = [0, *places, len(word)]
+            yield [word[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+
+
+@given(st.lists(st.floats(-9, -0.1), min_size=9, max_size=9), st.text("abc", min_size=1, max_size=6))
+def test_the_best_cuts_are_those_of_trying_all(scores, word):
+    texts = ["a", "b", "c", "ab", "bc", "abc", "ca", "aa", "cab"]
+    pieces = [("<unk>", 0.0, UNKNOWN), *((t, s, NORMAL) for t, s in zip(texts, scores, strict=True))]
+    encoding = Unigram(pieces, Normalizer(prefix=False))
+    value = dict(zip(texts, encoding.scores[1:].astype(float), strict=True))
+    totals = sorted((sum(value[p] for p in cut) for cut in cuts(word) if all(p in value for p in cut)), reverse=True)
+    found = encoding.n_best(word, 4)
+    np.testing.assert_allclose([score for _, score in found], totals[:4], atol=1e-5)
+    assert math.isclose(sum(value[t] for t in encoding.tokens(word)), totals[0], abs_tol=1e-5)
+    assert all(encoding.decode(ids) == word for ids, _ in found)
+
+
+def test_cuts_are_drawn_in_proportion_to_their_probability():
+    pieces = [("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("b", -1.5, NORMAL), ("ab", -2.0, NORMAL), ("aba", -3.5, NORMAL)]
+    encoding = Unigram(pieces, Normalizer(prefix=False))
+    rng, alpha, n = np.random.default_rng(0), 0.7, 3000
+    drawn = Counter(tuple(encoding.sample("aba", alpha, rng)) for _ in range(n))
+    weights = {tuple(ids): math.exp(alpha * score) for ids, score in encoding.n_best("aba", 9)}
+    assert set(drawn) == set(weights)
+    for ids, weight in weights.items():
+        p = weight / sum(weights.values())
+        assert abs(drawn[ids] - n * p) < 5 * math.sqrt(n * p * (1 - p))
+
+
+def test_learned_pieces_are_a_distribution_and_hold_every_required_character(unigram):
+    normal = [(t, s) for t, s, kind in unigram.pieces if kind == NORMAL]
+    assert unigram.vocab_size == 180 and unigram.vocab[:3] == ["<unk>", "<s>", "</s>"]
+    assert 0.9 < sum(math.exp(score) for _, score in normal) <= 1.0
+    assert [score for _, score in normal] == sorted((score for _, score in normal), reverse=True)
+    assert {c for c in "".join(toy.documents(80)) if c != " "} <= {t for t, _ in normal}
+
+
+def test_the_log_likelihood_rises_with_every_step_of_plain_em(monkeypatch):
+    monkeypatch.setattr("scipy.special.digamma", np.log)  # without the prior, EM climbs
+    monkeypatch.setattr(em, "LEAST", 1e-12)  # and if nothing is dropped
+    words = Counter(f"▁{w}" for t in TEXT for w in t.split())
+    symbols = np.unique(trie.code_points("".join(words)), return_inverse=True)[1]
+    state = em._seeds((symbols, *spread(map(len, words), words.values())), em.EMConfig(seeds=300))
+    steps = [em._em(state) for _ in range(6)]
+    assert all(b >= a - 1e-6 for a, b in itertools.pairwise(steps[1:])) and steps[-1] > steps[1]
+
+
+def test_a_long_text_is_cut_as_its_parts_are():
+    pieces = [("<unk>", 0.0, UNKNOWN), ("a", -9.0, NORMAL), ("b", -9.0, NORMAL), ("ab", -9.01, NORMAL), ("ba", -9.0, NORMAL)]
+    encoding = Unigram(pieces, Normalizer(prefix=False))
+    count = int(-REBASED / 9)  # float32 would no longer tell ab from ba
+    assert encoding.encode("a" * count + "aba" * 3) == [1] * count + encoding.encode("aba") * 3
+
+
+def test_many_texts_at_once_are_cut_as_one_by_one(unigram, monkeypatch):
+    monkeypatch.setattr("tinylm.text.unigram.AT_ONCE", 60)
+    texts = [*TEXT[:20], "", "Ж", "ЖЖ the", "Ж", " ", TEXT[-1]]
+    for encoding in (unigram, Unigram.train(TEXT, 420, byte_fallback=True, exact=False)):
+        assert [row.tolist() for row in encoding.encode_batch(texts)] == [encoding.encode(t) for t in texts]
+
+
+def test_unknown_characters_are_one_token_or_their_bytes(unigram):
+    assert unigram.encode("ЖЖЖ").count(unigram.unk_id) == 1
+    assert unigram.decode(unigram.encode("ЖЖ")).strip() == "⁇"
+    fallback = Unigram.train(TEXT, 420, byte_fallback=True, exact=False)
+    assert fallback.decode(fallback.encode("the ЖЖ🙂\x00 x")) == "the ЖЖ🙂\x00 x"
+    assert fallback.tokens("Ж")[-2:] == ["<0xD0>", "<0x96>"]
+
+
+@given(ANY_TEXT)
+def test_offsets_cover_the_tokens_in_order(unigram, t):
+    offsets = unigram.offsets(t)
+    assert len(offsets) == len(unigram.encode(t)) and offsets == sorted(offsets)
+    assert all(0 <= start <= end <= len(t) for start, end in offsets)
+
+
+@given(ANY_TEXT, st.booleans(), st.booleans(), st.sampled_from(["identity", "nfkc", "nmt_nfkc"]))
+@example(" ▁ a\x01▁ ", True, True, "nmt_nfkc")
+def test_text_with_places_is_the_same_text(t, prefix, collapse, rules):
+    normalizer = Normalizer(rules, prefix, collapse, ["<x>", "ﬁ"])
+    normal, places = normalizer.with_places(t)
+    assert normal == normalizer(t) and len(places) == len(normal) + 1
+    assert places == sorted(places) and all(0 <= place <= len(t) for place in places)
+
+
+def test_the_nfkc_rules_are_those_of_unicode():
+    normalizer = Normalizer("nfkc", prefix=False, collapse=False)
+    for c in map(chr, range(1, 0x110000, 7)):
+        assert normalizer(c) == unicodedata.normalize("NFKC", c).replace(" ", "▁")
+    for whole in "é각가ṩ≠ガ":
+        assert normalizer(unicodedata.normalize("NFD", whole)) == whole
+    assert Normalizer("nmt_nfkc")("\ta\x00\x01b\u200c\ufeff　ｱﾞ ～") == "▁a\x00b▁ア\u3099▁～"
+
+
+@given(st.dictionaries(st.text("ab é京", min_size=1, max_size=5), st.text("xy é", max_size=4), min_size=1),
+       st.text("ab é京", max_size=12))  # fmt: skip
+def test_a_written_map_replaces_the_longest_match(rules, t):
+    wanted, place = "", 0
+    while place < len(t):
+        found = next((t[place:end] for end in range(len(t), place, -1) if t[place:end] in rules), None)
+        wanted += t[place] if found is None else rules[found]
+        place += len(found or "x")
+    assert Normalizer(charsmap.write(rules), prefix=False, collapse=False)(t) == wanted.replace(" ", "▁")
+
+
+def test_an_unknown_normaliser_and_a_damaged_map_are_one_sentence():
+    with pytest.raises(VocabularyError, match="no normaliser 'nfd'; it is identity"):
+        Normalizer("nfd")
+    good = charsmap.write({"a": "b"})
+    for bad in (good[:9], good[:-1], b"\xff" * 9):
+        with pytest.raises(DataError, match="character map .* is damaged"):
+            Normalizer(bad)
+
+
+@given(ANY_TEXT)
+def test_any_text_round_trips_after_its_own_normaliser(t):
+    raw = [(f"<0x{b:02X}>", 0.0, protobuf.BYTE) for b in range(256)]
+    fallback = Unigram([("<unk>", 0.0, UNKNOWN), *raw, ("▁", -1.0, NORMAL)])
+    assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ").lstrip(" ")
+
+
+def test_nul_and_lone_surrogates_get_no_piece_but_pass_as_bytes():
+    odd = "a\x00b\x00c \ud83d d"
+    encoding = Unigram.train([odd] * 9, 400, byte_fallback=True, exact=False)
+    assert not any(c in t for t in encoding.vocab for c in "\x00\ud83d") and "a" in encoding.vocab
+    assert encoding.decode(encoding.encode("a\x00b")) == "a\x00b" and encoding.offsets("a\x00b")[-1] == (2, 3)
+    with pytest.raises(VocabularyError, match="training text is empty"):
+        Unigram.train([" "], 300)
+
+
+def test_too_large_and_too_small_vocabularies_are_one_sentence():
+    with pytest.raises(VocabularyError, match="at most .* exact=False"):
+        Unigram.train("abc abc", 300)
+    with pytest.raises(VocabularyError, match="characters that need a piece"):
+        Unigram.train("abcdefg abcdefg", 5)
+
+
+@pytest.mark.parametrize("content", [b"\x0a", b"\x0a" + b"\xff" * 11, b"\x0a\x03\x0a\x01a", b"\x0b"])
+def test_damaged_model_is_one_sentence(content, tmp_path):
+    (tmp_path / "spiece.model").write_bytes(content)
+    with pytest.raises(DataError, match=r"spiece\.model"):
+        text.load(tmp_path)
+
+
+@given(st.binary(max_size=60), st.integers(0, 400))
+def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place):
+    folder = tmp_path_factory.getbasetemp()
+    good = protobuf.write(protobuf.Model([("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("b", -2.0, NORMAL)]))
+    (folder / "spiece.model").write_bytes(good[:place] + junk + good[place:])
+    try:
+        text.load(folder).encode("ab c")
+    except TinylmError as error:
+        assert "\n" not in str(error)
+
+
+def test_controls_and_user_symbols_keep_their_kind(tmp_path):
+    pieces = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("<x>", 0.0, USER), ("a", -1.0, NORMAL), ("▁", -2.0, NORMAL)]
+    Unigram(pieces).save(tmp_path)
+    loaded = text.load(tmp_path)
+    assert loaded.pieces == pieces and loaded.specials == ("<unk>", "<s>")
+    assert loaded.tokens("a<x>a<s>") == ["▁", "a", "<x>", "a", "<unk>"]
+
+
+# --- the programs that know the format
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory):
+    """Models loaded by us and by sentencepiece: three of theirs with maps, bytes and the user's symbols, one of ours."""
+    import sentencepiece as spm
+
+    folder = tmp_path_factory.mktemp("peer")
+    symbols = {"user_defined_symbols": ["<x>", "<x", "ﬁ"]}
+    for name, more in (("nmt_nfkc", {}), ("nfkc_cf", {"byte_fallback": True, **symbols}),
+                       ("identity", {"remove_extra_whitespaces": False, **symbols})):  # fmt: skip
+        (folder / name).mkdir()
+        spm.SentencePieceTrainer.train(sentence_iterator=iter(TEXT), model_prefix=str(folder / name / "spiece"),
+                                       vocab_size=420, hard_vocab_limit=False, minloglevel=2,
+                                       normalization_rule_name=name, **more)  # fmt: skip
+    Unigram.train(TEXT, 180, Normalizer("nmt_nfkc")).save(folder / "ours")
+    places = [folder / name for name in ("nmt_nfkc", "nfkc_cf", "identity", "ours")]
+    return [(text.load(p), spm.SentencePieceProcessor(model_file=str(p / "spiece.model"))) for p in places]
+
+
+@pytest.mark.peer
+@settings(max_examples=1000)
+@given(ANY_TEXT)
+def test_every_model_encodes_as_sentencepiece_does(peers, t):
+    for ours, theirs in peers:
+        found = theirs.encode(t, return_type="offset_mapping")
+        assert ours.encode(t) == found["ids"]
+        assert ours.offsets(t) == found["offsets"]
+        assert ours.decode(ours.encode(t)) == theirs.decode(theirs.encode(t))
+
+
+@pytest.mark.peer
+def test_transformers_reads_our_file_and_we_read_what_it_saves(tmp_path):
+    from transformers import BertGenerationTokenizer  # reads spiece.model; others turn it into tokenizer.json first
+
+    ours = Unigram.train(TEXT, 180, Normalizer("nmt_nfkc"))
+    ours.save(tmp_path)
+    theirs = BertGenerationTokenizer(str(tmp_path / "spiece.model"))
+    for t in (*TEXT[:20], TEXT[-1]):
+        assert theirs(t)["input_ids"] == ours.encode(t)
+    (tmp_path / "again").mkdir()
+    theirs.save_pretrained(str(tmp_path / "again"))
+    assert text.load(tmp_path / "again").pieces == ours.pieces
+
+
+@pytest.mark.peer
+@pytest.mark.named_set
+@pytest.mark.parametrize("name", ["newsgroups", "kjv", "dialogs"])
+def test_our_model_is_as_likely_as_theirs_and_encodes_alike_there(name, tmp_path):
+    import sentencepiece as spm
+
+    texts = [t.replace("\n", " ") for t in load_texts(name)]
+    ours = Unigram.train(texts, 8192)
+    ours.save(tmp_path)
+    loaded = spm.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    rows = ours.encode_batch(texts)
+    assert [row.tolist() for row in rows] == loaded.encode(texts)
+    for t in texts[:: len(texts) // 200]:
+        assert ours.offsets(t) == loaded.encode(t, return_type="offset_mapping")["offsets"]
+    spm.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_prefix=str(tmp_path / "m"),
+                                   vocab_size=8192, num_threads=2, normalization_rule_name="identity",
+                                   minloglevel=2, max_sentence_length=10**7)  # fmt: skip
+    (tmp_path / "m.model").rename(tmp_path / "spiece.model")
+    theirs = text.load(tmp_path)
+    both = ((ours, rows), (theirs, theirs.encode_batch(texts)))
+    likelihood = [float(encoding.scores[np.concatenate(found)].sum(dtype=float)) for encoding, found in both]
+    assert likelihood[0] > 1.005 * likelihood[1]  # both negative: at most 0.5 % less likely
