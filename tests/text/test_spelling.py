@@ -140,6 +140,8 @@ def test_what_a_vocabulary_cannot_be_is_one_sentence(tmp_path):
             BPE.train("abc abc", 3, spelling=spelling)
         with pytest.raises(VocabularyError, match="training text is empty"):
             BPE.train(["", " "], 300, spelling=spelling)
+    with pytest.raises(VocabularyError, match="NUL"):
+        BPE.train("abc\0abc", 300, spelling=Metaspace())
     for vocab, why in (('{"a": 0, "b": 1}', "lacks 256|lacks 254"), ('{"a</w>": 0, "a": 1}', "<unk>")):
         (tmp_path / "vocab.json").write_text(vocab)
         (tmp_path / "merges.txt").write_text("")

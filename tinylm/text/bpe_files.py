@@ -10,27 +10,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tinylm.errors import DataError
 from tinylm.files import read_json, read_text
 from tinylm.text import protobuf
-from tinylm.text.base import BYTE_TOKENS
+from tinylm.text.base import BYTE_TOKENS, Encoding
 from tinylm.text.merging import Merge, splits
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.spelling import BYTE_OF, BYTES, END_OF_WORD, ByteLevel, EndOfWord, Metaspace, Spelling
 from tinylm.text.unigram import NAMES
 
-if TYPE_CHECKING:
-    from tinylm.text.bpe import BPE
-
 HEADER = "#version: 0.2"
 Parts = tuple[list[str], list[Merge], tuple[str, ...], Spelling, list[int] | None]  # what BPE is made of
 
 
-def contents(encoding: BPE) -> dict[str, str | bytes]:
-    """File name -> content."""
+def contents(encoding: Encoding) -> dict[str, str | bytes]:
+    """File name -> content, of a BPE."""
     spelling = encoding.spelling
     if isinstance(spelling, Metaspace):
         return {spelling.files[0]: protobuf.write(_model(encoding, spelling))}
@@ -47,7 +43,7 @@ def contents(encoding: BPE) -> dict[str, str | bytes]:
     }
 
 
-def _model(encoding: BPE, spelling: Metaspace) -> protobuf.Model:
+def _model(encoding: Encoding, spelling: Metaspace) -> protobuf.Model:
     """A SentencePiece model: score = −rank of what is merged, the units below."""
     ranks = {a + b: rank for rank, (a, b) in zip(encoding.ranks, encoding.merges, strict=True)}
     lowest = len(encoding.vocab)

@@ -16,6 +16,7 @@ from itertools import accumulate, pairwise
 
 import regex
 
+from tinylm.errors import VocabularyError
 from tinylm.text.base import BYTE_TOKENS, decoded
 from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.normalizing import SPACE, Normalizer
@@ -200,7 +201,12 @@ class Metaspace(Spelling):
         return [word for word in (self._symbol.split(whole) if self._symbol else (whole,)) if word]
 
     def training_words(self, part: str, spaced: bool) -> list[str]:
-        """No piece that is learned reaches from letters to digits or to other characters."""
+        """No piece that is learned reaches from letters to digits or to other characters.
+
+        raises VocabularyError for a NUL, which ends a piece where SentencePiece loads it
+        """
+        if "\0" in part:
+            raise VocabularyError("The text holds a NUL character, which no SentencePiece model can hold; remove it first.")
         return WORD.findall(SPACE + part if spaced else part)
 
     def units(self, word: str) -> list[str]:
