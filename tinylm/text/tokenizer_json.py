@@ -28,7 +28,7 @@ from tinylm.text.bpe import BPE
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.spelling import END_OF_WORD, ByteLevel, EndOfWord, Metaspace
-from tinylm.text.template import Template, parts_of
+from tinylm.text.template import XLNET, Template, parts_of
 from tinylm.text.unigram import Unigram
 from tinylm.text.wordpiece import LONGEST, PREFIX, WordPiece
 
@@ -38,7 +38,7 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Fa
 TO_SPACE = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 COLLAPSE = [{"type": "Replace", "pattern": {"Regex": steps.ENDS}, "content": ""},
             {"type": "Replace", "pattern": {"Regex": steps.SEVERAL}, "content": " "}]  # fmt: skip
-WORDS = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "always", "split": True}
+NO_PAIR = "A B:1"  # what stands in a file that says nothing about pairs
 
 
 # --- writing
@@ -76,7 +76,7 @@ def _post_processor(encoding: Encoding) -> Json | None:
     if template == Template():
         return None
     patterns = {}
-    for part, pattern in (("single", template.single), ("pair", template.pair or "A B:1")):
+    for part, pattern in (("single", template.single), ("pair", template.pair or NO_PAIR)):
         patterns[part] = [{"Sequence" if name in "AB" else "SpecialToken": {"id": name, "type_id": kind}}
                           for name, kind in parts_of(pattern)]  # fmt: skip
         names |= {name for name, _ in parts_of(pattern) if name not in "AB"}
@@ -187,7 +187,7 @@ def understand(stored: Json) -> Encoding:
 
 
 def _template(stored: Json) -> Template:
-    """The frame of texts and pairs."""
+    """The frame of texts and pairs; that XLNet's is padded on the left, its file leaves to the program."""
     post, padding = stored.get("post_processor"), stored.get("padding") or {}
     pads = {"pad_left": padding.get("direction") == "Left", "pad_type": padding.get("pad_type_id", 0)}
     if post is None or post["type"] == "ByteLevel":
@@ -198,7 +198,11 @@ def _template(stored: Json) -> Template:
     if post["type"] != "TemplateProcessing":
         raise DataError(f"the post_processor {post['type']!r} is none of ByteLevel, BertProcessing, TemplateProcessing")
     single, pair = ([next(iter(part.values())) for part in post[name]] for name in ("single", "pair"))
-    texts = (" ".join(f"{p['id']}:{p['type_id']}" if p["type_id"] else p["id"] for p in parts) for parts in (single, pair))
+    texts = [" ".join(f"{p['id']}:{p['type_id']}" if p["type_id"] else p["id"] for p in parts) for parts in (single, pair)]
+    if texts == [XLNET.single, XLNET.pair] and not padding:
+        return XLNET
+    if texts[1] == NO_PAIR:
+        return Template(texts[0], typed=any(part["type_id"] for part in single), **pads)
     return Template(*texts, typed=any(part["type_id"] for part in (*single, *pair)), **pads)
 
 
