@@ -75,7 +75,9 @@ def test_an_encoding_that_the_format_does_not_know_is_one_sentence(tmp_path):
     ({"post_processor": {"type": "RobertaProcessing"}}, "RobertaProcessing"), ({"decoder": {"type": "CTC"}}, "CTC"),
     ({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "add_prefix_space"),
     ({"model": {"type": "WordLevel", "vocab": {}}}, "WordLevel"), ({"model": 3}, "damaged"), ({"model": {}}, "damaged"),
-    ({"added_tokens": [{"id": 999, "content": "<x>"}]}, "gaps"), ({"added_tokens": [{}]}, "damaged")])  # fmt: skip
+    ({"added_tokens": [{"id": 999, "content": "<x>"}]}, "not special"),
+    ({"added_tokens": [{"id": 999, "content": "<x>", "special": True}]}, "gaps"),
+    ({"added_tokens": [{}]}, "damaged")])  # fmt: skip
 def test_what_no_encoding_here_has_is_named(change, named, tmp_path):
     stored = tokenizer_json.describe(MAKERS["gpt2"]())
     (tmp_path / "tokenizer.json").write_text(json.dumps(stored | change))

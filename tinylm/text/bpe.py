@@ -84,11 +84,12 @@ class BPE(Encoding):
 
     def _encode(self, text: str) -> list[int]:
         first, spaced = self.spelling.parts(text)
-        return self._fused(self._part(first, False) + list(chain.from_iterable(map(self._spaced.__getitem__, spaced))))
+        ids = self._part(first, False) + list(chain.from_iterable(map(self._spaced.__getitem__, spaced)))
+        return self._fused(ids) if self.spelling.fuses else ids
 
     def _fused(self, ids: list[int]) -> list[int]:
-        """Unknown units side by side as one token, where the spelling says so."""
-        if not self.spelling.fuses or self.unk_id not in ids:
+        """Unknown units side by side as one token."""
+        if self.unk_id not in ids:
             return ids
         return ids[:1] + [b for a, b in pairwise(ids) if not a == b == self.unk_id]
 
@@ -121,7 +122,8 @@ class BPE(Encoding):
         first, spaced = self.spelling.parts(text)
         words = self.spelling.words(first, False) + [word for part in spaced for word in self.spelling.words(part, True)]
         cut = (apply(self._units(word)[0], self._ranks, lambda: rng.random() < dropout)[0] for word in words)
-        return self._fused(list(chain.from_iterable(cut)))
+        ids = list(chain.from_iterable(cut))
+        return self._fused(ids) if self.spelling.fuses else ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, as `spelling` joins them."""
@@ -154,7 +156,7 @@ class BPE(Encoding):
         return cls(*bpe_files.read(Path(folder)))
 
 
-def _count(texts: Iterable[str], spelling: Spelling) -> Counter[str]:
+def _count(texts: Iterable[str], spelling: Spelling) -> dict[str, int]:
     """How often each word occurs, one character per unit; only different parts of the texts are cut into words."""
     parts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     for text in texts:
@@ -167,4 +169,4 @@ def _count(texts: Iterable[str], spelling: Spelling) -> Counter[str]:
             for word in spelling.training_words(part, bool(spaced)):
                 words[word] += count
     del words[""]
-    return Counter({spelling.letters(word): count for word, count in words.items()})
+    return {spelling.letters(word): count for word, count in words.items()}

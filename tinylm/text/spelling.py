@@ -104,8 +104,8 @@ class ByteLevel(Spelling):
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The text cut at its spaces; where there is any other white space, or two side by side, it is one part."""
-        first, *spaced = text.split(" ")
-        return (first, spaced) if [first, *spaced] == text.split() else (text, [])
+        pieces = text.split(" ")
+        return (pieces.pop(0), pieces) if pieces == text.split() else (text, [])
 
     def words(self, part: str, spaced: bool) -> list[str]:
         """GPT-2's words, with the space before them."""

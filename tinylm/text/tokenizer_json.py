@@ -16,6 +16,7 @@ white space beside a special token stays text (lstrip, rstrip).
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,9 @@ def understand(stored: Json) -> Encoding:
     if kind not in _READERS:
         raise DataError(f"the model {kind!r} is none of {', '.join(_READERS)}")
     added = {token["content"]: token for token in stored.get("added_tokens") or ()}
+    ordinary = [name for name, token in added.items() if not token.get("special")]
+    if ordinary and kind != "Unigram":
+        raise DataError(f"the added token {ordinary[0]!r} is not special, with the model {kind} it would have to be")
     ids = {text: i for i, (text, _) in enumerate(model["vocab"])} if kind == "Unigram" else dict(model["vocab"])
     ids |= {name: token["id"] for name, token in added.items()}
     vocab = sorted(ids, key=lambda token: ids[token])
@@ -277,29 +281,38 @@ def _read_unigram(stored: Json, model: Json, vocab: list[str], added: Json) -> U
 
 
 def _normalizer(stored: Json) -> Normalizer | steps.Steps:
-    """SentencePiece's normaliser where the file says it as ours do, else the steps of the file."""
+    """SentencePiece's normaliser where the file says what `_spaced` writes, else the steps of the file."""
     described, cutters = stored.get("normalizer"), stored.get("pre_tokenizer")
-    chosen = [] if described is None else described["normalizers"] if described["type"] == "Sequence" else [described]
-    if cutters is None and chosen and chosen[-1] == TO_SPACE:
-        rest = list(chosen[:-1])
-        prefix = bool(rest) and rest[-1] == {"type": "Prepend", "prepend": SPACE} and rest.pop() is not None
-        collapse = rest[-2:] == COLLAPSE
-        rest = rest[: len(rest) - 2 * collapse]
-        if not rest or (len(rest) == 1 and rest[0]["type"] in ("NFKC", "Precompiled")):
-            charsmap = b"" if not rest else "nfkc" if rest[0]["type"] == "NFKC" else steps.charsmap(rest[0])
-            return Normalizer(charsmap, prefix, collapse)
-    made = [step for part in chosen for step in steps.of(part)]
+    if stored.get("decoder") is not None and stored["decoder"]["type"] not in ("Metaspace", "Sequence"):
+        raise DataError(f"the decoder is {stored['decoder']['type']!r}, for pieces with {SPACE} it is Metaspace")
+    if cutters is None and described is not None and described["type"] == "Sequence":
+        first = described["normalizers"][0]
+        charsmap = "nfkc" if first["type"] == "NFKC" else steps.charsmap(first) if first["type"] == "Precompiled" else b""
+        for prefix, collapse in itertools.product((True, False), repeat=2):
+            ours = Normalizer(charsmap, prefix, collapse)
+            if _spaced(ours)["normalizer"] == described:
+                return ours
     parts = [] if cutters is None else cutters["pretokenizers"] if cutters["type"] == "Sequence" else [cutters]
     kinds = [part["type"] for part in parts]
     if kinds not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
-        raise DataError(f"the pre_tokenizer is {kinds}, for Unigram it is Metaspace alone or after WhitespaceSplit")
-    scheme = parts[-1].get("prepend_scheme", "always" if parts[-1].get("add_prefix_space", True) else "never")
+        raise DataError(f"the pre_tokenizer is {kinds}, with {SPACE} it is Metaspace, alone or after WhitespaceSplit")
     _expect("pre_tokenizer", parts[-1], "Metaspace", replacement=SPACE, split=True)
-    if len(parts) == 2:
-        _expect("pre_tokenizer", parts[-1] | {"prepend_scheme": scheme}, "Metaspace", prepend_scheme="always")
-        return steps.Steps([*made, steps.words], True)
-    made += steps.of(TO_SPACE) + ([] if scheme == "never" else [steps.prepend(SPACE, unless_there=True)])
-    return steps.Steps(made, scheme != "never")
+    return steps.Steps([*(steps.of(described) if described else ()), *_metaspace_steps(parts[-1], len(parts) == 2)],
+                       _prefixed(parts[-1]))  # fmt: skip
+
+
+def _metaspace_steps(metaspace: Json, after_split: bool) -> list[steps.Step]:
+    """What the pre-tokenizer Metaspace does, alone or to the words between white space."""
+    if not after_split:
+        return [*steps.of(TO_SPACE), *([steps.prepend(SPACE, unless_there=True)] if _prefixed(metaspace) else [])]
+    if not _prefixed(metaspace):
+        raise DataError(f"the pre_tokenizer puts no {SPACE} before a word, an encoding of this kind does")
+    return [steps.words]
+
+
+def _prefixed(metaspace: Json) -> bool:
+    """True if ▁ is put in front (older files have a switch instead of a scheme)."""
+    return metaspace.get("prepend_scheme", "always" if metaspace.get("add_prefix_space", True) else "never") != "never"
 
 
 _READERS: dict[str, Callable[[Json, Json, list[str], Json], Encoding]] = {
