@@ -156,6 +156,10 @@ def test_symbols_of_a_model_are_taken_whole(tmp_path):
     loaded = text.load(tmp_path)
     assert loaded.tokens("ab<x>ab a") == ["▁", "ab", "<x>", "ab", "▁", "a"]
     assert loaded.decode(loaded.encode("ab<x>ab a")) == "ab<x>ab a"
+    learned = BPE.train("ab<x>ab<x>ab abx", 12, spelling=Metaspace(symbols=["<x>"]), exact=False)
+    assert learned.vocab[3:] == ["<x>", "ab", "▁ab", "a", "b", "x", "▁"]
+    learned.save(tmp_path)
+    assert text.load(tmp_path).tokens("ab<x>") == learned.tokens("ab<x>") == ["▁ab", "<x>"]
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))

@@ -68,6 +68,8 @@ def test_templates_and_left_padding_are_in_the_file(template, tmp_path):
 def test_an_encoding_that_the_format_does_not_know_is_one_sentence(tmp_path):
     with pytest.raises(VocabularyError, match="cannot hold the encoding Words"):
         tokenizer_json.save(Words.train(TEXT), tmp_path)
+    with pytest.raises(VocabularyError, match="symbols as '<x>'"):
+        tokenizer_json.save(BPE.train(TEXT, 200, spelling=Metaspace(symbols=["<x>"])), tmp_path)
 
 
 @pytest.mark.parametrize("change, named", [

@@ -185,7 +185,7 @@ class Metaspace(Spelling):
     def __init__(self, normalizer: Normalizer | None = None, byte_fallback: bool = False,
                  symbols: Iterable[str] = (), crossing: bool = False):  # fmt: skip
         self.normalizer, self.byte_fallback = normalizer or Normalizer(), byte_fallback
-        self.symbols, self.crossing = frozenset(symbols), crossing
+        self.symbols, self.crossing = dict.fromkeys(symbols), crossing  # a set in the order given
         longest_first = sorted(self.symbols, key=lambda symbol: (-len(symbol), symbol))
         self._symbol = regex.compile(f"({'|'.join(map(regex.escape, longest_first))})") if self.symbols else None
 
@@ -207,7 +207,7 @@ class Metaspace(Spelling):
         """
         if "\0" in part:
             raise VocabularyError("The text holds a NUL character, which no SentencePiece model can hold; remove it first.")
-        return WORD.findall(SPACE + part if spaced else part)
+        return [cut for word in self.words(part, spaced) if word not in self.symbols for cut in WORD.findall(word)]
 
     def units(self, word: str) -> list[str]:
         """Characters; a symbol is one unit."""
@@ -225,8 +225,8 @@ class Metaspace(Spelling):
         return found
 
     def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
-        """The tokens by id: specials, bytes, what was merged, then the alphabet."""
-        return [*specials, *(BYTE_TOKENS if self.byte_fallback else ()), *made, *alphabet]
+        """The tokens by id: specials, symbols, bytes, what was merged, then the alphabet."""
+        return [*specials, *self.symbols, *(BYTE_TOKENS if self.byte_fallback else ()), *made, *alphabet]
 
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
         """Text with spaces: controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is removed."""

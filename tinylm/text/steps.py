@@ -26,7 +26,7 @@ WORD = regex.compile(r"\P{White_Space}+")
 ENDS, SEVERAL = r"\A +| +\z", " {2,}"  # the patterns of published files; any other could take for ever
 PATTERNS = {ENDS: regex.compile(r"\A +| +\Z"), SEVERAL: regex.compile(SEVERAL)}
 
-Parts = Iterable[tuple[str, str]]  # (what it becomes, the original)
+Parts = Iterable[tuple[str, int]]  # (what it becomes, how many characters it was)
 Step = Callable[[str], Parts]
 
 
@@ -57,10 +57,10 @@ class Steps:
         places = list(range(len(text) + 1))
         for step in self.steps:
             made, new, at = [], [], 0
-            for part, source in step(text):
+            for part, length in step(text):
                 made.append(part)
                 new += [places[at]] * len(part)
-                at += len(source)
+                at += length
             text, places = "".join(made), [*new, places[-1]]
         return text, places
 
@@ -71,10 +71,10 @@ def replace(pattern: regex.Pattern, content: str) -> Step:
     def parts(text: str) -> Parts:
         end = 0
         for match in pattern.finditer(text):
-            yield from zip(text[end : match.start()], text[end : match.start()], strict=True)
-            yield content, match.group()
+            yield from ((c, 1) for c in text[end : match.start()])
+            yield content, len(match.group())
             end = match.end()
-        yield from zip(text[end:], text[end:], strict=True)
+        yield from ((c, 1) for c in text[end:])
 
     return parts
 
@@ -83,10 +83,10 @@ def words(text: str) -> Parts:
     """Every word begins with ▁, and no other white space is left."""
     end = 0
     for match in WORD.finditer(text):
-        yield "" if match.group().startswith(SPACE) else SPACE, text[end : match.start()]
-        yield from zip(match.group(), match.group(), strict=True)
+        yield "" if match.group().startswith(SPACE) else SPACE, match.start() - end
+        yield from ((c, 1) for c in match.group())
         end = match.end()
-    yield "", text[end:]
+    yield "", len(text) - end
 
 
 def prepend(content: str, unless_there: bool = False) -> Step:
@@ -94,8 +94,8 @@ def prepend(content: str, unless_there: bool = False) -> Step:
 
     def parts(text: str) -> Parts:
         if text and not (unless_there and text.startswith(content)):
-            yield content, ""
-        yield from zip(text, text, strict=True)
+            yield content, 0
+        yield from ((c, 1) for c in text)
 
     return parts
 
@@ -106,13 +106,14 @@ def of(description: dict[str, Any]) -> list[Step]:
     if kind == "Sequence":
         return [step for part in description["normalizers"] for step in of(part)]
     if kind in ("NFC", "NFD", "NFKC", "NFKD"):
-        return [lambda text: ((unicodedata.normalize(kind, c), c) for c in CLUSTER.findall(text))]
+        return [lambda text: ((unicodedata.normalize(kind, c), len(c)) for c in CLUSTER.findall(text))]
     if kind == "StripAccents":
-        return [lambda text: (("" if is_accent(c) else c, c) for c in text)]
+        return [lambda text: (("" if is_accent(c) else c, 1) for c in text)]
     if kind == "Lowercase":
-        return [lambda text: ((c.lower(), c) for c in text)]
+        return [lambda text: ((c.lower(), 1) for c in text)]
     if kind == "Precompiled":
-        return [Normalizer(charsmap(description))._parts]
+        normalizer = Normalizer(charsmap(description))
+        return [lambda text: ((part, len(source)) for part, source in normalizer._parts(text))]
     if kind == "Prepend":
         return [prepend(description["prepend"])]
     if kind == "Replace":

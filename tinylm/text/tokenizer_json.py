@@ -95,6 +95,8 @@ def _end_of_word(encoding: BPE) -> Json:
 
 
 def _metaspace(encoding: BPE) -> Json:
+    if encoding.spelling.symbols:
+        raise VocabularyError(f"A {NAME} of ours holds no symbols as {min(encoding.spelling.symbols)!r}; save() the model.")
     model = _bpe(encoding, fuse_unk=True, byte_fallback=encoding.spelling.byte_fallback)
     return _spaced(encoding.spelling.normalizer) | {"model": model}
 
