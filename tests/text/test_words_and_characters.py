@@ -68,7 +68,8 @@ def test_the_character_cnn_reads_every_word_for_itself():
     ("Hello THE world", "xxmaj hello xxup the world"), ("A I'm iPhone NASA2", "a i ' m iphone xxup nasa2"),
     ("sooo good!!!!", "s xxrep 3 o good xxrep 4 !"), ("AAAA", "xxrep 4 a"), ("no No no no no", "no xxmaj no xxwrep 3 no"),
     ("no, no, no", "no , no , no"),
-    ("aa !! --- x", "aa ! ! xxrep 3 - x"), ("Éa ÀB", "xxmaj éa xxup àb"), ("", "")])  # fmt: skip
+    ("aa !! --- x", "aa ! ! xxrep 3 - x"), ("Éa ÀB", "xxmaj éa xxup àb"), ("", ""),
+    ("xxmaj Xxup XXBOS xxx", "xx maj xxmaj xx up xxup xx bos xxrep 3 x")])  # fmt: skip
 def test_the_rules_say_what_lower_case_would_lose(t, words):
     assert [word for word, _ in rules.cut(t)] == words.split()
 
@@ -87,7 +88,8 @@ def test_words_with_rules_round_trip_after_them(t):
     encoding = Words.train([t, "a"], rules=True)
     words = encoding.split(t)
     assert encoding.decode(encoding.encode(t)) == " ".join(words) and len(encoding.offsets(t)) == len(words)
-    assert not {0, 1, 2} & set(encoding.encode(t))
+    assert not {0, 1, 2, 3} & set(encoding.encode(t))
+    assert encoding(t)["ids"][0, 0] == encoding.token_id("xxbos") == 3
 
 
 def test_the_rules_are_kept_with_the_vocabulary(tmp_path):

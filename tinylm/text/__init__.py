@@ -37,7 +37,7 @@ _KINDS: tuple[tuple[str, Loader], ...] = (
 
 _USUAL_SIZES = {"bpe": 4096, "wordpiece": 4096, "unigram": 4096, "words": 20_000, "chars": None}  # where none is asked for
 _EXACT = {"bpe": BPE, "wordpiece": WordPiece, "unigram": Unigram}  # kinds that may be asked for an exact number
-OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int}}  # more that `learn` takes, by kind
+OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool}}  # more that `learn` takes, by kind
 
 
 def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:

@@ -3,7 +3,8 @@
     "Hello THE sooo"  -> xxmaj hello xxup the s xxrep 3 o          "no no no" -> xxwrep 3 no
 
 xxmaj: the next word begins with a capital · xxup: it is all capitals · xxrep n c: the character c, n ≥ 3 times ·
-xxwrep n w: the word w, n ≥ 3 times. A word of one letter is only put in lower case.
+xxwrep n w: the word w, n ≥ 3 times · xxbos: a text begins. A word of one letter is only put in lower case. A word of the
+text that is spelled like a mark is cut in two, xx and the rest: a mark is always a mark.
 Source: Howard & Ruder 2018 and fastai's rules. Differs: they change the words of our split, not the text before spaCy cuts
 it, so a mark also stands before a word that touches punctuation; HTML is not mended.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-CAPITAL, CAPITALS, REPEATED, WORD_REPEATED = "xxmaj", "xxup", "xxrep", "xxwrep"
+BEGINS, CAPITAL, CAPITALS, REPEATED, WORD_REPEATED = MARKS = "xxbos", "xxmaj", "xxup", "xxrep", "xxwrep"
 PATTERN = re.compile(r"(\S)\1\1+|(?:(?!(\w)\2\2)\w)+|[^\w\s]")  # a run of one character; a word up to such a run; a mark
 
 Cut = list[tuple[str, tuple[int, int]]]
@@ -43,7 +44,10 @@ def cut(text: str) -> Cut:
 
 def _lowered(word: str) -> list[str]:
     """A word in lower case, after what its capitals say."""
-    capitals = sum(map(str.isupper, word))
-    if len(word) > 1 and word[0].isupper() and word.upper() == word:
-        return [CAPITALS, word.lower()]
-    return [CAPITAL, word.lower()] if len(word) > 1 and word[0].isupper() and capitals == 1 else [word.lower()]
+    low = word.lower()
+    spelled = [low[:2], low[2:]] if low in MARKS else [low]
+    if len(word) == 1 or not word[0].isupper():
+        return spelled
+    if word.upper() == word:
+        return [CAPITALS, *spelled]
+    return [CAPITAL, *spelled] if sum(map(str.isupper, word)) == 1 else spelled

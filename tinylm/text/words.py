@@ -17,6 +17,7 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.text import rules as fastai
 from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
 from tinylm.text.phrases import Pairs, join, learn_passes
+from tinylm.text.template import Template
 
 PATTERN = re.compile(r"\w+|[^\w\s]")  # no match contains a special's name whole, so text cannot spell a special
 
@@ -26,7 +27,8 @@ class Words(Encoding):
 
     words : the vocabulary without the specials, in the order of its ids
     lower : words are lower-cased     phrases : pairs of words that are joined, pass after pass
-    rules : words are lower-cased, and what their capitals and repetitions say stands before them, see rules.py
+    rules : words are lower-cased, what their capitals and repetitions say stands before them, and xxbos is one more
+        special, with which the input of a model begins; see rules.py
     """
 
     files = ("words.json",)
@@ -35,7 +37,10 @@ class Words(Encoding):
     unk_id, pad_id, end_id = 0, 1, 2
 
     def __init__(self, words: Iterable[str], lower: bool = False, phrases: Iterable[Pairs] = (), rules: bool = False):
+        if rules:
+            self.specials, self.template = (*self.specials, fastai.BEGINS), Template(f"{fastai.BEGINS} A")
         self.vocab = [*self.specials, *words]
+        self.first = len(self.specials)  # id of the most frequent word
         self.lower, self.phrases, self.rules = lower, tuple(phrases), rules
 
     @classmethod
@@ -50,7 +55,8 @@ class Words(Encoding):
         phrases : passes that join words which keep company, see phrases.py; 0: none     rules : see rules.py
         raises VocabularyError if the texts hold no word, or none that is seen min_count times
         """
-        check_vocab_size(vocab_size, len(cls.specials) + 1, "the specials and one word")
+        specials = len(cls.specials) + rules
+        check_vocab_size(vocab_size, specials + 1, "the specials and one word")
         counts: Counter[str] = Counter()
         lines, passes = (_split(text, lower, rules) for text in as_texts(texts)), ()
         if phrases:
@@ -66,7 +72,7 @@ class Words(Encoding):
                 f"No word is seen min_count = {min_count} times (the most frequent: {max(counts.values())}); "
                 "lower min_count or give more text."
             )
-        return cls(kept if vocab_size is None else kept[: vocab_size - len(cls.specials)], lower, passes, rules)
+        return cls(kept if vocab_size is None else kept[: vocab_size - specials], lower, passes, rules)
 
     def split(self, text: str) -> list[str]:
         """The words of a text, phrases joined, before the vocabulary is asked."""
@@ -91,7 +97,7 @@ class Words(Encoding):
         return [(spans[first][0], spans[last - 1][1]) for first, last in bounds]
 
     def _contents(self) -> dict[str, str]:
-        stored = {"type": self.kind, "lower": self.lower, "vocab": self.vocab[len(type(self).specials) :]}
+        stored = {"type": self.kind, "lower": self.lower, "vocab": self.vocab[self.first :]}
         passes = [sorted(map(list, pairs)) for pairs in self.phrases]
         more = ({"rules": True} if self.rules else {}) | ({"phrases": passes} if passes else {})
         return {self.files[0]: as_json(stored | more)}
