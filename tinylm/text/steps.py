@@ -115,13 +115,20 @@ def of(description: dict[str, Any]) -> list[Step]:
         normalizer = Normalizer(charsmap(description))
         return [lambda text: ((part, len(source)) for part, source in normalizer._parts(text))]
     if kind == "Prepend":
-        return [prepend(description["prepend"])]
+        return [prepend(_text(description["prepend"]))]
     if kind == "Replace":
         pattern = description["pattern"]
         known = regex.compile(regex.escape(pattern["String"])) if "String" in pattern else PATTERNS.get(pattern["Regex"])
         if known is not None:
-            return [replace(known, description["content"])]
+            return [replace(known, _text(description["content"]))]
     raise DataError(f"the normalizer {kind!r} is not one that BERT, GPT, XLNet, ALBERT or T5 use: {str(description)[:80]}")
+
+
+def _text(value: Any) -> str:
+    """What must be a text; raises DataError if it is none."""
+    if not isinstance(value, str):
+        raise DataError(f"a normalizer puts {value!r} into the text, which is no text")
+    return value
 
 
 def charsmap(description: dict[str, Any]) -> bytes:

@@ -195,7 +195,7 @@ def understand(stored: Json) -> Encoding:
 def _template(stored: Json) -> Template:
     """The frame of texts and pairs; that XLNet's is padded on the left, its file leaves to the program."""
     post, padding = stored.get("post_processor"), stored.get("padding") or {}
-    pads = {"pad_left": padding.get("direction") == "Left", "pad_type": padding.get("pad_type_id", 0)}
+    pads = {"pad_left": padding.get("direction") == "Left", "pad_type": int(padding.get("pad_type_id", 0))}
     if post is None or post["type"] == "ByteLevel":
         return Template(**pads)
     if post["type"] == "BertProcessing":
