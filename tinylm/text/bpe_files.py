@@ -70,8 +70,9 @@ def read(folder: Path) -> Parts:
 def of_merges(vocab: list[str], merges: list[Merge], path: Path) -> Parts:
     """What BPE is made of where the tokens tell the spelling; what no merge makes and is no unit is special."""
     units, made = set(BYTE_OF), {a + b for a, b in merges}
+    ordinary = units | made
     if units <= set(vocab):
-        return vocab, merges, tuple(token for token in vocab if token not in units | made), BYTES, None
+        return vocab, merges, tuple(token for token in vocab if token not in ordinary), BYTES, None
     if not any(token.endswith(END_OF_WORD) for token in vocab):
         raise DataError(f"{str(path)!r} lacks {len(units - set(vocab))} of the 256 bytes and has no token that ends in "
                         f"{END_OF_WORD}: it is no vocabulary as GPT-2's or GPT-1's.")  # fmt: skip
