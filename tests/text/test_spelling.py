@@ -178,12 +178,24 @@ def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place)
 
 @pytest.fixture(scope="module")
 def gpt1_there(gpt1, tmp_path_factory):
-    from tokenizers.implementations import BertWordPieceTokenizer  # noqa: F401  (its normaliser is what both use)
     from transformers import OpenAIGPTTokenizer
 
     folder = tmp_path_factory.mktemp("gpt1")
     gpt1.save(folder)
     return OpenAIGPTTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.peer
+def test_gpt1s_files_load_in_tokenizers(gpt1, tmp_path):
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    gpt1.save(tmp_path)
+    paths = (str(tmp_path / name) for name in gpt1.files)
+    theirs = Tokenizer(models.BPE.from_file(*paths, unk_token="<unk>", end_of_word_suffix="</w>"))
+    theirs.normalizer, theirs.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    for t in (TEXT, "", "ЖЖ Thé\0"):
+        found = theirs.encode(t)
+        assert gpt1.encode(t) == found.ids and gpt1.offsets(t) == found.offsets
 
 
 def assert_same(ours, theirs, texts):
