@@ -113,7 +113,7 @@ def of(description: dict[str, Any]) -> list[Step]:
         return [lambda text: ((c.lower(), 1) for c in text)]
     if kind == "Precompiled":
         normalizer = Normalizer(charsmap(description))
-        return [lambda text: ((part, len(source)) for part, source in normalizer._parts(text))]
+        return [lambda text: ((part, old if isinstance(old, int) else len(old)) for part, old in normalizer._parts(text))]
     if kind == "Prepend":
         return [prepend(_text(description["prepend"]))]
     if kind == "Replace":
