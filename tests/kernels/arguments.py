@@ -10,7 +10,7 @@ import re
 import numpy as np
 from hypothesis import strategies as st
 
-from tinylm.text.trie import build as build_trie
+from tinylm.text import trie
 
 SMALL = (1, 3, 5, 7, 11, 13, 17, 19)
 LARGE = (67, 131)
@@ -178,12 +178,21 @@ def _a_trie_of_short_pieces(values, rng):
     """Random pieces of few symbols (piece 0 is the unknown one), and a text of symbols that they use and one more."""
     count = values["scores"].size
     pieces = {tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)}
-    values.update(zip(("first", "label", "piece"), build_trie([(), *pieces][:count]), strict=True))
+    values.update(zip(("base", "parent", "piece"), trie.pack(trie.grow([(), *pieces][:count]), 4), strict=True))
     values["text"] %= 4
     values["scores"] = -np.abs(values["scores"])
 
 
+def _a_tree(values, rng):
+    """Siblings have different labels in rising order; the root has none."""
+    count = max(values["label"].size, 1)
+    pieces = {tuple(rng.integers(0, 7, rng.integers(1, 4)).tolist()) for _ in range(count)}
+    values["first"], values["label"], _ = trie.grow(sorted(pieces))
+    values["slot"] = np.full(values["label"].size, -1)
+
+
 FINISH = {
+    "double_array": _a_tree,
     "viterbi": _a_trie_of_short_pieces,
     "expectation": _a_trie_of_short_pieces,
     "conv1d_max": _long_enough,

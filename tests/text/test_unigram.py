@@ -2,25 +2,29 @@
 
 import itertools
 import math
+import unicodedata
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinylm import text
 from tinylm.data import load_texts, toy
 from tinylm.errors import DataError, TinylmError, VocabularyError
-from tinylm.text import Unigram, protobuf
+from tinylm.kernels.lattice import REBASED
+from tinylm.text import Unigram, charsmap, em, protobuf, trie
+from tinylm.text.merging import spread
 from tinylm.text.normalizing import Normalizer
 from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN, USER
 
 TEXT = [*toy.documents(80), "naïve 東京 it's 12-123 don't, the 3rd (of) 44"]
-ANY_TEXT = st.text(st.one_of(
+ANY_TEXT = st.lists(st.one_of(
     st.characters(exclude_categories=("Cs",)), st.sampled_from("the of▁ aé.,  3京"),
-    st.sampled_from(" \n\t\x00　ｱﬁ½\u0301\u200d")),
-    max_size=40)  # fmt: skip
+    st.sampled_from(" \n\t\x00　ｱﬁ½ßİΣ\u0301\u200d\uac00\u3131\u1100\u1161\u11a8"),
+    st.sampled_from(["<x>", "<x", "👩\u200d👩", "Ⓣ\u0307", "e\u0302\u0301", "ê\u0301"])),
+    max_size=40).map("".join)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,30 @@ def test_learned_pieces_are_a_distribution_and_hold_every_required_character(uni
     assert {c for c in "".join(toy.documents(80)) if c != " "} <= {t for t, _ in normal}
 
 
+def test_the_log_likelihood_rises_with_every_step_of_plain_em(monkeypatch):
+    monkeypatch.setattr("scipy.special.digamma", np.log)  # without the prior, EM climbs
+    monkeypatch.setattr(em, "LEAST", 1e-12)  # and if nothing is dropped
+    words = Counter(f"▁{w}" for t in TEXT for w in t.split())
+    symbols = np.unique(trie.code_points("".join(words)), return_inverse=True)[1]
+    state = em._seeds((symbols, *spread(map(len, words), words.values())), em.EMConfig(seeds=300))
+    steps = [em._em(state) for _ in range(6)]
+    assert all(b >= a - 1e-6 for a, b in itertools.pairwise(steps[1:])) and steps[-1] > steps[1]
+
+
+def test_a_long_text_is_cut_as_its_parts_are():
+    pieces = [("<unk>", 0.0, UNKNOWN), ("a", -9.0, NORMAL), ("b", -9.0, NORMAL), ("ab", -9.01, NORMAL), ("ba", -9.0, NORMAL)]
+    encoding = Unigram(pieces, Normalizer(prefix=False))
+    count = int(-REBASED / 9)  # float32 would no longer tell ab from ba
+    assert encoding.encode("a" * count + "aba" * 3) == [1] * count + encoding.encode("aba") * 3
+
+
+def test_many_texts_at_once_are_cut_as_one_by_one(unigram, monkeypatch):
+    monkeypatch.setattr("tinylm.text.unigram.AT_ONCE", 60)
+    texts = [*TEXT[:20], "", "Ж", "ЖЖ the", "Ж", " ", TEXT[-1]]
+    for encoding in (unigram, Unigram.train(TEXT, 420, byte_fallback=True, exact=False)):
+        assert [row.tolist() for row in encoding.encode_batch(texts)] == [encoding.encode(t) for t in texts]
+
+
 def test_unknown_characters_are_one_token_or_their_bytes(unigram):
     assert unigram.encode("ЖЖЖ").count(unigram.unk_id) == 1
     assert unigram.decode(unigram.encode("ЖЖ")).strip() == "⁇"
@@ -84,11 +112,49 @@ def test_offsets_cover_the_tokens_in_order(unigram, t):
     assert all(0 <= start <= end <= len(t) for start, end in offsets)
 
 
+@given(ANY_TEXT, st.booleans(), st.booleans(), st.sampled_from(["identity", "nfkc", "nmt_nfkc"]))
+@example(" ▁ a\x01▁ ", True, True, "nmt_nfkc")
+def test_text_with_places_is_the_same_text(t, prefix, collapse, rules):
+    normalizer = Normalizer(rules, prefix, collapse, ["<x>", "ﬁ"])
+    normal, places = normalizer.with_places(t)
+    assert normal == normalizer(t) and len(places) == len(normal) + 1
+    assert places == sorted(places) and all(0 <= place <= len(t) for place in places)
+
+
+def test_the_nfkc_rules_are_those_of_unicode():
+    normalizer = Normalizer("nfkc", prefix=False, collapse=False)
+    for c in map(chr, range(1, 0x110000, 7)):
+        assert normalizer(c) == unicodedata.normalize("NFKC", c).replace(" ", "▁")
+    for whole in "é각가ṩ≠ガ":
+        assert normalizer(unicodedata.normalize("NFD", whole)) == whole
+    assert Normalizer("nmt_nfkc")("\ta\x00\x01b\u200c\ufeff　ｱﾞ ～") == "▁a\x00b▁ア\u3099▁～"
+
+
+@given(st.dictionaries(st.text("ab é京", min_size=1, max_size=5), st.text("xy é", max_size=4), min_size=1),
+       st.text("ab é京", max_size=12))  # fmt: skip
+def test_a_written_map_replaces_the_longest_match(rules, t):
+    wanted, place = "", 0
+    while place < len(t):
+        found = next((t[place:end] for end in range(len(t), place, -1) if t[place:end] in rules), None)
+        wanted += t[place] if found is None else rules[found]
+        place += len(found or "x")
+    assert Normalizer(charsmap.write(rules), prefix=False, collapse=False)(t) == wanted.replace(" ", "▁")
+
+
+def test_an_unknown_normaliser_and_a_damaged_map_are_one_sentence():
+    with pytest.raises(VocabularyError, match="no normaliser 'nfd'; it is identity"):
+        Normalizer("nfd")
+    good = charsmap.write({"a": "b"})
+    for bad in (good[:9], good[:-1], b"\xff" * 9):
+        with pytest.raises(DataError, match="character map .* is damaged"):
+            Normalizer(bad)
+
+
 @given(ANY_TEXT)
 def test_any_text_round_trips_after_its_own_normaliser(t):
     raw = [(f"<0x{b:02X}>", 0.0, protobuf.BYTE) for b in range(256)]
     fallback = Unigram([("<unk>", 0.0, UNKNOWN), *raw, ("▁", -1.0, NORMAL)])
-    assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ")[1:]
+    assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ").lstrip(" ")
 
 
 def test_too_large_and_too_small_vocabularies_are_one_sentence():
@@ -116,6 +182,45 @@ def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place)
         assert "\n" not in str(error)
 
 
+def test_controls_and_user_symbols_keep_their_kind(tmp_path):
+    pieces = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("<x>", 0.0, USER), ("a", -1.0, NORMAL), ("▁", -2.0, NORMAL)]
+    Unigram(pieces).save(tmp_path)
+    loaded = text.load(tmp_path)
+    assert loaded.pieces == pieces and loaded.specials == ("<unk>", "<s>")
+    assert loaded.tokens("a<x>a<s>") == ["▁", "a", "<x>", "a", "<unk>"]
+
+
+# --- the programs that know the format
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory):
+    """Models loaded by us and by sentencepiece: three of theirs with maps, bytes and the user's symbols, one of ours."""
+    import sentencepiece as spm
+
+    folder = tmp_path_factory.mktemp("peer")
+    symbols = {"user_defined_symbols": ["<x>", "<x", "ﬁ"]}
+    for name, more in (("nmt_nfkc", {}), ("nfkc_cf", {"byte_fallback": True, **symbols}),
+                       ("identity", {"remove_extra_whitespaces": False, **symbols})):  # fmt: skip
+        (folder / name).mkdir()
+        spm.SentencePieceTrainer.train(sentence_iterator=iter(TEXT), model_prefix=str(folder / name / "spiece"),
+                                       vocab_size=420, hard_vocab_limit=False, minloglevel=2,
+                                       normalization_rule_name=name, **more)  # fmt: skip
+    Unigram.train(TEXT, 180, Normalizer("nmt_nfkc")).save(folder / "ours")
+    places = [folder / name for name in ("nmt_nfkc", "nfkc_cf", "identity", "ours")]
+    return [(text.load(p), spm.SentencePieceProcessor(model_file=str(p / "spiece.model"))) for p in places]
+
+
+@pytest.mark.peer
+@settings(max_examples=1000)
+@given(ANY_TEXT)
+def test_every_model_encodes_as_sentencepiece_does(peers, t):
+    for ours, theirs in peers:
+        found = theirs.encode(t, return_type="offset_mapping")
+        assert ours.encode(t) == found["ids"]
+        assert ours.offsets(t) == found["offsets"]
+        assert ours.decode(ours.encode(t)) == theirs.decode(theirs.encode(t))
+
+
 @pytest.mark.peer
 @pytest.mark.named_set
 @pytest.mark.parametrize("name", ["newsgroups", "kjv", "dialogs"])
@@ -123,24 +228,18 @@ def test_our_model_is_as_likely_as_theirs_and_encodes_alike_there(name, tmp_path
     import sentencepiece as spm
 
     texts = [t.replace("\n", " ") for t in load_texts(name)]
-    ours = Unigram.train(texts, 4000)
+    ours = Unigram.train(texts, 8192)
     ours.save(tmp_path)
     loaded = spm.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
     rows = ours.encode_batch(texts)
     assert [row.tolist() for row in rows] == loaded.encode(texts)
+    for t in texts[:: len(texts) // 200]:
+        assert ours.offsets(t) == loaded.encode(t, return_type="offset_mapping")["offsets"]
     spm.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_prefix=str(tmp_path / "m"),
-                                   vocab_size=4000, num_threads=2, normalization_rule_name="identity",
+                                   vocab_size=8192, num_threads=2, normalization_rule_name="identity",
                                    minloglevel=2, max_sentence_length=10**7)  # fmt: skip
     (tmp_path / "m.model").rename(tmp_path / "spiece.model")
     theirs = text.load(tmp_path)
     both = ((ours, rows), (theirs, theirs.encode_batch(texts)))
     likelihood = [float(encoding.scores[np.concatenate(found)].sum(dtype=float)) for encoding, found in both]
     assert likelihood[0] > 1.005 * likelihood[1]  # both negative: at most 0.5 % less likely
-
-
-def test_controls_and_user_symbols_keep_their_kind(tmp_path):
-    pieces = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("<x>", 0.0, USER), ("a", -1.0, NORMAL), ("▁", -2.0, NORMAL)]
-    Unigram(pieces).save(tmp_path)
-    loaded = text.load(tmp_path)
-    assert loaded.pieces == pieces and loaded.specials == ("<unk>", "<s>")
-    assert loaded.tokens("a<x>a<s>") == ["▁", "a", "<x>", "a", "<unk>"]

@@ -15,7 +15,7 @@ from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
 from .glove import cooccurrence, glove, row_parts
 from .huffman import huffman_tree
-from .lattice import expectation, viterbi
+from .lattice import double_array, expectation, viterbi
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
 from .lstm import lstm, lstm_backward
@@ -32,7 +32,7 @@ __all__ = [
     "head_backward", "huffman_tree", "kernel", "layer_norm", "layer_norm_backward", "linear",
     "linear_backward", "linear_cross_entropy", "lstm", "lstm_backward", "one_pool", "set_threads", "sgd",
     "softmax", "softmax_backward", "squared_norm", "threads",
-    "conv1d_max", "conv1d_max_backward",
+    "conv1d_max", "conv1d_max_backward", "double_array",
     "CBOW_MEAN", "CBOW_SUM", "SKIP_GRAM", "cooccurrence", "expectation", "glove", "row_parts",
     "learn_merges", "viterbi", "word2vec",
 ]

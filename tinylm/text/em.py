@@ -20,7 +20,7 @@ import numpy as np
 from tinylm.errors import VocabularyError
 from tinylm.kernels import expectation, viterbi
 from tinylm.text.merging import spread
-from tinylm.text.trie import Trie, count_substrings, pruned
+from tinylm.text.trie import Tree, Trie, code_points, count_substrings, pack, pruned
 
 PENALTY = 10.0  # nats by which an unknown character is worse than the worst piece
 LEAST = 0.5  # a piece expected less often is dropped
@@ -41,9 +41,10 @@ class EMConfig:
 
 @dataclass
 class _State:
-    """The words (symbols, begins, times), the trie of live pieces, and by piece: score, spelling and whether it is alive."""
+    """The words (symbols, begins, times), the pieces as tree and trie, and by piece: score, spelling, is it alive."""
 
     words: tuple[np.ndarray, np.ndarray, np.ndarray]
+    tree: Tree
     trie: Trie
     scores: np.ndarray
     lengths: np.ndarray
@@ -77,8 +78,7 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
                               "ask for a larger vocabulary or a smaller coverage.")  # fmt: skip
     rare = set(characters) - set(kept)
     usable = words if not rare else _without(words, rare)
-    codes = np.frombuffer("".join(usable).encode("utf-32-le", "surrogatepass"), np.uint32)
-    alphabet, symbols = np.unique(codes, return_inverse=True)
+    alphabet, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
     state = _seeds((symbols, *spread(map(len, usable), usable.values())), config)
     while True:
         for _ in range(config.rounds):
@@ -102,32 +102,33 @@ def _without(words: Counter[str], rare: set[str]) -> Counter[str]:
     table = {ord(c): " " for c in rare}
     cut: Counter[str] = Counter()
     for word, count in words.items():
-        for part in word.translate(table).split():
+        for part in filter(None, word.translate(table).split(" ")):
             cut[part] += count
     return cut
 
 
 def _seeds(words: tuple[np.ndarray, np.ndarray, np.ndarray], config: EMConfig) -> _State:
     """All characters, and the substrings with the highest count · length. Number 0 is the unknown piece."""
-    trie, counts, lengths, ends = count_substrings(*words, config.longest)
+    tree, counts, lengths, ends = count_substrings(*words, config.longest)
     value = counts * lengths
     alive = lengths == 1
     longer = np.flatnonzero(lengths > 1)
     alive[longer[np.argsort(-value[longer], kind="stable")][: config.seeds]] = True
     scores = np.log(np.maximum(value, 1) / value[alive].sum())
-    return _compact(_State(words, trie, scores, lengths, ends, alive))
+    return _compact(_State(words, tree, (), scores, lengths, ends, alive))
 
 
 def _compact(state: _State) -> _State:
-    """Dead pieces removed from the trie and from the numbering."""
-    first, label, piece = pruned(state.trie, state.alive)
-    state.alive[0] = True
-    number = np.cumsum(state.alive) - 1
-    state.trie = first, label, np.where(piece >= 0, number[piece], -1)
-    for name in ("scores", "lengths", "ends", "alive"):
-        setattr(state, name, getattr(state, name)[state.alive] if name != "alive" else None)
-    state.alive = np.ones(state.scores.size, bool)
-    state.alive[0] = False
+    """Dead pieces removed from the tree and from the numbering, and the trie packed anew."""
+    first, label, piece = pruned(state.tree, state.alive)
+    kept = state.alive.copy()
+    kept[0] = True
+    number = np.cumsum(kept) - 1
+    state.tree = first, label, np.where(piece >= 0, number[piece], -1)
+    state.trie = pack(state.tree, int(label.max()))
+    state.scores, state.lengths, state.ends, state.alive = (
+        values[kept] for values in (state.scores, state.lengths, state.ends, state.alive)
+    )
     return state
 
 
@@ -142,7 +143,8 @@ def _em(state: _State) -> float:
     expected[state.lengths == 1] = np.maximum(expected[state.lengths == 1], LEAST)
     state.alive &= expected >= LEAST
     state.scores = digamma(np.maximum(expected, LEAST)) - digamma(expected[state.alive].sum())
-    _compact(state)
+    piece = state.trie[2]
+    piece[(piece >= 0) & ~state.alive[piece]] = -1
     return float(likelihood[0])
 
 

@@ -2,107 +2,96 @@
 
     " Ｈｅllo  world " -> "▁Hello▁world"
 
-The character map of a `.model` file is a double-array trie over UTF-8 bytes, followed by the replacements; it is read as
-it is. Without one, characters stay themselves ("identity") or become their compatibility form ("nfkc").
-Source: SentencePiece's normalizer and Darts-clone. Differs: "nfkc" composes character by character with its marks.
+Source: SentencePiece's normalizer. Differs: none.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import numpy as np
-import regex
-
-from tinylm.errors import DataError
+from tinylm.errors import VocabularyError
+from tinylm.text.base import Remembered
+from tinylm.text.charsmap import CharsMap, named
 
 SPACE = "▁"
-CLUSTER = regex.compile(r"\P{M}\p{M}*|\p{M}+")
-ASCII = re.compile("[ -~]*")
+RULES = ("identity", "nfkc", "nmt_nfkc")
+SPACES = re.compile("  +")
 
 
 class Normalizer:
     """Text as the pieces are spelled, with the place in the original of every character.
 
-    charsmap : bytes of a `.model` file's map, "nfkc", or empty for identity
+    rules : "identity", "nfkc", "nmt_nfkc" (see `charsmap.named`), or the bytes of a `.model` file's map, empty for identity
     prefix : a space is put in front     collapse : spaces at the ends are removed, and of several one is left
+    kept : texts to which no rule applies
     """
 
-    def __init__(self, charsmap: bytes | str = b"", prefix: bool = True, collapse: bool = True):
-        self.charsmap, self.prefix, self.collapse = charsmap, prefix, collapse
-        if isinstance(charsmap, bytes) and charsmap:
-            size = int.from_bytes(charsmap[:4], "little")
-            if size % 4 or size + 4 > len(charsmap):
-                raise DataError("The character map of the SentencePiece model is damaged: its trie is cut off.")
-            self._units = np.frombuffer(charsmap[4 : 4 + size], "<u4").tolist()
-            self._texts = charsmap[4 + size :]
-        plain = "".join(map(chr, range(32, 127)))
-        self._ascii_is_itself = all(part == source for part, source in self._parts(plain))
+    def __init__(
+        self, rules: bytes | str = "identity", prefix: bool = True, collapse: bool = True, kept: Iterable[str] = ()
+    ):  # fmt: skip
+        if isinstance(rules, str) and rules not in RULES:
+            raise VocabularyError(f"There is no normaliser {rules!r}; it is {', '.join(RULES)}, or the bytes of a map.")
+        self.charsmap = rules if isinstance(rules, bytes) else b"" if rules == "identity" else named(rules)
+        self.prefix, self.collapse = prefix, collapse
+        self._map = CharsMap(self.charsmap) if self.charsmap else None
+        kept = sorted(kept, key=len, reverse=True)
+        self._kept = re.compile(b"|".join(re.escape(t.encode("utf-8", "surrogatepass")) for t in kept)) if kept else None
+        self._replaced = Remembered(lambda text: "".join(part for part, _ in self._parts(text)))
+        self._by_words = self._map and not any(" " in t for t in kept) and self._map.words_stand_alone()
+        self._by_words = self._by_words and self._replaced[" "] == " "
 
     def __call__(self, text: str) -> str:
         """The normalised text."""
-        if self.charsmap and not (self._ascii_is_itself and ASCII.fullmatch(text)):
-            return self.with_places(text)[0]
-        if self.collapse:
-            text = " ".join(filter(None, text.split(" ")))
-        return (SPACE if self.prefix and text else "") + text.replace(" ", SPACE)
+        prefix = SPACE if self.prefix and text else ""
+        if self._by_words:
+            text = " ".join(map(self._replaced.__getitem__, text.split(" ")))
+        elif self._map:
+            text = self._replaced[text]
+        if not self.collapse:
+            return prefix + text.replace(" ", SPACE)
+        text = text.strip(" ")
+        if "  " in text:
+            text = SPACES.sub(" ", text)
+        return (prefix + text.replace(" ", SPACE)).rstrip(SPACE)
 
     def with_places(self, text: str) -> tuple[str, list[int]]:
         """The normalised text, and for each of its characters where in the original it begins; one more for the end."""
         parts, consumed = list(self._parts(text)), 0
         first = next((i for i, (part, _) in enumerate(parts) if part != " " or not self.collapse), len(parts))
-        consumed = sum(len(source) for _, source in parts[:first])
+        consumed = sum(length for _, length in parts[:first])
         out: list[str] = []
         places: list[int] = []
         if self.prefix and first < len(parts):
             out.append(SPACE)
             places.append(consumed)
         after_space = self.collapse
-        for part, source in parts[first:]:
+        for part, length in parts[first:]:
             kept = part.lstrip(" ") if after_space else part
             out += kept.replace(" ", SPACE)
             places += [consumed] * len(kept)
             after_space = self.collapse and (kept.endswith(" ") if kept else after_space)
-            consumed += len(source)
-        places.append(consumed)
+            consumed += length
         while self.collapse and out and out[-1] == SPACE:
             out.pop()
-            places.pop()
-        return "".join(out), places
+            consumed = places.pop()
+        return "".join(out), [*places, consumed]
 
-    def _parts(self, text: str) -> Iterator[tuple[str, str]]:
-        """(what it becomes, the original) of the parts of a text, in order."""
-        if not self.charsmap:
-            yield from zip(text, text, strict=True)
-        elif self.charsmap == "nfkc":
-            yield from ((unicodedata.normalize("NFKC", c), c) for c in CLUSTER.findall(text))
-        else:
-            raw, place = text.encode("utf-8", "surrogatepass"), 0
-            while place < len(raw):
-                part, length = self._longest(raw, place)
-                yield part, raw[place : place + length].decode("utf-8", "surrogatepass")
-                place += length
-
-    def _longest(self, raw: bytes, place: int) -> tuple[str, int]:
-        """The replacement of the longest entry that begins here and the bytes it takes; else the character itself."""
-        units, node, found, length = self._units, _offset(self._units[0]), None, 0
-        for i in range(place, len(raw)):
-            node ^= raw[i]
-            unit = units[node] if node < len(units) else 0
-            if unit & 0x800000FF != raw[i]:
-                break
-            node ^= _offset(unit)
-            if unit >> 8 & 1 and node < len(units):
-                found, length = units[node] & 0x7FFFFFFF, i + 1 - place
-        if found is None:
-            lead = raw[place]
-            length = 1 if lead < 0x80 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-            return raw[place : place + length].decode("utf-8", "surrogatepass"), length
-        return self._texts[found : self._texts.find(b"\0", found)].decode("utf-8", "replace"), length
-
-
-def _offset(unit: int) -> int:
-    """Darts-clone: 21 bits, shifted by 8 more where bit 9 says so."""
-    return unit >> 10 << ((unit & 0x200) >> 6)
+    def _parts(self, text: str) -> Iterator[tuple[str, int]]:
+        """(what it becomes, how many characters it was) of the parts of a text, in order."""
+        if not self._map and not self._kept:
+            yield from ((c, 1) for c in text)
+            return
+        raw, place, begin = text.encode("utf-8", "surrogatepass"), 0, 0
+        while place < len(raw):
+            if self._kept and (match := self._kept.match(raw, place)):
+                part, end = match[0].decode("utf-8", "surrogatepass"), match.end()
+                size = len(part)
+            elif found := self._map and self._map.longest(raw, place):
+                part, end = found[0], place + found[1]
+                size = sum(byte & 0xC0 != 0x80 for byte in raw[place:end])
+            else:
+                part, size = text[begin], 1
+                end = place + len(part.encode("utf-8", "surrogatepass"))
+            yield part, size
+            place, begin = end, begin + size

@@ -1,19 +1,46 @@
-"""Tries as three arrays, in the layout that `kernels.lattice` reads: nodes level by level, children side by side."""
+"""Tries of pieces: grown level by level, siblings side by side, then packed into the double array of `kernels.lattice`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from tinylm.kernels import double_array
+
 Trie = tuple[np.ndarray, np.ndarray, np.ndarray]
+Tree = tuple[np.ndarray, np.ndarray, np.ndarray]  # first (N + 1,), label (N,), piece (N,): children of n are first[n] … − 1
 
 
-def build(pieces: Sequence[Sequence[int]]) -> Trie:
-    """The trie of pieces given as sequences of symbols; an empty piece stands nowhere.
+@dataclass(frozen=True)
+class Dictionary:
+    """Pieces that can be looked up in any text: the number of each character, the last one for all unknown, and the trie."""
 
-    returns first (N + 1,), label (N,), piece (N,) int64: node 0 is the root, piece[n] the number of the piece or -1
-    """
+    numbers: np.ndarray
+    trie: Trie
+
+    @classmethod
+    def of(cls, pieces: Sequence[str]) -> Dictionary:
+        """An empty piece stands nowhere."""
+        letters = sorted(set("".join(pieces)))
+        number = {c: i for i, c in enumerate(letters)}
+        numbers = np.full(ord(letters[-1]) + 2 if letters else 1, len(letters))
+        numbers[[*map(ord, letters)]] = np.arange(len(letters))
+        return cls(numbers, pack(grow([[number[c] for c in piece] for piece in pieces]), len(letters)))
+
+    def symbols(self, text: str) -> np.ndarray:
+        """The numbers of the characters of a text, (T,) int64."""
+        return self.numbers[np.minimum(code_points(text), self.numbers.size - 1)]
+
+
+def code_points(text: str) -> np.ndarray:
+    """(T,) uint32, lone surrogates included."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def grow(pieces: Sequence[Sequence[int]]) -> Tree:
+    """The trie of pieces given as sequences of symbols, node 0 is its root; an empty piece stands nowhere."""
     nodes, level = [(0, -1)], [(i, 0) for i in range(len(pieces))]  # (label, piece); (piece, its node)
     children: list[int] = []
     depth = 0
@@ -35,12 +62,25 @@ def build(pieces: Sequence[Sequence[int]]) -> Trie:
     return first, label, piece
 
 
+def pack(tree: Tree, symbols: int) -> Trie:
+    """base, parent, piece (M,): the tree as a double array that may be asked for the symbols 0 to `symbols`."""
+    first, label, piece = tree
+    slot = np.empty(label.size, np.int64)
+    double_array(first, label, slot)
+    base, parent, packed = (np.full(slot.max() + symbols + 1, none) for none in (0, -1, -1))
+    family = np.diff(first)
+    base[slot[family > 0]] = slot[first[:-1][family > 0]] - label[first[:-1][family > 0]]
+    parent[slot[1:]] = np.repeat(slot, family)
+    packed[slot] = piece
+    return base, parent, packed
+
+
 def count_substrings(
     symbols: np.ndarray, begins: np.ndarray, times: np.ndarray, longest: int
-) -> tuple[Trie, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Tree, np.ndarray, np.ndarray, np.ndarray]:
     """The trie of all substrings of words that are seen twice or more, of at most `longest` symbols, built level by level.
 
-    returns the trie, in which every node is the piece of its own number; counts, lengths and ends (N,) of the nodes: n is
+    returns the tree, in which every node is the piece of its own number; counts, lengths and ends (N,) of the nodes: n is
     spelled symbols[ends[n] - lengths[n] : ends[n]]
     """
     size = int(symbols.max(initial=0)) + 1
@@ -71,9 +111,9 @@ def count_substrings(
     return (first, np.concatenate(labels), piece), np.concatenate(counts), np.concatenate(lengths), np.concatenate(ends)
 
 
-def pruned(trie: Trie, alive: np.ndarray) -> Trie:
-    """The trie with only the nodes on the way to a piece that is alive. alive : (V,) bool by piece number."""
-    first, label, piece = trie
+def pruned(tree: Tree, alive: np.ndarray) -> Tree:
+    """The tree with only the nodes on the way to a piece that is alive. alive : (V,) bool by piece number."""
+    first, label, piece = tree
     piece = np.where((piece >= 0) & alive[piece], piece, -1)
     parent = np.repeat(np.arange(label.size), np.diff(first))  # of nodes 1, 2, …
     needed = piece >= 0

@@ -21,16 +21,19 @@ import regex
 from tinylm import files
 from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
-from tinylm.text import em, protobuf, trie
+from tinylm.text import em, protobuf
 from tinylm.text.base import Encoding, as_texts, check_vocab_size
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.trie import Dictionary
 
 WORD = regex.compile(r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)")  # what no piece reaches over, in training
 SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL))
+BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
 DEFAULT = em.EMConfig()
+AT_ONCE = 1 << 18  # characters that are cut by one call
 
 
 class Unigram(Encoding):
@@ -50,16 +53,16 @@ class Unigram(Encoding):
         self.unk_id = next(i for i, piece in enumerate(pieces) if piece[2] == UNKNOWN)
         self.end_id = find.get("</s>")
         self.pad_id = find.get("<pad>", self.end_id or 0)
-        self._bytes = {int(t[3:5], 16): i for i, (t, _, kind) in enumerate(pieces) if kind == BYTE}
+        raw = {t: i for i, (t, _, kind) in enumerate(pieces) if kind == BYTE}
+        self._bytes = [raw[name] for name in BYTES] if raw.keys() == set(BYTES) else []
         normal = [score for _, score, kind in pieces if kind == NORMAL]
         self.scores = np.array([score for _, score, _ in pieces], np.float32)
         self.scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
         best = max(normal, default=0.0)
         for i, (text, _, kind) in enumerate(pieces):
             if kind == USER:  # so good that it is always taken
-                self.scores[i] = len(text.encode()) * best - 0.1
-        usable = [[*map(ord, text)] if kind in (NORMAL, USER) else [] for text, _, kind in pieces]
-        self._trie = trie.build(usable)
+                self.scores[i] = len(text.encode("utf-8", "surrogatepass")) * best - 0.1
+        self._dictionary = Dictionary.of([text if kind in (NORMAL, USER) else "" for text, _, kind in pieces])
 
     @classmethod
     def train(
@@ -73,7 +76,7 @@ class Unigram(Encoding):
         raises VocabularyError  if there is no text, or vocab_size is too small for its characters or too large for it
         """
         normalizer = normalizer or Normalizer()
-        first = [*SPECIALS, *((f"<0x{byte:02X}>", 0.0, BYTE) for byte in range(256 if byte_fallback else 0))]
+        first = [*SPECIALS, *((name, 0.0, BYTE) for name in (BYTES if byte_fallback else ()))]
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")
         found: Counter[str] = Counter()
         for text in as_texts(texts):
@@ -93,49 +96,67 @@ class Unigram(Encoding):
         return cls([*first, *((text, score, NORMAL) for text, score in learned)], normalizer)
 
     def _encode(self, text: str) -> list[int]:
-        return [i for i, _, _ in self._cut(self.normalizer(text))]
+        return self._cut([self.normalizer(text)])[0][0].tolist()
+
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """The ids of each text as (T,) int32 arrays; many texts are cut by one call."""
+        found: list[np.ndarray] = []
+        normal, size = [], 0
+        for text in as_texts(texts):
+            normal.append(self.normalizer(text))
+            size += len(normal[-1])
+            if size > AT_ONCE:
+                found += [ids for ids, _ in self._cut(normal)]
+                normal, size = [], 0
+        return found + [ids for ids, _ in self._cut(normal)]
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The characters of each token; the bytes of an unknown character all cover that character."""
+        """The characters of each token; of the bytes of an unknown character the last one covers it."""
         normal, places = self.normalizer.with_places(text)
-        return [(places[begin], places[end]) for _, begin, end in self._cut(normal)]
+        _, begins = self._cut([normal])[0]
+        edges = [places[begin] for begin in (*begins.tolist(), len(normal))]
+        return list(zip(edges, edges[1:], strict=False))
 
-    def _cut(self, normal: str) -> list[tuple[int, int, int]]:
-        """(id, begin, end) of the most probable pieces of a normalised text."""
-        codes = np.frombuffer(normal.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
-        chosen = np.full(codes.size, -1, np.int64)
-        viterbi(self.scores, codes, np.zeros(codes.size, bool), *self._trie, self.unk_id, 1, chosen)
-        begins = np.flatnonzero(chosen >= 0)
-        return self._known(normal, chosen[begins].tolist(), [*begins.tolist(), codes.size])
-
-    def _known(self, normal: str, ids: list[int], edges: list[int]) -> list[tuple[int, int, int]]:
-        """Unknown characters side by side are one <unk>, or all of their bytes."""
-        if self.unk_id not in ids:
-            return list(zip(ids, edges, edges[1:], strict=False))
-        found: list[tuple[int, int, int]] = []
-        for i, begin, end in zip(ids, edges, edges[1:], strict=False):
-            if i == self.unk_id and self._bytes:
-                found += [(self._bytes[b], begin, end) for b in normal[begin:end].encode("utf-8", "surrogatepass")]
-            elif i == self.unk_id and found and found[-1][0] == i:
-                found[-1] = (i, found[-1][1], end)
-            else:
-                found.append((i, begin, end))
-        return found
+    def _cut(self, normal: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(ids (T,) int32, where in the text each begins (T,)) of the most probable pieces of normalised texts."""
+        ends = np.cumsum([0, *map(len, normal)])
+        text = "".join(normal)
+        symbols = self._dictionary.symbols(text)
+        first = np.zeros(symbols.size + 1, bool)
+        first[ends] = True
+        chosen = np.empty(symbols.size, np.int64)
+        viterbi(self.scores, symbols, first[:-1], *self._dictionary.trie, self.unk_id, 1, chosen)
+        places = np.flatnonzero(chosen >= 0)
+        ids = chosen[places]
+        unknown = ids == self.unk_id
+        if unknown.any() and not self._bytes:  # side by side in a text they are one
+            kept = ~unknown | np.append(True, ~unknown[:-1]) | first[places]
+            places, ids = places[kept], ids[kept]
+        elif unknown.any():  # one token for each byte
+            raw = [text[place].encode("utf-8", "surrogatepass") for place in places[unknown].tolist()]
+            sizes = np.ones(ids.size, np.int64)
+            sizes[unknown] = [*map(len, raw)]
+            places, ids, unknown = (np.repeat(values, sizes) for values in (places, ids, unknown))
+            ids[unknown] = [self._bytes[byte] for byte in b"".join(raw)]
+        edges = np.searchsorted(places, ends)
+        ids = ids.astype(np.int32)
+        return [(ids[a:b], places[a:b] - begin) for a, b, begin in zip(edges, edges[1:], ends, strict=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids: controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is removed."""
-        parts: list[bytes] = []
+        out, begin = bytearray(), True
         for i, text in zip(ids := list(ids), self._spellings(ids), strict=True):
             kind = self.pieces[i][2] if i < len(self.pieces) else CONTROL
+            begin = begin and not out
             if kind == BYTE:
-                parts.append(bytes([int(text[3:5], 16)]))
+                out.append(BYTES.index(text))
             elif kind == UNKNOWN:
-                parts.append(UNKNOWN_TEXT.encode())
+                out += UNKNOWN_TEXT.encode()
             elif kind != CONTROL:
-                if not parts and self.normalizer.prefix:
-                    text = text.removeprefix(SPACE)
-                parts.append(text.replace(SPACE, " ").encode("utf-8", "surrogatepass"))
-        return b"".join(parts).decode("utf-8", "replace")
+                if begin and text.startswith(SPACE) and (self.normalizer.prefix or self.normalizer.collapse):
+                    text, begin = text[1:], self.normalizer.collapse  # where spaces are collapsed, none is left in front
+                out += text.replace(SPACE, " ").encode("utf-8", "surrogatepass")
+        return out.decode("utf-8", "replace")
 
     def n_best(self, text: str, n: int) -> list[tuple[list[int], float]]:
         """The n most probable cuts, best first: (ids, log-probability in nats)."""
@@ -174,9 +195,7 @@ class Unigram(Encoding):
         return normal, edges
 
     def save(self, folder: str | Path) -> None:
-        """Write spiece.model. raises VocabularyError for the normaliser "nfkc", which the file cannot name."""
-        if self.normalizer.charsmap == "nfkc":
-            raise VocabularyError("A .model file cannot hold the normaliser 'nfkc'; train with another.")
+        """Write spiece.model."""
         kinds = [*self.pieces, *((name, 0.0, CONTROL) for name in self.vocab[len(self.pieces) :])]
         model = protobuf.Model(kinds, charsmap=self.normalizer.charsmap, prefix=self.normalizer.prefix,
                                collapse=self.normalizer.collapse)  # fmt: skip
@@ -194,9 +213,11 @@ class Unigram(Encoding):
         if model.kind != protobuf.UNIGRAM or model.suffix:
             raise DataError(f"{str(path)!r} is not a unigram model with the space in front; no other kind is read.")
         texts = [text for text, _, _ in model.pieces]
-        if len(set(texts)) != len(texts) or any(not NORMAL <= kind <= BYTE for _, _, kind in model.pieces):
+        odd = any(not NORMAL <= kind <= BYTE or kind == BYTE and text not in BYTES for text, _, kind in model.pieces)
+        if odd or len(set(texts)) != len(texts):
             raise DataError(f"{str(path)!r} holds a piece twice, or one of an unknown kind; the file is damaged.")
-        return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse))
+        kept = [text for text, _, kind in model.pieces if kind == USER]
+        return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse, kept))
 
 
 def _unlinked(way: tuple) -> list[int]:
