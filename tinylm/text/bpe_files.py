@@ -95,7 +95,8 @@ def _of_model(path: Path) -> Parts:
     scores = {text: score for text, score, kind in model.pieces if kind == NORMAL}
     symbols = [text for text, kind in kinds.items() if kind == USER]
     crossing = any(SPACE in text[1:] for text in (*scores, *symbols))
-    spelling = Metaspace(Normalizer(model.charsmap, model.prefix, model.collapse), BYTE in kinds.values(), symbols, crossing)
+    normalizer = Normalizer(model.charsmap, model.prefix, model.collapse, symbols)
+    spelling = Metaspace(normalizer, BYTE in kinds.values(), symbols, crossing)
     if spelling.byte_fallback and not set(BYTE_TOKENS) <= set(kinds):
         raise DataError(f"{str(path)!r} holds some bytes, but not all 256 of them; the file is damaged.")
     merges, ranks = splits(scores)

@@ -112,8 +112,7 @@ def of(description: dict[str, Any]) -> list[Step]:
     if kind == "Lowercase":
         return [lambda text: ((c.lower(), 1) for c in text)]
     if kind == "Precompiled":
-        normalizer = Normalizer(charsmap(description))
-        return [lambda text: ((part, old if isinstance(old, int) else len(old)) for part, old in normalizer._parts(text))]
+        return [Normalizer(charsmap(description))._parts]
     if kind == "Prepend":
         return [prepend(_text(description["prepend"]))]
     if kind == "Replace":

@@ -109,8 +109,6 @@ def _wordpiece(encoding: WordPiece) -> Json:
 
 
 def _unigram(encoding: Unigram) -> Json:
-    if not isinstance(encoding.normalizer, Normalizer):
-        raise VocabularyError(f"The normalisers came from a {NAME}; keep that file, ours cannot say them again.")
     scores = [score for _, score, _ in encoding.pieces] + [0.0] * encoding.vocab_size
     vocab = [[token, float(score)] for token, score in zip(encoding.vocab, scores, strict=False)]
     fallback = any(kind == BYTE for _, _, kind in encoding.pieces)
@@ -136,10 +134,10 @@ def _bert(lower: bool, strip_accents: bool | None) -> Json:
 
 def _spaced(normalizer: Normalizer) -> Json:
     """SentencePiece's normaliser, the space as ▁ at its end."""
+    if not isinstance(normalizer, Normalizer):
+        raise VocabularyError(f"The normalisers came from a {NAME}; keep that file, ours cannot say them again.")
     chosen: list[Json] = []
-    if normalizer.charsmap == "nfkc":
-        chosen.append({"type": "NFKC"})
-    elif normalizer.charsmap:
+    if normalizer.charsmap:
         chosen.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(normalizer.charsmap).decode()})
     chosen += COLLAPSE if normalizer.collapse else []
     chosen += [{"type": "Prepend", "prepend": SPACE}] if normalizer.prefix else []
@@ -248,11 +246,9 @@ def _read_bpe(stored: Json, model: Json, vocab: list[str], added: Json) -> BPE:
 
 def _read_pieces(stored: Json, vocab: list[str], merges: list[tuple[str, str]], specials: tuple[str, ...]) -> BPE:
     """SentencePiece's byte pairs."""
-    model, normalizer = stored["model"], _normalizer(stored)
-    if not isinstance(normalizer, Normalizer):
-        raise DataError("the normalizer is not one that SentencePiece's byte pairs are read with")
+    model = stored["model"]
     _expect("model", model, "BPE", unk_token=Metaspace.unknown)
-    spelling = Metaspace(normalizer, bool(model.get("byte_fallback")), crossing=any(SPACE in t[1:] for t in vocab))
+    spelling = Metaspace(_normalizer(stored), bool(model.get("byte_fallback")), crossing=any(SPACE in t[1:] for t in vocab))
     return BPE(vocab, merges, specials, spelling)
 
 
@@ -289,11 +285,13 @@ def _normalizer(stored: Json) -> Normalizer | steps.Steps:
         raise DataError(f"the decoder is {stored['decoder']['type']!r}, for pieces with {SPACE} it is Metaspace")
     if cutters is None and described is not None and described["type"] == "Sequence":
         first = described["normalizers"][0]
-        charsmap = "nfkc" if first["type"] == "NFKC" else steps.charsmap(first) if first["type"] == "Precompiled" else b""
+        charsmap = steps.charsmap(first) if first["type"] == "Precompiled" else b""
         for prefix, collapse in itertools.product((True, False), repeat=2):
             ours = Normalizer(charsmap, prefix, collapse)
             if _spaced(ours)["normalizer"] == described:
                 return ours
+        if described["normalizers"][-1] == TO_SPACE:
+            return steps.Steps(steps.of(described), any(part["type"] == "Prepend" for part in described["normalizers"]))
     parts = [] if cutters is None else cutters["pretokenizers"] if cutters["type"] == "Sequence" else [cutters]
     kinds = [part["type"] for part in parts]
     if kinds not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
