@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tinylm.data import get, toy
 from tinylm.errors import VocabularyError
 from tinylm.text import BPE
-from tinylm.text.bpe import BYTE_CHARACTERS, PATTERN
+from tinylm.text.spelling import BYTE_CHARACTERS, PATTERN
 
 TEXT = " ".join(toy.documents(60)) + " aaaa aaaaa abababab naïve 東京 🙂🙂 it's IT'S 12 123  \n\n\t x"
 
@@ -60,7 +60,7 @@ def test_incremental_training_equals_the_definition(bpe):
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.text(alphabet="ab ", min_size=1, max_size=30), min_size=1, max_size=5))
 def test_incremental_training_equals_the_definition_on_repetitive_text(texts):
-    learned = BPE.train(texts, 290, special=None, exact=False)
+    learned = BPE.train(texts, 290, specials=(), exact=False)
     assert learned.merges[:34] == naive_merges(texts, 34)[: len(learned.merges)]
     assert len(set(learned.vocab)) == learned.vocab_size <= 290
 
@@ -127,7 +127,7 @@ def test_vocabulary_larger_than_the_text_supports_names_the_largest():
 
 
 def test_without_special_token_there_is_no_end(tmp_path):
-    bpe = BPE.train(["abc abc"], 257, special=None)
+    bpe = BPE.train(["abc abc"], 257, specials=())
     assert bpe.specials == () and bpe.end_id is None
     bpe.save(tmp_path)
     assert BPE.load(tmp_path).specials == ()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tinylm import text
 from tinylm.errors import DataError, TinylmError, VocabularyError
 from tinylm.text import Template
+from tinylm.text.spelling import EndOfWord, Metaspace
 
 TEXTS = [
     "the cat sat on the mat, the dog sat on the log.",
@@ -17,11 +18,24 @@ TEXTS = [
     "αβγ αβγ 東京 東京",
 ]
 KINDS = ["bpe", "wordpiece", "unigram", "words", "chars"]
+MORE = {
+    "gpt1": lambda: text.BPE.train(TEXTS, 300, exact=False, spelling=EndOfWord()),
+    "pieces": lambda: text.BPE.train(TEXTS, 300, exact=False, spelling=Metaspace()),
+    "bytes": text.Bytes,
+    "elmo": lambda: text.ElmoWords.train(TEXTS),
+    "rules": lambda: text.Words.train(TEXTS, rules=True, phrases=1),
+}
 
 
-@pytest.fixture(params=KINDS)
+def make(kind):
+    return MORE[kind]() if kind in MORE else text.learn(kind, list(TEXTS), 300)
+
+
+@pytest.fixture(params=[*KINDS, *MORE])
 def encoding(request):
-    return text.learn(request.param, TEXTS, 300)
+    found = make(request.param)
+    found.kind_here = request.param
+    return found
 
 
 def test_saved_encoding_is_loaded_as_itself(encoding, tmp_path):
@@ -36,9 +50,8 @@ def test_saved_encoding_is_loaded_as_itself(encoding, tmp_path):
 
 
 def test_training_is_deterministic_and_saves_the_same_bytes(encoding, tmp_path):
-    kind = type(encoding).__name__.lower()
     encoding.save(tmp_path / "a")
-    text.learn(kind, list(TEXTS), 300).save(tmp_path / "b")
+    make(encoding.kind_here).save(tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
@@ -142,13 +155,14 @@ def test_unknown_kind_and_empty_folder_name_what_there_is(tmp_path):
         text.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model"])
+@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model",
+                                  "tokenizer.model", "elmo.json", "bytes.json"])
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1, 2]", b'{"type": "words", "vocab": ["a", "a"]}', b"\xff\xfe", b"a b c"]
 )
 def test_damaged_file_is_one_sentence(name, content, tmp_path):
-    for kind in KINDS:
-        text.learn(kind, TEXTS, 300).save(tmp_path / kind)
+    for kind in (*KINDS, *set(MORE) - {"gpt1"}):
+        make(kind).save(tmp_path / kind)
     folder = next(path.parent for path in tmp_path.rglob(name))
     if (name, content) == ("merges.txt", b""):
         return  # no merges: a vocabulary of bytes, and every other token is special

@@ -1,6 +1,7 @@
 """Learning byte-pair merges: join the most frequent pair of neighbours inside words, again and again.
 
-    (a, b) = argmax Σ times[i] over neighbours (i, i + 1) of one word that are (a, b), ties to the smallest (a, b)
+    (a, b) = argmax Σ times[i] over neighbours (i, i + 1) of one word that are (a, b)
+             ties to the smallest (a, b), or to the shortest spelling and, of those, the first in the order of the alphabet
     every such pair, greedily from the left, becomes one token: a new one, or the one that is already spelled like it
 
 The ladder (newsgroups, 8,192 tokens, merging only):
@@ -16,7 +17,7 @@ import numpy as np
 from .registry import helper, kernel
 
 
-def learn_merges_ref(symbols, begins, times, alphabet, min_count, wanted, merges):
+def learn_merges_ref(symbols, begins, times, alphabet, min_count, wanted, shorter, merges):
     """The definition: see `learn_merges`."""
     ids, begins, times = symbols.copy(), begins.copy(), times.copy()
     spelled, made, new, n = {}, [(a,) for a in range(alphabet)], alphabet, 0
@@ -26,14 +27,17 @@ def learn_merges_ref(symbols, begins, times, alphabet, min_count, wanted, merges
         counts = np.bincount(inverse, times[left])
         if not counts.size or counts.max() < min_count:
             break
-        key = keys[counts.argmax()]  # keys are sorted, so the first maximum has the smallest ids
-        first, second = key >> 32, key & 0xFFFFFFFF
-        token = spelled.setdefault(made[first] + made[second], new)
+        ties = np.flatnonzero(counts == counts.max())  # keys are sorted, so the first has the smallest ids
+        texts = [made[key >> 32] + made[key & 0xFFFFFFFF] for key in keys[ties]]
+        chosen = min(range(len(ties)), key=lambda i: (len(texts[i]), texts[i])) if shorter else 0
+        best, text = ties[chosen], texts[chosen]
+        first, second = keys[best] >> 32, keys[best] & 0xFFFFFFFF
+        token = spelled.setdefault(text, new)
         if token == new:
-            made.append(made[first] + made[second])
+            made.append(text)
             new += 1
         merges[n], n = (first, second, token), n + 1
-        found = left[inverse == counts.argmax()]
+        found = left[inverse == best]
         if first == second:  # in a run of equal symbols every other pair, from the left
             place = np.arange(found.size)
             run = np.maximum.accumulate(np.where(np.diff(found, prepend=-2) != 1, place, 0))
@@ -125,6 +129,35 @@ def _spelled(symbols, begin, length, known):
 
 
 @helper
+def _before(a, b, symbols, pairs, lengths):
+    """True if pair a has the shorter spelling, or one as long that comes first. symbols : as before any merge"""
+    size = lengths[pairs[1][a] >> 32] + lengths[pairs[1][a] & 0xFFFFFFFF]
+    other = lengths[pairs[1][b] >> 32] + lengths[pairs[1][b] & 0xFFFFFFFF]
+    if size != other:
+        return size < other
+    for i in range(size):
+        x, y = symbols[pairs[3][a] + i], symbols[pairs[3][b] + i]
+        if x != y:
+            return x < y
+    return pairs[1][a] < pairs[1][b]
+
+
+@helper
+def _shortest(best, heap, symbols, pairs, lengths):
+    """Of the pairs as frequent as the entry taken from the heap, the one that comes first; the others stay there."""
+    others = [best]
+    while len(heap) and heap[0][0] == best[0]:
+        others.append(heappop(heap))
+    for entry in others:
+        if pairs[2][entry[2]] == -entry[0] and _before(entry[2], best[2], symbols, pairs, lengths):
+            best = entry
+    for entry in others:
+        if entry[2] != best[2]:
+            heappush(heap, entry)
+    return best
+
+
+@helper
 def _linked(symbols, begins):
     """Symbols with the position after and before each in its word (-1 = none)."""
     n = symbols.size
@@ -136,12 +169,12 @@ def _linked(symbols, begins):
 
 
 @kernel(reference=learn_merges_ref, spec="symbols: ids<M[N]; begins: bool[N]; times: ids<N[N]; alphabet: 521..600; "
-                                         "min_count: 1..3; wanted: 0..9; merges: outids[M,3]")  # fmt: skip
-def learn_merges(symbols, begins, times, alphabet, min_count, wanted, merges):
+                                         "min_count: 1..3; wanted: 0..9; shorter: 0..1; merges: outids[M,3]")  # fmt: skip
+def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, merges):
     """Learn merges until `wanted` new tokens are made, `merges` is full, or no pair is seen min_count times.
 
     symbols : (N,) the words one after another, each symbol an id below `alphabet`     begins : (N,) a word begins here
-    times : (N,) how often the word of that position occurs
+    times : (N,) how often the word of that position occurs     shorter : 1: ties go to the shortest spelling, as above
     merges : (M, 3) written: first, second and the token they become; new tokens are alphabet, alphabet + 1, …
     """
     n, size = symbols.size, 1024
@@ -167,6 +200,8 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, merges):
             if min_count <= counts[pair] < -count:  # it fell since it was noted; what rose has been noted again
                 heappush(heap, (-counts[pair], key, pair))
             continue
+        if shorter:
+            count, key, pair = _shortest((count, key, pair), heap, symbols, pairs, known[1])
         first, second, begin = key >> 32, key & 0xFFFFFFFF, np.int64(heads[pair])
         length = known[1][first] + known[1][second]
         token, bucket = _spelled(symbols, begin, length, known)

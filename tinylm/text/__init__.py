@@ -1,35 +1,43 @@
-"""Encodings: text to ids and back. Chars, Words, BPE, WordPiece and Unigram share the interface of `base.Encoding`."""
+"""Encodings: text to ids and back. Bytes, Chars, Words, BPE, WordPiece and Unigram are each a `base.Encoding`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tinylm.errors import DataError, VocabularyError
+from tinylm.text import protobuf, tokenizer_json
 from tinylm.text.base import Encoding
 from tinylm.text.bpe import BPE
-from tinylm.text.chars import Chars
+from tinylm.text.chars import Bytes, Chars
+from tinylm.text.elmo import ElmoWords
 from tinylm.text.template import Template
 from tinylm.text.unigram import NAMES, Unigram
 from tinylm.text.wordpiece import WordPiece
 from tinylm.text.words import Words
 
-__all__ = ["BPE", "Chars", "Encoding", "Template", "Unigram", "WordPiece", "Words", "find", "learn", "load"]
+__all__ = ["BPE", "Bytes", "Chars", "ElmoWords", "Encoding", "Template",
+           "Unigram", "WordPiece", "Words", "find", "learn", "load", "tokenizer_json"]
+
+Loader = Callable[[str | Path], Encoding]
 
 # which file tells which encoding; the first that is present decides
-_KINDS: tuple[tuple[str, type[Encoding]], ...] = (
-    ("merges.txt", BPE),
-    ("vocab.bpe", BPE),
-    ("vocab.txt", WordPiece),
-    *((name, Unigram) for name in NAMES),
-    ("words.json", Words),
-    ("chars.json", Chars),
+_KINDS: tuple[tuple[str, Loader], ...] = (
+    ("merges.txt", BPE.load),
+    ("vocab.bpe", BPE.load),
+    ("vocab.txt", WordPiece.load),
+    ("words.json", Words.load),
+    ("elmo.json", ElmoWords.load),
+    ("chars.json", Chars.load),
+    ("bytes.json", Bytes.load),
+    (tokenizer_json.NAME, tokenizer_json.load),
 )
 
 
 _USUAL_SIZES = {"bpe": 4096, "wordpiece": 4096, "unigram": 4096, "words": 20_000, "chars": None}  # where none is asked for
 _EXACT = {"bpe": BPE, "wordpiece": WordPiece, "unigram": Unigram}  # kinds that may be asked for an exact number
-OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int}}  # more that `learn` takes, by kind
+OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool}}  # more that `learn` takes, by kind
 
 
 def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:
@@ -50,13 +58,19 @@ def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **opti
 
 def load(folder: str | Path) -> Encoding:
     """The encoding stored in a folder, of whatever kind; raises DataError if there is none, or it is damaged."""
-    kind = find(folder)
-    if kind is None:
-        known = ", ".join(name for name, _ in _KINDS)
+    loader = find(folder)
+    if loader is None:
+        known = ", ".join((*NAMES, *(name for name, _ in _KINDS)))
         raise DataError(f"{str(folder)!r} holds no encoding; expected a folder with one of {known}.")
-    return kind.load(folder)
+    return loader(folder)
 
 
-def find(folder: str | Path) -> type[Encoding] | None:
-    """The kind of encoding that a folder holds, by its files; None if it holds none."""
-    return next((kind for name, kind in _KINDS if (Path(folder) / name).exists()), None)
+def find(folder: str | Path) -> Loader | None:
+    """What loads the encoding that a folder holds, by its files; None if it holds none."""
+    folder = Path(folder)
+    model = next((folder / name for name in NAMES if (folder / name).exists()), None)
+    if model is None:
+        return next((loader for name, loader in _KINDS if (folder / name).exists()), None)
+    with contextlib.suppress(DataError):  # a damaged file is for Unigram to refuse
+        return BPE.load if protobuf.read(model).kind == protobuf.BPE else Unigram.load
+    return Unigram.load

@@ -21,6 +21,7 @@ from tinylm.data.batching import pad
 from tinylm.errors import DataError, VocabularyError
 from tinylm.text.template import Template
 
+BYTE_TOKENS = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  # a byte as a token
 CACHE_WORDS, CACHE_LENGTH = 1 << 20, 64  # remember at most so many words, none longer than this
 
 
@@ -138,10 +139,10 @@ class Encoding(ABC):
     def save(self, folder: str | Path) -> None:
         """Write the encoding's files into a folder, each one whole or not at all."""
         for name, content in self._contents().items():
-            files.write_text(Path(folder) / name, content)
+            (files.write_text if isinstance(content, str) else files.write_bytes)(Path(folder) / name, content)
 
     @abstractmethod
-    def _contents(self) -> dict[str, str]:
+    def _contents(self) -> dict[str, str | bytes]:
         """File name -> file content, for save()."""
 
     def _index(self) -> dict[str, int]:
@@ -186,6 +187,15 @@ class Remembered(dict[str, list]):
 def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
     """A single text counts as a list of one (a string iterated by mistake would give its characters)."""
     return [texts] if isinstance(texts, str) else texts
+
+
+def decoded(parts: Iterable[bytes]) -> str:
+    """UTF-8 bytes as text: lone surrogates as they came, whatever else is no UTF-8 as U+FFFD."""
+    raw = b"".join(parts)
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace")
 
 
 def as_json(value: dict[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""Characters: every code point seen in training is a token. The smallest vocabulary and the longest sequences."""
+"""Characters: every code point seen in training is a token, or every byte. The smallest vocabularies, the longest sequences.
+
+A code point costs one token and can be unknown; a byte never is, but 東 takes three of them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tinylm.errors import VocabularyError
-from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
+from tinylm.text.base import BYTE_TOKENS, Encoding, as_json, as_texts, check_vocab_size, decoded, read_vocabulary
 
 SPECIALS = ("<unk>", "<pad>", "<eos>")
 
@@ -64,3 +67,37 @@ class Chars(Encoding):
     def load(cls, folder: str | Path) -> Chars:
         """Read what save() wrote; raises DataError for a missing or damaged file."""
         return cls(read_vocabulary(Path(folder) / "chars.json", "chars")["vocab"])
+
+
+class Bytes(Encoding):
+    """One token per UTF-8 byte, id = 3 + byte, after the specials of Chars: nothing to learn, nothing unknown.
+
+    decode(encode(text)) == text for every text, lone surrogates included; bytes that are no UTF-8 decode to U+FFFD.
+    """
+
+    files = ("bytes.json",)
+    specials = SPECIALS
+    unk_id, pad_id, end_id = 0, 1, 2
+
+    def __init__(self):
+        self.vocab = [*SPECIALS, *BYTE_TOKENS]
+
+    def _encode(self, text: str) -> list[int]:
+        return [byte + len(SPECIALS) for byte in text.encode("utf-8", "surrogatepass")]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the bytes; specials appear by name."""
+        return decoded(BYTE_TOKENS.get(token) or token.encode() for token in self._spellings(ids))
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Bytes of one character all cover that character."""
+        return [(i, i + 1) for i, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
+
+    def _contents(self) -> dict[str, str]:
+        return {"bytes.json": as_json({"type": "bytes", "vocab": []})}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Bytes:
+        """Read what save() wrote; raises DataError for a missing or damaged file."""
+        read_vocabulary(Path(folder) / "bytes.json", "bytes")
+        return cls()

@@ -48,7 +48,8 @@ def _is_control(c: str) -> bool:
     return c == "\ufffd" or (unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") and not _in(c, LATER_CONTROLS))
 
 
-def _is_accent(c: str) -> bool:
+def is_accent(c: str) -> bool:
+    """True for a mark that stands on the letter before it (of Unicode 8)."""
     return c in FORMER_ACCENTS or (unicodedata.category(c) == "Mn" and not _in(c, LATER_ACCENTS))
 
 
@@ -80,7 +81,7 @@ class Cleaning(dict):
             return ""
         parts = c
         if self.strip_accents:
-            parts = "".join(p for p in unicodedata.normalize("NFD", c) if not _is_accent(p))
+            parts = "".join(p for p in unicodedata.normalize("NFD", c) if not is_accent(p))
         if self.lower:
             parts = "".join(p.lower() for p in parts)
         parts = "".join(f" {p} " if _is_punctuation(p) else p for p in parts)

@@ -1,8 +1,10 @@
-"""Merges, whatever the units they begin with: bytes (GPT-2), characters (GPT-1), or characters and `##` (WordPiece)."""
+"""Merges, whatever the units they begin with: bytes (GPT-2), characters (GPT-1, SentencePiece), or characters and `##`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,10 +12,29 @@ from tinylm.errors import VocabularyError
 from tinylm.kernels import learn_merges
 
 Merge = tuple[str, str]
+Ranks = dict[tuple[int, int], tuple[int, int]]
+Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
+MARK = 0x110000  # added to a code point: the first number that is none
+
+
+def spell(words: dict[str, int], before: str = "", after: str = "", always: str = "") -> tuple[list[str], Counted]:
+    """The alphabet of counted words, in the order of code points, and the words written in it, as `learn` takes them.
+
+    before : what a character begins with that continues a word     after : what the last one of a word ends with
+    always : characters that stand in the alphabet even if no word has them
+    """
+    begins, times = spread(map(len, words), words.values())
+    marked = ~begins if before else np.append(begins[1:], True) if after else np.zeros(begins.size, bool)
+    codes, fixed = (np.frombuffer("".join(text).encode("utf-32-le", "surrogatepass"), np.uint32) for text in (words, always))
+    codes = codes + MARK * marked.astype(np.int64)
+    seen = np.zeros(2 * MARK, bool)
+    seen[codes] = seen[fixed] = True
+    alphabet = [chr(c) if c < MARK else before + chr(c - MARK) + after for c in np.flatnonzero(seen).tolist()]
+    return alphabet, ((np.cumsum(seen) - 1)[codes], begins, times)
 
 
 def learn(
-    words: tuple[np.ndarray, np.ndarray, np.ndarray], alphabet: list[str], wanted: int, min_count: int, prefix: str = ""
+    alphabet: list[str], words: Counted, wanted: int, min_count: int, prefix: str = "", shorter: bool = False
 ) -> tuple[list[str], list[Merge]]:
     """The tokens (alphabet first) and the merges learned from counted words; see `kernels.learn_merges`.
 
@@ -21,12 +42,12 @@ def learn(
         how often its word occurs
     wanted : tokens to add to the alphabet; fewer where no pair is seen min_count times any more
     prefix : what a token that continues a word begins with, dropped where it is joined to another
+    shorter : of pairs seen as often the one with the shortest spelling is merged, not the one with the smallest ids
     """
-    symbols, begins, times = words
     room = wanted + 64
     while True:
         found = np.full((room, 3), -1, np.int64)
-        learn_merges(symbols, begins, times, len(alphabet), min_count, wanted, found)
+        learn_merges(*words, len(alphabet), min_count, wanted, int(shorter), found)
         if found[-1, 0] < 0 or found[:, 2].max() + 1 == len(alphabet) + wanted:
             break
         room *= 2  # so many pairs spell a token that is already there
@@ -55,28 +76,44 @@ def check_reached(reached: int, vocab_size: int, min_count: int) -> None:
         )
 
 
-def apply(ids: list[int], ranks: dict[tuple[int, int], tuple[int, int]]) -> list[int]:
-    """One word: while any neighbours have a merge, apply the one learned first, everywhere from the left.
+def splits(scores: dict[str, float]) -> tuple[list[Merge], list[int]]:
+    """Every way to make a token of two others, and of each merge its rank: the highest score is the lowest rank."""
+    order = {score: rank for rank, score in enumerate(sorted(set(scores.values()), reverse=True))}
+    found = [(order[score], (token[:i], token[i:])) for token, score in scores.items() for i in range(1, len(token))
+             if token[:i] in scores and token[i:] in scores]  # fmt: skip
+    found.sort()
+    return [pair for _, pair in found], [rank for rank, _ in found]
 
-    ranks : pair -> (its place in the list of merges, the token it becomes)
+
+def apply(units: list[int], ranks: Ranks, drop: Callable[[], bool] | None = None) -> tuple[list[int], list[int]]:
+    """One word: while any neighbours have a merge, apply that of the lowest rank, of those the leftmost.
+
+    ranks : pair -> (its rank, the token it becomes)
+    drop : asked about each merge that could be next; True leaves it out until another one has been made
+    returns the ids, and for each the place of its first unit
     """
-    never = (len(ranks), -1)
-    while len(ids) > 1:
-        pair = min(zip(ids, ids[1:], strict=False), key=lambda pair: ranks.get(pair, never))
-        if pair not in ranks:
-            break
-        ids = _replace(ids, pair, ranks[pair][1])
-    return ids
-
-
-def _replace(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
-    """Every occurrence of a pair, from the left, replaced by one token."""
-    merged, i, last = [], 0, len(ids) - 1
-    while i <= last:
-        if i < last and (ids[i], ids[i + 1]) == pair:
-            merged.append(new)
-            i += 2
-        else:
-            merged.append(ids[i])
-            i += 1
-    return merged
+    ids, n = list(units), len(units)
+    following, previous = list(range(1, n + 1)), list(range(-1, n - 1))
+    heap = [(ranks[pair][0], i, pair) for i, pair in enumerate(pairwise(ids)) if pair in ranks]
+    heapify(heap)
+    dropped: list[tuple[int, int, tuple[int, int]]] = []
+    while heap:
+        entry = heappop(heap)
+        _, i, pair = entry
+        j = following[i]
+        if j == n or (ids[i], ids[j]) != pair:
+            continue  # one of the two has been merged with another since
+        if drop and drop():
+            dropped.append(entry)
+            continue
+        ids[i], ids[j] = ranks[pair][1], -1
+        following[i] = following[j]
+        if following[i] < n:
+            previous[following[i]] = i
+        for left, right in ((previous[i], i), (i, following[i])):
+            if 0 <= left and right < n and (pair := (ids[left], ids[right])) in ranks:
+                heappush(heap, (ranks[pair][0], left, pair))
+        while dropped:
+            heappush(heap, dropped.pop())
+    begins = [i for i in range(n) if ids[i] >= 0]
+    return [ids[i] for i in begins], begins

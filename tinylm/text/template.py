@@ -39,7 +39,7 @@ class Template:
         max_length : T at most; the longer text is cut at its end until both fit (None: no limit)
         raises VocabularyError  where there is no pattern for pairs, or no room even for the special tokens
         """
-        parts = _parts(self.single if second is None else self._pair())
+        parts = parts_of(self.single if second is None else self._pair())
         texts = {"A": first, "B": second or []}
         if max_length is not None:
             room = max_length - sum(name not in texts for name, _ in parts)
@@ -61,7 +61,7 @@ class Template:
 
 
 @cache
-def _parts(pattern: str) -> tuple[tuple[str, int], ...]:
+def parts_of(pattern: str) -> tuple[tuple[str, int], ...]:
     """The (name, token type) of every place of a pattern."""
     split = [name.rpartition(":") for name in pattern.split()]
     return tuple((name, int(kind)) if name and kind.isdigit() else (name + colon + kind, 0) for name, colon, kind in split)

@@ -17,13 +17,11 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from tinylm.errors import DataError, VocabularyError
 from tinylm.files import read_json, read_text
 from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size
 from tinylm.text.cleaning import Cleaning, chunks
-from tinylm.text.merging import check_reached, learn, spread
+from tinylm.text.merging import check_reached, learn, spell
 from tinylm.text.template import BERT
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -73,13 +71,10 @@ class WordPiece(Encoding):
                 words[word] += count
         if not words:
             raise VocabularyError("The training text is empty; WordPiece needs text to learn pieces from.")
-        codes = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
-        begins, times = spread(map(len, words), words.values())
-        used, symbols = np.unique(codes + 0x110000 * ~begins, return_inverse=True)
-        alphabet = [chr(c) if c < 0x110000 else PREFIX + chr(c - 0x110000) for c in used.tolist()]
+        alphabet, counted = spell(words, before=PREFIX)
         least = len(SPECIALS) + len(alphabet)
         check_vocab_size(vocab_size, least, "the specials and the characters of the text")
-        vocab, _ = learn((symbols, begins, times), alphabet, vocab_size - least, min_count, PREFIX)
+        vocab, _ = learn(alphabet, counted, vocab_size - least, min_count, PREFIX)
         if exact:
             check_reached(len(SPECIALS) + len(vocab), vocab_size, min_count)
         return cls([*SPECIALS, *vocab], lower)

@@ -1,4 +1,8 @@
-"""Words: runs of word characters, and every punctuation mark by itself; frequent ones get an id, the rest are <unk>."""
+"""Words: runs of word characters, and every punctuation mark by itself; frequent ones get an id, the rest are <unk>.
+
+The shortest sequences and the largest vocabulary, which is never large enough: a rare word, a misspelt one or a name is
+unknown, and "walk" has nothing in common with "walked".
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 from tinylm.errors import DataError, VocabularyError
+from tinylm.text import rules as fastai
 from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
 from tinylm.text.phrases import Pairs, join, learn_passes
+from tinylm.text.template import Template
 
-SPECIALS = ("<unk>", "<pad>", "<eos>")
 PATTERN = re.compile(r"\w+|[^\w\s]")  # no match contains a special's name whole, so text cannot spell a special
 
 
@@ -20,31 +26,39 @@ class Words(Encoding):
     """Whole words, the specials first, then words by falling count (ties alphabetically).
 
     words : the vocabulary without the specials, in the order of its ids
-    lower : text is lower-cased before it is cut     phrases : pairs of words that are joined, pass after pass
+    lower : words are lower-cased     phrases : pairs of words that are joined, pass after pass
+    rules : words are lower-cased, what their capitals and repetitions say stands before them, and xxbos is one more
+        special, with which the input of a model begins; see rules.py
     """
 
     files = ("words.json",)
-    specials = SPECIALS
+    kind: ClassVar[str] = "words"
+    specials = ("<unk>", "<pad>", "<eos>")
     unk_id, pad_id, end_id = 0, 1, 2
 
-    def __init__(self, words: Iterable[str], lower: bool = False, phrases: Iterable[Pairs] = ()):
-        self.vocab = [*SPECIALS, *words]
-        self.lower, self.phrases = lower, tuple(phrases)
+    def __init__(self, words: Iterable[str], lower: bool = False, phrases: Iterable[Pairs] = (), rules: bool = False):
+        if rules:
+            self.specials, self.template = (*self.specials, fastai.BEGINS), Template(f"{fastai.BEGINS} A")
+        self.vocab = [*self.specials, *words]
+        self.first = len(self.specials)  # id of the most frequent word
+        self.lower, self.phrases, self.rules = lower, tuple(phrases), rules
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1, lower: bool = False, phrases: int = 0
-    ) -> Words:
+        cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1, lower: bool = False,
+        phrases: int = 0, rules: bool = False,
+    ) -> Words:  # fmt: skip
         """Count the words of the texts and keep the frequent ones.
 
         vocab_size : an upper bound, specials included (None: no bound)
         min_count : words seen less often become <unk> (word2vec's usual value is 5)
-        phrases : passes that join words which keep company, see phrases.py; 0: none
+        phrases : passes that join words which keep company, see phrases.py; 0: none     rules : see rules.py
         raises VocabularyError if the texts hold no word, or none that is seen min_count times
         """
-        check_vocab_size(vocab_size, len(SPECIALS) + 1, "the specials and one word")
+        specials = len(cls.specials) + rules
+        check_vocab_size(vocab_size, specials + 1, "the specials and one word")
         counts: Counter[str] = Counter()
-        lines, passes = (_split(text, lower) for text in as_texts(texts)), ()
+        lines, passes = (_split(text, lower, rules) for text in as_texts(texts)), ()
         if phrases:
             lines = list(lines)
             passes = learn_passes(lines, phrases)
@@ -58,16 +72,16 @@ class Words(Encoding):
                 f"No word is seen min_count = {min_count} times (the most frequent: {max(counts.values())}); "
                 "lower min_count or give more text."
             )
-        return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)], lower, passes)
+        return cls(kept if vocab_size is None else kept[: vocab_size - specials], lower, passes, rules)
 
     def split(self, text: str) -> list[str]:
         """The words of a text, phrases joined, before the vocabulary is asked."""
-        words = _split(text, self.lower)
+        words = _split(text, self.lower, self.rules)
         return [word for word, _ in join(words, self.phrases)] if self.phrases else words
 
     def _encode(self, text: str) -> list[int]:
         """One id per word; <unk> for a word outside the vocabulary."""
-        return list(map(self._index().get, self.split(text), itertools.repeat(0)))
+        return list(map(self._index().get, self.split(text), itertools.repeat(self.unk_id)))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words with a space between them: the spacing of the original is not kept."""
@@ -75,30 +89,34 @@ class Words(Encoding):
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each word stands in the text."""
-        spans = [match.span() for match in PATTERN.finditer(text)]
+        spans = [span for _, span in fastai.cut(text)] if self.rules else [m.span() for m in PATTERN.finditer(text)]
         if not self.phrases:
             return spans
-        ends = itertools.accumulate(size for _, size in join(_split(text, self.lower), self.phrases))
+        ends = itertools.accumulate(size for _, size in join(_split(text, self.lower, self.rules), self.phrases))
         bounds = itertools.pairwise([0, *ends])
         return [(spans[first][0], spans[last - 1][1]) for first, last in bounds]
 
     def _contents(self) -> dict[str, str]:
-        stored = {"type": "words", "lower": self.lower, "vocab": self.vocab[len(SPECIALS) :]}
+        stored = {"type": self.kind, "lower": self.lower, "vocab": self.vocab[self.first :]}
         passes = [sorted(map(list, pairs)) for pairs in self.phrases]
-        return {"words.json": as_json(stored | ({"phrases": passes} if passes else {}))}
+        more = ({"rules": True} if self.rules else {}) | ({"phrases": passes} if passes else {})
+        return {self.files[0]: as_json(stored | more)}
 
     @classmethod
     def load(cls, folder: str | Path) -> Words:
         """Read what save() wrote; raises DataError for a missing or damaged file."""
-        stored = read_vocabulary(Path(folder) / "words.json", "words")
+        path = Path(folder) / cls.files[0]
+        stored = read_vocabulary(path, cls.kind)
         try:
             passes = [frozenset((str(a), str(b)) for a, b in pairs) for pairs in stored.get("phrases", [])]
         except (TypeError, ValueError):
-            raise DataError(f"{str(Path(folder) / 'words.json')!r} must hold pairs of words as \"phrases\".") from None
-        return cls(stored["vocab"], bool(stored.get("lower", False)), passes)
+            raise DataError(f'{str(path)!r} must hold pairs of words as "phrases".') from None
+        return cls(stored["vocab"], bool(stored.get("lower", False)), passes, bool(stored.get("rules", False)))
 
 
-def _split(text: str, lower: bool) -> list[str]:
+def _split(text: str, lower: bool, rules: bool) -> list[str]:
     """Cut, then lower-case: the other way round, offsets would be lost where lower case is longer (as for U+0130)."""
+    if rules:
+        return [word for word, _ in fastai.cut(text)]
     words = PATTERN.findall(text)
     return list(map(str.lower, words)) if lower else words

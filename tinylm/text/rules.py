@@ -1,0 +1,53 @@
+"""fastai's rules for words: what upper case and repetition say is kept, in marks of its own, and the words stay few.
+
+    "Hello THE sooo"  -> xxmaj hello xxup the s xxrep 3 o          "no no no" -> xxwrep 3 no
+
+xxmaj: the next word begins with a capital · xxup: it is all capitals · xxrep n c: the character c, n ≥ 3 times ·
+xxwrep n w: the word w, n ≥ 3 times · xxbos: a text begins. A word of one letter is only put in lower case. A word of the
+text that is spelled like a mark is cut in two, xx and the rest: a mark is always a mark.
+Source: Howard & Ruder 2018 and fastai's rules. Differs: they change the words of our split, not the text before spaCy cuts
+it, so a mark also stands before a word that touches punctuation; HTML is not mended.
+"""
+
+from __future__ import annotations
+
+import re
+
+BEGINS, CAPITAL, CAPITALS, REPEATED, WORD_REPEATED = MARKS = "xxbos", "xxmaj", "xxup", "xxrep", "xxwrep"
+PATTERN = re.compile(r"(\S)\1\1+|(?:(?!(\w)\2\2)\w)+|[^\w\s]")  # a run of one character; a word up to such a run; a mark
+
+Cut = list[tuple[str, tuple[int, int]]]
+
+
+def cut(text: str) -> Cut:
+    """The words and marks of a text, each with the characters text[start:end] that it stands for."""
+    found: Cut = []
+    matches = list(PATTERN.finditer(text))
+    place = 0
+    while place < len(matches):
+        word, span = matches[place].group(), matches[place].span()
+        end = place + 1
+        if matches[place].group(1):
+            found += [(part, span) for part in (REPEATED, str(len(word)), word[0].lower())]
+        else:
+            while word[0].isalnum() and end < len(matches) and matches[end].group() == word:
+                end += 1
+            if end - place >= 3:
+                span = span[0], matches[end - 1].end()
+                found += [(WORD_REPEATED, span), (str(end - place), span)]
+            else:
+                end = place + 1
+            found += [(part, span) for part in _lowered(word)]
+        place = end
+    return found
+
+
+def _lowered(word: str) -> list[str]:
+    """A word in lower case, after what its capitals say."""
+    low = word.lower()
+    spelled = [low[:2], low[2:]] if low in MARKS else [low]
+    if len(word) == 1 or not word[0].isupper():
+        return spelled
+    if word.upper() == word:
+        return [CAPITALS, *spelled]
+    return [CAPITAL, *spelled] if sum(map(str.isupper, word)) == 1 else spelled
