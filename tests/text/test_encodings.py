@@ -99,6 +99,27 @@ def test_every_encoding_takes_any_template_and_padding_on_the_left(encoding):
         encoding.add_specials(["<sep>"])
 
 
+def test_added_specials_are_the_same_ids_after_saving(encoding, tmp_path):
+    encoding.save(tmp_path)
+    plain = text.load(tmp_path)
+    encoding.add_specials(["<sep>", "<cls>"])
+    encoding.save(tmp_path)
+    again = text.load(tmp_path)
+    assert again.vocab == encoding.vocab and set(again.specials) == set(encoding.specials)
+    assert again.encode("the<cls>", special="all")[-1] == encoding.token_id("<cls>")
+    assert (again.end_id, again.pad_id, again.unk_id) == (plain.end_id, plain.pad_id, plain.unk_id)
+    (tmp_path / "added_tokens.json").write_text('{"<sep>": 0}', encoding="utf-8")
+    with pytest.raises(DataError, match="says that '<sep>' has the id 0"):
+        text.load(tmp_path)
+    plain.save(tmp_path)
+    assert text.load(tmp_path).vocab == plain.vocab
+
+
+def test_an_option_that_a_kind_does_not_have_is_one_sentence():
+    with pytest.raises(VocabularyError, match="'bpe' has no option 'min_count'; it has none"):
+        text.learn("bpe", ["the cat"], min_count=3)
+
+
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(3, 25))
 def test_the_longer_text_of_a_pair_is_cut(n, m, length):
     template = Template("<s> A", "<s> A <d> B <c>")

@@ -214,10 +214,12 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, m
             i = np.int64(heads[pair])
             while first == second and previous[i] >= 0 and symbol[previous[i]] == first:
                 i = previous[i]  # a run of equal symbols is merged from its left end
-            for p in _join(i, token, words, places, pairs, times):
-                if p >= 0 and changed[p] <= done:
-                    changed[p] = done + 1
-                    touched.append(p)
+            while i >= 0 and symbol[i] == first and following[i] >= 0 and symbol[following[i]] == second:
+                for p in _join(i, token, words, places, pairs, times):
+                    if p >= 0 and changed[p] <= done:
+                        changed[p] = done + 1
+                        touched.append(p)
+                i = np.int64(following[i]) if first == second else np.int64(-1)
         for p in touched[1:]:
             if counts[p] >= min_count:
                 heappush(heap, (-counts[p], keys[p], p))

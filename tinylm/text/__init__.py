@@ -35,8 +35,10 @@ _KINDS: tuple[tuple[str, Loader], ...] = (
 )
 
 
-_USUAL_SIZES = {"bpe": 4096, "wordpiece": 4096, "unigram": 4096, "words": 20_000, "chars": None}  # where none is asked for
-_EXACT = {"bpe": BPE, "wordpiece": WordPiece, "unigram": Unigram}  # kinds that may be asked for an exact number
+_LEARNED = {  # kind -> its class, the usual size, and what its `train` is told besides
+    "bpe": (BPE, 4096, {"exact": False}), "wordpiece": (WordPiece, 4096, {"exact": False}),
+    "unigram": (Unigram, 4096, {"exact": False}), "words": (Words, 20_000, {}), "chars": (Chars, None, {}),
+}  # fmt: skip
 OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool}}  # more that `learn` takes, by kind
 
 
@@ -46,14 +48,15 @@ def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **opti
     kind : "bpe", "wordpiece", "unigram", "words" or "chars"
     vocab_size : tokens at most, a short text gives fewer; None: a usual number
     options : those of the kind in OPTIONS, see its `train`
-    raises VocabularyError  for another kind, for empty text, or for a vocab_size too small for the kind
+    raises VocabularyError  for another kind or option, for empty text, or for a vocab_size too small for the kind
     """
-    if kind not in _USUAL_SIZES:
-        raise VocabularyError(f"There is no encoding {kind!r}; it is one of {', '.join(_USUAL_SIZES)}.")
-    size = vocab_size or _USUAL_SIZES[kind]
-    if kind in _EXACT:
-        return _EXACT[kind].train(texts, size, exact=False)
-    return (Words if kind == "words" else Chars).train(texts, size, **options)
+    if kind not in _LEARNED:
+        raise VocabularyError(f"There is no encoding {kind!r}; it is one of {', '.join(_LEARNED)}.")
+    if unknown := sorted(options.keys() - OPTIONS.get(kind, {}).keys()):
+        raise VocabularyError(f"The encoding {kind!r} has no option {unknown[0]!r}; it has "
+                              f"{', '.join(OPTIONS.get(kind, ())) or 'none'}.")  # fmt: skip
+    encoding, usual, more = _LEARNED[kind]
+    return encoding.train(texts, usual if vocab_size is None else vocab_size, **more, **options)
 
 
 def load(folder: str | Path) -> Encoding:

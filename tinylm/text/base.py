@@ -22,6 +22,7 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.text.template import Template
 
 BYTE_TOKENS = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  # a byte as a token
+ADDED = "added_tokens.json"  # beside the files of any encoding, as transformers has it
 CACHE_WORDS, CACHE_LENGTH = 1 << 20, 64  # remember at most so many words, none longer than this
 
 
@@ -29,7 +30,7 @@ class Encoding(ABC):
     """Base of all encodings; a subclass says how text is cut (`_encode`, `offsets`) and how ids become text (`decode`).
 
     vocab : list[str]       tokens by id
-    specials : tuple[str]   names of the tokens that no text produces
+    specials : tuple[str]   names of the tokens that no text produces; added : those that came by add_specials
     template : Template     how texts and pairs of texts become a model's input when the encoding is called
     unk_id, pad_id, end_id  their ids; unk_id and end_id are None where the encoding has none
     """
@@ -38,6 +39,7 @@ class Encoding(ABC):
 
     vocab: list[str]
     specials: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     unk_id: int | None = None
     pad_id: int = 0
     end_id: int | None = None
@@ -105,7 +107,7 @@ class Encoding(ABC):
                 raise VocabularyError(f"{name!r} is already a token of the vocabulary; choose another name.")
             self._index()[name] = len(self.vocab)
             self.vocab.append(name)
-            self.specials = (*self.specials, name)
+            self.specials, self.added = (*self.specials, name), (*self.added, name)
 
     def __call__(
         self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, max_length: int | None = None
@@ -132,14 +134,37 @@ class Encoding(ABC):
         return keywords
 
     @classmethod
-    @abstractmethod
     def load(cls, folder: str | Path) -> Encoding:
         """The encoding that save() wrote into a folder; raises DataError for a missing or damaged file."""
+        encoding = cls._load(Path(folder))
+        encoding._restore(Path(folder) / ADDED)
+        return encoding
+
+    @classmethod
+    @abstractmethod
+    def _load(cls, folder: Path) -> Encoding:
+        """`load` without the special tokens that were added."""
+
+    def _restore(self, path: Path) -> None:
+        """The special tokens that were added before the encoding was saved.   raises DataError"""
+        stored = files.read_json(path) if path.exists() else {}
+        if not isinstance(stored, dict) or not all(isinstance(i, int) for i in stored.values()):
+            raise DataError(f"{str(path)!r} must map tokens to ids; the file is damaged.")
+        for name, i in sorted(stored.items(), key=lambda item: item[1]):
+            if i == len(self.vocab) and name not in self._index():
+                self.vocab.append(name)
+                self._index()[name] = i
+            elif self._index().get(name) != i:
+                raise DataError(f"{str(path)!r} says that {name!r} has the id {i}, but the vocabulary says otherwise.")
+            self.specials, self.added = tuple(dict.fromkeys((*self.specials, name))), (*self.added, name)
 
     def save(self, folder: str | Path) -> None:
         """Write the encoding's files into a folder, each one whole or not at all."""
-        for name, content in self._contents().items():
+        added = {ADDED: as_json({name: self.token_id(name) for name in self.added})} if self.added else {}
+        for name, content in (self._contents() | added).items():
             (files.write_text if isinstance(content, str) else files.write_bytes)(Path(folder) / name, content)
+        if not added:
+            (Path(folder) / ADDED).unlink(missing_ok=True)
 
     @abstractmethod
     def _contents(self) -> dict[str, str | bytes]:

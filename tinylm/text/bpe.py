@@ -44,8 +44,8 @@ class BPE(Encoding):
         self.vocab, self.merges, self.specials, self.spelling = vocab, merges, specials, spelling
         find = self._index()
         self.unk_id = self.token_id(spelling.unknown) if spelling.unknown else None
-        last = specials[-1] if specials and not spelling.unknown else None
-        self.end_id = find.get(next((name for name in ("</s>", END) if name in specials), last))
+        first = specials[0] if specials and not spelling.unknown else None
+        self.end_id = find.get(next((name for name in ("</s>", END) if name in specials), first))
         self.pad_id = find.get("<pad>", self.end_id or 0)
         self.ranks = list(range(len(merges))) if ranks is None else ranks
         self._ranks = {(find[a], find[b]): (rank, find[a + b]) for rank, (a, b) in zip(self.ranks, merges, strict=True)}
@@ -148,12 +148,12 @@ class BPE(Encoding):
         return bpe_files.contents(self)
 
     @classmethod
-    def load(cls, folder: str | Path) -> BPE:
+    def _load(cls, folder: Path) -> BPE:
         """Read vocab.json + merges.txt, encoder.json + vocab.bpe as GPT-2 was released, or a SentencePiece model.
 
         raises DataError    for a missing or damaged file
         """
-        return cls(*bpe_files.read(Path(folder)))
+        return cls(*bpe_files.read(folder))
 
 
 def _count(texts: Iterable[str], spelling: Spelling) -> dict[str, int]:

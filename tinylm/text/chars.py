@@ -64,9 +64,9 @@ class Chars(Encoding):
         return {"chars.json": as_json({"type": "chars", "vocab": self.vocab[len(SPECIALS) :]})}
 
     @classmethod
-    def load(cls, folder: str | Path) -> Chars:
+    def _load(cls, folder: Path) -> Chars:
         """Read what save() wrote; raises DataError for a missing or damaged file."""
-        return cls(read_vocabulary(Path(folder) / "chars.json", "chars")["vocab"])
+        return cls(read_vocabulary(folder / "chars.json", "chars")["vocab"])
 
 
 class Bytes(Encoding):
@@ -97,7 +97,7 @@ class Bytes(Encoding):
         return {"bytes.json": as_json({"type": "bytes", "vocab": []})}
 
     @classmethod
-    def load(cls, folder: str | Path) -> Bytes:
+    def _load(cls, folder: Path) -> Bytes:
         """Read what save() wrote; raises DataError for a missing or damaged file."""
-        read_vocabulary(Path(folder) / "bytes.json", "bytes")
+        read_vocabulary(folder / "bytes.json", "bytes")
         return cls()

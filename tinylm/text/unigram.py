@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import regex
 
-from tinylm import files
 from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
@@ -196,20 +195,15 @@ class Unigram(Encoding):
                     edges[end].append((begin, p, float(self.scores[p])))
         return normal, edges
 
-    def save(self, folder: str | Path) -> None:
-        """Write spiece.model."""
+    def _contents(self) -> dict[str, bytes]:
         kinds = [*self.pieces, *((name, 0.0, CONTROL) for name in self.vocab[len(self.pieces) :])]
         model = protobuf.Model(kinds, charsmap=self.normalizer.charsmap, prefix=self.normalizer.prefix,
                                collapse=self.normalizer.collapse)  # fmt: skip
-        files.write_bytes(Path(folder) / NAMES[0], protobuf.write(model))
-
-    def _contents(self) -> dict[str, str]:
-        return {}
+        return {NAMES[0]: protobuf.write(model)}
 
     @classmethod
-    def load(cls, folder: str | Path) -> Unigram:
+    def _load(cls, folder: Path) -> Unigram:
         """Read spiece.model or tokenizer.model; raises DataError for a missing, damaged or BPE file."""
-        folder = Path(folder)
         path = next((folder / name for name in NAMES if (folder / name).exists()), folder / NAMES[0])
         model = protobuf.read(path)
         if model.kind != protobuf.UNIGRAM or model.suffix:

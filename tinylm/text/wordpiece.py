@@ -129,12 +129,12 @@ class WordPiece(Encoding):
                 "tokenizer_config.json": json.dumps(settings, indent=1) + "\n"}  # fmt: skip
 
     @classmethod
-    def load(cls, folder: str | Path) -> WordPiece:
+    def _load(cls, folder: Path) -> WordPiece:
         """Read vocab.txt, one token per line, and the casing from tokenizer_config.json (lower case where there is none).
 
         raises DataError        for a missing or damaged file
         """
-        path, config = (Path(folder) / name for name in ("vocab.txt", "tokenizer_config.json"))
+        path, config = (folder / name for name in ("vocab.txt", "tokenizer_config.json"))
         vocab = read_text(path).split("\n")
         vocab = vocab[:-1] if vocab[-1] == "" else vocab
         if len(set(vocab)) != len(vocab) or "[UNK]" not in vocab or "" in vocab:

@@ -103,9 +103,9 @@ class Words(Encoding):
         return {self.files[0]: as_json(stored | more)}
 
     @classmethod
-    def load(cls, folder: str | Path) -> Words:
+    def _load(cls, folder: Path) -> Words:
         """Read what save() wrote; raises DataError for a missing or damaged file."""
-        path = Path(folder) / cls.files[0]
+        path = folder / cls.files[0]
         stored = read_vocabulary(path, cls.kind)
         try:
             passes = [frozenset((str(a), str(b)) for a, b in pairs) for pairs in stored.get("phrases", [])]
