@@ -1,6 +1,7 @@
 """What a user's own NumPy product costs a training step: one before `import tinylm`, and one between all steps."""
 
 import json
+import statistics
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ def worker(name, use):
 def compare(name, pairs):
     """Medians of the ratios to `alone` over `pairs` alternating runs in fresh processes: {"before", "between"}."""
     rounds = [{use: _fresh(name, use) for use in USES} for _ in range(pairs)]
-    return {use: sorted(r[use] / r["alone"] for r in rounds)[pairs // 2] for use in USES[1:]}
+    return {use: statistics.median(r[use] / r["alone"] for r in rounds) for use in USES[1:]}
 
 
 def _fresh(name, use):

@@ -24,7 +24,7 @@ print(json.dumps({"parallel": len(parallel)}))
 
 
 def _seconds(code, **environment):
-    """Wall time of a fresh interpreter that runs `code`, and what it printed last."""
+    """Seconds of a fresh interpreter that runs `code`, the lines it printed, and what it said on stderr."""
     start = time.perf_counter()
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)

@@ -6,6 +6,7 @@ Results go to standard output, as JSON with --json; progress goes to standard er
 """
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -15,6 +16,8 @@ from tinylm.errors import TinylmError
 def main(arguments=None):
     """Run one command. arguments : list of str, sys.argv by default; returns the exit status."""
     options = parser().parse_args(arguments)
+    with contextlib.suppress(AttributeError):  # what stands in for standard output may have no encoding
+        sys.stdout.reconfigure(errors="backslashreplace")  # a model may sample what the terminal cannot show
     try:
         from tinylm import commands
 
@@ -50,7 +53,7 @@ def _compare(commands):
     """compare: the main job."""
     p = commands.add_parser("compare", help="pretrain, adapt with few labels, compare with honest baselines, report")
     p.add_argument("--data", default="newsgroups", metavar="NAME|FILE", help="labelled corpus (default newsgroups)")
-    p.add_argument("--objectives", type=_words, metavar="a,b,c", help="chapters to compare (default: all)")
+    p.add_argument("--objectives", type=_words, metavar="a,b,c", help="chapters to compare (default: word2vec,gpt)")
     p.add_argument("--minutes", type=_positive, metavar="M", help="pretraining time of each objective")
     p.add_argument("--labels", type=_counts, metavar="2,10,50", help="labels per class (default 2,10,50)")
     p.add_argument("--seeds", type=_count, metavar="N", help="paired repetitions (default 3)")

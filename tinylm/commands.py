@@ -111,7 +111,7 @@ def _predict(options):
     from tinylm.transfer import Classifier
 
     classifier = Classifier.load(options.dir)
-    texts = [line for line in _text(options.file).splitlines() if line.strip()]
+    texts = [line for line in _text(options.file).split("\n") if line.strip()]
     if not texts:
         raise DataError(f"{options.file or 'standard input'} holds no text; give one text per line")
     probabilities = classifier.predict_proba(texts)  # (N,K)
@@ -125,11 +125,14 @@ def _predict(options):
 
 def _text(path):
     """A file's text, or standard input's."""
-    if path is None:
-        return sys.stdin.read()
-    from tinylm.files import read_text
+    if path is not None:
+        from tinylm.files import read_text
 
-    return read_text(path)
+        return read_text(path)
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from None
 
 
 def _generate(options):

@@ -10,7 +10,7 @@ def evaluate(objective, corpus, limit=200_000):
     limit : tokens to predict at most, whole batches from the beginning
     returns dict: loss (nats per prediction, or in the unit that follows), tokens (predicted), unit (if not nats); and,
     where the loss is a text's probability, token by token from left to right, nats_per_word and unigram (nats per token:
-    the entropy of the text's own token counts, which no model of single tokens can beat)
+    the entropy of the whole text's own token counts, which no model of single tokens can beat there)
     raises TinylmError if the text is too short for a single prediction
     """
     was_training, total, tokens = objective.training, 0.0, 0

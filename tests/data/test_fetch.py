@@ -152,6 +152,14 @@ def test_no_network_is_one_sentence_with_the_reason_and_two_alternatives(tmp_pat
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("address", ["no-scheme/simple", "http://[::1/simple"])
+def test_an_index_that_is_no_address_is_one_sentence(tmp_path, monkeypatch, address):
+    alone(monkeypatch, tmp_path, address)
+    without_pip(monkeypatch)
+    with pytest.raises(DataError, match="'spam'.*could not be fetched"):
+        get("spam", quiet=True)
+
+
 def test_unwritable_cache_names_the_variable(index, tmp_path, monkeypatch):
     without_pip(monkeypatch)
     (tmp_path / "file").write_text("")

@@ -41,6 +41,8 @@ def test_two_files_are_used_whole_and_one_is_split(files):
     assert load_parts(files / "plain.tsv")[1] is None
     train, test = load_parts(files / "plain.tsv", files / "plain.tsv")
     assert len(train) + len(test) == 23 and not set(train.texts) & set(test.texts)
+    again = load_parts(files / "plain.tsv", str(files / ".." / files.name / "plain.tsv"))  # the same file, spelled otherwise
+    assert [part.texts for part in again] == [train.texts, test.texts]
     assert [len(part) for part in load_parts("toy", "toy")] == [3000, 600]
 
 
@@ -95,11 +97,14 @@ def test_mistakes_are_one_sentence(tmp_path):
     one_sentence(lambda: load_texts(tmp_path / "latin.txt"), "not UTF-8", "byte 2")
     (tmp_path / "bad.tsv").write_text("a\tb\nno label\n")
     one_sentence(lambda: load_labelled(tmp_path / "bad.tsv"), "line 2")
+    (tmp_path / "bad.tsv").write_text("a\tb\nempty label\t\n")
+    one_sentence(lambda: load_labelled(tmp_path / "bad.tsv"), "line 2")
     for content in ("{", "[1]", '{"text": 1, "label": 2}', '{"text": "a"}'):
         (tmp_path / "bad.jsonl").write_text('{"text": "a", "label": "b"}\n' + content)
         one_sentence(lambda: load_labelled(tmp_path / "bad.jsonl"), "line 2")
-    (tmp_path / "bad.conll").write_text("a O\nb\n")
-    one_sentence(lambda: load_tagged(tmp_path / "bad.conll"), "line 2")
+    for content in ("a O\nb\n", "a O\nb \n", "a\tO\nb\t\n"):
+        (tmp_path / "bad.conll").write_text(content)
+        one_sentence(lambda: load_tagged(tmp_path / "bad.conll"), "line 2")
     one_sentence(lambda: load_tagged("nosuch"), "entities, toy")
 
 

@@ -128,3 +128,5 @@ def test_wrong_ids_words_and_settings_are_one_sentence():
         model.ids("hello")
     with pytest.raises(TinylmError, match="chances"):
         toy.hidden_markov(forward=0.9, stay=0.2)
+    with pytest.raises(TinylmError, match="3 to 35 states"):
+        toy.hidden_markov(states=36)

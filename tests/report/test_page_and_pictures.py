@@ -75,10 +75,10 @@ def test_principal_components_keep_the_largest_variance_and_do_not_mind_a_rotati
 def drawings():
     rng = np.random.default_rng(0)
     budgets = {2: summarise([0.3, 0.4]), 10: summarise([0.5, 0.6])}
-    yield lambda: pictures.loss_curves({"a": [(0, 5), (1, 3)], "empty": []}, {"a": 6.0})
+    yield lambda: pictures.loss_curves({"a": [(0, 5), (1, 3)], "empty": []})
     yield lambda: pictures.label_efficiency({"a <b>": budgets, "c": {2: summarise([0.2])}})
     yield lambda: pictures.embedding_map(np.arange(35.0).reshape(7, 5) ** 2 % 11, list("aabbccd"))
-    yield lambda: pictures.attention(np.eye(3), ["$x$", "\n", "<b>"], "layer $1")
+    yield lambda: pictures.attention(np.eye(3), ["$x$", "\n", "<b>"])
     yield lambda: pictures.embedding_map(rng.standard_normal((4, 3)) * 0 + np.eye(4, 3), ["$a", "b_", "a^", "b"])
 
 

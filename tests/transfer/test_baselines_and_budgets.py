@@ -79,6 +79,7 @@ def test_beating_needs_every_seed_and_more_than_the_spread():
     assert beats([0.6, 0.7, 0.8], [0.3, 0.4, 0.5])
     assert not beats([0.6, 0.7, 0.3], [0.3, 0.4, 0.5])  # one seed loses
     assert not beats([0.51, 0.71, 0.91], [0.5, 0.7, 0.9])  # by less than the spread
+    assert not beats([0.6], [0.5])  # one seed has no spread
     with pytest.raises(ShapeError, match="same seeds"):
         beats([0.5], [0.4, 0.5])
 

@@ -73,6 +73,8 @@ def test_an_unknown_objective_is_found_before_anything_runs(tmp_path):
         compare.run(config(tmp_path, objectives=("elmoo",)))
     with pytest.raises(TinylmError, match="at least one"):
         compare.run(config(tmp_path, labels=()))
+    with pytest.raises(TinylmError, match="A budget of 100000"):
+        compare.run(config(tmp_path, labels=(2, 100_000)))
     assert not list(tmp_path.iterdir())
 
 

@@ -97,6 +97,15 @@ def test_damaged_files_are_one_sentence(tmp_path, content, sentence):
         read_vectors(tmp_path / "v")
 
 
+def test_a_damaged_table_is_one_sentence_and_no_allocation(royals, tmp_path):
+    royals.save(tmp_path, "folder")
+    huge = (tmp_path / "vectors.npy").read_bytes().replace(b"(5, ", b"(9" + b"9" * 11 + b", ")
+    for content in (b"", b"no table", huge, (tmp_path / "vectors.npy").read_bytes().replace(b"<f4", b"<U1")):
+        (tmp_path / "vectors.npy").write_bytes(content)
+        with pytest.raises(CheckpointError, match="holds no word vectors"):
+            Vectors.load(tmp_path)
+
+
 @pytest.mark.parametrize("run, error, words", [
     (lambda v, p: v["ghost"], VocabularyError, "'ghost' is not one of the 5 words"),
     (lambda v, p: v.most_similar("kin"), VocabularyError, "similar words are 'king'"),

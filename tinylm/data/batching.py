@@ -18,7 +18,7 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
     Epoch e cuts the corpus into windows of `length` ids beginning at a random offset (so that the cuts move from epoch
     to epoch) and visits them in a random order; a batch may span the end of one epoch and the beginning of the next.
 
-    n_ids, length : N and the ids per window (for next-token prediction: T + 1)
+    n_ids, length : N and the ids per window (to predict the next token at T positions: T + 1)
     returns (B,) int64 positions p with p + length <= n_ids
     raises DataError        if the corpus is shorter than one window
     """

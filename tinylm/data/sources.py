@@ -134,7 +134,7 @@ def load_parts(train: str | Path, test: str | Path | None = None) -> tuple[Label
         unless both are the same file, which then gives its training and its test part
     returns (training data, test data or None)
     """
-    one = test is not None and str(train) == str(test)
+    one = test is not None and (str(train) == str(test) or Path(train).resolve() == Path(test).resolve())
 
     def part(source: str | Path, split: str) -> Labelled:
         return load_labelled(source, split if one or str(source) in _LABELLED else "all")

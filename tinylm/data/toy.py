@@ -241,9 +241,9 @@ def hidden_markov(states: int = 12, shift: int = 5, forward: float = 0.8, stay: 
     shift : state s shares tokens with the states s + shift and s - shift
     forward, stay : the chances of one step and of none; the rest is a jump to any state. Noise: 3 % of tokens are any
     """
-    if not (states >= 3 and shift % states and 0 <= forward and 0 <= stay and forward + stay <= 1):
+    if not (3 <= states <= 35 and shift % states and 0 <= forward and 0 <= stay and forward + stay <= 1):
         raise ShapeError(
-            "hidden_markov needs 3 states or more, a shift that is no multiple of them, and chances up to 1."
+            "hidden_markov needs 3 to 35 states, a shift that is no multiple of them, and chances up to 1."
         )
     step = np.roll(np.eye(states), 1, axis=1)
     transition = forward * step + stay * np.eye(states) + (1 - forward - stay) / states

@@ -189,6 +189,10 @@ class GPT(nn.Module):
             last = self.encode(ids, cache=cache)[-1][:, -1]
             return F.linear(last, self.wte.weight).data
 
+    def embedding_table(self):
+        """The token embeddings as an array (V, C)."""
+        return self.wte.weight.data
+
     def layer_groups(self):
         """Embeddings, then each block, the last with ln_f: lists of Parameters from the bottom up."""
         groups = [[*self.wte.parameters(), *self.wpe.parameters()], *(block.parameters() for block in self.h)]

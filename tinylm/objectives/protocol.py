@@ -14,8 +14,8 @@ class Objective(Protocol):
 
     name, model_type : what commands and config.json call it     config_class : its frozen config dataclass
     text : the encoding it trains on, "bpe" or "words"           training_defaults : its values for TrainConfig
-    Optional: by_line, True where a line of text is a document of its own; unit, what the loss counts, if not nats;
-    state() and load_state(arrays) for what is carried between batches; fast_step(batch, lr) -> loss for
+    Optional: steps_per_epoch; by_line, True where a line of text is a document of its own; unit, what the loss counts, if
+    not nats; state() and load_state(arrays) for what is carried between batches; fast_step(batch, lr) -> loss for
     objectives that are also a lock-free kernel; start_cache(batch_size, length) and step(ids, cache) -> (B, V) array for
     models that generate.
     """
@@ -37,6 +37,9 @@ class Objective(Protocol):
 
     def logits(self, ids, mask=None, **family):
         """ids, mask : (B, T) -> the head's scores (B, T, V)."""
+
+    def embedding_table(self):
+        """The vectors of all tokens as an array (V, C): what neighbours are looked for in."""
 
     def layer_groups(self):
         """Lists of Parameters from the bottom up, for freezing and layer-wise rates."""

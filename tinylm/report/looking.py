@@ -66,10 +66,8 @@ def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:
 
 
 def token_vectors(encoder, size: int) -> np.ndarray:
-    """The input embedding of the tokens 0 … size - 1, (V,C), centred on their mean and scaled to length 1."""
-    ids = np.arange(size)[:, None]
-    with no_grad():
-        rows = encoder.encode(ids, np.ones(ids.shape, dtype=bool))[0].data[:, 0]  # (V,1,C) -> (V,C)
+    """The embedding of the tokens 0 … size - 1, (V,C), centred on their mean and scaled to length 1."""
+    rows = encoder.embedding_table()[:size]
     rows = rows - rows.mean(axis=0)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
@@ -88,9 +86,8 @@ def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
 
 
 def word_vectors(encoder, tokenizer) -> Vectors:
-    """The table of a chapter that makes word vectors, else the centred input embeddings, without the special tokens."""
-    own = hasattr(encoder, "embedding_table")
-    table = encoder.embedding_table() if own else token_vectors(encoder, tokenizer.vocab_size)
+    """The embeddings of a model's tokens, without those of the special ones."""
+    table = encoder.embedding_table()
     rows = [i for i, token in enumerate(tokenizer.vocab) if token not in tokenizer.specials]
     spellings = _spellings(tokenizer)
     return Vectors([spellings[i] for i in rows], table[rows])

@@ -55,15 +55,14 @@ def _svg(figure) -> bytes:
 
 
 def _looks(names):
-    """One colour and one marker for each name, for as long as there are any; then they come round again."""
-    return {n: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(names)}
+    """One colour and one marker for each name; a colour that comes round again has another marker."""
+    return {n: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]) for i, n in enumerate(names)}
 
 
-def loss_curves(runs: dict, levels: dict | None = None) -> bytes:
+def loss_curves(runs: dict) -> bytes:
     """Held-out or training loss against minutes.
 
     runs : name -> list of (minutes, loss in nats per predicted token)
-    levels : name -> a loss that means something, e.g. the unigram entropy, drawn as a dotted line
     returns SVG
     """
     figure, axes = _figure()
@@ -71,9 +70,6 @@ def loss_curves(runs: dict, levels: dict | None = None) -> bytes:
     for name, points in runs.items():
         x, y = np.array(points, dtype=float).reshape(-1, 2).T
         axes.plot(x, y, color=looks[name][0], label=name, linewidth=1.5)
-    for name, level in (levels or {}).items():
-        colour = looks.get(name, (INK, ""))[0]
-        axes.axhline(level, color=colour, linestyle=":", linewidth=1.2, label=f"{name}: unigram entropy")
     axes.set_xlabel("minutes of pretraining")
     axes.set_ylabel("loss, nats per predicted token")
     axes.legend(frameon=False)
@@ -169,7 +165,7 @@ def embedding_map(rows, labels) -> bytes:
     return _svg(figure)
 
 
-def attention(weights, tokens, title: str = "") -> bytes:
+def attention(weights, tokens) -> bytes:
     """Who looks at whom: one row per reading position, one column per position it looks at.
 
     weights : (T,T) non-negative, rows sum to 1     tokens : T strings     returns SVG
@@ -183,5 +179,4 @@ def attention(weights, tokens, title: str = "") -> bytes:
     axes.imshow(weights, cmap="Blues", vmin=0, vmax=max(weights.max(), 1e-9))
     axes.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
     axes.set_yticks(range(len(words)), words, fontsize=7)
-    axes.set_title(title.replace("$", r"\$"))
     return _svg(figure)

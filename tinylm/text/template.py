@@ -68,7 +68,10 @@ def parts_of(pattern: str) -> tuple[tuple[str, int], ...]:
 
 
 def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Both texts cut to `room` tokens together, taken from the longer one (an odd token is the second's)."""
+    """Both texts cut to `room` tokens together, taken from the longer one.
+
+    An odd token is the longer text's, of equals the second's.
+    """
     short = min(len(first), len(second), room // 2)
     if len(first) <= len(second):
         return first[:short], second[: room - short]

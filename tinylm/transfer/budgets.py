@@ -13,7 +13,7 @@ def label_budget(labels, per_class: int, seed: int) -> np.ndarray:
     """Draw `per_class` examples of every class.
 
     Every class is shuffled once, by a generator that depends on the seed and not on the budget; a budget is a prefix
-    of that order, hence nested. Only the classes' order of names matters, never the set's order of classes.
+    of that order, hence nested. Classes are taken in the order of their names.
 
     labels : (N,) one label per example
     returns (per_class * classes,) int64 indices into labels, ascending

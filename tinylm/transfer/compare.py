@@ -107,6 +107,7 @@ def run(config: CompareConfig) -> Comparison:
     """
     config.check()
     task = load_task(config.data, config.test_size)
+    label_budget(task.labels, max(config.labels), config.seed)  # a class that is too small is said before the work
     with one_pool():
         return _run(config, task, Results(config, task))
 

@@ -52,8 +52,8 @@ class SoftmaxRegression:
     two weight vectors here (softmax), one there.
     """
 
-    def __init__(self, C=1.0, n_folds: int = 3, seed: int = 0, max_iterations: int = 1000):
-        self.C, self.n_folds, self.seed, self.max_iterations = C, n_folds, seed, max_iterations
+    def __init__(self, C=1.0, n_folds: int = 3, seed: int = 0):
+        self.C, self.n_folds, self.seed = C, n_folds, seed
 
     def fit(self, features, labels) -> "SoftmaxRegression":
         """Find the minimum. features (N,F) dense or scipy.sparse, labels (N,); returns self.
@@ -102,7 +102,7 @@ class SoftmaxRegression:
             return loss, np.concatenate([dw.ravel(), residual.sum(axis=0)])
 
         first = np.zeros((width + 1) * n_classes) if start is None else np.concatenate([start[0].ravel(), start[1]])
-        options = {"maxiter": self.max_iterations, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
+        options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
         flat = optimize.minimize(objective, first, jac=True, method="L-BFGS-B", options=options).x
         return flat[: width * n_classes].reshape(width, n_classes), flat[width * n_classes :]
 

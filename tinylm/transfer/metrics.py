@@ -94,7 +94,8 @@ def beats(a, b) -> bool:
     """Does system A beat system B: every paired seed wins, and the mean difference exceeds the spread.
 
     a, b : (n,) scores on the same n seeds, in the same order
-    The spread is the larger of the two standard deviations over seeds, the numbers printed behind the ± signs.
+    The spread is the larger of the two standard deviations over seeds, the numbers printed behind the ± signs. A single
+    seed has none, so it beats nothing.
     raises ShapeError                   if the lengths differ or are 0
     """
     a, b = (np.asarray(list(x), dtype=np.float64) for x in (a, b))
@@ -104,4 +105,4 @@ def beats(a, b) -> bool:
             "run the missing seeds first."
         )
     spread = max(summarise(a).std, summarise(b).std)
-    return bool(np.all(a > b) and np.mean(a - b) > spread)
+    return bool(a.size > 1 and np.all(a > b) and np.mean(a - b) > spread)

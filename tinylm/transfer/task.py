@@ -37,7 +37,7 @@ class Task:
 
 
 def load_task(source: str, test_size: int) -> Task:
-    """a named set with its own split, or a labelled file of which a fifth is set aside as the test.
+    """A named set with its own split, or a labelled file of which a fifth is set aside as the test.
 
     test_size : test texts are drawn down to this many, always the same ones; 0 keeps all
     raises DataError as `data.load_labelled`, or if there are fewer than two classes

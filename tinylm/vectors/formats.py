@@ -176,11 +176,13 @@ def _read_lines(file, path, header):
 def _read_folder(path, errors, mapped):
     """A folder's words and table."""
     try:
-        table = np.load(path / "vectors.npy", mmap_mode="r" if mapped else None, allow_pickle=False)
+        table = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)  # so the header is held to the file's size
+        if table.dtype.kind != "f":
+            raise ValueError(f"vectors.npy holds {table.dtype}, expected floats")
         names = (path / "words.txt").read_bytes().removesuffix(b"\n").split(b"\n")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise CheckpointError(f"{path} holds no word vectors (words.txt and vectors.npy): {error}") from error
     if table.ndim != 2 or len(table) != len(names):
         raise CheckpointError(f"{path}: words.txt has {len(names)} words, vectors.npy the shape {table.shape}; "
                               "the two do not belong together")
-    return [_word(name, path, errors) for name in names], table
+    return [_word(name, path, errors) for name in names], table if mapped else np.array(table)

@@ -8,7 +8,7 @@ import numpy as np
 from tinylm.errors import ShapeError, VocabularyError
 from tinylm.vectors.formats import format_of, read_vectors, write_vectors
 
-BLOCK = 2**16  # rows looked at in one go: vectors that are mapped from the disk never stand in memory as a whole
+BLOCK = 2**16  # rows looked at in one go: of vectors mapped from the disk only what answers analogies is copied whole
 QUESTIONS = 256  # analogies answered by one product
 SMALL = 1e-12  # the least length of a vector
 FAR = -2.0  # less than any cosine
