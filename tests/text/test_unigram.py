@@ -191,6 +191,14 @@ def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place)
         assert "\n" not in str(error)
 
 
+def test_the_normaliser_is_saved_with_the_pieces(unigram, tmp_path):
+    for normalizer in (Normalizer("nfkc", prefix=False), Normalizer("nmt_nfkc", collapse=False), Normalizer()):
+        Unigram(unigram.pieces, normalizer).save(tmp_path)
+        loaded = text.load(tmp_path)
+        assert loaded.pieces == unigram.pieces and loaded.normalizer.charsmap == normalizer.charsmap
+        assert (loaded.normalizer.prefix, loaded.normalizer.collapse) == (normalizer.prefix, normalizer.collapse)
+
+
 def test_controls_and_user_symbols_keep_their_kind(tmp_path):
     pieces = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("<x>", 0.0, USER), ("a", -1.0, NORMAL), ("▁", -2.0, NORMAL)]
     Unigram(pieces).save(tmp_path)

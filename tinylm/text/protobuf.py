@@ -32,7 +32,6 @@ class Model:
 
     pieces: list[tuple[str, float, int]]
     kind: int = UNIGRAM
-    name: str = "identity"
     charsmap: bytes = b""
     prefix: bool = True
     collapse: bool = True
@@ -99,7 +98,8 @@ def write(model: Model) -> bytes:
     ids = {40: kinds.index(UNKNOWN), 41: names.get("<s>", -1), 42: names.get("</s>", -1), 43: names.get("<pad>", -1)}
     pieces = [(1, message((1, text), (2, float(score)), (3, kind))) for text, score, kind in model.pieces]
     trainer = message((3, model.kind), (4, len(pieces)), (24, model.suffix), (35, BYTE in kinds), *ids.items())
-    normalizer = message((1, model.name), (2, model.charsmap), (3, model.prefix), (4, model.collapse), (5, True))
+    name = "user_defined" if model.charsmap else "identity"
+    normalizer = message((1, name), (2, model.charsmap), (3, model.prefix), (4, model.collapse), (5, True))
     return message(*pieces, (2, trainer), (3, normalizer))
 
 
@@ -114,8 +114,8 @@ def read(path: str | Path) -> Model:
         trainer, normalizer = (dict(fields(next((v for n, v in top if n == part), b""))) for part in (2, 3))
         if sum(kind == UNKNOWN for _, _, kind in pieces) != 1:
             raise ValueError("there is not exactly one unknown piece")
-        return Model(pieces, trainer.get(3, UNIGRAM), normalizer.get(1, b"").decode(), normalizer.get(2, b""),
-                     bool(normalizer.get(3, 1)), bool(normalizer.get(4, 1)), bool(trainer.get(24, 0)))  # fmt: skip
+        return Model(pieces, trainer.get(3, UNIGRAM), normalizer.get(2, b""), bool(normalizer.get(3, 1)),
+                     bool(normalizer.get(4, 1)), bool(trainer.get(24, 0)))  # fmt: skip
     except FileNotFoundError:
         raise DataError(f"There is no file {str(path)!r}; give the path of a SentencePiece model.") from None
     except DataError:
