@@ -4,10 +4,15 @@
                                                        cells/s and seconds of counting in the same run
     python -m benchmarks.vectors --quality [--form cbow]    five epochs, three seeds each: WordSim-353 and analogies, mean ±
                                                        standard error (glove: 25 epochs, no peer)
+    python -m benchmarks.vectors --scaling             tinylm alone, one epoch of 5 and of 50 M words, posts drawn with
+                                                       replacement: seconds and peak memory
 
-Forms: sgns and cbow (mean), both with 100 dimensions, window 5, 5 negatives, min_count 5, sample 1e-3, alpha 0.025 or 0.05;
-otherwise each one's own defaults. glove: 100 dimensions, window 15, x_max 10. Every run has a process of its own. Timed is
-the training alone: vocabularies, and tinylm's ids, are made before.
+Forms: sgns and cbow (mean), both with 100 dimensions, window 5, 5 negatives, min_count 5, sample 1e-3, alpha 0.025 or 0.05.
+Otherwise each one's own defaults: tinylm cuts a post after 1,000 words and shuffles posts anew in every epoch; gensim reads
+its file in order, a half per thread, and cuts after 10,000 words. CBOW scores the same with either cut here, and in gensim
+from a file or a list, within the standard error of the mean over seeds, about 0.006 of WordSim-353. glove: 100 dimensions,
+window 15, x_max 10. Every run has a process of its own. Timed is the training alone: vocabularies, and tinylm's ids, are
+made before.
 """
 
 import argparse
@@ -24,25 +29,32 @@ import numpy as np
 SETTINGS = dict(window=5, negative=5, sample=1e-3)
 SIZE, MIN_COUNT, THREADS = 100, 5, 2
 ALPHA = {"sgns": 0.025, "cbow": 0.05}
+SCALES = (5_000_000, 50_000_000)  # words
 EPOCHS = {"sgns": 5, "cbow": 5, "glove": 25}  # of a run for quality
 
 
-def encoded():
-    """The words of the training posts that occur five times, and the posts as ids."""
-    from tinylm.data import encode_corpus, load_texts
+def encoded(words=0):
+    """The words of the training posts that occur five times, and the posts as ids; with `words` so many, drawn again."""
+    from tinylm.data import Corpus, encode_corpus, load_texts
     from tinylm.text import Words
 
     texts = load_texts("newsgroups")
     tokenizer = Words.train(texts, min_count=MIN_COUNT)
-    return tokenizer, encode_corpus(texts, tokenizer)
+    corpus = encode_corpus(texts, tokenizer)
+    if not words:
+        return tokenizer, corpus
+    chosen = np.random.default_rng(0).integers(len(texts), size=round(words * len(texts) / corpus.words))
+    starts = np.append(0, np.cumsum(np.diff(corpus.starts)[chosen]))
+    ids = np.concatenate([corpus.document(d) for d in chosen])
+    return tokenizer, Corpus(ids, starts, corpus.vocab_size, starts[-1], corpus.characters)
 
 
-def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS):
+def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     """Train tinylm's Word2Vec; returns a dict, see `_result`."""
     import tinylm
 
     tinylm.set_threads(threads)
-    tokenizer, corpus = encoded()
+    tokenizer, corpus = encoded(words)
     _small(tinylm)  # compiles, or loads what an earlier run compiled
     config = tinylm.Word2VecConfig(tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS)
     model = tinylm.Word2Vec(config, np.random.default_rng(seed))
@@ -62,13 +74,13 @@ def _small(tinylm):
     model.fast_step(model.batch(0, 0), 0.025)
 
 
-def run_glove(form="glove", epochs=1, seed=0, threads=THREADS):
+def run_glove(form="glove", epochs=1, seed=0, threads=THREADS, words=0):
     """Count and fit tinylm's GloVe; returns a dict, see `_result`, with cells, seconds of counting and shuffling, cost."""
     import tinylm
     from tinylm.data.cooccurrence import Window, cooccurrences
 
     tinylm.set_threads(threads)
-    tokenizer, corpus = encoded()
+    tokenizer, corpus = encoded(words)
     few = tinylm.data.Corpus(np.arange(3, 13, dtype=np.int32), np.array([0, 10]), 20, 10, 10)
     cooccurrences(few, Window(3))  # compiles, or loads what an earlier run compiled
     config = tinylm.GloVeConfig(tokenizer.vocab_size, SIZE, x_max=10.0)
@@ -85,8 +97,8 @@ def run_glove(form="glove", epochs=1, seed=0, threads=THREADS):
     return _result(seconds, epochs * corpus.words, tokenizer.vocab, model.embedding_table()) | more
 
 
-def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS):
-    """Train gensim's Word2Vec on the same documents, one per line of a file; returns a dict, see `_result`."""
+def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
+    """Train gensim's Word2Vec on the posts, one per line of a file (`words` is not used); returns a dict, see `_result`."""
     from gensim.models import Word2Vec
 
     from tinylm.data import load_texts
@@ -126,10 +138,10 @@ def _result(seconds, words, vocab, table):
             "pairs": pairs["pairs"], "analogies": analogies["accuracy"], "questions": analogies["questions"]}
 
 
-def fresh(system, form, epochs=1, seed=0):
+def fresh(system, form, epochs=1, seed=0, words=0):
     """The result of a run in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.vectors", "--worker", system, "--form", form, "--epochs", str(epochs),
-               "--seed", str(seed)]
+               "--seed", str(seed), "--words", str(words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     if done.returncode:
         raise RuntimeError(f"the run of {system} failed:\n{done.stderr}")
@@ -170,20 +182,35 @@ def quality(forms, seeds):
             print(f"{line} {np.median([r['words_per_second'] for r in rows]) / 1e6:.2f} M words/s{cost}", flush=True)
 
 
+def scaling(forms, _):
+    """A text and ten times as much: prints seconds (of GloVe those of counting and shuffling), memory and the ratios."""
+    for form in forms:
+        small, large = (fresh("tinylm", form, words=words) for words in SCALES)
+        key = "counting" if form == "glove" else "seconds"
+        for words, row in zip(SCALES, (small, large), strict=True):
+            print(f"{form}: {words / 1e6:.0f} M words {row[key]:.1f} s, {row['mb']:.0f} MB", flush=True)
+        bytes_a_word = 2**20 * (large["mb"] - small["mb"]) / (SCALES[1] - SCALES[0])
+        print(f"{form}: {large[key] / small[key]:.1f} times the time, {bytes_a_word:.0f} bytes a word", flush=True)
+
+
 def main():
     """The command line above."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vectors")
     parser.add_argument("--quality", action="store_true", help="compare quality, not speed")
+    parser.add_argument("--scaling", action="store_true", help="a tenfold text")
     parser.add_argument("--form", choices=EPOCHS, help="one of them (default: all)")
     parser.add_argument("--pairs", type=int, default=3, help="alternating runs, or seeds (default 3)")
     parser.add_argument("--worker", choices=RUNS, help=argparse.SUPPRESS)
     parser.add_argument("--epochs", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--words", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(runs(options.form)[options.worker](options.form, options.epochs, options.seed)))
+        run = runs(options.form)[options.worker]
+        print(json.dumps(run(options.form, options.epochs, options.seed, words=options.words)))
     else:
-        (quality if options.quality else speed)([options.form] if options.form else list(EPOCHS), options.pairs)
+        what = quality if options.quality else scaling if options.scaling else speed
+        what([options.form] if options.form else list(EPOCHS), options.pairs)
 
 
 if __name__ == "__main__":

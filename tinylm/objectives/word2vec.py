@@ -24,6 +24,7 @@ from ..vectors import search
 from .protocol import register
 
 EVALUATION_WORDS = 2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
+PART = 2**22  # words that are counted in one go
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Word2Vec(nn.Module):
             raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {c.vocab_size}; "
                               "encode the text with the model's own tokenizer.")
         self.sentences = _Sentences(corpus, c.specials, c.max_sentence)
-        counts = np.bincount(self.sentences.ids, minlength=c.vocab_size)
+        counts = self.sentences.counts(c.vocab_size)
         share = np.maximum(counts, 1) / counts.sum()
         keep = (np.sqrt(share / c.sample) + 1) * c.sample / share if c.sample else np.ones(c.vocab_size)
         noise = np.where(counts > 0, np.maximum(counts, 1.0) ** c.ns_exponent, 0)
@@ -282,15 +283,20 @@ class _Sentences:
     """
 
     def __init__(self, corpus, specials, max_sentence):
-        real = corpus.ids >= specials
-        self.ids = corpus.ids[real]
+        dropped = np.flatnonzero(corpus.ids < specials)
+        self.ids = np.delete(corpus.ids, dropped)
         if not self.ids.size:
             raise TinylmError("The text holds no word that the vocabulary knows; give more text or a larger vocabulary.")
-        starts = np.concatenate([[0], np.cumsum(real)])[corpus.starts]  # of the documents, after specials have vanished
-        lengths = np.diff(starts)
-        within = np.arange(self.ids.size) - np.repeat(starts[:-1], lengths)
-        self.starts = np.append(np.flatnonzero(within % max_sentence == 0), self.ids.size)
+        starts = corpus.starts - np.searchsorted(dropped, corpus.starts)  # of the documents, after specials have vanished
+        pieces = -(-np.diff(starts) // max_sentence)
+        within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        self.starts = np.append(np.repeat(starts[:-1], pieces) + within * max_sentence, starts[-1])
         self.order = lru_cache(maxsize=2)(self._order)
+
+    def counts(self, vocab_size):
+        """How often each word stands in the text, (V,); part by part, because bincount copies what it counts."""
+        parts = np.array_split(self.ids, 1 + self.ids.size // PART)
+        return sum(np.bincount(part, minlength=vocab_size) for part in parts)
 
     def _order(self, epoch, seed):
         """Sentences in the order of an epoch, and how many words come before each."""
