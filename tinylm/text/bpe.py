@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm.errors import VocabularyError
+from tinylm.progress import watched
 from tinylm.text import bpe_files
 from tinylm.text.base import BYTE_TOKENS, Encoding, Remembered, as_texts, check_vocab_size
 from tinylm.text.merging import Merge, apply, check_reached, learn, spell, splits
@@ -67,7 +68,7 @@ class BPE(Encoding):
         raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size
         """
         specials = spelling.specials if specials is None else specials
-        words = _count(as_texts(texts), spelling)
+        words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:
             raise VocabularyError("The training text is empty; byte-pair encoding needs text to learn merges from.")
         alphabet, counted = spell(words, after=spelling.after, always=spelling.alphabet)

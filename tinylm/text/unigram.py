@@ -22,14 +22,13 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
 from tinylm.text import em, protobuf
-from tinylm.text.base import Encoding, as_texts, check_vocab_size
+from tinylm.text.base import BYTE_TOKENS, Encoding, as_texts, check_vocab_size
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.trie import Dictionary
 
 WORD = regex.compile(r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)")  # what no piece reaches over, in training
 SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL))
-BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
 DEFAULT = em.EMConfig()
@@ -54,7 +53,7 @@ class Unigram(Encoding):
         self.end_id = find.get("</s>")
         self.pad_id = find.get("<pad>", self.end_id or 0)
         raw = {t: i for i, (t, _, kind) in enumerate(pieces) if kind == BYTE}
-        self._bytes = [raw[name] for name in BYTES] if raw.keys() == BYTES.keys() else []
+        self._bytes = [raw[name] for name in BYTE_TOKENS] if raw.keys() == BYTE_TOKENS.keys() else []
         normal = [score for _, score, kind in pieces if kind == NORMAL]
         self.scores = np.array([score for _, score, _ in pieces], np.float32)
         self.scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
@@ -76,7 +75,7 @@ class Unigram(Encoding):
         raises VocabularyError  if there is no text, or vocab_size is too small for its characters or too large for it
         """
         normalizer = normalizer or Normalizer()
-        first = [*SPECIALS, *((name, 0.0, BYTE) for name in (BYTES if byte_fallback else ()))]
+        first = [*SPECIALS, *((name, 0.0, BYTE) for name in (BYTE_TOKENS if byte_fallback else ()))]
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")
         found: Counter[str] = Counter()
         for text in watched(as_texts(texts), "texts read"):
@@ -150,7 +149,7 @@ class Unigram(Encoding):
             kind = self.pieces[i][2] if i < len(self.pieces) else CONTROL
             begin = begin and not out
             if kind == BYTE:
-                out.append(BYTES[text])
+                out += BYTE_TOKENS[text]
             elif kind == UNKNOWN:
                 out += UNKNOWN_TEXT.encode()
             elif kind != CONTROL:
@@ -209,7 +208,7 @@ class Unigram(Encoding):
         if model.kind != protobuf.UNIGRAM or model.suffix:
             raise DataError(f"{str(path)!r} is not a unigram model with the space in front; no other kind is read.")
         texts = [text for text, _, _ in model.pieces]
-        odd = any(not NORMAL <= kind <= BYTE or kind == BYTE and text not in BYTES for text, _, kind in model.pieces)
+        odd = any(not NORMAL <= kind <= BYTE or kind == BYTE and text not in BYTE_TOKENS for text, _, kind in model.pieces)
         if odd or len(set(texts)) != len(texts):
             raise DataError(f"{str(path)!r} holds a piece twice, or one of an unknown kind; the file is damaged.")
         kept = [text for text, _, kind in model.pieces if kind == USER]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tinylm.errors import DataError, VocabularyError
 from tinylm.files import read_json, read_text
+from tinylm.progress import watched
 from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size
 from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.merging import check_reached, learn, spell
@@ -63,7 +64,7 @@ class WordPiece(Encoding):
         raises VocabularyError  if there is no text, or it has too many characters or too few pairs for vocab_size
         """
         cleaning, found = Cleaning(lower), Counter()
-        for text in as_texts(texts):
+        for text in watched(as_texts(texts), "texts read"):
             found.update(chunks(text))
         words: Counter[str] = Counter()
         for chunk, count in found.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tinylm.errors import DataError, VocabularyError
+from tinylm.progress import watched
 from tinylm.text import rules as fastai
 from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
 from tinylm.text.phrases import Pairs, join, learn_passes
@@ -58,7 +59,7 @@ class Words(Encoding):
         specials = len(cls.specials) + rules
         check_vocab_size(vocab_size, specials + 1, "the specials and one word")
         counts: Counter[str] = Counter()
-        lines, passes = (_split(text, lower, rules) for text in as_texts(texts)), ()
+        lines, passes = (_split(text, lower, rules) for text in watched(as_texts(texts), "texts read")), ()
         if phrases:
             lines = list(lines)
             passes = learn_passes(lines, phrases)
