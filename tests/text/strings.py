@@ -2,11 +2,13 @@
 
 from hypothesis import strategies as st
 
-ANYTHING = st.characters(exclude_categories=("Cs",))
-NEAR = st.characters(max_codepoint=0x2FFF, exclude_categories=("Cs",))
+# No surrogates, and nothing that Python's Unicode has not assigned: of programs with different Unicode versions one takes such a
+# code point for a letter and the other does not.
+ANYTHING = st.characters(exclude_categories=("Cs", "Cn"))
+NEAR = st.characters(max_codepoint=0x2FFF, exclude_categories=("Cs", "Cn"))
 ORDINARY = st.sampled_from("aA eéEß İΣςʼ'.,-!?▁#1½³東京각")
 SPACES = st.sampled_from(" \t\n\r\x0b\x0c\x1c\x85\u00a0\u2003\u2028\u3000\u200b")
-CONTROLS = st.sampled_from("\x00\x01\x7f\x9f\u00ad\u200e\ufeff\ufffd\ue000\U000e0041")
+CONTROLS = st.sampled_from("\x00\x01\x7f\x9f\u00ad\u200e\ufeff\ufffd\ue000\U000e0041\uffff\U0010ffff")
 MARKS = st.sampled_from("\u0301\u0327\u0345\u20e3\u20dd\u0e33\u093f\ufe0f\u200d\u1734\u302a")
 WIDE = st.sampled_from("東京ｱﾞﬁ㍿〆々\uf900\U00020000\U0002f800가힣")
 EMOJI = st.sampled_from("👩‍👩‍👧‍👦|🏳️‍🌈|🇩🇪|1️⃣|👍🏽|🧑🏿‍🚀|☕|❤️‍🔥|🏴\U000e0067\U000e0062\U000e007f".split("|"))

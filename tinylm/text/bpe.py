@@ -51,7 +51,7 @@ class BPE(Encoding):
         self.ranks = list(range(len(merges))) if ranks is None else ranks
         self._ranks = {(find[a], find[b]): (rank, find[a + b]) for rank, (a, b) in zip(self.ranks, merges, strict=True)}
         self._bytes = [find[token] for token in BYTE_TOKENS] if spelling.byte_fallback else []
-        self._cache = Remembered(self.merge_word)
+        self._cache, self._cuts = Remembered(self.merge_word), Remembered(self._cut)
         self._spaced = Remembered(lambda part: self._part(part, True))  # what follows a space
         self.files = spelling.files
 
@@ -102,6 +102,13 @@ class BPE(Encoding):
         """The ids of one word: while any neighbours have a merge, apply the one learned first."""
         return apply(self._units(word)[0], self._ranks)[0]
 
+    def _cut(self, word: str) -> list[tuple[int, int, int]]:
+        """Of every token of a word its id, and the numbers of its first and last unit."""
+        units, numbers = self._units(word)
+        ids, begins = apply(units, self._ranks)
+        ends = [*begins[1:], len(units)]
+        return [(i, numbers[begin], numbers[end - 1]) for i, begin, end in zip(ids, begins, ends, strict=True)]
+
     def _units(self, word: str) -> tuple[list[int], list[int]]:
         """The ids of the units of a word, and of each the number of its unit (bytes of one unit have the same)."""
         ids: list[int] = []
@@ -134,14 +141,10 @@ class BPE(Encoding):
         """The characters of each token; tokens that share the bytes of one character all cover that character."""
         found: list[tuple[int, int]] = []
         last = None
-        for word, places in self.spelling.spans(text):
-            units, numbers = self._units(word)
-            ids, begins = apply(units, self._ranks)
-            for i, begin, end in zip(ids, begins, [*begins[1:], len(units)], strict=True):
-                span = places[numbers[begin]][0], places[numbers[end - 1]][1]
-                if self.spelling.fuses and i == last == self.unk_id:
-                    span = found.pop()[0], span[1]
-                found.append(span)
+        for word, begins, ends in self.spelling.spans(text):
+            for i, first, final in self._cuts[word]:
+                begin = found.pop()[0] if self.spelling.fuses and i == last == self.unk_id else begins[first]
+                found.append((begin, ends[final]))
                 last = i
         return found
 

@@ -11,8 +11,8 @@ end mark keeps a word and the beginning of a longer one apart; ▁ makes the spa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from itertools import accumulate, pairwise
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import regex
 
@@ -26,7 +26,7 @@ from tinylm.text.unigram import UNKNOWN_TEXT, WORD
 PATTERN = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 END, END_OF_WORD, UNKNOWN = "<|endoftext|>", "</w>", "<unk>"
 
-Word = tuple[str, list[tuple[int, int]]]
+Word = tuple[str, Sequence[int], Sequence[int]]  # a word, and where in the text each of its units begins and ends
 
 
 def byte_characters() -> dict[int, str]:
@@ -84,7 +84,7 @@ class Spelling(ABC):
 
     @abstractmethod
     def spans(self, text: str) -> list[Word]:
-        """Every word, and for each of its units the characters of the text that it stands for."""
+        """Every word, and where the characters begin and end that each of its units stands for."""
 
     @abstractmethod
     def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
@@ -117,12 +117,15 @@ class ByteLevel(Spelling):
 
     def spans(self, text: str) -> list[Word]:
         """Every word; bytes of one character all stand for that character."""
-        found = []
-        for match in PATTERN.finditer(text):
-            places = []
-            for i, character in enumerate(match.group(), match.start()):
-                places += [(i, i + 1)] * len(character.encode("utf-8", "surrogatepass"))
-            found.append((match.group(), places))
+        found: list[Word] = []
+        at = 0
+        for word in PATTERN.findall(text):  # which leaves no character out
+            end = at + len(word)
+            places: Sequence[int] = range(at, end)
+            if not word.isascii():
+                places = [i for i, c in enumerate(word, at) for _ in c.encode("utf-8", "surrogatepass")]
+            found.append((word, places, range(at + 1, end + 1) if word.isascii() else [i + 1 for i in places]))
+            at = end
         return found
 
     def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
@@ -160,7 +163,7 @@ class EndOfWord(Spelling):
 
     def spans(self, text: str) -> list[Word]:
         """Every word with the places of its characters."""
-        return [(word, [(place, place + 1) for place in places]) for word, places in self.cleaning.spans(text)]
+        return [(word, places, [place + 1 for place in places]) for word, places in self.cleaning.spans(text)]
 
     def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
         """The tokens by id: specials stand first."""
@@ -217,10 +220,12 @@ class Metaspace(Spelling):
         """Every word with the places of its units."""
         normal, places = self.normalizer.with_places(text)
         parts = [normal] if self.crossing else normal.split(SPACE)
-        found, place = [], 0
+        found: list[Word] = []
+        place = 0
         for word in (word for i, part in enumerate(parts) for word in self.words(part, i > 0)):
             edges = list(accumulate(map(len, self.units(word)), initial=place))
-            found.append((word, [(places[a], places[b]) for a, b in pairwise(edges)]))
+            edges_in_text = [places[edge] for edge in edges]
+            found.append((word, edges_in_text[:-1], edges_in_text[1:]))
             place = edges[-1]
         return found
 
