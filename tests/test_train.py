@@ -136,6 +136,16 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, ac
         np.testing.assert_array_equal(exported["table.weight"], whole)
 
 
+def test_a_signal_during_the_last_step_is_not_lost(tmp_path):
+    whole, result = trained()
+    with pytest.raises(Interrupted, match="saved at step 23 of 23") as caught:
+        trained(tmp_path, stop_after=CONFIG.steps - 1)
+    assert caught.value.status == 128 + signal.SIGTERM
+    weights, again = trained(tmp_path, resume=True)  # nothing is left to do
+    np.testing.assert_array_equal(weights, whole)
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+
+
 OTHERS = {"adam": {}, "sgd": {"momentum": 0.9}, "adagrad": {"initial_accumulator_value": 1.0}, "asgd": {"nonmono": 0}}
 
 
@@ -266,6 +276,26 @@ def test_a_gradient_that_is_not_finite_stops_too():
 
     with np.errstate(all="ignore"), pytest.raises(TinylmError, match="gradient norm became (nan|inf) at step 0"):
         Trainer(Steep(), config=CONFIG, quiet=True).run()
+
+
+def test_a_held_out_text_that_cannot_be_used_is_said_before_the_work(tmp_path):
+    with pytest.raises(TinylmError, match="held-out text cannot be evaluated: .* too short"):
+        Trainer(Bigram(), out=tmp_path, config=CONFIG, held_out=Corpus(np.array([1]), words=1), quiet=True).run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_held_out_loss_that_is_not_finite_is_one_sentence(tmp_path):
+    model = Bigram()
+    model.on_batch = lambda number: setattr(model, "factor", 1.0)
+
+    def batches(corpus):
+        model.factor = 1.0 if corpus.words else float("nan")
+        corpus.words = 0  # after the first look
+        yield Batch(corpus.ids[:-1], corpus.ids[1:])
+
+    model.evaluation_batches = batches
+    with pytest.raises(TinylmError, match="the held-out loss became nan at step 4; try a smaller"):
+        Trainer(model, out=tmp_path, config=CONFIG, held_out=Corpus(HELD_OUT.ids, 50), quiet=True).run()
 
 
 def test_minutes_become_a_number_of_steps_that_gives_the_same_bits_and_survives_a_resume(tmp_path, monkeypatch):

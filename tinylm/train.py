@@ -135,7 +135,14 @@ class Trainer:
             result = finished or self._train()
             if self.optimizer:
                 self.optimizer.adopt_average()
+            if self._signal:
+                self._stop()
             return result
+
+    def _stop(self):
+        """End a run after a signal; whoever called it must not go on with the next."""
+        saved = "stopped" if self.out is None else "saved"
+        raise Interrupted(self._signal, f"{saved} at step {self.step} of {self.steps}")
 
     # ---- beginning ----
 
@@ -144,6 +151,8 @@ class Trainer:
         self.objective.train()
         self._identity = self._describe()
         before = self._previous(resume)
+        if before is None and self.held_out is not None:
+            self._try_evaluation()
         if not self.fast:
             c = self.config
             self.optimizer = optim.build(c.optimizer, self.objective.named_parameters(), vars(c), c.optimizer_options)
@@ -164,6 +173,13 @@ class Trainer:
             return before.facts["result"]
         self.log.write("resumed", step=self.step)
         return None
+
+    def _try_evaluation(self):
+        """A single batch of the held-out text, so that a text that cannot be used is said before the work."""
+        try:
+            evaluate(self.objective, self.held_out, limit=1)
+        except TinylmError as error:
+            raise TinylmError(f"the held-out text cannot be evaluated: {error}") from error
 
     def _previous(self, resume):
         """The state saved in the run folder, if there is one and it may be continued; None to start at step 0."""
@@ -238,16 +254,10 @@ class Trainer:
                 if not last and (self._signal or self.step % self.config.save_every == 0):
                     self._save()
                 if not last and self._signal:
-                    saved = "stopped" if self.out is None else "saved"
-                    raise Interrupted(self._signal, f"{saved} at step {self.step} of {self.steps}")
+                    self._stop()
             held_out = None if self.held_out is None else self._evaluate(progress, LAST_LOOK)
-        result = {
-            "steps": self.steps,
-            "loss": float(np.mean(self.recent)),
-            "held_out": held_out,
-            "seconds": self.seconds,
-            "tokens": self.tokens,
-        }
+        result = {"steps": self.steps, "loss": float(np.mean(self.recent)), "held_out": held_out}
+        result |= {"seconds": self.seconds, "tokens": self.tokens}
         self._save(result)
         return result
 
@@ -258,30 +268,27 @@ class Trainer:
         if self.fast:
             batch = self.objective.batch(step, c.seed)
             loss = float(self.objective.fast_step(batch, lr))
-            self._finite("loss", loss, step)
+            self._finite("loss", loss, f", in batch({step}, seed={c.seed})")
             return {"loss": loss, "components": {}, "lr": lr, "grad_norm": None, "tokens": batch.tokens}
         loss, tokens, sums = 0.0, 0, {}
         self.optimizer.zero_grad()
         for number in range(step * c.accumulate, (step + 1) * c.accumulate):
             batch = self.objective.batch(number, c.seed)
             mean, components = self.objective.loss(batch)
-            self._finite("loss", mean.item(), number)
+            self._finite("loss", mean.item(), f", in batch({number}, seed={c.seed})")
             (mean if c.accumulate == 1 else mean * (1 / c.accumulate)).backward()
             loss, tokens = loss + mean.item() / c.accumulate, tokens + batch.tokens
             for name in components.keys() - {"loss", "tokens"}:
                 sums[name] = sums.get(name, 0.0) + float(components[name]) / c.accumulate
         norm = self.optimizer.step(lr=lr, max_norm=c.clip or math.inf)
-        self._finite("gradient norm", norm, step * c.accumulate)
+        self._finite("gradient norm", norm, f", in batch({step * c.accumulate}, seed={c.seed})")
         return {"loss": loss, "components": sums, "lr": lr, "grad_norm": norm, "tokens": tokens}
 
-    def _finite(self, what, value, number):
+    def _finite(self, what, value, where=""):
         """Stop before a NaN or an infinity is saved: the last checkpoint stays good."""
         if not math.isfinite(value):
-            step = number // self.config.accumulate
-            raise TinylmError(
-                f"the {what} became {value} at step {step}, in batch({number}, seed={self.config.seed}); "
-                f"try a smaller learning rate than {self.config.lr} or a longer warm-up"
-            )
+            raise TinylmError(f"the {what} became {value} at step {self.step}{where}; "
+                              f"try a smaller learning rate than {self.config.lr} or a longer warm-up")
 
     def _note(self, record, progress):
         """Write an update to the log and to the bar."""
@@ -299,6 +306,7 @@ class Trainer:
         """Evaluate on held-out text and report it."""
         with self._averaged():
             found = evaluate(self.objective, self.held_out, limit)
+        self._finite("held-out loss", found["loss"])
         if self.optimizer:
             self.optimizer.check(found["loss"])
         if self.log:

@@ -137,6 +137,8 @@ class GPT(nn.Module):
         """The whole corpus in order, in windows that do not overlap; the end is padded and not counted."""
         c = self.config
         n = len(corpus.ids) - 1
+        if n < 1:
+            return
         rows = -(-n // c.n_positions)
         inputs = np.zeros(rows * c.n_positions, np.int64)
         targets = np.full(rows * c.n_positions, -100, np.int64)
