@@ -359,6 +359,8 @@ def test_a_chapter_with_a_kernel_of_its_own_uses_it_and_resumes_to_the_same_bits
         return model.state_dict()["table.weight"]
 
     whole = run()
+    with pytest.raises(TinylmError, match="bigram has no use for accumulate"):
+        Trainer(Fast(), config=dataclasses.replace(CONFIG, accumulate=2), quiet=True).run()
     with pytest.raises(Interrupted) as caught:
         run(tmp_path, stop=True)
     assert caught.value.status == 130
@@ -378,6 +380,7 @@ def test_training_in_another_thread_works_without_signal_handlers():
     [
         {"steps": 0},
         {"minutes": -1},
+        {"minutes": float("inf")},
         {},
         {"steps": 5, "minutes": 1},
         {"steps": 5, "lr": 0},

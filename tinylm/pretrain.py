@@ -78,7 +78,7 @@ def _documents(chapter, texts):
 
 def _divide(chapter, config):
     """Options of the model, of the training and of the encoding, told apart by name."""
-    training = {f.name for f in dataclasses.fields(TrainConfig)}
+    training = {f.name for f in dataclasses.fields(TrainConfig)} - {"seed"}  # that is config.seed
     model = {f.name for f in dataclasses.fields(chapter.config_class)}
     encoding = text.OPTIONS.get(chapter.text, {})
     if unknown := sorted(set(config.options) - training - model - set(encoding)):

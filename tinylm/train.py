@@ -28,6 +28,8 @@ from tinylm.progress import EpochMean, Progress
 
 GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
 RECENT = 50  # updates over which the reported training loss is averaged
+NOT_FAST = ("optimizer", "optimizer_options", "betas", "eps", "weight_decay", "no_decay", "bias_correction", "clip",
+            "accumulate")  # what a lock-free kernel, which updates by itself, has no use for
 FREE_TO_CHANGE = ("eval_every", "save_every")  # a resumed run may have others: no weight depends on them, except that asgd
 # decides at evaluations when to begin its average
 
@@ -69,7 +71,7 @@ class TrainConfig:
         if (self.steps is None) == (self.minutes is None):
             raise TinylmError("training needs either a number of steps or a number of minutes; give one of the two")
         length = self.steps if self.minutes is None else self.minutes
-        self._require("steps" if self.minutes is None else "minutes", length > 0, "more than 0")
+        self._require("steps" if self.minutes is None else "minutes", 0 < length < math.inf, "a number above 0")
         self._require("lr", 0 < self.lr < math.inf, "a positive number")
         self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
         self._require("optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS))
@@ -87,9 +89,18 @@ class TrainConfig:
     def of(cls, objective, **given):
         """The config a chapter prefers (its class attribute `training_defaults`), with `given` fields replaced.
 
-        raises TinylmError if a field does not exist or is of another kind
+        raises TinylmError if a field does not exist, is of another kind, or says what the chapter's kernel cannot do
         """
-        return settings.build(cls, {**getattr(objective, "training_defaults", {}), **given})
+        config = settings.build(cls, {**getattr(objective, "training_defaults", {}), **given})
+        config.check(objective)
+        return config
+
+    def check(self, objective):
+        """raises TinylmError if a field was changed that the objective's own kernel has no use for"""
+        usual = TrainConfig(steps=1)
+        for name in NOT_FAST if hasattr(objective, "fast_step") else ():
+            if getattr(self, name) != getattr(usual, name):
+                raise TinylmError(f"{objective.name} has no use for {name}: its own kernel makes the updates; leave it out")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -148,6 +159,7 @@ class Trainer:
 
     def _begin(self, resume):
         """Start or restore; returns the result of a run that was finished already, else None."""
+        self.config.check(self.objective)
         self.objective.train()
         self._identity = self._describe()
         before = self._previous(resume)

@@ -18,10 +18,10 @@ import numpy as np
 
 from tinylm import hub, nn, optim
 from tinylm import ops as F
-from tinylm.checkpoint import load_tensors, read_json, save_tensors
+from tinylm.checkpoint import STATE, load_tensors, read_json, save_tensors
 from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
-from tinylm.files import write_json
+from tinylm.files import make_folder, write_json
 from tinylm.kernels.pool import one_pool
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take
@@ -85,6 +85,16 @@ def _rewind(network, seed: int, step: int) -> None:
     """Start every source of dropout noise at this step, the encoder's and the head's apart from each other."""
     for place, noise in enumerate({id(m.noise): m.noise for m in network.modules() if hasattr(m, "noise")}.values()):
         noise.at(seed, 2 * step + place)
+
+
+def claim(path) -> None:
+    """Make the folder of a classifier, or find out that it cannot be one, before any work.
+
+    raises CheckpointError if it holds a pretraining run, DataError if the disk refuses
+    """
+    make_folder(path)
+    if (Path(path) / STATE).exists():
+        raise CheckpointError(f"{path} holds a pretraining run; give another folder for the classifier")
 
 
 class _Network(nn.Module):
@@ -199,9 +209,10 @@ class Classifier:
         """Write a run folder: the adapted encoder as `hub.save` does, the head, the labels.
 
         `classifier.json` goes first and comes last: a killed save leaves no folder that mixes two classifiers.
-        raises TinylmError before `fit`, CheckpointError if the disk refuses
+        raises TinylmError before `fit`; what `claim` raises, and DataError if the disk refuses
         """
         self._check_fitted()
+        claim(path)
         path = Path(path)
         (path / LABELS).unlink(missing_ok=True)
         hub.save(path, self.encoder_, self.tokenizer)
