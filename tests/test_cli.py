@@ -144,6 +144,8 @@ def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):
     assert (tmp_path / "v" / "words.txt").read_text().split() == (tmp_path / "v.txt").read_text().split()[::8]
     assert main(["convert", str(out), str(tmp_path / "v.zip")]) == 2
     assert "the suffix '.zip' says no format" in said(capsys)[1]
+    assert main([*command, "--set", "vector_size=7", "--set", "min_count=2", "--resume"]) == 2
+    assert "encoding min_count = None, now it is 2" in said(capsys)[1]
     assert main([*command, "--set", "vector_size=7", "--resume", "--json"]) == 0
     assert json.loads(said(capsys)[0])["loss"] == result["loss"]
 

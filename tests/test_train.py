@@ -51,7 +51,7 @@ class Bigram(nn.Module):
         self.config = BigramConfig()
         self.table = nn.Embedding(V, V, rng=np.random.default_rng(5))
         self.dropout = nn.Dropout(0.2, nn.Noise())
-        self.corpus_seed = corpus_seed
+        self.corpus_seed, self.fingerprint = corpus_seed, f"text {corpus_seed}"
         self.factor = 1.0  # of the loss, to break it
         self.on_batch = lambda number: None
 
@@ -241,11 +241,25 @@ def test_a_resume_with_other_settings_or_data_is_refused(tmp_path):
     for config, options, sentence in (
         (dataclasses.replace(CONFIG, lr=0.1), {}, "option lr = 0.05, now it is 0.1"),
         (dataclasses.replace(CONFIG, steps=29), {}, "option steps = 23, now it is 29"),
-        (CONFIG, {"corpus_seed": 1}, "data fingerprint"),
+        (CONFIG, {"corpus_seed": 1}, "data fingerprint = text 0, now it is text 1"),
     ):
         with pytest.raises(CheckpointError, match=sentence):
             trained(tmp_path, config, resume=True, **options)
-    trained(tmp_path, dataclasses.replace(CONFIG, save_every=7), resume=True)
+    trained(tmp_path, dataclasses.replace(CONFIG, save_every=7, eval_every=3), resume=True)
+
+
+@pytest.mark.parametrize("then, now, sentence", [({"vocab_size": 7}, {"vocab_size": 8}, "vocab_size = 7, now it is 8"),
+                                                 ({"lower": True}, None, "lower = True, now it is None")])
+def test_a_resume_with_another_encoding_or_other_evaluations_of_asgd_is_refused(tmp_path, then, now, sentence):
+    def run(resume, encoding, **over):
+        config = dataclasses.replace(CONFIG, optimizer="asgd", **over)
+        Trainer(Bigram(), out=tmp_path, config=config, quiet=True).run(resume, encoding)
+
+    run(False, then)
+    with pytest.raises(CheckpointError, match=f"encoding {sentence}"):
+        run(True, now)
+    with pytest.raises(CheckpointError, match="option eval_every = 4, now it is 3"):
+        run(True, then, eval_every=3)
 
 
 def test_a_damaged_state_is_one_sentence(tmp_path):

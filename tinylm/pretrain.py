@@ -66,7 +66,7 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()))
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
-    return objective, tokenizer, trainer.run(resume)
+    return objective, tokenizer, trainer.run(resume, {"vocab_size": vocab_size, **text_options})
 
 
 def _documents(chapter, texts):

@@ -8,7 +8,6 @@ and step number: a run killed at any moment and resumed ends with the same bits 
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import signal
@@ -30,7 +29,7 @@ GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evalu
 RECENT = 50  # updates over which the reported training loss is averaged
 NOT_FAST = ("optimizer", "optimizer_options", "betas", "eps", "weight_decay", "no_decay", "bias_correction", "clip",
             "accumulate")  # what a lock-free kernel, which updates by itself, has no use for
-FREE_TO_CHANGE = ("eval_every", "save_every")  # a resumed run may have others: no weight depends on them, except that asgd
+FREE_TO_CHANGE = ("save_every", "eval_every")  # a resumed run may have others: no weight depends on them, except that asgd
 # decides at evaluations when to begin its average
 
 
@@ -132,17 +131,18 @@ class Trainer:
         self.optimizer = self.log = self._identity = None
         self._signal = None
 
-    def run(self, resume=False):
+    def run(self, resume=False, encoding=None):
         """Train to the last step; saves on the way, at the end, and when Ctrl-C or SIGTERM arrives.
 
         resume : an unfinished run in the folder is continued, a finished one left alone, an empty folder started
+        encoding : dict, JSON: what the text's encoding was asked to be; a resumed run must ask for the same
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
         seconds, tokens
         raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
         TinylmError on a loss or gradient that is not finite; Interrupted after a signal
         """
         with one_pool(), self._signals():
-            finished = self._begin(resume)
+            finished = self._begin(resume, encoding)
             result = finished or self._train()
             if self.optimizer:
                 self.optimizer.adopt_average()
@@ -157,11 +157,11 @@ class Trainer:
 
     # ---- beginning ----
 
-    def _begin(self, resume):
+    def _begin(self, resume, encoding):
         """Start or restore; returns the result of a run that was finished already, else None."""
         self.config.check(self.objective)
         self.objective.train()
-        self._identity = self._describe()
+        self._identity = self._describe(encoding)
         before = self._previous(resume)
         if before is None and self.held_out is not None:
             self._try_evaluation()
@@ -212,21 +212,24 @@ class Trainer:
             return None
         state = checkpoint.load_state(self.out)
         now, then = self._identity, state.facts.get("identity", {})
+        free = FREE_TO_CHANGE[:1] if self.config.optimizer == "asgd" else FREE_TO_CHANGE
         for part in now:
-            for name, value in now[part].items():
-                if name not in FREE_TO_CHANGE and (old := then.get(part, {}).get(name)) != value:
+            old = then.get(part, {})
+            for name in {**old, **now[part]}:
+                if name not in free and old.get(name) != now[part].get(name):
                     raise CheckpointError(
-                        f"the run in {self.out} has {part} {name} = {old}, now it is {value}; "
+                        f"the run in {self.out} has {part} {name} = {old.get(name)}, now it is {now[part].get(name)}; "
                         "resume with the same settings and data, or give another folder"
                     )
         return state
 
-    def _describe(self):
-        """What must be equal for a resumed run to be the same run, as JSON: settings, model and a hash of the data."""
+    def _describe(self, encoding):
+        """What must be equal for a resumed run to be the same run, as JSON: settings, model, data, encoding."""
         identity = {
             "option": dataclasses.asdict(self.config),
             "model": dataclasses.asdict(self.objective.config),
-            "data": {"fingerprint": _fingerprint(self.objective.batch(0, self.config.seed))},
+            "data": {"fingerprint": getattr(self.objective, "fingerprint", None)},
+            "encoding": encoding or {},
         }
         return json.loads(json.dumps(identity))
 
@@ -354,11 +357,8 @@ class Trainer:
     def _arrays(self):
         """All arrays a resumed run needs, by group; the arrays themselves, not copies."""
         carry = self.objective.state() if hasattr(self.objective, "state") else {}
-        return {
-            "model": self.objective.state_dict(),
-            "optim": self.optimizer.state() if self.optimizer else {},
-            "carry": carry,
-        }
+        moments = self.optimizer.state() if self.optimizer else {}
+        return {"model": self.objective.state_dict(), "optim": moments, "carry": carry}
 
     def _copies(self):
         return {
@@ -384,16 +384,8 @@ class Trainer:
         """Checkpoint: the one file that resuming reads, then its exports for other programs and for people."""
         if self.out is None:
             return
-        facts = {
-            "step": self.step,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "tokens": self.tokens,
-            "recent": list(self.recent),
-            "epoch": self.epoch.sums,
-            "identity": self._identity,
-            "result": result,
-        }
+        facts = {name: getattr(self, name) for name in ("step", "steps", "seconds", "tokens")}
+        facts |= {"recent": list(self.recent), "epoch": self.epoch.sums, "identity": self._identity, "result": result}
         self.log.write("saving", step=self.step)
         checkpoint.save_state(self.out, checkpoint.TrainerState(self._arrays(), facts))
         self._export(facts)
@@ -412,13 +404,3 @@ class Trainer:
 def _multiplier(config, step, steps):
     """The schedule's share of the peak learning rate at update `step` of `steps`, counted from 0."""
     return optim.SCHEDULES[config.schedule](step, steps, round(config.warmup * steps))
-
-
-def _fingerprint(batch):
-    """SHA-256 of a batch's arrays: two runs that begin with the same batch have the same data, batch size and seed."""
-    digest = hashlib.sha256()
-    for spec in dataclasses.fields(batch):
-        value = getattr(batch, spec.name)
-        digest.update(spec.name.encode())
-        digest.update(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
-    return digest.hexdigest()

@@ -138,6 +138,12 @@ def test_loss_and_gradients_agree_between_the_backends(tmp_path, dtype, toleranc
 def test_config_and_input_mistakes_are_one_sentence_each():
     with pytest.raises(ShapeError, match="n_embd = 10 is not a multiple of n_head = 3"):
         GPTConfig(V, n_embd=10, n_head=3)
+    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "batch_size"):
+        for wrong in (0, -1):
+            with pytest.raises(TinylmError, match=f"GPTConfig: {name} is {wrong}; expected at least 1"):
+                GPTConfig(**{"vocab_size": V, name: wrong})
+    with pytest.raises(TinylmError, match="initializer_range is nan; expected at least 0"):
+        GPTConfig(V, initializer_range=float("nan"))
     with pytest.raises(TinylmError, match="activation_function is 'swish'"):
         GPTConfig(V, activation_function="swish")
     model = GPT(CONFIG)
