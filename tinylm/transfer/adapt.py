@@ -11,18 +11,19 @@ Both end as the same thing, an encoder and a linear head on pooled states, so th
 What may be tuned is tuned inside the labels given: a fixed schedule, and rates chosen by cross-validation.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tinylm import hub, nn, optim
+from tinylm import hub, nn, optim, settings
 from tinylm import ops as F
 from tinylm.checkpoint import STATE, load_tensors, read_json, save_tensors
 from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.files import make_folder, write_json
 from tinylm.kernels.pool import one_pool
+from tinylm.objectives.protocol import at_least
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take
 from tinylm.transfer.linear import GRID, SoftmaxRegression
@@ -54,6 +55,10 @@ class AdaptConfig:
     dropout: float = 0.1
     n_folds: int = 2
     seed: int = 0
+
+    def __post_init__(self):
+        at_least(self, ("clip",), max_length=1, updates=1, batch_size=1, warmup=0, weight_decay=0, dropout=0, n_folds=0,
+                 seed=0)
 
 
 def updates_for(n_texts: int, batch_size: int) -> int:
@@ -232,17 +237,17 @@ class Classifier:
         facts, (arrays, _) = read_json(path / LABELS), load_tensors(path / HEAD)
         encoder, tokenizer = hub.load(path)
         try:
-            known = {f.name for f in fields(AdaptConfig)}
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items() if k in known}
-            self = cls(encoder, tokenizer, facts["method"], AdaptConfig(**values))
+            self = cls(encoder, tokenizer, facts["method"], settings.build(AdaptConfig, facts["config"]))
             self.classes_, self.encoder_ = np.array(facts["labels"]), encoder
+            if self.classes_.ndim != 1 or self.classes_.dtype == object:
+                raise TinylmError(f"labels is {facts['labels']!r}, expected a list of names")
             self.features_ = self._features(encoder, tuple(facts["layers"]))
             self.features_.mean_, self.features_.std_ = arrays["mean"], arrays["std"]
             self.head_ = (arrays["weight"], arrays["bias"])
             expected = (arrays["mean"].shape[0], len(facts["labels"]))
-        except (KeyError, TypeError, AttributeError, IndexError, TinylmError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError, TinylmError) as error:
             raise CheckpointError(
-                f"{path / LABELS} or {HEAD} lacks a part ({error!r}); train the classifier anew."
+                f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r}); train the classifier anew."
             ) from error
         if arrays["weight"].shape != expected or arrays["bias"].shape != expected[1:] or min(expected) < 1:
             raise CheckpointError(f"{path / HEAD} has weights {arrays['weight'].shape}, expected {expected}; train anew.")
