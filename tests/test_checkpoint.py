@@ -92,7 +92,7 @@ def test_missing_files_and_folders_are_named(tmp_path):
 def test_a_trainer_state_round_trips_and_a_foreign_file_is_refused(tmp_path):
     state = checkpoint.TrainerState(
         {"model": {"a.b": np.arange(3.0)}, "optim": {"m": np.ones(2)}, "carry": {}},
-        {"step": 7, "steps": 11, "loss": 0.1},
+        {"step": 7, "steps": 11, "seconds": 0.1, "tokens": 13, "recent": [0.5]},
     )
     checkpoint.save_state(tmp_path, state)
     back = checkpoint.load_state(tmp_path)
@@ -101,3 +101,15 @@ def test_a_trainer_state_round_trips_and_a_foreign_file_is_refused(tmp_path):
     checkpoint.save_tensors(tmp_path / checkpoint.STATE, {"model.x": np.ones(1)})
     with pytest.raises(CheckpointError, match="not written by tinylm's trainer"):
         checkpoint.load_state(tmp_path)
+    for name in state.facts:
+        for facts in ({k: v for k, v in state.facts.items() if k != name}, state.facts | {name: "7"}):
+            checkpoint.save_state(tmp_path, checkpoint.TrainerState(state.arrays, facts))
+            with pytest.raises(CheckpointError, match=name):
+                checkpoint.load_state(tmp_path)
+
+
+def test_a_log_that_the_disk_refuses_is_one_sentence(tmp_path):
+    log = checkpoint.RunLog(tmp_path / checkpoint.LOG)
+    log.path = tmp_path  # a folder stands in its place
+    with pytest.raises(DataError, match="cannot be written"):
+        log.write("step", step=1)

@@ -144,6 +144,8 @@ def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):
     assert (tmp_path / "v" / "words.txt").read_text().split() == (tmp_path / "v.txt").read_text().split()[::8]
     assert main(["convert", str(out), str(tmp_path / "v.zip")]) == 2
     assert "the suffix '.zip' says no format" in said(capsys)[1]
+    assert main([*command, "--set", "vector_size=7", "--set", "min_count=2", "--resume"]) == 2
+    assert "encoding min_count = None, now it is 2" in said(capsys)[1]
     assert main([*command, "--set", "vector_size=7", "--resume", "--json"]) == 0
     assert json.loads(said(capsys)[0])["loss"] == result["loss"]
 
@@ -210,6 +212,17 @@ MISTAKES = {
     "impossible temperature": (["generate", "RUN", "--prompt", "x", "--temperature", "-1"], "temperature"),
     "unknown word": (["neighbors", "RUN", "zyxwv qwrtp"], "zyxwv"),
     "missing table": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "OUT"], "none.tsv"),
+    "classifier into its own run": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "RUN"], "pretraining run"),
+    "classifier into a file": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "TMP/empty.txt"], "empty.txt"),
+    "seed among the options": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "seed=3"], "seed"),
+    "two lengths": (
+        ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--steps", "5", "--set", "minutes=1"],
+        "one of the two",
+    ),
+    "option that the kernel lacks": (
+        ["pretrain", "word2vec", "--data", "toy", "--out", "OUT", "--set", "clip=2"],
+        "word2vec has no use for clip",
+    ),
     "not a classifier": (["predict", "RUN", "TMP/empty.txt"], "classifier.json"),
     "unknown set to fetch": (["data", "get", "wikipedias"], "wikipedias"),
     "no set to fetch": (["data", "get"], "name of a set"),

@@ -51,7 +51,7 @@ class Bigram(nn.Module):
         self.config = BigramConfig()
         self.table = nn.Embedding(V, V, rng=np.random.default_rng(5))
         self.dropout = nn.Dropout(0.2, nn.Noise())
-        self.corpus_seed = corpus_seed
+        self.corpus_seed, self.fingerprint = corpus_seed, f"text {corpus_seed}"
         self.factor = 1.0  # of the loss, to break it
         self.on_batch = lambda number: None
 
@@ -134,6 +134,16 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, ac
         assert {**resumed, "seconds": 0} == {**result, "seconds": 0}
         exported, _ = checkpoint.load_tensors(out / hub.WEIGHTS)
         np.testing.assert_array_equal(exported["table.weight"], whole)
+
+
+def test_a_signal_during_the_last_step_is_not_lost(tmp_path):
+    whole, result = trained()
+    with pytest.raises(Interrupted, match="saved at step 23 of 23") as caught:
+        trained(tmp_path, stop_after=CONFIG.steps - 1)
+    assert caught.value.status == 128 + signal.SIGTERM
+    weights, again = trained(tmp_path, resume=True)  # nothing is left to do
+    np.testing.assert_array_equal(weights, whole)
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
 
 
 OTHERS = {"adam": {}, "sgd": {"momentum": 0.9}, "adagrad": {"initial_accumulator_value": 1.0}, "asgd": {"nonmono": 0}}
@@ -231,11 +241,25 @@ def test_a_resume_with_other_settings_or_data_is_refused(tmp_path):
     for config, options, sentence in (
         (dataclasses.replace(CONFIG, lr=0.1), {}, "option lr = 0.05, now it is 0.1"),
         (dataclasses.replace(CONFIG, steps=29), {}, "option steps = 23, now it is 29"),
-        (CONFIG, {"corpus_seed": 1}, "data fingerprint"),
+        (CONFIG, {"corpus_seed": 1}, "data fingerprint = text 0, now it is text 1"),
     ):
         with pytest.raises(CheckpointError, match=sentence):
             trained(tmp_path, config, resume=True, **options)
-    trained(tmp_path, dataclasses.replace(CONFIG, save_every=7), resume=True)
+    trained(tmp_path, dataclasses.replace(CONFIG, save_every=7, eval_every=3), resume=True)
+
+
+@pytest.mark.parametrize("then, now, sentence", [({"vocab_size": 7}, {"vocab_size": 8}, "vocab_size = 7, now it is 8"),
+                                                 ({"lower": True}, None, "lower = True, now it is None")])
+def test_a_resume_with_another_encoding_or_other_evaluations_of_asgd_is_refused(tmp_path, then, now, sentence):
+    def run(resume, encoding, **over):
+        config = dataclasses.replace(CONFIG, optimizer="asgd", **over)
+        Trainer(Bigram(), out=tmp_path, config=config, quiet=True).run(resume, encoding)
+
+    run(False, then)
+    with pytest.raises(CheckpointError, match=f"encoding {sentence}"):
+        run(True, now)
+    with pytest.raises(CheckpointError, match="option eval_every = 4, now it is 3"):
+        run(True, then, eval_every=3)
 
 
 def test_a_damaged_state_is_one_sentence(tmp_path):
@@ -266,6 +290,26 @@ def test_a_gradient_that_is_not_finite_stops_too():
 
     with np.errstate(all="ignore"), pytest.raises(TinylmError, match="gradient norm became (nan|inf) at step 0"):
         Trainer(Steep(), config=CONFIG, quiet=True).run()
+
+
+def test_a_held_out_text_that_cannot_be_used_is_said_before_the_work(tmp_path):
+    with pytest.raises(TinylmError, match="held-out text cannot be evaluated: .* too short"):
+        Trainer(Bigram(), out=tmp_path, config=CONFIG, held_out=Corpus(np.array([1]), words=1), quiet=True).run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_held_out_loss_that_is_not_finite_is_one_sentence(tmp_path):
+    model = Bigram()
+    model.on_batch = lambda number: setattr(model, "factor", 1.0)
+
+    def batches(corpus):
+        model.factor = 1.0 if corpus.words else float("nan")
+        corpus.words = 0  # after the first look
+        yield Batch(corpus.ids[:-1], corpus.ids[1:])
+
+    model.evaluation_batches = batches
+    with pytest.raises(TinylmError, match="the held-out loss became nan at step 4; try a smaller"):
+        Trainer(model, out=tmp_path, config=CONFIG, held_out=Corpus(HELD_OUT.ids, 50), quiet=True).run()
 
 
 def test_minutes_become_a_number_of_steps_that_gives_the_same_bits_and_survives_a_resume(tmp_path, monkeypatch):
@@ -329,6 +373,8 @@ def test_a_chapter_with_a_kernel_of_its_own_uses_it_and_resumes_to_the_same_bits
         return model.state_dict()["table.weight"]
 
     whole = run()
+    with pytest.raises(TinylmError, match="bigram has no use for accumulate"):
+        Trainer(Fast(), config=dataclasses.replace(CONFIG, accumulate=2), quiet=True).run()
     with pytest.raises(Interrupted) as caught:
         run(tmp_path, stop=True)
     assert caught.value.status == 130
@@ -348,6 +394,7 @@ def test_training_in_another_thread_works_without_signal_handlers():
     [
         {"steps": 0},
         {"minutes": -1},
+        {"minutes": float("inf")},
         {},
         {"steps": 5, "minutes": 1},
         {"steps": 5, "lr": 0},

@@ -17,6 +17,7 @@ from tinylm import files
 from tinylm.errors import CheckpointError
 
 STATE, SUMMARY, LOG = "trainer.safetensors", "trainer.json", "log.jsonl"
+FACTS = {"step": int, "steps": int, "seconds": int | float, "tokens": int, "recent": list}  # that every state has
 
 
 def read_json(path):
@@ -107,10 +108,11 @@ def load_state(folder):
     flat, metadata = load_tensors(path)
     try:
         facts = json.loads(metadata["trainer"])
-        int(facts["step"]), int(facts["steps"])
+        if wrong := [name for name, kind in FACTS.items() if not isinstance(facts[name], kind)]:
+            raise ValueError(wrong[0])
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} was not written by tinylm's trainer (no step in its metadata); "
+            f"{path} was not written by tinylm's trainer (its metadata lack a fact: {error}); "
             "start the run anew in another folder"
         ) from error
     arrays = {"model": {}, "optim": {}, "carry": {}}
@@ -138,8 +140,8 @@ class RunLog:
         files.write_text(path, "".join(map(_line, kept)))
 
     def write(self, event, **fields):
-        """Append one record; `fields` must be JSON."""
-        with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+        """Append one record; `fields` must be JSON.   raises DataError if the disk refuses"""
+        with files.refusing(self.path), open(self.path, "a", encoding="utf-8", newline="\n") as file:
             file.write(_line({"event": event, **fields}))
 
 

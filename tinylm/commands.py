@@ -56,11 +56,10 @@ def _pretrain(options):
     from tinylm.evaluation import in_words
     from tinylm.pretrain import PretrainConfig, pretrain
 
-    given = dict(options.set)
-    if options.minutes is not None:
-        given |= {"minutes": options.minutes}
-    elif "minutes" not in given:
-        given["steps"] = options.steps or given.get("steps", 1000)
+    lengths = {name: getattr(options, name) for name in ("steps", "minutes") if getattr(options, name) is not None}
+    given = dict(options.set) | lengths
+    if not {"steps", "minutes"} & given.keys():
+        given["steps"] = 1000
     config = PretrainConfig(options.objective, options.data, options.out, options.config, given, options.seed)
     objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
     unit = getattr(objective, "unit", "nats per prediction")
@@ -73,7 +72,9 @@ def _pretrain(options):
 def _finetune(options):
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
+    from tinylm.transfer.adapt import claim
 
+    claim(options.out)
     model, tokenizer = _load(options.dir)
     train, test = load_parts(options.train, options.test)
     config = AdaptConfig(seed=options.seed)

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from .errors import DataError
@@ -31,29 +30,35 @@ def home():
 
 
 @contextlib.contextmanager
+def refusing(path):
+    """What a disk answers while `path` is written (full, read-only, no permission), as a DataError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path} cannot be written: {reason}; free space or choose another folder") from error
+
+
+@contextlib.contextmanager
 def replacing(path):
     """Yield a temporary path beside `path`; on a clean exit it takes the name `path` in one rename, else it is removed.
 
     path : str or Path      where the file shall stand; missing folders are made
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
-    path, part = Path(path), None
-    try:
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.urandom(8).hex()}{PART}")  # two writers, two names
+    with refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)  # two writers, two names
-        os.close(handle)
-        yield Path(part)
-        umask = os.umask(0)  # mkstemp makes files private; give them the permissions of an ordinary new file
-        os.umask(umask)
-        os.chmod(part, 0o666 & ~umask)
-        _flush(part)
-        os.replace(part, path)
-        _flush(path.parent)
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{path} cannot be written: {reason}; free space or choose another folder") from error
-    finally:
-        if part is not None:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+        mode = part.stat().st_mode  # an ordinary new file's, which the writer may replace by a private one
+        try:
+            yield part
+            os.chmod(part, mode)
+            _flush(part)
+            os.replace(part, path)
+            _flush(path.parent)
+        finally:
             with contextlib.suppress(OSError):
                 os.unlink(part)
 

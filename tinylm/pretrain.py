@@ -68,7 +68,7 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()))
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
-    return objective, tokenizer, trainer.run(resume)
+    return objective, tokenizer, trainer.run(resume, {"vocab_size": vocab_size, **text_options})
 
 
 def _documents(chapter, texts):
@@ -80,7 +80,7 @@ def _documents(chapter, texts):
 
 def _divide(chapter, config):
     """Options of the model, of the training and of the encoding, told apart by name."""
-    training = {f.name for f in dataclasses.fields(TrainConfig)}
+    training = {f.name for f in dataclasses.fields(TrainConfig)} - {"seed"}  # that is config.seed
     model = {f.name for f in dataclasses.fields(chapter.config_class)}
     encoding = text.OPTIONS.get(chapter.text, {})
     if unknown := sorted(set(config.options) - training - model - set(encoding)):

@@ -8,7 +8,6 @@ and step number: a run killed at any moment and resumed ends with the same bits 
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import signal
@@ -28,7 +27,9 @@ from tinylm.progress import EpochMean, Progress
 
 GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
 RECENT = 50  # updates over which the reported training loss is averaged
-FREE_TO_CHANGE = ("eval_every", "save_every")  # a resumed run may have others: no weight depends on them, except that asgd
+NOT_FAST = ("optimizer", "optimizer_options", "betas", "eps", "weight_decay", "no_decay", "bias_correction", "clip",
+            "accumulate")  # what a lock-free kernel, which updates by itself, has no use for
+FREE_TO_CHANGE = ("save_every", "eval_every")  # a resumed run may have others: no weight depends on them, except that asgd
 # decides at evaluations when to begin its average
 
 
@@ -69,7 +70,7 @@ class TrainConfig:
         if (self.steps is None) == (self.minutes is None):
             raise TinylmError("training needs either a number of steps or a number of minutes; give one of the two")
         length = self.steps if self.minutes is None else self.minutes
-        self._require("steps" if self.minutes is None else "minutes", length > 0, "more than 0")
+        self._require("steps" if self.minutes is None else "minutes", 0 < length < math.inf, "a number above 0")
         self._require("lr", 0 < self.lr < math.inf, "a positive number")
         self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
         self._require("optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS))
@@ -87,9 +88,18 @@ class TrainConfig:
     def of(cls, objective, **given):
         """The config a chapter prefers (its class attribute `training_defaults`), with `given` fields replaced.
 
-        raises TinylmError if a field does not exist or is of another kind
+        raises TinylmError if a field does not exist, is of another kind, or says what the chapter's kernel cannot do
         """
-        return settings.build(cls, {**getattr(objective, "training_defaults", {}), **given})
+        config = settings.build(cls, {**getattr(objective, "training_defaults", {}), **given})
+        config.check(objective)
+        return config
+
+    def check(self, objective):
+        """raises TinylmError if a field was changed that the objective's own kernel has no use for"""
+        usual = TrainConfig(steps=1)
+        for name in NOT_FAST if hasattr(objective, "fast_step") else ():
+            if getattr(self, name) != getattr(usual, name):
+                raise TinylmError(f"{objective.name} has no use for {name}: its own kernel makes the updates; leave it out")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -121,29 +131,40 @@ class Trainer:
         self.optimizer = self.log = self._identity = None
         self._signal = None
 
-    def run(self, resume=False):
+    def run(self, resume=False, encoding=None):
         """Train to the last step; saves on the way, at the end, and when Ctrl-C or SIGTERM arrives.
 
         resume : an unfinished run in the folder is continued, a finished one left alone, an empty folder started
+        encoding : dict, JSON: what the text's encoding was asked to be; a resumed run must ask for the same
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
         seconds, tokens
         raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
         TinylmError on a loss or gradient that is not finite; Interrupted after a signal
         """
         with one_pool(), self._signals():
-            finished = self._begin(resume)
+            finished = self._begin(resume, encoding)
             result = finished or self._train()
             if self.optimizer:
                 self.optimizer.adopt_average()
+            if self._signal:
+                self._stop()
             return result
+
+    def _stop(self):
+        """End a run after a signal; whoever called it must not go on with the next."""
+        saved = "stopped" if self.out is None else "saved"
+        raise Interrupted(self._signal, f"{saved} at step {self.step} of {self.steps}")
 
     # ---- beginning ----
 
-    def _begin(self, resume):
+    def _begin(self, resume, encoding):
         """Start or restore; returns the result of a run that was finished already, else None."""
+        self.config.check(self.objective)
         self.objective.train()
-        self._identity = self._describe()
+        self._identity = self._describe(encoding)
         before = self._previous(resume)
+        if before is None and self.held_out is not None:
+            self._try_evaluation()
         if not self.fast:
             c = self.config
             self.optimizer = optim.build(c.optimizer, self.objective.named_parameters(), vars(c), c.optimizer_options)
@@ -165,6 +186,13 @@ class Trainer:
         self.log.write("resumed", step=self.step)
         return None
 
+    def _try_evaluation(self):
+        """A single batch of the held-out text, so that a text that cannot be used is said before the work."""
+        try:
+            evaluate(self.objective, self.held_out, limit=1)
+        except TinylmError as error:
+            raise TinylmError(f"the held-out text cannot be evaluated: {error}") from error
+
     def _previous(self, resume):
         """The state saved in the run folder, if there is one and it may be continued; None to start at step 0."""
         if self.out is None:
@@ -184,21 +212,24 @@ class Trainer:
             return None
         state = checkpoint.load_state(self.out)
         now, then = self._identity, state.facts.get("identity", {})
+        free = FREE_TO_CHANGE[:1] if self.config.optimizer == "asgd" else FREE_TO_CHANGE
         for part in now:
-            for name, value in now[part].items():
-                if name not in FREE_TO_CHANGE and (old := then.get(part, {}).get(name)) != value:
+            old = then.get(part, {})
+            for name in {**old, **now[part]}:
+                if name not in free and old.get(name) != now[part].get(name):
                     raise CheckpointError(
-                        f"the run in {self.out} has {part} {name} = {old}, now it is {value}; "
+                        f"the run in {self.out} has {part} {name} = {old.get(name)}, now it is {now[part].get(name)}; "
                         "resume with the same settings and data, or give another folder"
                     )
         return state
 
-    def _describe(self):
-        """What must be equal for a resumed run to be the same run, as JSON: settings, model and a hash of the data."""
+    def _describe(self, encoding):
+        """What must be equal for a resumed run to be the same run, as JSON: settings, model, data, encoding."""
         identity = {
             "option": dataclasses.asdict(self.config),
             "model": dataclasses.asdict(self.objective.config),
-            "data": {"fingerprint": _fingerprint(self.objective.batch(0, self.config.seed))},
+            "data": {"fingerprint": getattr(self.objective, "fingerprint", None)},
+            "encoding": encoding or {},
         }
         return json.loads(json.dumps(identity))
 
@@ -238,16 +269,10 @@ class Trainer:
                 if not last and (self._signal or self.step % self.config.save_every == 0):
                     self._save()
                 if not last and self._signal:
-                    saved = "stopped" if self.out is None else "saved"
-                    raise Interrupted(self._signal, f"{saved} at step {self.step} of {self.steps}")
+                    self._stop()
             held_out = None if self.held_out is None else self._evaluate(progress, LAST_LOOK)
-        result = {
-            "steps": self.steps,
-            "loss": float(np.mean(self.recent)),
-            "held_out": held_out,
-            "seconds": self.seconds,
-            "tokens": self.tokens,
-        }
+        result = {"steps": self.steps, "loss": float(np.mean(self.recent)), "held_out": held_out}
+        result |= {"seconds": self.seconds, "tokens": self.tokens}
         self._save(result)
         return result
 
@@ -258,30 +283,27 @@ class Trainer:
         if self.fast:
             batch = self.objective.batch(step, c.seed)
             loss = float(self.objective.fast_step(batch, lr))
-            self._finite("loss", loss, step)
+            self._finite("loss", loss, f", in batch({step}, seed={c.seed})")
             return {"loss": loss, "components": {}, "lr": lr, "grad_norm": None, "tokens": batch.tokens}
         loss, tokens, sums = 0.0, 0, {}
         self.optimizer.zero_grad()
         for number in range(step * c.accumulate, (step + 1) * c.accumulate):
             batch = self.objective.batch(number, c.seed)
             mean, components = self.objective.loss(batch)
-            self._finite("loss", mean.item(), number)
+            self._finite("loss", mean.item(), f", in batch({number}, seed={c.seed})")
             (mean if c.accumulate == 1 else mean * (1 / c.accumulate)).backward()
             loss, tokens = loss + mean.item() / c.accumulate, tokens + batch.tokens
             for name in components.keys() - {"loss", "tokens"}:
                 sums[name] = sums.get(name, 0.0) + float(components[name]) / c.accumulate
         norm = self.optimizer.step(lr=lr, max_norm=c.clip or math.inf)
-        self._finite("gradient norm", norm, step * c.accumulate)
+        self._finite("gradient norm", norm, f", in batch({step * c.accumulate}, seed={c.seed})")
         return {"loss": loss, "components": sums, "lr": lr, "grad_norm": norm, "tokens": tokens}
 
-    def _finite(self, what, value, number):
+    def _finite(self, what, value, where=""):
         """Stop before a NaN or an infinity is saved: the last checkpoint stays good."""
         if not math.isfinite(value):
-            step = number // self.config.accumulate
-            raise TinylmError(
-                f"the {what} became {value} at step {step}, in batch({number}, seed={self.config.seed}); "
-                f"try a smaller learning rate than {self.config.lr} or a longer warm-up"
-            )
+            raise TinylmError(f"the {what} became {value} at step {self.step}{where}; "
+                              f"try a smaller learning rate than {self.config.lr} or a longer warm-up")
 
     def _note(self, record, progress):
         """Write an update to the log and to the bar."""
@@ -299,6 +321,7 @@ class Trainer:
         """Evaluate on held-out text and report it."""
         with self._averaged():
             found = evaluate(self.objective, self.held_out, limit)
+        self._finite("held-out loss", found["loss"])
         if self.optimizer:
             self.optimizer.check(found["loss"])
         if self.log:
@@ -334,11 +357,8 @@ class Trainer:
     def _arrays(self):
         """All arrays a resumed run needs, by group; the arrays themselves, not copies."""
         carry = self.objective.state() if hasattr(self.objective, "state") else {}
-        return {
-            "model": self.objective.state_dict(),
-            "optim": self.optimizer.state() if self.optimizer else {},
-            "carry": carry,
-        }
+        moments = self.optimizer.state() if self.optimizer else {}
+        return {"model": self.objective.state_dict(), "optim": moments, "carry": carry}
 
     def _copies(self):
         return {
@@ -364,16 +384,8 @@ class Trainer:
         """Checkpoint: the one file that resuming reads, then its exports for other programs and for people."""
         if self.out is None:
             return
-        facts = {
-            "step": self.step,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "tokens": self.tokens,
-            "recent": list(self.recent),
-            "epoch": self.epoch.sums,
-            "identity": self._identity,
-            "result": result,
-        }
+        facts = {name: getattr(self, name) for name in ("step", "steps", "seconds", "tokens")}
+        facts |= {"recent": list(self.recent), "epoch": self.epoch.sums, "identity": self._identity, "result": result}
         self.log.write("saving", step=self.step)
         checkpoint.save_state(self.out, checkpoint.TrainerState(self._arrays(), facts))
         self._export(facts)
@@ -392,13 +404,3 @@ class Trainer:
 def _multiplier(config, step, steps):
     """The schedule's share of the peak learning rate at update `step` of `steps`, counted from 0."""
     return optim.SCHEDULES[config.schedule](step, steps, round(config.warmup * steps))
-
-
-def _fingerprint(batch):
-    """SHA-256 of a batch's arrays: two runs that begin with the same batch have the same data, batch size and seed."""
-    digest = hashlib.sha256()
-    for spec in dataclasses.fields(batch):
-        value = getattr(batch, spec.name)
-        digest.update(spec.name.encode())
-        digest.update(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm.data import encode_corpus, split_documents
+from tinylm.data import Corpus, encode_corpus, split_documents
 from tinylm.errors import DataError, VocabularyError
 from tinylm.text import BPE, Chars, Words
 
@@ -69,3 +69,11 @@ def test_one_document_is_cut_once_at_white_space():
 def test_what_cannot_be_split_is_one_sentence(texts):
     with pytest.raises(DataError, match="give"):
         split_documents(texts)
+
+
+def test_the_fingerprint_of_a_corpus_is_of_its_tokens_and_of_where_documents_begin():
+    ids, starts = np.arange(7, dtype=np.int32), np.array([0, 3, 7])
+    first = Corpus(ids, starts, 7, 7, 7).fingerprint
+    assert first == Corpus(ids.copy(), starts.copy(), 7, 7, 7).fingerprint
+    assert first not in (Corpus(ids[::-1], starts, 7, 7, 7).fingerprint,
+                         Corpus(ids, np.array([0, 4, 7]), 7, 7, 7).fingerprint)

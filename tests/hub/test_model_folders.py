@@ -128,6 +128,16 @@ def test_a_save_that_is_cut_short_leaves_no_mixture_of_two_models(tmp_path, gpt,
         hub.load(tmp_path)
 
 
+def test_saving_into_a_used_folder_leaves_nothing_of_the_model_before(tmp_path, gpt, tokenizer, word2vec, words):
+    hub.save(tmp_path, gpt, tokenizer)
+    (tmp_path / "vocab.bpe").write_text("", encoding="utf-8")  # as a published folder names its merges
+    hub.save(tmp_path, word2vec, words)
+    assert hub.load(tmp_path)[1].vocab == read_vectors(tmp_path / word2vec_folder.VECTORS)[0] == words.vocab
+    hub.save(tmp_path, gpt)
+    assert hub.load(tmp_path)[1] is None
+    assert {path.name for path in tmp_path.iterdir()} == {hub.CONFIG, hub.WEIGHTS}
+
+
 def test_a_family_without_a_layout_is_one_sentence(tmp_path, gpt, monkeypatch):
     monkeypatch.setattr(GPT, "model_type", "tinylm-unknown")
     with pytest.raises(CheckpointError, match="no folder layout"):
@@ -206,6 +216,15 @@ def test_glove_comes_back_and_leaves_the_sum_of_both_tables(tmp_path, words):
     assert names == words.vocab
     np.testing.assert_array_equal(table[1:], glove.embedding_table()[1:])
     np.testing.assert_allclose(table[0], table[3:].mean(axis=0), rtol=1e-5)  # <unk>
+
+
+def test_rows_beyond_the_words_and_words_without_specials_stay_as_they_are(tmp_path, words):
+    many = words.vocab_size + 5
+    for model in (GloVe(GloVeConfig(many, vector_size=7, specials=0)), Word2Vec(Word2VecConfig(many, size=7))):
+        hub.save(tmp_path, model, words)
+        names, table = read_vectors(tmp_path / word2vec_folder.VECTORS)
+        assert names == words.vocab
+        np.testing.assert_array_equal(table, model.embedding_table()[:len(words.vocab)])
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -7,7 +7,7 @@ import pytest
 
 from tinylm import kernels
 from tinylm.data import Corpus, encode_corpus, load_texts, toy
-from tinylm.errors import DataError, ShapeError, TinylmError
+from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.kernels import KERNELS
 from tinylm.objectives.glove import GloVe, GloVeBatch, GloVeConfig
 from tinylm.text import Words
@@ -121,6 +121,15 @@ def test_the_squares_are_carried_from_step_to_step(one_thread):
     np.testing.assert_array_equal(model.vectors.data, other.vectors.data)
 
 
+def test_sums_that_do_not_fit_are_refused_before_a_kernel_sees_them():
+    model = prepared()
+    for change in ({"context": np.ones((19, 5))}, {"biases": np.ones(2)}):
+        with pytest.raises(CheckpointError, match=f"lacks AdaGrad's sums of {next(iter(change))}"):
+            model.load_state(model.state() | change)
+    with pytest.raises(CheckpointError, match="lacks AdaGrad's sums of vectors"):
+        model.load_state({})
+
+
 def test_words_of_one_topic_become_neighbours_and_the_cost_on_other_text_falls():
     texts, fresh = toy.documents(2000), toy.documents(300, seed=9)
     tokenizer = Words.train(texts)
@@ -164,7 +173,8 @@ def test_what_transfer_uses():
 
 @pytest.mark.parametrize("run, words", [
     (lambda: GloVeConfig(10, window_size=0), "window_size is 0"),
-    (lambda: GloVeConfig(10, x_max=0.0), "x_max is 0.0"),
+    (lambda: GloVeConfig(10, x_max=0.0), "x_max is 0.0; expected more than 0"),
+    (lambda: GloVeConfig(10, memory=float("nan")), "memory is nan"),
     (lambda: GloVe(GloVeConfig(10)).batch(0, 0), "call prepare"),
     (lambda: GloVe(GloVeConfig(10)).prepare(corpus([3, 4], [0, 2], 11)), "11 kinds of tokens"),
     (lambda: GloVe(GloVeConfig(10)).prepare(corpus([3, 0], [0, 2], 10)), "No two words"),

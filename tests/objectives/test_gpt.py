@@ -11,6 +11,7 @@ import tinylm
 from tinylm import GPT, GPTConfig, check_grads
 from tinylm.data import Corpus
 from tinylm.errors import ShapeError, TinylmError
+from tinylm.evaluation import evaluate
 from tinylm.objectives.gpt import GPTBatch
 from tinylm.optim import AdamW
 
@@ -78,8 +79,11 @@ def test_every_parameter_has_the_gradient_of_the_loss_dropout_included():
 def test_both_gradients_of_the_tied_table_add_up():
     model = GPT(CONFIG).astype(np.float64)
     model.loss(batch())[0].backward()
-    unseen = np.setdiff1d(np.arange(V), batch().inputs)
-    assert len(unseen) == 0 or np.abs(model.wte.weight.grad[unseen]).max() > 0  # the head reaches every row
+    untied = GPT(CONFIG).astype(np.float64)
+    head = tinylm.nn.Parameter(untied.wte.weight.data.copy())
+    tinylm.ops.linear_cross_entropy(untied.encode(batch().inputs)[-1], head, batch().targets).backward()
+    assert min(np.abs(untied.wte.weight.grad).max(), np.abs(head.grad).max()) > 1e-3
+    np.testing.assert_allclose(model.wte.weight.grad, untied.wte.weight.grad + head.grad, rtol=0, atol=1e-14)
 
 
 def test_the_loss_of_an_untrained_model_is_near_log_v():
@@ -134,6 +138,12 @@ def test_loss_and_gradients_agree_between_the_backends(tmp_path, dtype, toleranc
 def test_config_and_input_mistakes_are_one_sentence_each():
     with pytest.raises(ShapeError, match="n_embd = 10 is not a multiple of n_head = 3"):
         GPTConfig(V, n_embd=10, n_head=3)
+    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "batch_size"):
+        for wrong in (0, -1):
+            with pytest.raises(TinylmError, match=f"GPTConfig: {name} is {wrong}; expected at least 1"):
+                GPTConfig(**{"vocab_size": V, name: wrong})
+    with pytest.raises(TinylmError, match="initializer_range is nan; expected at least 0"):
+        GPTConfig(V, initializer_range=float("nan"))
     with pytest.raises(TinylmError, match="activation_function is 'swish'"):
         GPTConfig(V, activation_function="swish")
     model = GPT(CONFIG)
@@ -143,6 +153,8 @@ def test_config_and_input_mistakes_are_one_sentence_each():
         model.encode(np.full((1, 2), V))
     with pytest.raises(TinylmError, match="more than one window"):
         model.prepare(Corpus(ids(T), np.array([0, T]), V, T, T))
+    with pytest.raises(TinylmError, match="too short to predict a single token"):
+        evaluate(model, Corpus(ids(1), np.array([0, 1]), V, 1, 1))
 
 
 def test_batches_are_a_pure_function_and_cover_an_epoch():

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-# No surrogates, and nothing that Python's Unicode has not assigned: of programs with different Unicode versions one takes such a
-# code point for a letter and the other does not.
+# No surrogates, and nothing that Python's Unicode has not assigned: of programs with different Unicode versions one takes
+# such a code point for a letter and the other does not.
 ANYTHING = st.characters(exclude_categories=("Cs", "Cn"))
 NEAR = st.characters(max_codepoint=0x2FFF, exclude_categories=("Cs", "Cn"))
 ORDINARY = st.sampled_from("aA eéEß İΣςʼ'.,-!?▁#1½³東京각")

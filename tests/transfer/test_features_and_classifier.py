@@ -8,6 +8,7 @@ import pytest
 from tinylm import nn
 from tinylm import ops as F
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
+from tinylm.files import read_json, write_json
 from tinylm.text import Words
 from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
@@ -261,16 +262,32 @@ def test_a_save_that_is_killed_leaves_no_classifier(encoder, tokenizer, tmp_path
         Classifier.load(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["labels", "method", "layers", "config"])
-def test_a_damaged_classifier_is_one_sentence(encoder, tokenizer, tmp_path, shelf, damage):
-    import json
+DAMAGES = [(part, wrong) for part in ("labels", "method", "layers", "config") for wrong in (None, ["a"], "ice", 7)]
+DAMAGES += [("labels", {}), ("labels", [["ice"], ["sea"], ["sky"]]), ("labels", ["ice", None, "sky"]), ("layers", {})]
+DAMAGES += [("config", {"max_length": "long"}), ("config", {"batch_size": 0}), ("config", {"rates": "fast"})]
 
+
+@pytest.mark.parametrize("part, wrong", DAMAGES)
+def test_a_damaged_classifier_is_one_sentence(encoder, tokenizer, tmp_path, shelf, part, wrong):
     Classifier(encoder, tokenizer).fit(*posts(4)).save(tmp_path)
     path = tmp_path / "classifier.json"
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    for wrong in (None, ["a"], "x", 7, {}):
-        path.write_text(json.dumps(facts | {damage: wrong}), encoding="utf-8")
-        try:
-            Classifier.load(tmp_path).predict(["puck"])
-        except TinylmError as error:
-            assert "\n" not in str(error)
+    write_json(path, read_json(path) | {part: wrong})
+    with pytest.raises(TinylmError) as caught:
+        Classifier.load(tmp_path).predict(["puck"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"updates": 0}, {"max_length": 0}, {"clip": 0.0}, {"warmup": -0.1}])
+def test_a_setting_that_cannot_be_meant_is_one_sentence(wrong):
+    with pytest.raises(TinylmError, match=f"AdaptConfig: {next(iter(wrong))} is"):
+        AdaptConfig(**wrong)
+
+
+def test_a_classifier_never_overwrites_a_pretraining_run(encoder, tokenizer, tmp_path, shelf):
+    model = Classifier(encoder, tokenizer).fit(*posts(4))
+    (tmp_path / "trainer.safetensors").write_bytes(b"precious")
+    with pytest.raises(CheckpointError, match="holds a pretraining run"):
+        model.save(tmp_path)
+    with pytest.raises(DataError, match="cannot be made a folder"):
+        model.save(tmp_path / "trainer.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["trainer.safetensors"] and not shelf

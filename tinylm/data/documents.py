@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +57,13 @@ class Corpus:
     def counts(self) -> np.ndarray:
         """(V,) int64: how often each token stands in the corpus."""
         return np.bincount(self.ids, minlength=self.vocab_size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokens and of where the documents begin: corpora with the same one are the same."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.ids))
+        digest.update(np.ascontiguousarray(self.starts))
+        return digest.hexdigest()
 
     def unigram_entropy(self) -> float:
         """Nats per token of the best guess that knows nothing but the counts: what a trained model must beat."""

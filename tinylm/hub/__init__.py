@@ -25,25 +25,26 @@ from tinylm import checkpoint, files, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.objectives import protocol
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, VECTORS = "config.json", "model.safetensors", "vectors.bin"
 
 
 def save(path, model, tokenizer=None):
     """Write a model folder that `load`, and for published families also transformers, can read.
 
-    Old weights go first and new weights come last: a save that is killed leaves a folder without weights, never a
-    mixture of two models.
-    raises CheckpointError if the disk refuses or the family has no layout
+    Old weights go first, then what else a model of before has left, whatever its kind; new weights come last: a save that
+    is killed leaves a folder without weights, never a mixture of two models.
+    raises CheckpointError if the folder refuses or the family has no layout, DataError if a file cannot be written
     """
     path = Path(path)
     family = _family(model.model_type)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        (path / WEIGHTS).unlink(missing_ok=True)
-        if tokenizer is not None:
-            tokenizer.save(path)
+        for name in (WEIGHTS, VECTORS, *text.FILES):
+            (path / name).unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+    if tokenizer is not None:
+        tokenizer.save(path)
     known = family.to_config(model.config, getattr(tokenizer, "end_id", None))
     fields = {"model_type": model.model_type, **known, **dataclasses.asdict(model.config)}
     files.write_json(path / CONFIG, fields)

@@ -3,7 +3,7 @@
 from tinylm import hub, text
 from tinylm.vectors import write_vectors
 
-VECTORS = "vectors.bin"
+VECTORS = hub.VECTORS
 LAYOUT = ()  # every matrix is stored as we hold it
 RAREST = 100  # words whose mean stands for all unknown ones, as in the program
 
@@ -33,6 +33,8 @@ def also(name):
 def export(path, model):
     """Write `vectors.bin` beside the weights, if the folder holds the words."""
     if text.find(path):
-        words, table = text.load(path).vocab, model.embedding_table()
-        table[:1] = table[model.config.specials:][-RAREST:].mean(axis=0)  # <unk>
+        words = text.load(path).vocab
+        table = model.embedding_table()[:len(words)]  # the model may have more rows
+        if model.config.specials:
+            table[:1] = table[model.config.specials:][-RAREST:].mean(axis=0)  # <unk>
         write_vectors(path / VECTORS, words, table)

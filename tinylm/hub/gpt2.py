@@ -29,9 +29,6 @@ def from_config(fields, config_class):
     for name, value in FIXED.items():
         if fields.get(name, value) != value:
             raise TinylmError(f"{name} is {fields[name]}, tinylm's GPT computes only {value}")
-    for name in ("n_head", "n_embd", "n_layer", "n_positions", "vocab_size"):
-        if fields.get(name, 1) == 0:
-            raise TinylmError(f"{name} is 0, expected at least 1")
     return hub.fields_of(fields, config_class)
 
 

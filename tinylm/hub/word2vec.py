@@ -3,7 +3,7 @@
 from tinylm import hub, text
 from tinylm.vectors import write_vectors
 
-VECTORS = "vectors.bin"
+VECTORS = hub.VECTORS
 LAYOUT = ()  # every matrix is stored as we hold it
 
 
@@ -31,4 +31,5 @@ def also(name):
 def export(path, model):
     """Write `vectors.bin` beside the weights, if the folder holds the words."""
     if text.find(path):
-        write_vectors(path / VECTORS, text.load(path).vocab, model.embedding_table())
+        words = text.load(path).vocab
+        write_vectors(path / VECTORS, words, model.embedding_table()[:len(words)])  # the model may have more rows

@@ -18,9 +18,9 @@ import numpy as np
 from .. import kernels, nn
 from .. import ops as F
 from ..data.cooccurrence import Window, cooccurrences
-from ..errors import TinylmError
+from ..errors import CheckpointError, TinylmError
 from ..tensor import no_grad
-from .protocol import register
+from .protocol import at_least, register
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,8 @@ class GloVeConfig:
     memory: float = 4.0
 
     def __post_init__(self):
-        for name, least in (("vocab_size", 1), ("vector_size", 1), ("window_size", 1), ("specials", 0), ("batch_cells", 1)):
-            if getattr(self, name) < least:
-                raise TinylmError(f"GloVeConfig: {name} is {getattr(self, name)}; expected at least {least}.")
-        for name in ("x_max", "alpha", "grad_clip", "memory"):
-            if not getattr(self, name) > 0:
-                raise TinylmError(f"GloVeConfig: {name} is {getattr(self, name)}; expected more than 0.")
+        at_least(self, ("x_max", "alpha", "grad_clip", "memory"), vocab_size=1, vector_size=1, window_size=1, specials=0,
+                 batch_cells=1)
 
     @classmethod
     def tiny(cls, vocab_size, **over):
@@ -119,7 +115,7 @@ class GloVe(nn.Module):
         if corpus.vocab_size > self.config.vocab_size:
             raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
                               "encode the text with the model's own tokenizer.")
-        self.cells, self.words = self._count(corpus), len(corpus.ids)
+        self.cells, self.words, self.fingerprint = self._count(corpus), len(corpus.ids), corpus.fingerprint
 
     def _count(self, corpus):
         c = self.config
@@ -193,8 +189,12 @@ class GloVe(nn.Module):
         return dict(zip(("vectors", "context", "biases"), self.squares, strict=True))
 
     def load_state(self, arrays):
-        """Take the sums that `state` gave."""
-        self.squares = [np.array(arrays[name]) for name in ("vectors", "context", "biases")]
+        """Take the sums that `state` gave.   raises CheckpointError if one is missing or of another shape"""
+        for name, squares in self.state().items():
+            if name not in arrays or arrays[name].shape != squares.shape:
+                raise CheckpointError(f"The state lacks AdaGrad's sums of {name}, shape {squares.shape}; "
+                                      "it is damaged or another model's.")
+        self.squares = [np.array(arrays[name], own.dtype) for name, own in self.state().items()]
 
     def astype(self, dtype):
         """Weights and AdaGrad's sums in another precision, in place."""

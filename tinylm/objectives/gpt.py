@@ -19,7 +19,7 @@ from .. import ops as F
 from ..data import windows
 from ..errors import ShapeError, TinylmError
 from ..tensor import no_grad
-from .protocol import register
+from .protocol import at_least, register
 
 _ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 
@@ -43,6 +43,8 @@ class GPTConfig:
     batch_size: int = 16
 
     def __post_init__(self):
+        at_least(self, vocab_size=1, n_positions=1, n_embd=1, n_layer=1, n_head=1, n_inner=1, batch_size=1, resid_pdrop=0,
+                 embd_pdrop=0, attn_pdrop=0, layer_norm_epsilon=0, initializer_range=0)
         if self.n_embd % self.n_head:
             raise ShapeError(f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}.")
         if self.activation_function not in _ACTIVATIONS:
@@ -123,7 +125,7 @@ class GPT(nn.Module):
         if corpus.vocab_size > self.config.vocab_size:
             raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
                               "encode the text with the model's own tokenizer.")
-        self.corpus = corpus
+        self.corpus, self.fingerprint = corpus, corpus.fingerprint
 
     def batch(self, step, seed):
         """B windows of T tokens at shuffled places, every window of the text once per epoch."""
@@ -137,6 +139,8 @@ class GPT(nn.Module):
         """The whole corpus in order, in windows that do not overlap; the end is padded and not counted."""
         c = self.config
         n = len(corpus.ids) - 1
+        if n < 1:
+            return
         rows = -(-n // c.n_positions)
         inputs = np.zeros(rows * c.n_positions, np.int64)
         targets = np.full(rows * c.n_positions, -100, np.int64)

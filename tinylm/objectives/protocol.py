@@ -21,7 +21,7 @@ class Objective(Protocol):
     """
 
     def prepare(self, corpus):
-        """Read what is needed from a data.Corpus, once."""
+        """Read what is needed from a data.Corpus, once, and keep its `fingerprint`: a run resumes only on the same text."""
 
     def batch(self, step, seed):
         """The batch of a step, a frozen dataclass: a pure function, so that to seek is to resume."""
@@ -43,6 +43,19 @@ class Objective(Protocol):
 
     def layer_groups(self):
         """Lists of Parameters from the bottom up, for freezing and layer-wise rates."""
+
+
+def at_least(config, above=(), **least):
+    """Hold the numbers of a config to their bounds; a field that is None has none.
+
+    above : names of fields that must be more than 0     least : field name = its smallest value
+    raises TinylmError naming the config, the field and the bound; NaN is below every bound
+    """
+    for name, low in (*least.items(), *((name, 0) for name in above)):
+        value = getattr(config, name)
+        if value is not None and not (value > low if name in above else value >= low):
+            bound = f"{'more than' if name in above else 'at least'} {low}"
+            raise TinylmError(f"{type(config).__name__}: {name} is {value}; expected {bound}.")
 
 
 def register(name):

@@ -21,7 +21,7 @@ from .. import kernels, nn
 from .. import ops as F
 from ..errors import ShapeError, TinylmError
 from ..vectors import search
-from .protocol import register
+from .protocol import at_least, register
 
 EVALUATION_WORDS = 2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
 PART = 2**22  # words that are counted in one go
@@ -54,10 +54,8 @@ class Word2VecConfig:
     batch_words: int = 20000
 
     def __post_init__(self):
-        for name, least in (("vocab_size", 1), ("size", 1), ("window", 1), ("negative", 0), ("sample", 0),
-                            ("min_alpha", 0), ("max_sentence", 1), ("specials", 0), ("batch_words", 1)):
-            if not getattr(self, name) >= least:
-                raise TinylmError(f"Word2VecConfig: {name} is {getattr(self, name)}; expected at least {least}.")
+        at_least(self, vocab_size=1, size=1, window=1, negative=0, sample=0, min_alpha=0, max_sentence=1, specials=0,
+                 batch_words=1)
 
     @classmethod
     def tiny(cls, vocab_size, **over):
@@ -132,7 +130,7 @@ class Word2Vec(nn.Module):
         if corpus.vocab_size > c.vocab_size:
             raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {c.vocab_size}; "
                               "encode the text with the model's own tokenizer.")
-        self.sentences = _Sentences(corpus, c.specials, c.max_sentence)
+        self.sentences, self.fingerprint = _Sentences(corpus, c.specials, c.max_sentence), corpus.fingerprint
         counts = self.sentences.counts(c.vocab_size)
         share = np.maximum(counts, 1) / counts.sum()
         keep = (np.sqrt(share / c.sample) + 1) * c.sample / share if c.sample else np.ones(c.vocab_size)

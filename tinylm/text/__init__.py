@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinylm.errors import DataError, VocabularyError
 from tinylm.text import protobuf, tokenizer_json
-from tinylm.text.base import Encoding
+from tinylm.text.base import ADDED, Encoding
 from tinylm.text.bpe import BPE
 from tinylm.text.chars import Bytes, Chars
 from tinylm.text.elmo import ElmoWords
@@ -34,6 +34,9 @@ _KINDS: tuple[tuple[str, Loader], ...] = (
     (tokenizer_json.NAME, tokenizer_json.load),
 )
 
+
+FILES = sorted({*NAMES, *(name for name, _ in _KINDS), ADDED, "vocab.json", "encoder.json", "tokenizer_config.json",
+                "special_tokens_map.json"})  # all that an encoding may have written into a folder
 
 _LEARNED = {  # kind -> its class, the usual size, and what its `train` is told besides
     "bpe": (BPE, 4096, {"exact": False}), "wordpiece": (WordPiece, 4096, {"exact": False}),

@@ -11,18 +11,19 @@ Both end as the same thing, an encoder and a linear head on pooled states, so th
 What may be tuned is tuned inside the labels given: a fixed schedule, and rates chosen by cross-validation.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tinylm import hub, nn, optim
+from tinylm import hub, nn, optim, settings
 from tinylm import ops as F
-from tinylm.checkpoint import load_tensors, read_json, save_tensors
+from tinylm.checkpoint import STATE, load_tensors, read_json, save_tensors
 from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
-from tinylm.files import write_json
+from tinylm.files import make_folder, write_json
 from tinylm.kernels.pool import one_pool
+from tinylm.objectives.protocol import at_least
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take
 from tinylm.transfer.linear import GRID, SoftmaxRegression
@@ -55,6 +56,10 @@ class AdaptConfig:
     n_folds: int = 2
     seed: int = 0
 
+    def __post_init__(self):
+        at_least(self, ("clip",), max_length=1, updates=1, batch_size=1, warmup=0, weight_decay=0, dropout=0, n_folds=0,
+                 seed=0)
+
 
 def updates_for(n_texts: int, batch_size: int) -> int:
     """The fixed schedule: five passes over the labels, but at least 60 updates and at most 320."""
@@ -85,6 +90,16 @@ def _rewind(network, seed: int, step: int) -> None:
     """Start every source of dropout noise at this step, the encoder's and the head's apart from each other."""
     for place, noise in enumerate({id(m.noise): m.noise for m in network.modules() if hasattr(m, "noise")}.values()):
         noise.at(seed, 2 * step + place)
+
+
+def claim(path) -> None:
+    """Make the folder of a classifier, or find out that it cannot be one, before any work.
+
+    raises CheckpointError if it holds a pretraining run, DataError if the disk refuses
+    """
+    make_folder(path)
+    if (Path(path) / STATE).exists():
+        raise CheckpointError(f"{path} holds a pretraining run; give another folder for the classifier")
 
 
 class _Network(nn.Module):
@@ -199,9 +214,10 @@ class Classifier:
         """Write a run folder: the adapted encoder as `hub.save` does, the head, the labels.
 
         `classifier.json` goes first and comes last: a killed save leaves no folder that mixes two classifiers.
-        raises TinylmError before `fit`, CheckpointError if the disk refuses
+        raises TinylmError before `fit`; what `claim` raises, and DataError if the disk refuses
         """
         self._check_fitted()
+        claim(path)
         path = Path(path)
         (path / LABELS).unlink(missing_ok=True)
         hub.save(path, self.encoder_, self.tokenizer)
@@ -221,17 +237,17 @@ class Classifier:
         facts, (arrays, _) = read_json(path / LABELS), load_tensors(path / HEAD)
         encoder, tokenizer = hub.load(path)
         try:
-            known = {f.name for f in fields(AdaptConfig)}
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["config"].items() if k in known}
-            self = cls(encoder, tokenizer, facts["method"], AdaptConfig(**values))
+            self = cls(encoder, tokenizer, facts["method"], settings.build(AdaptConfig, facts["config"]))
             self.classes_, self.encoder_ = np.array(facts["labels"]), encoder
+            if self.classes_.ndim != 1 or self.classes_.dtype == object:
+                raise TinylmError(f"labels is {facts['labels']!r}, expected a list of names")
             self.features_ = self._features(encoder, tuple(facts["layers"]))
             self.features_.mean_, self.features_.std_ = arrays["mean"], arrays["std"]
             self.head_ = (arrays["weight"], arrays["bias"])
             expected = (arrays["mean"].shape[0], len(facts["labels"]))
-        except (KeyError, TypeError, AttributeError, IndexError, TinylmError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError, TinylmError) as error:
             raise CheckpointError(
-                f"{path / LABELS} or {HEAD} lacks a part ({error!r}); train the classifier anew."
+                f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r}); train the classifier anew."
             ) from error
         if arrays["weight"].shape != expected or arrays["bias"].shape != expected[1:] or min(expected) < 1:
             raise CheckpointError(f"{path / HEAD} has weights {arrays['weight'].shape}, expected {expected}; train anew.")
