@@ -35,16 +35,22 @@ class Window:
 def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int = 0) -> np.ndarray:
     """All cells of the matrix that are not zero, shuffled: AdaGrad must not meet them word by word.
 
-    Windows never leave a document. memory : bytes for the cells; if the corpus might need more, they go through files
+    Windows never leave a document. memory : bytes to use, thrice those of the cells; if the corpus might need more, they go
+    through files
     returns (M,) array of CELL: row (the word), column (its neighbour), count; mapped from a nameless file if it is large
     raises DataError        if no two words stand together
     """
     blocks, most = _blocks(corpus, window)
-    rng, parts = np.random.default_rng([seed, 10]), min(-(-most * CELL.itemsize // memory), MOST_FILES)
+    rng, parts = np.random.default_rng([seed, 10]), _files(most, memory)
     cells = np.concatenate([np.empty(0, CELL), *blocks]) if parts <= 1 else _through_files(blocks, parts, rng)
     if not cells.size:
         raise DataError("No two words that the vocabulary knows stand together in the text; give more text.")
     return cells[rng.permutation(cells.size)] if parts <= 1 else cells
+
+
+def _files(most: int, memory: float) -> int:
+    """In how many parts `most` cells fit the memory: cells, their order and their shuffled copy."""
+    return int(min(-(-3 * most * CELL.itemsize // max(memory, 1)), MOST_FILES))
 
 
 def _through_files(blocks: Iterator[np.ndarray], parts: int, rng: np.random.Generator) -> np.ndarray:
