@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import tinylm.ops as F
-from tinylm import checkpoint, hub, nn
+from tinylm import checkpoint, hub, nn, pretrain
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.kernels import pool
+from tinylm.objectives import protocol
 from tinylm.progress import Progress, duration
 from tinylm.tensor import no_grad
 from tinylm.train import Interrupted, TrainConfig, Trainer, evaluate
@@ -436,3 +437,9 @@ def test_progress_on_a_terminal_is_a_bar_and_quiet_is_silent(capsys, monkeypatch
 
 def test_durations_read_like_speech():
     assert [duration(s) for s in (0.2, 42, 185, 7800)] == ["0 s", "42 s", "3 min 05 s", "2 h 10 min"]
+
+
+def test_a_line_ends_at_a_newline_and_nowhere_else():
+    lines = pretrain._documents(protocol.objective("word2vec"), ["one\u2028line\x0c here\n\nanother"])
+    assert lines == ["one\u2028line\x0c here", "another"]
+    assert pretrain._documents(protocol.objective("gpt"), ["a\nb"]) == ["a\nb"]

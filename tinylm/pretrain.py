@@ -75,7 +75,7 @@ def _documents(chapter, texts):
     """The texts, or their lines for a chapter whose windows never leave a line."""
     if not getattr(chapter, "by_line", False):
         return texts
-    return [line for text in texts for line in text.splitlines() if line.strip()]
+    return [line for text in texts for line in text.split("\n") if line.strip()]
 
 
 def _divide(chapter, config):
