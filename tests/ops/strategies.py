@@ -266,6 +266,8 @@ def linear_arguments(draw):
         x, weight = rng.normal(size=(*outer, width)), rng.normal(size=(rows, width))
         others = [rng.normal(size=optional[name]) for name in names]
         pre = x @ weight.T + (others[0] if "bias" in names else 0)
+        if not width:  # relu would stand at its kink
+            options["activation"] = options["activation"] if options["activation"] != "relu" else None
         if options["activation"] != "relu" or np.abs(pre).min(initial=1) > 0.01:
             return options, [x, weight, *others], names
 
