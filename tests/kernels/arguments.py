@@ -137,8 +137,8 @@ def _gentle_windows(values, rng):
 
 
 def _gentle_cells(values, rng):
-    """Small weights and sums of at least 1, as AdaGrad has them: hundreds of updates in a row stay comparable."""
-    values["weights"] *= 0.05
+    """Small weights and rates, and sums of at least 1: hundreds of updates of the same rows stay comparable."""
+    values.update(weights=values["weights"] * 0.05, lr=values["lr"] * 0.1)
     for name in ("vector_squares", "context_squares", "bias_squares"):
         values[name] += 1
 
