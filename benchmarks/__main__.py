@@ -103,6 +103,11 @@ def machine(sgemm):
     return f"{cpu}, 2 threads of {os.cpu_count()}; Python {platform.python_version()}, {packages}; sgemm {sgemm:.0f} GFLOP/s"
 
 
+def meant(name):
+    """The benchmarks of that name, or else those that it begins: attention means four."""
+    return [name] if name in NAMES else [n for n in NAMES if n.startswith(f"{name}_")]
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
@@ -114,12 +119,12 @@ def main():
     if options.worker:
         name, side, dropout, compiled = options.worker
         return worker(name, side, float(dropout), bool(int(compiled)))
-    if unknown := set(options.names) - set(NAMES):
-        parser.error(f"unknown name {sorted(unknown)[0]!r}; expected one of {', '.join(NAMES)}")
+    if unknown := [name for name in options.names if not meant(name)]:
+        parser.error(f"unknown name {unknown[0]!r}; expected one of {', '.join(NAMES)} or the beginning of some")
     rows, out = [], sys.stderr if options.json else sys.stdout
     sgemm = sgemm_speed()
     print(machine(sgemm), file=out)
-    for name in options.names or NAMES:
+    for name in [found for given in options.names for found in meant(given)] or NAMES:
         if name == "import":
             print(f"import                   {start.import_time():.2f} s for tinylm with its GPT", file=out)
         elif name == "cold_start":

@@ -70,10 +70,10 @@ def lstm_peer(name):
 
 
 def _attention_inputs(name):
-    """q, k, v of (B, H, T, D), the mask (B, 1, 1, T) of a batch of unequal lengths or None, causal."""
+    """q, k, v of (B, H, T, D), the mask (B, 1, 1, T) of texts from half the length to all of it or None, causal."""
     shape, causal = ATTENTION[name]
     rng = np.random.default_rng(0)
-    lengths = rng.integers(shape[2] // 2, shape[2] + 1, shape[0])
+    lengths = np.linspace(shape[2] // 2, shape[2], shape[0])
     mask = None if causal else (np.arange(shape[2]) < lengths[:, None])[:, None, None]
     return [rng.normal(size=shape).astype(np.float32) for _ in range(3)], mask, causal
 

@@ -168,8 +168,9 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
     (batch, heads, length), source, width = lse.shape, k.shape[1], q.shape[4]
     one = q.dtype.type(1)
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
-    for bh in prange(batch * heads):
-        b, h = bh // heads, bh % heads
+    for nth in prange(batch * heads):
+        b, h = nth % batch, nth // batch  # so that each thread gets short texts and long ones
+        bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
         turned, values = np.empty((width, source + PAD), q.dtype), np.empty((source, width), q.dtype)
         _load_turned(k, bh, KEY, turned)
@@ -254,8 +255,9 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
     (batch, heads, length), source, width = lse.shape, k.shape[1], q.shape[4]
     one = q.dtype.type(1)
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
-    for bh in prange(batch * heads):
-        b, h = bh // heads, bh % heads
+    for nth in prange(batch * heads):
+        b, h = nth % batch, nth // batch  # so that each thread gets short texts and long ones
+        bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
         keys, turned = np.empty((source, width), q.dtype), np.empty((2, width, source + PAD), q.dtype)
         _load(k, bh, KEY, 0, one, keys)
