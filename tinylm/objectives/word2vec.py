@@ -301,14 +301,14 @@ class _Sentences:
         order = np.random.default_rng([seed, epoch, 9]).permutation(self.starts.size - 1)
         return order, np.append(0, np.cumsum(np.diff(self.starts)[order]))
 
-    def cuts(self, parts, starts=None):
+    def cuts(self, parts):
         """parts + 1 bounds between sentences that share the words out evenly."""
-        return np.searchsorted(self.starts if starts is None else starts, self.ids.size * np.arange(parts + 1) / parts)
+        return np.searchsorted(self.starts, self.ids.size * np.arange(parts + 1) / parts)
 
     def part(self, epoch, part, parts, seed):
         """ids and begins of one of the parts of an epoch."""
         order, starts = self.order(epoch, seed)
-        first, last = self.cuts(parts, starts)[part:part + 2]
+        first, last = np.searchsorted(starts, self.ids.size * np.arange(part, part + 2) / parts)
         return self.take(order[first:last])
 
     def take(self, chosen):
