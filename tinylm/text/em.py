@@ -85,7 +85,7 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     rare = set(characters) - set(kept)
     usable = words if not rare else _without(words, rare)
     alphabet, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
-    state = _seeds((symbols, *spread(map(len, usable), usable.values())), config)
+    state = _seeds((symbols, *spread(usable)), config)
     excess = max(state.alive.sum() / (1.1 * wanted), 1.0)
     for _ in watched(_steps(state, wanted, config), "prunings", 1 + math.ceil(math.log(excess, 1 / config.shrinking))):
         pass

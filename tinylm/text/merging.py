@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
@@ -10,26 +11,29 @@ import numpy as np
 
 from tinylm.errors import VocabularyError
 from tinylm.kernels import learn_merges
+from tinylm.text.trie import code_points
 
 Merge = tuple[str, str]
 Ranks = dict[tuple[int, int], tuple[int, int]]
 Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
-MARK = 0x110000  # added to a code point: the first number that is none
 
 
 def spell(words: dict[str, int], before: str = "", after: str = "", always: str = "") -> tuple[list[str], Counted]:
     """The alphabet of counted words, in the order of code points, and the words written in it, as `learn` takes them.
 
+    words : emptied, for what follows needs the memory
     before : what a character begins with that continues a word     after : what the last one of a word ends with
     always : characters that stand in the alphabet even if no word has them
     """
-    begins, times = spread(map(len, words), words.values())
-    marked = ~begins if before else np.append(begins[1:], True) if after else np.zeros(begins.size, bool)
-    codes, fixed = (np.frombuffer("".join(text).encode("utf-32-le", "surrogatepass"), np.uint32) for text in (words, always))
-    codes = codes + MARK * marked.astype(np.int64)
-    seen = np.zeros(2 * MARK, bool)
+    begins, times = spread(words)
+    codes, fixed = code_points("".join(words)), code_points(always)
+    words.clear()
+    mark = int(max(codes.max(initial=0), fixed.max(initial=0))) + 1  # added to a code point: no other one is as large
+    if before or after:
+        codes = codes + np.uint32(mark) * (~begins if before else np.append(begins[1:], True))
+    seen = np.zeros(2 * mark, bool)
     seen[codes] = seen[fixed] = True
-    alphabet = [chr(c) if c < MARK else before + chr(c - MARK) + after for c in np.flatnonzero(seen).tolist()]
+    alphabet = [chr(c) if c < mark else before + chr(c - mark) + after for c in np.flatnonzero(seen).tolist()]
     return alphabet, ((np.cumsum(seen) - 1)[codes], begins, times)
 
 
@@ -59,12 +63,22 @@ def learn(
     return vocab, merges
 
 
-def spread(lengths: Iterable[int], counts: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-    """begins (N,) bool and times (N,) of words with these many units and counts, as `learn` takes them."""
-    lengths, counts = np.array(list(lengths), np.int64), np.array(list(counts), np.int64)
+def spread(words: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """begins (N,) bool and times (N,) of counted words, none of them empty, as `learn` takes them."""
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
     begins = np.zeros(lengths.sum(), bool)
-    begins[np.cumsum(lengths)[lengths > 0] - lengths[lengths > 0]] = True
-    return begins, np.repeat(counts, lengths)
+    begins[np.cumsum(lengths) - lengths] = True
+    return begins, np.repeat(np.fromiter(words.values(), np.int64, len(words)), lengths)
+
+
+def drained(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """The items of `counts` in their order, each of them forgotten when the next is asked for: what is made of them takes
+    their place in memory.
+    """
+    texts, times = deque(counts), deque(counts.values())
+    counts.clear()
+    while texts:
+        yield texts.popleft(), times.popleft()
 
 
 def check_reached(reached: int, vocab_size: int, min_count: int) -> None:

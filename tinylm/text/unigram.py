@@ -23,6 +23,7 @@ from tinylm.kernels import viterbi
 from tinylm.progress import watched
 from tinylm.text import em, protobuf
 from tinylm.text.base import BYTE_TOKENS, Encoding, as_texts, check_vocab_size
+from tinylm.text.merging import drained
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.trie import Dictionary
@@ -81,7 +82,7 @@ class Unigram(Encoding):
         for text in watched(as_texts(texts), "texts read"):
             found.update(normalizer(text).split(SPACE) if normalizer.collapse else [normalizer(text)])
         words: Counter[str] = Counter()
-        for chunk, count in found.items():
+        for chunk, count in drained(found):
             for word in WORD.findall(SPACE + chunk if normalizer.collapse and chunk else chunk):
                 words[word] += count
         del words[""]
