@@ -274,3 +274,19 @@ def test_our_model_is_as_likely_as_theirs_and_encodes_alike_there(name, tmp_path
     both = ((ours, rows), (theirs, theirs.encode_batch(texts)))
     likelihood = [float(encoding.scores[np.concatenate(found)].sum(dtype=float)) for encoding, found in both]
     assert likelihood[0] > 1.005 * likelihood[1]  # both negative: at most 0.5 % less likely
+
+
+@pytest.mark.peer
+@pytest.mark.named_set
+@pytest.mark.parametrize("kind", ["XLNet", "T5"])
+def test_our_model_file_loads_in_transformers(kind, tmp_path):
+    import transformers
+
+    lines = [line for t in load_texts("kjv")[:500] for line in t.split("\n")]
+    ours = Unigram.train(lines, 2000)
+    ours.save(tmp_path)
+    theirs = getattr(transformers, f"{kind}Tokenizer").from_pretrained(str(tmp_path))
+    unknown = 2 if kind == "T5" else ours.unk_id  # T5's own number, whatever the file says
+    for t in lines:
+        expected = [unknown if i == ours.unk_id else i for i in ours.encode(t)]
+        assert theirs(t, add_special_tokens=False)["input_ids"] == expected
