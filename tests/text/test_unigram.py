@@ -78,7 +78,7 @@ def test_the_log_likelihood_rises_with_every_step_of_plain_em(monkeypatch):
     monkeypatch.setattr(em, "LEAST", 1e-12)  # and if nothing is dropped
     words = Counter(f"▁{w}" for t in TEXT for w in t.split())
     symbols = np.unique(trie.code_points("".join(words)), return_inverse=True)[1]
-    state = em._seeds((symbols, *spread(words)), em.EMConfig(seeds=300))
+    state = em._compact(em._seeds((symbols, *spread(words)), em.EMConfig(seeds=300)))
     steps = [em._em(state) for _ in range(6)]
     assert all(b >= a - 1e-6 for a, b in itertools.pairwise(steps[1:])) and steps[-1] > steps[1]
 

@@ -68,6 +68,7 @@ def required(counts: Counter[str], coverage: float) -> list[str]:
 def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> list[tuple[str, float]]:
     """At most `wanted` (piece, log-probability), best first; all required characters among them.
 
+    words : emptied, for what follows needs the memory
     NUL and lone surrogates, which a `.model` file cannot hold, get no piece.
     raises VocabularyError  if there is no text, or there are more required characters than pieces wanted
     """
@@ -85,7 +86,10 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     rare = set(characters) - set(kept)
     usable = words if not rare else _without(words, rare)
     alphabet, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
-    state = _seeds((symbols, *spread(usable)), config)
+    written = symbols, *spread(usable)
+    words.clear()
+    usable.clear()
+    state = _compact(_seeds(written, config))
     excess = max(state.alive.sum() / (1.1 * wanted), 1.0)
     for _ in watched(_steps(state, wanted, config), "prunings", 1 + math.ceil(math.log(excess, 1 / config.shrinking))):
         pass
@@ -129,7 +133,7 @@ def _seeds(words: tuple[np.ndarray, np.ndarray, np.ndarray], config: EMConfig) -
     longer = np.flatnonzero(lengths > 1)
     alive[longer[np.argsort(-value[longer], kind="stable")][: config.seeds]] = True
     scores = np.log(np.maximum(value, 1) / value[alive].sum())
-    return _compact(_State(words, tree, (), scores, lengths, ends, alive))
+    return _State(words, tree, (), scores, lengths, ends, alive)
 
 
 def _compact(state: _State) -> _State:
