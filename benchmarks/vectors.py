@@ -10,9 +10,9 @@
 Forms: sgns and cbow (mean), both with 100 dimensions, window 5, 5 negatives, min_count 5, sample 1e-3, alpha 0.025 or 0.05.
 Otherwise each one's own defaults: tinylm cuts a post after 1,000 words and shuffles posts anew in every epoch; gensim reads
 its file in order, a half per thread, and cuts after 10,000 words. CBOW scores the same with either cut here, and in gensim
-from a file or a list, within the standard error of the mean over seeds, about 0.006 of WordSim-353. glove: 100 dimensions,
-window 15, x_max 10. Every run has a process of its own. Timed is the training alone: vocabularies, and tinylm's ids, are
-made before.
+from a file or a list, within the standard error of the mean over seeds, about 0.006 of WordSim-353. ngrams: sgns with
+n-grams of 3 to 6 characters in 100,000 rows. glove: 100 dimensions, window 15, x_max 10. Every run has a process of its
+own. Timed is the training alone: vocabularies, and tinylm's ids, are made before.
 """
 
 import argparse
@@ -28,9 +28,10 @@ import numpy as np
 
 SETTINGS = dict(window=5, negative=5, sample=1e-3)
 SIZE, MIN_COUNT, THREADS = 100, 5, 2
-ALPHA = {"sgns": 0.025, "cbow": 0.05}
+ALPHA = {"sgns": 0.025, "cbow": 0.05, "ngrams": 0.025}
+NGRAMS = (3, 6, 100_000)  # shortest, longest, rows
 SCALES = (5_000_000, 50_000_000)  # words
-EPOCHS = {"sgns": 5, "cbow": 5, "glove": 25}  # of a run for quality
+EPOCHS = {"sgns": 5, "cbow": 5, "ngrams": 5, "glove": 25}  # of a run for quality
 
 
 def encoded(words=0):
@@ -56,8 +57,10 @@ def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     tinylm.set_threads(threads)
     tokenizer, corpus = encoded(words)
     _small(tinylm)  # compiles, or loads what an earlier run compiled
-    config = tinylm.Word2VecConfig(tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS)
+    more = dict(zip(("minn", "maxn", "bucket"), NGRAMS, strict=True)) if form == "ngrams" else {}
+    config = tinylm.Word2VecConfig(tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS, **more)
     model = tinylm.Word2Vec(config, np.random.default_rng(seed))
+    model.spell(tokenizer.vocab)
     model.prepare(corpus)
     steps = epochs * model.steps_per_epoch
     start = time.perf_counter()
@@ -99,13 +102,14 @@ def run_glove(form="glove", epochs=1, seed=0, threads=THREADS, words=0):
 
 def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     """Train gensim's Word2Vec on the posts, one per line of a file (`words` is not used); returns a dict, see `_result`."""
-    from gensim.models import Word2Vec
+    from gensim.models import FastText, Word2Vec
 
     from tinylm.data import load_texts
 
     texts = load_texts("newsgroups")
-    model = Word2Vec(vector_size=SIZE, sg=int(form == "sgns"), min_count=MIN_COUNT, alpha=ALPHA[form], workers=threads,
-                     seed=seed + 1, **SETTINGS)
+    more = dict(zip(("min_n", "max_n", "bucket"), NGRAMS, strict=True)) if form == "ngrams" else {}
+    model = (FastText if more else Word2Vec)(vector_size=SIZE, sg=int(form != "cbow"), min_count=MIN_COUNT,
+                                             alpha=ALPHA[form], workers=threads, seed=seed + 1, **SETTINGS, **more)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.txt"
         path.write_text("\n".join(" ".join(text.split()) for text in texts) + "\n", encoding="utf-8")

@@ -47,9 +47,9 @@ topic = counts[topical].argmax(1)
 accuracy = float((topic[nearest] == topic).mean())
 chance = float(np.mean([(topic == t).mean() for t in topic]))
 print(f"{len(topical)} topic words; nearest neighbour of the same topic: {accuracy:.2f} (chance {chance:.2f})")
+found = tinylm.Vectors(words.vocab, model.embedding_table())
 for i in topical[:5]:
-    found = model.most_similar([int(i)], n=4)
-    print(f"  {words.vocab[i]:12}", ", ".join(words.vocab[j] for j, _ in found))
+    print(f"  {words.vocab[i]:12}", ", ".join(word for word, _ in found.most_similar(words.vocab[i], n=4)))
 
 # %% The map: the first two principal components; beside it the cosine of every word with every other, sorted by topic
 centred = unit - unit.mean(0)

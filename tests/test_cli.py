@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tinylm import checkpoint
+from tinylm import checkpoint, text
 from tinylm.cli import main, parser
 from tinylm.kernels import pool
 from tinylm.train import Interrupted
@@ -114,12 +114,23 @@ def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, caps
     assert main(["neighbors", str(out), "sea", "--json"]) == 0
     assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {"wave", "rock", "stone", "wind"}
     assert (out / "vectors.bin").read_bytes().startswith(b"8 7\n")
+    assert main(["neighbors", str(out), "waves"]) == 2 and "similar tokens are 'wave'" in said(capsys)[1]
     assert main([*command[:-3], str(tmp_path / "b"), "--steps", "1", "--set", "min_count=often"]) == 2
     assert "min_count is 'often', expected a whole number" in said(capsys)[1]
     assert main([*command[:-3], str(tmp_path / "c"), "--steps", "1", "--set", "min_count=100000"]) == 2
     assert "lower min_count" in said(capsys)[1]
     assert main(["generate", str(out), "--prompt", "sea"]) == 2
     assert "cannot continue text" in said(capsys)[1]
+
+
+def test_word2vec_with_ngrams_has_neighbours_for_a_word_that_it_never_saw(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    command = ["pretrain", "word2vec", "--data", "toy", "--out", out, "--steps", "20", "--set", "maxn=6"]
+    assert main([*command, "--set", "bucket=997", "--set", "size=7"]) == 0 and said(capsys)
+    known = max(text.load(out).vocab[3:], key=len)
+    assert main(["neighbors", out, known + "s", "--json"]) == 0
+    assert known in [row["word"] for row in json.loads(said(capsys)[0])["neighbors"]]
+    assert main(["neighbors", out, ""]) == 2 and len(said(capsys)[1].splitlines()) == 1
 
 
 def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):

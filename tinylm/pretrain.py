@@ -65,6 +65,8 @@ def pretrain(config, texts=None, resume=False, quiet=False):
         tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size, **text_options)
     model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
     objective = chapter(model_config, np.random.default_rng(config.seed))
+    if hasattr(objective, "spell"):
+        objective.spell(tokenizer.vocab)
     objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()))
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)

@@ -206,6 +206,16 @@ def test_word2vec_comes_back_and_leaves_vectors_for_everybody(tmp_path, word2vec
     np.testing.assert_array_equal(table, word2vec.embedding_table())
 
 
+def test_a_word2vec_with_ngrams_comes_back_with_its_spellings(tmp_path, words):
+    model = Word2Vec(Word2VecConfig(vocab_size=words.vocab_size, size=7, maxn=4, bucket=101))
+    model.spell(words.vocab)
+    hub.save(tmp_path, model, words)
+    again, _ = hub.load(tmp_path)
+    np.testing.assert_array_equal(again.embedding_table(), model.embedding_table())
+    np.testing.assert_array_equal(again.subwords()["unheard"], model.subwords()["unheard"])
+    np.testing.assert_array_equal(read_vectors(tmp_path / word2vec_folder.VECTORS)[1], model.embedding_table())
+
+
 def test_glove_comes_back_and_leaves_the_sum_of_both_tables(tmp_path, words):
     glove = GloVe(GloVeConfig(vocab_size=words.vocab_size, vector_size=7))
     hub.save(tmp_path, glove, words)

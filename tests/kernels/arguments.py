@@ -124,11 +124,13 @@ def _nothing_to_keep(values, rng):
 def _gentle_windows(values, rng):
     """Hundreds of updates in a row stay comparable only if each is small; probabilities are in [0, 1].
 
-    A tree's nodes lie behind the words' rows; a path ends with −1; a tree may do without negatives.
+    A tree's nodes lie behind the words' rows; a path ends with −1; a tree may do without negatives. Words are bags of rows.
     """
     values["lr"] *= 0.01
     values["chances"] = np.abs(np.sin(values["chances"]))
-    (words, width), (nodes, longest) = values["vectors"].shape, (len(values["context"]), values["ways"].shape[1])
+    (rows, width), (words, longest), nodes = values["vectors"].shape, values["ways"].shape, len(values["context"])
+    ends = words + 1 + np.cumsum(np.append(0, rng.integers(1, 4, words)))
+    values["bags"] = np.append(ends, rng.integers(0, rows, ends[-1] - ends[0]))
     values["context"] = rng.normal(size=(words + nodes, width)).astype(values["context"].dtype)
     path = 2 * rng.integers(words, words + nodes, (words, longest)) + rng.integers(0, 2, (words, longest))
     values["ways"] = np.where(np.arange(longest) < rng.integers(0, longest + 1, (words, 1)), path, -1)

@@ -12,6 +12,8 @@ from tinylm.errors import ShapeError, TinylmError
 from tinylm.kernels import KERNELS
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.text import Words
+from tinylm.transfer.adapt import duplicate
+from tinylm.vectors.ngrams import NGrams, fnv1a
 
 
 def corpus(ids, starts, vocab_size):
@@ -25,8 +27,9 @@ def random_corpus(words, vocab_size, rng, documents=7):
     return corpus(ids, np.linspace(0, words, documents + 1).astype(int), vocab_size)
 
 
-FORMS = [dict(cbow=cbow, cbow_mean=mean, hs=hs) for cbow, mean in ((False, False), (True, False), (True, True))
-         for hs in (False, True)]
+FORMS = [dict(cbow=cbow, cbow_mean=mean, **more) for cbow, mean in ((False, False), (True, False), (True, True))
+         for more in (dict(hs=False), dict(hs=True), dict(minn=2, maxn=3, bucket=11))]
+SPELLINGS = ["".join("abc"[i // 3**place % 3] for place in range(1 + i % 4)) for i in range(31)]  # like each other
 
 
 @pytest.fixture
@@ -46,6 +49,7 @@ def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
     config = Word2VecConfig(17, size=7, window=3, negative=negative, sample=0.05, batch_words=53, **form)
     tape, fast = (Word2Vec(config).astype(np.float64) for _ in range(2))
     for model in (tape, fast):
+        model.spell(SPELLINGS[:17])
         model.prepare(random_corpus(53, 17, np.random.default_rng(seed)))
         model.context.data[...] = np.random.default_rng(seed + 1).normal(size=model.context.shape) / 3
     batch, lr = tape.batch(0, seed), 0.05
@@ -69,12 +73,13 @@ def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_the_kernel_equals_its_reference_over_several_chunks_of_text(dtype, tolerance, form, one_thread):
     model = Word2Vec(Word2VecConfig(31, size=13, batch_words=907, **form)).astype(dtype)
+    model.spell(SPELLINGS)
     model.prepare(random_corpus(907, 31, np.random.default_rng(0), documents=67))
     batch, kernel = model.batch(0, 0), KERNELS["word2vec"]
     results = []
     for run in (kernel.reference, kernel.compiled):
         tables, losses = (model.vectors.data.copy(), model.context.data.copy()), np.empty((2, batch.ids.size), dtype)
-        run(*tables, batch.ids, batch.begins, *model.tables, 5, 5, model.mode, 0.05, batch.key, *losses)
+        run(*tables, model.bags, batch.ids, batch.begins, *model.tables, 5, 5, model.mode, 0.05, batch.key, losses)
         results.append([*tables, *losses])
     for ours, expected in zip(results[1], results[0], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * np.abs(expected).max())
@@ -206,6 +211,7 @@ def toy_model(documents, **over):
     tokenizer = Words.train(texts)
     text = encode_corpus(texts, tokenizer, end_id=tokenizer.end_id)
     model = Word2Vec(Word2VecConfig.tiny(tokenizer.vocab_size, size=31, batch_words=4001, **over))
+    model.spell(tokenizer.vocab)
     model.prepare(text)
     return model, tokenizer, text
 
@@ -230,9 +236,10 @@ def test_words_of_one_topic_become_neighbours_and_the_held_out_loss_beats_knowin
     model, tokenizer, text = toy_model(2000)
     train(model, 15)
     topic = {word: name for (name, _), words in toy.Language().lexicon.items() for word in words}
-    known = [i for i, word in enumerate(tokenizer.vocab) if word in topic and text.counts[i] >= 20]
-    near = [(i, j) for i in known for j, _ in model.most_similar([i], n=5)]
-    right = np.mean([topic[tokenizer.vocab[i]] == topic.get(tokenizer.vocab[j]) for i, j in near])
+    known = [word for word, count in zip(tokenizer.vocab, text.counts, strict=False) if word in topic and count >= 20]
+    vectors = tinylm.Vectors(tokenizer.vocab, model.embedding_table())
+    near = [(word, other) for word in known for other, _ in vectors.most_similar(word, n=5)]
+    right = np.mean([topic[word] == topic.get(other) for word, other in near])
     assert len(known) > 100 and right > 0.9  # 1/6 by chance
     texts = toy.documents(600, seed=9)
     held_out = encode_corpus(texts, tokenizer, end_id=tokenizer.end_id)
@@ -275,14 +282,10 @@ def test_what_transfer_and_generation_use():
     assert sum(model.layer_groups(), []) == model.parameters()
 
 
-def test_most_similar_adds_and_subtracts_unit_vectors():
-    model = Word2Vec(Word2VecConfig(8, size=3, specials=1))
-    model.vectors.data[1:] = [[1, 0, 0], [0, 2, 0], [3, 3, 0], [0, 0, 1], [1, 0, 1], [-1, 0, 0], [0, 1, 1]]
-    (best, cosine), *_ = model.most_similar([1, 2])
-    assert best == 3 and cosine == pytest.approx(1)
-    (best, cosine), *rest = model.most_similar([5], [4], n=2)
-    assert best == 1 and len(rest) == 1
-    assert len(model.most_similar([1], n=99)) == 6  # all but the special and the word itself
+def spelled(model):
+    """The model with spellings."""
+    model.spell(SPELLINGS[:10])
+    return model
 
 
 @pytest.mark.parametrize("run, words", [
@@ -290,7 +293,9 @@ def test_most_similar_adds_and_subtracts_unit_vectors():
     (lambda: Word2Vec(Word2VecConfig(10)).batch(0, 0), "call prepare"),
     (lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([3, 4], [0, 2], 11)), "11 kinds of tokens"),
     (lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([0, 2], [0, 2], 10)), "no word that the vocabulary knows"),
-    (lambda: Word2Vec(Word2VecConfig(10)).most_similar([10]), "from 0 to 9"),
+    (lambda: Word2VecConfig(10, minn=4, maxn=3), "maxn is 3"),
+    (lambda: Word2Vec(Word2VecConfig(10, maxn=3)).embedding_table(), "call spell"),
+    (lambda: spelled(Word2Vec(Word2VecConfig(10, maxn=3))).encode(np.array([[3, 10]])), "from 0 to 9"),
 ])
 def test_mistakes_get_one_clear_sentence(run, words):
     with pytest.raises((TinylmError, ShapeError), match=words):
@@ -332,6 +337,36 @@ def test_a_window_of_cbow_is_one_prediction_from_the_mean_or_the_sum():
         np.testing.assert_allclose(model.vectors.grad[4], 2 * error, rtol=1e-12)
 
 
+def test_a_word_with_ngrams_is_the_mean_of_its_own_row_and_those_of_its_pieces():
+    model = Word2Vec(Word2VecConfig(9, size=3, minn=2, maxn=3, bucket=101)).astype(np.float64)
+    words = ["<unk>", "<pad>", "<eos>", "ab", "abc", "", "größe"]  # the vocabulary may be larger than its words
+    model.spell(words)
+    table, rows = model.embedding_table(), model.vectors.data
+    pieces = [9 + row for piece in ("<a", "<ab", "ab", "ab>", "b>") for row in [fnv1a(piece.encode()) % 101]]
+    np.testing.assert_allclose(table[3], rows[[3, *pieces]].mean(axis=0), rtol=1e-12)
+    assert table.shape == (9, 3) and (table[:3] == 0).all()
+    ids = np.array([[3, 6, 0], [4, 3, 8]])
+    (states,) = model.encode(ids)
+    np.testing.assert_allclose(states.data, table[ids], rtol=1e-12)
+    states.sum().backward()
+    assert np.flatnonzero(np.abs(model.vectors.grad).sum(axis=1)).size > 10
+    vectors = tinylm.Vectors(words, table[:7], model.subwords())
+    np.testing.assert_allclose(vectors["abcab"], rows[9:][NGrams(2, 3, 101).rows("abcab")].mean(axis=0), rtol=1e-12)
+    assert "abcab" not in vectors and vectors.most_similar("abcab")[0][0] in words
+    assert vectors.similarity("abcab", "abcab") == pytest.approx(1)
+    np.testing.assert_allclose(duplicate(model).embedding_table(), table, rtol=0, atol=1e-7)
+
+
+def test_spelling_alone_brings_an_unseen_form_near_its_relatives():
+    model, tokenizer, _ = toy_model(2000, minn=3, maxn=5, bucket=20_011)
+    train(model, 3)
+    vectors = tinylm.Vectors(tokenizer.vocab, model.embedding_table(), model.subwords())
+    known = [word for word in tokenizer.vocab[3:203] if len(word) >= 5]
+    unseen = [word for word in known if word + "s" not in vectors]
+    found = [word in [near for near, _ in vectors.most_similar(word + "s", n=3)] for word in unseen]
+    assert len(found) > 50 and np.mean(found) > 0.8  # by chance 0.01
+
+
 def test_the_probabilities_of_hierarchical_softmax_sum_to_one():
     model = Word2Vec(Word2VecConfig(23, size=5, negative=0, hs=True)).astype(np.float64)
     model.prepare(random_corpus(301, 23, np.random.default_rng(0)))
@@ -342,13 +377,16 @@ def test_the_probabilities_of_hierarchical_softmax_sum_to_one():
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_every_form_learns_topics(form):
-    model, tokenizer, text = toy_model(1500, negative=0 if form["hs"] else 5, **form)
-    losses = [model.fast_step(model.batch(0, 1), 0.025)]
-    losses.append(train(model, 12, 0.05))
+    ngrams = {"bucket": 1009} if "maxn" in form else {}
+    model, tokenizer, text = toy_model(1500, negative=0 if form.get("hs") else 5, **form | ngrams)
+    lr = 0.02 if ngrams and model.mode == kernels.CBOW_SUM else 0.05  # a sum of hundreds of rows, each changed whole
+    losses = [model.fast_step(model.batch(0, 1), lr / 2)]
+    losses.append(train(model, 12, lr))
     assert losses[1] < losses[0]
     topic = {word: name for (name, _), words in toy.Language().lexicon.items() for word in words}
-    known = [i for i, word in enumerate(tokenizer.vocab) if word in topic and text.counts[i] >= 20]
-    near = [(i, j) for i in known for j, _ in model.most_similar([i], n=5)]
-    assert np.mean([topic[tokenizer.vocab[i]] == topic.get(tokenizer.vocab[j]) for i, j in near]) > 0.6  # 1/6 by chance
+    known = [word for word, count in zip(tokenizer.vocab, text.counts, strict=False) if word in topic and count >= 20]
+    vectors = tinylm.Vectors(tokenizer.vocab, model.embedding_table())
+    near = [(word, other) for word in known for other, _ in vectors.most_similar(word, n=5)]
+    assert np.mean([topic[word] == topic.get(other) for word, other in near]) > 0.6  # 1/6 by chance
     ids = np.array([[3, 4, 0]])
     assert model.logits(ids).shape == (1, 3, tokenizer.vocab_size)

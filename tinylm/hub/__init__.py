@@ -78,7 +78,10 @@ def load(path):
     model = model_class(config)
     model.load_state_dict(state)
     model.eval()
-    return model, _tokenizer(path, config)
+    tokenizer = _tokenizer(path, config)
+    if tokenizer is not None and hasattr(model, "spell"):
+        model.spell(tokenizer.vocab)
+    return model, tokenizer
 
 
 def fields_of(fields, config_class):

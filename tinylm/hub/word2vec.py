@@ -19,7 +19,7 @@ def from_config(fields, config_class):
 
 def shapes(config):
     """Iterator of (our name, stored name, shape): the two tables."""
-    yield "vectors", "vectors", (config.vocab_size, config.size)
+    yield "vectors", "vectors", (config.vocab_size + config.bucket * (config.maxn > 0), config.size)
     yield "context", "context", (config.vocab_size + config.hs * (config.vocab_size - 1), config.size)
 
 

@@ -5,6 +5,9 @@
     loss = −Σ log σ(±s)     e = lr · ±(1 − σ(±s)) for each output
     v[word] += Σ_outputs e · u[output]        u[output] += Σ_h e · h        (CBOW: each word gets it whole)
 
+A word is a bag of rows of v, usually its own row alone; with fastText's n-grams v[word] is their mean, and each row gets
+the change of the word whole. So every h is the sum or mean of a group of rows: those of a word, or of a window.
+
 One update is one centre: all words of its window share its K negatives, and every score is computed from the rows as they
 were before. So it is one step of SGD on the window's summed loss. Random numbers are a counter hash of (key, position,
 draw): the reference draws the same ones.
@@ -69,8 +72,8 @@ def draw_windows(ids, begins, tables, window, negative, key):
     return kept[centre], kept[partner[centre, column]], negatives
 
 
-def _word2vec_ref(vectors, context, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses, counts):
-    losses[...], counts[...] = 0, 0
+def _word2vec_ref(vectors, context, bags, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses):
+    losses[...] = 0
     centres, contexts, negatives = draw_windows(ids, begins, (*chances, alias), window, max(negative, 0), key)
     starts = np.flatnonzero(np.diff(centres, prepend=-1))
     for n, inputs in zip(centres[starts], np.split(ids[contexts], starts[1:]), strict=starts.size > 0):
@@ -78,14 +81,17 @@ def _word2vec_ref(vectors, context, ids, begins, chances, alias, ways, window, n
         way = ways[ids[n]][ways[ids[n]] >= 0]
         outputs = np.append(drawn, way >> 1)
         sign = np.append(np.where(np.arange(drawn.size) == 0, 1, -1), 1 - 2 * (way & 1)).astype(vectors.dtype)
-        v, u = vectors[inputs], context[outputs]  # (M, C), (outputs, C)
-        if mode != SKIP_GRAM:
-            v = v.sum(axis=0, keepdims=True) / v.dtype.type(len(v) if mode == CBOW_MEAN else 1)  # (M, C) -> (1, C)
+        groups = [bags[bags[word]:bags[word + 1]] for word in inputs]
+        groups = groups if mode == SKIP_GRAM else [np.concatenate(groups)]
+        sizes = [1 if mode == CBOW_SUM else rows.size for rows in groups]
+        v = np.stack([vectors[rows].sum(axis=0) for rows in groups]) / np.array(sizes, vectors.dtype)[:, None]  # (groups, C)
+        u = context[outputs]  # (outputs, C)
         probability = 1 / (1 + np.exp(-sign * np.clip(v @ u.T, -LIMIT, LIMIT)))  # that each label is right
         errors = v.dtype.type(lr) * sign * (1 - probability)
-        np.add.at(vectors, inputs, errors @ u)
+        for rows, change in zip(groups, errors @ u, strict=True):
+            np.add.at(vectors, rows, change)
         np.add.at(context, outputs, errors.T @ v)
-        losses[n], counts[n] = -np.log(probability).sum(), len(v)
+        losses[:, n] = -np.log(probability).sum(), len(v)
 
 
 @helper
@@ -163,30 +169,34 @@ def _errors(v, u, inputs, outputs, lr, signs, errors):
 
 
 @helper
-def _merge(v, count, mean):
-    """v[0] becomes the sum or the mean of the rows."""
-    h = v[0]
-    for m in range(1, count):
-        row = v[m]
-        for j in range(h.size):
-            h[j] += row[j]
-    if mean:
-        for j in range(h.size):
-            h[j] /= v.dtype.type(count)
+def _pool(table, rows, ends, groups, mean, local):
+    """local[g] = the sum or mean of table[rows[ends[g]:ends[g + 1]]]."""
+    for g in range(groups):
+        row, mine, size = table[rows[ends[g]]], local[g], ends[g + 1] - ends[g]
+        for j in range(mine.size):
+            mine[j] = row[j]
+        for m in range(ends[g] + 1, ends[g + 1]):
+            row = table[rows[m]]
+            for j in range(mine.size):
+                mine[j] += row[j]
+        if mean and size > 1:
+            for j in range(mine.size):
+                mine[j] /= table.dtype.type(size)
 
 
 @helper
-def _spread(table, rows, count, factors, u, outputs, change):
-    """table[rows[m]] += Σ_k factors[k] · u[k], the same for every m."""
-    change[:] = 0
-    for k in range(outputs):
-        f, a = factors[k], u[k]
-        for j in range(change.size):
-            change[j] += f * a[j]
-    for m in range(count):
-        row = table[rows[m]]
-        for j in range(row.size):
-            row[j] += change[j]
+def _spread(table, rows, ends, groups, factors, u, outputs, change):
+    """table[rows[m]] += Σ_k factors[g, k] · u[k], the same for every m of group g."""
+    for g in range(groups):
+        change[:] = 0
+        for k in range(outputs):
+            f, a = factors[g, k], u[k]
+            for j in range(change.size):
+                change[j] += f * a[j]
+        for m in range(ends[g], ends[g + 1]):
+            row = table[rows[m]]
+            for j in range(row.size):
+                row[j] += change[j]
 
 
 @helper
@@ -198,56 +208,66 @@ def _first_begin(begins, n):
 
 
 @kernel(reference=_word2vec_ref, parallel=True,
-        spec="vectors: inout[V,C]; context: inout[U,C]; ids: ids<V[N]; begins: bool[N]; chances: double[2,V]; "
-             "alias: ids<V[V]; ways: ids<U[V,D]; window: 1..5; negative: 0..5; mode: 0..2; lr: real; key: key; "
-             "losses: out[N]; counts: out[N]")
-def word2vec(vectors, context, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses, counts):
+        spec="vectors: inout[R,C]; context: inout[U,C]; bags: ids<R[B]; ids: ids<V[N]; begins: bool[N]; "
+             "chances: double[2,V]; alias: ids<V[V]; ways: ids<U[V,D]; window: 1..5; negative: 0..5; mode: 0..2; lr: real; "
+             "key: key; losses: out[2,N]")
+def word2vec(vectors, context, bags, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses):
     """One pass of SGD over a text, lock-free: threads write rows of the tables without asking (with one thread: exact).
 
-    vectors : (V, C), in place: the rows v     context : (U, C), in place: the rows u, one per word, then the tree's nodes
+    vectors : (R, C), in place: the rows v     context : (U, C), in place: the rows u, one per word, then the tree's nodes
+    bags : (V + 1 + F,) word w is the rows bags[bags[w]:bags[w + 1]] of vectors, at least one
     ids : (N,) int64 words     begins : (N,) bool, True where a sentence begins
     chances : (2, V) that a word survives subsampling; that a uniform slot of the noise distribution is taken and not its
     alias     alias : (V,)     ways : (V, D) each word's path in the tree as 2·row + code, then −1; D = 0 without a tree
     negative : K, −1 without negative sampling     mode : SKIP_GRAM, CBOW_SUM or CBOW_MEAN
-    losses, counts : (N,) written: for each centre the loss in nats, summed over its window, and the number of predictions
-    Source: Mikolov et al. 2013; Ji et al. 2016 (shared negatives). Differs: exact sigmoid; one update per window.
+    losses : (2, N) written: for each centre the loss in nats, summed over its window, and the number of predictions
+    Source: Mikolov et al. 2013; Ji et al. 2016 (shared negatives); Bojanowski et al. 2017 (bags). Differs: exact sigmoid;
+    one update per window.
     """
     rate, most, draws = vectors.dtype.type(lr), 2 * window, max(negative, 0) + 2
-    width, room = vectors.shape[1], max(negative + 1, 0) + ways.shape[1]
+    width, room, longest = vectors.shape[1], max(negative + 1, 0) + ways.shape[1], 1
+    for word in range(alias.size):
+        longest = max(longest, bags[word + 1] - bags[word])
     for chunk in prange(CHUNKS):
         n = _first_begin(begins, ids.size * chunk // CHUNKS)
         last = _first_begin(begins, ids.size * (chunk + 1) // CHUNKS)
-        kept, inputs, outputs = np.empty(last - n, np.int64), np.empty(most, np.int64), np.empty(room, np.int64)
+        kept, outputs = np.empty(last - n, np.int64), np.empty(room, np.int64)
+        rows, ends = np.empty(most * longest, np.int64), np.zeros(most + 1, np.int64)
         v, u, change = (np.empty((most, width), vectors.dtype), np.empty((room, width), vectors.dtype),
                         np.empty(width, vectors.dtype))
         errors, signs = np.empty((most, room), vectors.dtype), np.empty(room, vectors.dtype)
         while n < last:
             end, size = _first_begin(begins, n + 1), 0
             for i in range(n, end):
-                losses[i], counts[i] = 0, 0
+                losses[0, i], losses[1, i] = 0, 0
                 if hash32(i * draws, key) * 2.0**-32 < chances[0, ids[i]]:
                     kept[size] = i
                     size += 1
             for i in range(size):
                 draw = kept[i] * draws + 1
                 reach = 1 + np.int64(np.uint64(hash32(draw, key)) * np.uint64(window) >> np.uint64(32))
-                count = 0
+                count, groups = 0, 0
                 for j in range(max(i - reach, 0), min(i + reach + 1, size)):
                     if j != i:
-                        inputs[count] = ids[kept[j]]
-                        count += 1
+                        word = ids[kept[j]]
+                        for place in range(bags[word], bags[word + 1]):
+                            rows[count] = bags[place]
+                            count += 1
+                        groups = groups + 1 if mode == SKIP_GRAM else 1
+                        ends[groups] = count
                 if count:
                     total = _outputs_of(ids[kept[i]], chances, alias, ways, negative, (draw + 1, key), outputs, signs)
-                    _gather(vectors, inputs, count, v)
-                    _gather(context, outputs, total, u)
-                    hidden = count if mode == SKIP_GRAM else 1
-                    if mode != SKIP_GRAM:
-                        _merge(v, count, mode == CBOW_MEAN)
-                    losses[kept[i]] = _errors(v, u, hidden, total, rate, signs, errors)
-                    counts[kept[i]] = hidden
-                    if mode == SKIP_GRAM:
-                        _add_products(vectors, inputs, errors, u, (count, total))
+                    single = count == groups and mode == SKIP_GRAM
+                    if single:
+                        _gather(vectors, rows, count, v)
                     else:
-                        _spread(vectors, inputs, count, errors[0], u, total, change)
-                    _add_products(context, outputs, errors.T, v, (total, hidden))
+                        _pool(vectors, rows, ends, groups, mode != CBOW_SUM, v)
+                    _gather(context, outputs, total, u)
+                    losses[0, kept[i]] = _errors(v, u, groups, total, rate, signs, errors)
+                    losses[1, kept[i]] = groups
+                    if single:
+                        _add_products(vectors, rows, errors, u, (groups, total))
+                    else:
+                        _spread(vectors, rows, ends, groups, errors, u, total, change)
+                    _add_products(context, outputs, errors.T, v, (total, groups))
             n = end

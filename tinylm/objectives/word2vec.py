@@ -8,7 +8,8 @@ predict the same company end up close together, and the table of vectors, a by-p
 
 Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of `context`): skip-gram. The
 continuous bag of words (CBOW) sees the mean of the whole window at once. Hierarchical softmax replaces, or joins, the K
-others by the turns of a Huffman tree on the way to w: a true probability at the price of log V. The first chapter:
+others by the turns of a Huffman tree on the way to w: a true probability at the price of log V. With fastText's n-grams
+(maxn) a word's vector is the mean of its own row and its pieces' rows, so words never seen have one. The first chapter:
 everything later keeps "predict the text from the text" and replaces the model that does it.
 """
 
@@ -19,12 +20,14 @@ import numpy as np
 
 from .. import kernels, nn
 from .. import ops as F
-from ..errors import ShapeError, TinylmError
-from ..vectors import search
+from ..errors import TinylmError
+from ..ops.registry import check_ids
+from ..vectors.ngrams import NGrams, Subwords, bag_means
 from .protocol import at_least, register
 
 EVALUATION_WORDS = 2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
 PART = 2**22  # words that are counted in one go
+LONGEST_NGRAM = 32  # characters: a foreign config.json cannot ask for more pieces than its words justify
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Word2VecConfig:
     cbow, cbow_mean : predict from the sum or the mean of a window (the program's rate is then 0.05)
     hs : hierarchical softmax, beside the K negatives or (negative = 0) alone
     max_sentence : words after which a sentence is cut     specials : so many first ids are not words (<unk>, …) and vanish
+    minn, maxn, bucket : characters of an n-gram, and the rows that all n-grams share; maxn = 0: none (fastText: 3, 6, 2·10⁶)
     batch_words : words of text per step
     """
 
@@ -51,11 +55,16 @@ class Word2VecConfig:
     hs: bool = False
     max_sentence: int = 1000
     specials: int = 3
+    minn: int = 3
+    maxn: int = 0
+    bucket: int = 100_000
     batch_words: int = 20000
 
     def __post_init__(self):
         at_least(self, vocab_size=1, size=1, window=1, negative=0, sample=0, min_alpha=0, max_sentence=1, specials=0,
-                 batch_words=1)
+                 minn=1, maxn=0, bucket=1, batch_words=1)
+        if self.maxn and not self.minn <= self.maxn <= LONGEST_NGRAM:
+            raise TinylmError(f"Word2VecConfig: maxn is {self.maxn}; expected 0, or minn = {self.minn} to {LONGEST_NGRAM}.")
 
     @classmethod
     def tiny(cls, vocab_size, **over):
@@ -96,7 +105,7 @@ class Word2Vec(nn.Module):
     """Two tables of word vectors and the objective that trains them.
 
     config : Word2VecConfig     rng : numpy Generator of the initial vectors (a fixed one by default)
-    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero
+    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero. With maxn (V + bucket, C): behind them the n-grams
     context : (V, C) zeros, the words as predicted; with hs (2·V − 1, C): behind them the inner nodes of the tree
     Source: Mikolov et al. 2013b; the released C program, whose subsampling, windows and skipped negatives these are.
     Differs: a window's words share their negatives (Ji et al. 2016), sentences are shuffled, the sigmoid is exact.
@@ -108,13 +117,24 @@ class Word2Vec(nn.Module):
     def __init__(self, config, rng=None):
         rng = rng or np.random.default_rng(0)
         self.config = config
-        vectors = (rng.random((config.vocab_size, config.size), dtype=np.float32) - 0.5) / np.float32(config.size)
+        rows = config.vocab_size + config.bucket * (config.maxn > 0)
+        vectors = (rng.random((rows, config.size), dtype=np.float32) - 0.5) / np.float32(config.size)
         vectors[:config.specials] = 0
         self.vectors = nn.Parameter(vectors)
         rows = config.vocab_size + config.hs * (config.vocab_size - 1)
         self.context = nn.Parameter(np.zeros((rows, config.size), np.float32))
         self.mode = (kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM) if config.cbow else kernels.SKIP_GRAM
-        self.tables = self.sentences = None
+        self.ngrams = NGrams(config.minn, config.maxn, config.bucket)
+        own = np.arange(config.vocab_size)
+        self.bags = None if config.maxn else np.append(np.arange(own.size + 1) + own.size + 1, own)  # each word its own row
+        self.tables = self.sentences = self.words = None
+
+    def spell(self, words):
+        """How the words are spelled, which n-grams need: the V tokens of the vocabulary. Without maxn nothing happens."""
+        if self.config.maxn:
+            self.words = list(words)
+            unused = [""] * (self.config.vocab_size - len(words))
+            self.bags = self.ngrams.bags([*words, *unused], self.config.specials)
 
     # -- learning from text ------------------------------------------------------------------------------------------
 
@@ -180,20 +200,28 @@ class Word2Vec(nn.Module):
     def hidden(self, centres, inputs):
         """What predicts: each word's vector (P, C), or for CBOW each window's sum or mean (W, C), and its first place.
 
-        The program scores with the mean but hands every word of the window the whole error: the gradient is the sum's.
+        The program scores with the mean but hands every row the whole error: the gradient is the sum's.
         """
-        v = F.embedding(self.vectors, inputs)  # (P,C)
-        if not self.config.cbow:
-            return v, np.arange(inputs.size)
-        first = np.flatnonzero(np.diff(centres, prepend=-1))
-        sizes = np.diff(np.append(first, inputs.size))
-        slots = np.arange(2 * self.config.window)
-        places = np.minimum(first[:, None] + slots, max(inputs.size - 1, 0))
-        rows = F.where((slots < sizes[:, None])[..., None], F.getitem(v, places), 0.0)  # (W,2·window,C)
-        h = F.sum(rows, axis=1)
-        if self.config.cbow_mean:
+        h, sizes = self._sums(inputs)  # (P,C), (P,)
+        first = np.arange(inputs.size)
+        if self.config.cbow:
+            first = np.flatnonzero(np.diff(centres, prepend=-1))
+            h, sizes = _group_sums(h, first, np.diff(np.append(first, inputs.size))), np.add.reduceat(sizes, first)  # (W,C)
+        if self.mode != kernels.CBOW_SUM and sizes.max(initial=1) > 1:
             h = h + h.data * (1 / sizes - 1)[:, None].astype(h.dtype)
         return h, first
+
+    def _sums(self, ids):
+        """Σ of each word's rows, (..., C), and how many they are (...), for ids of any shape; raises as encode does."""
+        if not self.config.maxn:
+            return F.embedding(self.vectors, ids), np.ones(np.shape(ids), np.int64)
+        self._spelled()
+        ids = check_ids("Word2Vec", ids, self.config.vocab_size)
+        words, places = np.unique(ids, return_inverse=True)
+        sizes, places = self.bags[words + 1] - self.bags[words], places.reshape(ids.shape)
+        rows = F.embedding(self.vectors, np.concatenate([self.bags[:0], *(self.bags[self.bags[w]:self.bags[w + 1]]
+                                                                          for w in words)]))
+        return F.embedding(_group_sums(rows, np.cumsum(sizes) - sizes, sizes), places), sizes[places]
 
     def nats(self, centres, inputs, outputs):
         """The loss of every prediction: centres, inputs (P,), outputs (P, 1 + K), first the truth -> Tensor (P,) in nats.
@@ -224,16 +252,21 @@ class Word2Vec(nn.Module):
         """
         self._prepared()
         c, losses = self.config, np.empty((2, batch.ids.size), self.vectors.dtype)
-        kernels.word2vec(self.vectors.data, self.context.data, batch.ids, batch.begins, *self.tables, c.window,
+        kernels.word2vec(self.vectors.data, self.context.data, self.bags, batch.ids, batch.begins, *self.tables, c.window,
                          c.negative if c.negative or not c.hs else -1, self.mode, float(max(lr, c.min_alpha)), batch.key,
-                         *losses)
+                         losses)
         nats, count = losses.sum(axis=1, dtype=np.float64)
         return float(nats / max(count, 1))
 
     def _prepared(self):
         if self.sentences is None:
             raise TinylmError("This Word2Vec has not seen a text yet; call prepare(corpus) first.")
+        self._spelled()
         return self.sentences
+
+    def _spelled(self):
+        if self.bags is None:
+            raise TinylmError("This Word2Vec has n-grams but no spellings; call spell(tokenizer.vocab) first.")
 
     # -- the result --------------------------------------------------------------------------------------------------
 
@@ -242,7 +275,8 @@ class Word2Vec(nn.Module):
 
         raises ShapeError  if an id is out of range
         """
-        return [F.embedding(self.vectors, ids)]
+        sums, sizes = self._sums(ids)
+        return [sums * (1 / sizes)[..., None].astype(sums.dtype) if self.config.maxn else sums]
 
     def logits(self, ids, mask=None):
         """v·u of each word with every word as its neighbour, before σ.   ids : (B, T) -> (B, T, V)"""
@@ -251,27 +285,24 @@ class Word2Vec(nn.Module):
 
     def embedding_table(self):
         """The word vectors as an array (V, C)."""
-        return self.vectors.data
+        self._spelled()
+        return bag_means(self.vectors.data, self.bags) if self.config.maxn else self.vectors.data
+
+    def subwords(self):
+        """What gives vectors to words outside the vocabulary, see `Vectors`; without n-grams nothing, {}."""
+        return Subwords(self.ngrams, self.vectors.data[self.config.vocab_size:]) if self.config.maxn else {}
 
     def layer_groups(self):
         """[vectors], [context]: from the bottom up."""
         return [[self.vectors], [self.context]]
 
-    def most_similar(self, positive, negative=(), n=10):
-        """The n words nearest to Σ positive − Σ negative, all of unit length: [(id, cosine)], the given words left out.
 
-        positive, negative : sequences of ids: [king, woman], [man] asks for queen
-        raises ShapeError  if an id is out of range
-        """
-        given = np.array([*positive, *negative], np.int64)
-        if not given.size or given.min() < 0 or given.max() >= self.config.vocab_size:
-            raise ShapeError(f"most_similar: the ids are {given.tolist()}; "
-                             f"expected some from 0 to {self.config.vocab_size - 1}.")
-        table, lengths = self.vectors.data, search.row_lengths(self.vectors.data)
-        unit = table[given] / lengths[given, None]
-        target = unit[:len(positive)].sum(axis=0) - unit[len(positive):].sum(axis=0)
-        found = search.best(table, lengths, target, [*range(self.config.specials), *given], n)
-        return [(int(i), float(cosine)) for i, cosine in zip(*found, strict=True)]
+def _group_sums(rows, starts, sizes):
+    """Σ of rows[starts[g]:starts[g] + sizes[g]] for each group g.   rows : Tensor (P, C) -> (G, C)"""
+    slots = np.arange(sizes.max(initial=1))
+    inside = slots < sizes[:, None]
+    found = F.embedding(rows, np.where(inside, starts[:, None] + slots, 0))  # (G,S,C)
+    return F.sum(F.where(inside[..., None], found, 0.0), axis=1)
 
 
 class _Sentences:

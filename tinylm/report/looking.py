@@ -75,11 +75,15 @@ def token_vectors(encoder, size: int) -> np.ndarray:
 def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
     """The n tokens nearest to a word, [(token, cosine)] of input embeddings; specials and the word itself are left out.
 
-    raises VocabularyError  if the word is not one token of the vocabulary
+    raises VocabularyError  if the word is not one token of the vocabulary, and has no n-grams either
     """
-    word_id, rows = _id_of(tokenizer, word), token_vectors(encoder, tokenizer.vocab_size)
+    rows, subwords = token_vectors(encoder, tokenizer.vocab_size), getattr(encoder, "subwords", dict)()
+    if word in subwords and word not in tokenizer.vocab:
+        target = subwords[word] - encoder.embedding_table()[:tokenizer.vocab_size].mean(axis=0)
+    else:
+        target = rows[_id_of(tokenizer, word)]
     vectors, found = Vectors(_spellings(tokenizer), rows), {}
-    for token, cosine in vectors.most_similar([rows[word_id]], n=len(rows)):
+    for token, cosine in vectors.most_similar([target], n=len(rows)):
         if token and token not in (word, *tokenizer.specials):
             found.setdefault(token, cosine)
     return list(found.items())[:n]
@@ -89,8 +93,8 @@ def word_vectors(encoder, tokenizer) -> Vectors:
     """The embeddings of a model's tokens, without those of the special ones."""
     table = encoder.embedding_table()
     rows = [i for i, token in enumerate(tokenizer.vocab) if token not in tokenizer.specials]
-    spellings = _spellings(tokenizer)
-    return Vectors([spellings[i] for i in rows], table[rows])
+    spellings, subwords = _spellings(tokenizer), getattr(encoder, "subwords", dict)()
+    return Vectors([spellings[i] for i in rows], table[rows], subwords)
 
 
 def _spellings(tokenizer) -> list[str]:

@@ -68,7 +68,10 @@ def updates_for(n_texts: int, batch_size: int) -> int:
 
 def twin(encoder, seed: int = 0):
     """The same architecture from scratch: what the encoder would be without its pretraining."""
-    return type(encoder)(encoder.config, np.random.default_rng(seed))
+    fresh = type(encoder)(encoder.config, np.random.default_rng(seed))
+    if getattr(encoder, "words", None):
+        fresh.spell(encoder.words)
+    return fresh
 
 
 def duplicate(encoder):

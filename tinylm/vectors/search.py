@@ -49,14 +49,15 @@ class Vectors:
     """Words and their vectors, frequent words first, and the questions that gensim's KeyedVectors answer.
 
     words : V strings; of equal ones the first counts     table : (V, D) float, may be mapped read-only from the disk
+    subwords : an ngrams.Subwords, which gives vectors to words that are not in the table; by default nothing does
     raises ShapeError  if the table does not have one row per word
     """
 
-    def __init__(self, words, table):
+    def __init__(self, words, table, subwords=None):
         if np.ndim(table) != 2 or len(words) != len(table) or not len(words):
             raise ShapeError(f"Vectors: {len(words)} words and a table {np.shape(table)} do not fit; expected (V, D), "
                              "V > 0.")
-        self.words, self.table, self.lengths = list(words), table, row_lengths(table)
+        self.words, self.table, self.lengths, self.subwords = list(words), table, row_lengths(table), subwords or {}
         self.index = {word: i for i, word in reversed(list(enumerate(self.words)))}
 
     @classmethod
@@ -75,8 +76,8 @@ class Vectors:
         return word in self.index
 
     def __getitem__(self, word):
-        """The vector (D,) of a word; raises VocabularyError."""
-        return self.table[self.id_of(word)]
+        """The vector (D,) of a word, from its pieces if it has no row; raises VocabularyError."""
+        return self.subwords[word] if word not in self and word in self.subwords else self.table[self.id_of(word)]
 
     def id_of(self, word):
         """The row of a word; raises VocabularyError, naming similar words."""
@@ -94,10 +95,11 @@ class Vectors:
         return vector / max(np.linalg.norm(vector), SMALL)
 
     def _known(self, *groups):
-        """Words of some lists (vectors may be among them) as ids; raises VocabularyError for an empty question."""
+        """Words of some lists as ids, without vectors and unseen words; raises VocabularyError for an empty question."""
         if not sum(map(len, groups)):
             raise VocabularyError("No word was given; give at least one.")
-        return [self.id_of(word) for group in groups for word in group if isinstance(word, str)]
+        words = [word for group in groups for word in group if isinstance(word, str)]
+        return [self.id_of(word) for word in words if word in self or word not in self.subwords]
 
     def similarity(self, first, second):
         """The cosine of two words."""
