@@ -379,7 +379,8 @@ def test_the_probabilities_of_hierarchical_softmax_sum_to_one():
 def test_every_form_learns_topics(form):
     ngrams = {"bucket": 1009} if "maxn" in form else {}
     model, tokenizer, text = toy_model(1500, negative=0 if form.get("hs") else 5, **form | ngrams)
-    lr = 0.02 if ngrams and model.mode == kernels.CBOW_SUM else 0.05  # a sum of hundreds of rows, each changed whole
+    rates = {kernels.CBOW_SUM: 0.02, kernels.CBOW_MEAN: 0.15}  # a sum of hundreds of rows, each changed whole, or their mean
+    lr = rates.get(model.mode, 0.05) if ngrams else 0.05
     losses = [model.fast_step(model.batch(0, 1), lr / 2)]
     losses.append(train(model, 12, lr))
     assert losses[1] < losses[0]
