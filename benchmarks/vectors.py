@@ -101,7 +101,10 @@ def run_glove(form="glove", epochs=1, seed=0, threads=THREADS, words=0):
 
 
 def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
-    """Train gensim's Word2Vec on the posts, one per line of a file (`words` is not used); returns a dict, see `_result`."""
+    """Train gensim's Word2Vec or FastText on the posts, one per line of a file; returns a dict, see `_result`.
+
+    words : not used, all posts are read
+    """
     from gensim.models import FastText, Word2Vec
 
     from tinylm.data import load_texts

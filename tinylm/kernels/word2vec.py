@@ -257,7 +257,7 @@ def word2vec(vectors, context, bags, ids, begins, chances, alias, ways, window, 
                         ends[groups] = count
                 if count:
                     total = _outputs_of(ids[kept[i]], chances, alias, ways, negative, (draw + 1, key), outputs, signs)
-                    single = count == groups and mode == SKIP_GRAM
+                    single = count == groups and mode == SKIP_GRAM  # every word is one row: no sum, updated three at a time
                     if single:
                         _gather(vectors, rows, count, v)
                     else:

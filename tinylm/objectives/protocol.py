@@ -15,7 +15,7 @@ class Objective(Protocol):
     name, model_type : what commands and config.json call it     config_class : its frozen config dataclass
     text : the encoding it trains on, "bpe" or "words"           training_defaults : its values for TrainConfig
     Optional: steps_per_epoch; by_line, True where a line of text is a document of its own; unit, what the loss counts, if
-    not nats; spell(words), called with the vocabulary before prepare, for chapters that look into words;
+    not nats; spell(words), called with the vocabulary before prepare, and subwords(), for chapters that look into words;
     state() and load_state(arrays) for what is carried between batches; fast_step(batch, lr) -> loss for
     objectives that are also a lock-free kernel; start_cache(batch_size, length) and step(ids, cache) -> (B, V) array for
     models that generate.

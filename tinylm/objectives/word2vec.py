@@ -107,8 +107,9 @@ class Word2Vec(nn.Module):
     config : Word2VecConfig     rng : numpy Generator of the initial vectors (a fixed one by default)
     vectors : (V, C) from U(−½, ½)/C, the result; specials are zero. With maxn (V + bucket, C): behind them the n-grams
     context : (V, C) zeros, the words as predicted; with hs (2·V − 1, C): behind them the inner nodes of the tree
-    Source: Mikolov et al. 2013b; the released C program, whose subsampling, windows and skipped negatives these are.
-    Differs: a window's words share their negatives (Ji et al. 2016), sentences are shuffled, the sigmoid is exact.
+    Source: Mikolov et al. 2013b; the released C program, whose subsampling, windows and skipped negatives these are;
+    n-grams: Bojanowski et al. 2017. Differs: a window's words share their negatives (Ji et al. 2016), sentences are
+    shuffled, the sigmoid is exact; n-grams share 100,000 rows where fastText has 2,000,000.
     """
 
     config_class, model_type, text, by_line = Word2VecConfig, "tinylm-word2vec", "words", True
@@ -130,7 +131,7 @@ class Word2Vec(nn.Module):
         self.tables = self.sentences = self.words = None
 
     def spell(self, words):
-        """How the words are spelled, which n-grams need: the V tokens of the vocabulary. Without maxn nothing happens."""
+        """How the words are spelled, which n-grams need; without maxn nothing happens.   words : at most V strings, by id"""
         if self.config.maxn:
             self.words = list(words)
             unused = [""] * (self.config.vocab_size - len(words))

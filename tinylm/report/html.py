@@ -20,7 +20,7 @@ h1 { font-size: 1.5rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top:
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom; }
 td { white-space: nowrap; } .text { text-align: left; } td.text:last-child { white-space: normal; min-width: 8rem; }
 @media (max-width: 30rem) {
-  table { font-size: .78rem; } th, td { padding: .25rem .3rem; }
+  table { font-size: .74rem; } th, td { padding: .25rem .2rem; }
   .text { white-space: normal !important; min-width: 0 !important; }
 }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }

@@ -77,13 +77,12 @@ def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
 
     raises VocabularyError  if the word is not one token of the vocabulary, and has no n-grams either
     """
-    rows, subwords = token_vectors(encoder, tokenizer.vocab_size), getattr(encoder, "subwords", dict)()
-    if word in subwords and word not in tokenizer.vocab:
-        target = subwords[word] - encoder.embedding_table()[:tokenizer.vocab_size].mean(axis=0)
-    else:
-        target = rows[_id_of(tokenizer, word)]
-    vectors, found = Vectors(_spellings(tokenizer), rows), {}
-    for token, cosine in vectors.most_similar([target], n=len(rows)):
+    table, subwords, found = encoder.embedding_table()[: tokenizer.vocab_size], _subwords(encoder), {}
+    unseen = word in subwords and word not in tokenizer.vocab
+    target = subwords[word] if unseen else table[_id_of(tokenizer, word)]
+    middle = table.mean(axis=0)
+    vectors = Vectors(_spellings(tokenizer), table - middle)
+    for token, cosine in vectors.most_similar([target - middle], n=len(table)):
         if token and token not in (word, *tokenizer.specials):
             found.setdefault(token, cosine)
     return list(found.items())[:n]
@@ -93,8 +92,13 @@ def word_vectors(encoder, tokenizer) -> Vectors:
     """The embeddings of a model's tokens, without those of the special ones."""
     table = encoder.embedding_table()
     rows = [i for i, token in enumerate(tokenizer.vocab) if token not in tokenizer.specials]
-    spellings, subwords = _spellings(tokenizer), getattr(encoder, "subwords", dict)()
-    return Vectors([spellings[i] for i in rows], table[rows], subwords)
+    spellings = _spellings(tokenizer)
+    return Vectors([spellings[i] for i in rows], table[rows], _subwords(encoder))
+
+
+def _subwords(encoder):
+    """What has vectors for words outside the vocabulary; nothing, {}, for most encoders."""
+    return encoder.subwords() if hasattr(encoder, "subwords") else {}
 
 
 def _spellings(tokenizer) -> list[str]:

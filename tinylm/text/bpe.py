@@ -25,7 +25,7 @@ from tinylm.errors import VocabularyError
 from tinylm.progress import watched
 from tinylm.text import bpe_files
 from tinylm.text.base import BYTE_TOKENS, Encoding, Remembered, as_texts, check_vocab_size
-from tinylm.text.merging import Merge, apply, check_reached, drained, learn, spell, splits
+from tinylm.text.merging import Merge, apply, check_reached, learn, spell, splits
 from tinylm.text.spelling import BYTES, END, Spelling
 
 
@@ -169,8 +169,9 @@ def _count(texts: Iterable[str], spelling: Spelling) -> dict[str, int]:
         parts[1].update(spaced)
     words: Counter[str] = Counter()
     for spaced, counts in enumerate(parts):
-        for part, count in drained(counts):
+        for part, count in counts.items():
             for word in spelling.training_words(part, bool(spaced)):
                 words[spelling.letters(word)] += count
+        counts.clear()
     del words[""]
     return words

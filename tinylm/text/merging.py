@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
@@ -69,16 +68,6 @@ def spread(words: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     begins = np.zeros(lengths.sum(), bool)
     begins[np.cumsum(lengths) - lengths] = True
     return begins, np.repeat(np.fromiter(words.values(), np.int64, len(words)), lengths)
-
-
-def drained(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """The items of `counts` in their order, each of them forgotten when the next is asked for: what is made of them takes
-    their place in memory.
-    """
-    texts, times = deque(counts), deque(counts.values())
-    counts.clear()
-    while texts:
-        yield texts.popleft(), times.popleft()
 
 
 def check_reached(reached: int, vocab_size: int, min_count: int) -> None:

@@ -23,7 +23,6 @@ from tinylm.kernels import viterbi
 from tinylm.progress import watched
 from tinylm.text import em, protobuf
 from tinylm.text.base import BYTE_TOKENS, Encoding, as_texts, check_vocab_size
-from tinylm.text.merging import drained
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.trie import Dictionary
@@ -82,9 +81,10 @@ class Unigram(Encoding):
         for text in watched(as_texts(texts), "texts read"):
             found.update(normalizer(text).split(SPACE) if normalizer.collapse else [normalizer(text)])
         words: Counter[str] = Counter()
-        for chunk, count in drained(found):
+        for chunk, count in found.items():
             for word in WORD.findall(SPACE + chunk if normalizer.collapse and chunk else chunk):
                 words[word] += count
+        found.clear()
         del words[""]
         learned = em.learn(words, vocab_size - len(first), config)
         reached = len(first) + len(learned)

@@ -22,7 +22,7 @@ from tinylm.files import read_json, read_text
 from tinylm.progress import watched
 from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size
 from tinylm.text.cleaning import Cleaning, chunks
-from tinylm.text.merging import check_reached, drained, learn, spell
+from tinylm.text.merging import check_reached, learn, spell
 from tinylm.text.template import BERT
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -67,9 +67,10 @@ class WordPiece(Encoding):
         for text in watched(as_texts(texts), "texts read"):
             found.update(chunks(text))
         words: Counter[str] = Counter()
-        for chunk, count in drained(found):
+        for chunk, count in found.items():
             for word in cleaning.words(chunk):
                 words[word] += count
+        found.clear()
         if not words:
             raise VocabularyError("The training text is empty; WordPiece needs text to learn pieces from.")
         alphabet, counted = spell(words, before=PREFIX)
