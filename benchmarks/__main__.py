@@ -10,13 +10,14 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 
 from . import charcnn, encodings, gpt, layers, products, start
+from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
 NAMES = (*gpt.SHAPES, *layers.RUNS, "charcnn", *encodings.NAMES, "sgns", "cbow", "glove", "import", "cold_start", "products")
@@ -40,19 +41,22 @@ def worker(name, side, dropout, compiled):
     print(json.dumps({"ms": ms, "mb": peak()}))
 
 
-def peak():
-    """The most memory that this process had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def measure(name, side, dropout, compiled=False):
-    """Start a worker; returns its {"ms", "mb"}."""
+    """Start a worker; returns its {"ms", "mb"}, of encodings also the most memory that it had allocated."""
     command = [sys.executable, "-m", "benchmarks", "--worker", name, side, str(dropout), str(int(compiled))]
     own = encodings.environment(name) if name in encodings.NAMES else {}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"} | own)
-    if done.returncode:
-        sys.exit(f"{name} ({side}) failed:\n{done.stderr}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    worker, samples = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "2"} | own, **pipes), []
+    while True:
+        try:
+            output, errors = worker.communicate(timeout=0.005 if own else None)
+            break
+        except subprocess.TimeoutExpired:
+            samples.append((time.monotonic(), allocated(worker.pid)))
+    if worker.returncode:
+        sys.exit(f"{name} ({side}) failed:\n{errors}")
+    found = json.loads(output.strip().splitlines()[-1])
+    return found | ({"allocated_mb": max(mb for moment, mb in samples if moment < found["until"])} if own else {})
 
 
 def sgemm_speed():
@@ -78,8 +82,8 @@ def compare(name, dropout, pairs, compiled, sgemm):
     row["ratio"] = statistics.median(b["ms"] / a["ms"] for a, b in runs)
     if name in encodings.NAMES:
         row["same"] = encodings.check(name, ours[0]["made"], peer[0]["made"])
-        row |= {f"{side}_added_mb": statistics.median(r["added_mb"] for r in rows)
-                for side, rows in (("ours", ours), ("peer", peer))}
+        row |= {f"{side}_{which}": statistics.median(r[which] for r in rows)
+                for side, rows in (("ours", ours), ("peer", peer)) for which in ("added_mb", "allocated_mb")}
     if name in gpt.SHAPES:
         row["sgemm_share"] = gpt.SHAPES[name].flops() / row["ours_ms"] / 1e6 / sgemm
     return row
@@ -91,7 +95,8 @@ def show(row):
     times = f"{row['ours_ms']:10.2f} ms {row['peer_ms']:10.2f} ms ({row['peer']})"
     memory = f"{row['ours_mb']:6.0f} MB against {row['peer_mb']:6.0f} MB"
     if "ours_added_mb" in row:
-        memory += f" (added {row['ours_added_mb']:.0f} against {row['peer_added_mb']:.0f})"
+        memory += "".join(f", {which} {row[f'ours_{which}_mb']:.0f} against {row[f'peer_{which}_mb']:.0f}"
+                          for which in ("added", "allocated"))  # fmt: skip
     return f"{row['name']:24} {times}   ratio {row['ratio']:5.2f}   {memory}{share}   {row.get('same', '')}".rstrip()
 
 

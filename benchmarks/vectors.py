@@ -17,7 +17,6 @@ own. Timed is the training alone: vocabularies, and tinylm's ids, are made befor
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from .memory import peak
 
 SETTINGS = dict(window=5, negative=5, sample=1e-3)
 SIZE, MIN_COUNT, THREADS = 100, 5, 2
@@ -138,7 +139,7 @@ def _result(seconds, words, vocab, table):
     from tinylm import Vectors
     from tinylm.data import load_analogies, load_similarity
 
-    mb, vectors = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, Vectors(vocab, table)
+    mb, vectors = peak(), Vectors(vocab, table)
     pairs = vectors.evaluate_word_pairs(load_similarity("wordsim353"))
     analogies = vectors.evaluate_word_analogies(load_analogies())
     return {"seconds": seconds, "words_per_second": words / seconds, "mb": mb, "spearman": pairs["spearman"],

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +56,12 @@ def naive_merges(texts, n, min_count=2):
 
 def test_incremental_training_equals_the_definition(bpe):
     assert bpe.merges == naive_merges([TEXT], len(bpe.merges))
+
+
+def test_incremental_training_equals_the_definition_on_thousands_of_pairs():
+    letters = np.random.default_rng(0).choice(list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ  "), 6000)
+    learned = BPE.train(["".join(letters)], 290, specials=())
+    assert learned.merges == naive_merges(["".join(letters)], 34)
 
 
 @settings(deadline=None, max_examples=30)

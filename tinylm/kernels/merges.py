@@ -7,7 +7,7 @@
 The ladder (newsgroups, 8,192 tokens, merging only):
   0.02  all pairs counted anew for every merge (the reference)
   0.2   only words that hold the pair are counted anew, in Python, with a heap
-  1.0   compiled: words are linked lists, every pair has the list of its places, so a merge touches only those places
+  1.0   compiled: tokens link to their neighbours, every pair has the list of its places, and a merge touches only those
 """
 
 from heapq import heapify, heappop, heappush
@@ -49,25 +49,63 @@ def learn_merges_ref(symbols, begins, times, alphabet, min_count, wanted, shorte
 
 
 @helper
+def _slot(key, size):
+    """Where a pair is looked for first in a table of that size, a power of two."""
+    return np.int64(np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(24)) & (size - 1)
+
+
+@helper
 def _number(pairs, key):
-    """The number of a pair, given when it is first met; `table` holds numbers + 1 by hash, 0 = free."""
-    table, keys, counts, heads, total = pairs
-    slot = np.int64(np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(24)) & (table.size - 1)
+    """The number of a pair, given when it is first met; `table` holds numbers + 1 by hash, 0 = free.
+
+    changed : in which merge the count of each pair has changed last, from 1 on
+    sizes : (2,) how many pairs there are, and how much of the table is in use, doubled when half of it is full
+    """
+    table, keys, counts, heads, changed, sizes = pairs
+    slot = _slot(key, sizes[1])
     while table[slot] and keys[table[slot] - 1] != key:
-        slot = (slot + 1) & (table.size - 1)
-    if not table[slot]:
-        keys[total[0]], counts[total[0]], heads[total[0]] = key, 0, -1
-        total[0] += 1
-        table[slot] = total[0]
-    return table[slot] - 1
+        slot = (slot + 1) & (sizes[1] - 1)
+    if table[slot]:
+        return np.int64(table[slot]) - 1
+    number = sizes[0]
+    keys[number], counts[number], heads[number], changed[number] = key, 0, -1, 0
+    sizes[0] += 1
+    table[slot] = sizes[0]
+    if 2 * sizes[0] > sizes[1]:
+        sizes[1] *= 2
+        table[: sizes[1]] = 0
+        for p in range(sizes[0]):
+            slot = _slot(keys[p], sizes[1])
+            while table[slot]:
+                slot = (slot + 1) & (sizes[1] - 1)
+            table[slot] = p + 1
+    return number
+
+
+@helper
+def _next(i, words):
+    """Where the token after the one at position i begins, or -1 at the end of its word.
+
+    words : (N,) each, about positions: the token that begins there; does a word; and `link`, at a token's first position
+        where the next one begins, and at the last of several where the token itself does
+    """
+    _, begins, link = words
+    return np.int64(link[i]) if link[i] < begins.size and not begins[link[i]] else np.int64(-1)
+
+
+@helper
+def _previous(i, words):
+    """Where the token before the one at position i begins, or -1 at the beginning of its word."""
+    _, begins, link = words
+    return np.int64(-1) if i == 0 or begins[i] else np.int64(min(link[i - 1], i - 1))  # a token of one unit links to i
 
 
 @helper
 def _enter(i, words, places, pairs, times):
     """Position i begins the pair of its symbol and the next: count it, and note its place. Returns the pair's number."""
-    symbol, following, _ = words
+    symbol = words[0]
     before, after, number = places
-    pair = number[i] = _number(pairs, np.int64(symbol[i]) << 32 | symbol[following[i]])
+    pair = number[i] = _number(pairs, np.int64(symbol[i]) << 32 | symbol[_next(i, words)])
     pairs[2][pair] += times[i]
     before[i], after[i] = -1, pairs[3][pair]
     if after[i] >= 0:
@@ -92,19 +130,20 @@ def _leave(i, places, pairs, times):
 @helper
 def _join(i, token, words, places, pairs, times):
     """Replace the pair at position i by a token. Returns the numbers of the pairs to its left and right, or -1."""
-    symbol, following, previous = words
-    second = following[i]
+    symbol, _, link = words
+    second, previous = _next(i, words), _previous(i, words)
+    following = _next(second, words)
     left, right = np.int64(-1), np.int64(-1)
     _leave(i, places, pairs, times)
-    if previous[i] >= 0:
-        _leave(previous[i], places, pairs, times)
-    if following[second] >= 0:
+    if previous >= 0:
+        _leave(previous, places, pairs, times)
+    if following >= 0:
         _leave(second, places, pairs, times)
-        previous[following[second]] = i
-    symbol[i], following[i] = token, following[second]
-    if previous[i] >= 0:
-        left = _enter(previous[i], words, places, pairs, times)
-    if following[i] >= 0:
+    symbol[i], link[i] = token, link[second]
+    link[link[i] - 1] = i
+    if previous >= 0:
+        left = _enter(previous, words, places, pairs, times)
+    if following >= 0:
         right = _enter(i, words, places, pairs, times)
     return left, right
 
@@ -157,17 +196,6 @@ def _shortest(best, heap, symbols, pairs, lengths):
     return best
 
 
-@helper
-def _linked(symbols, begins):
-    """Symbols with the position after and before each in its word (-1 = none)."""
-    n = symbols.size
-    following, previous = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
-    for i in range(1, n):
-        if not begins[i]:
-            following[i - 1], previous[i] = i, i - 1
-    return symbols.astype(np.int32), following, previous
-
-
 @kernel(reference=learn_merges_ref, spec="symbols: ids<M[N]; begins: bool[N]; times: ids<N[N]; alphabet: 521..600; "
                                          "min_count: 1..3; wanted: 0..9; shorter: 0..1; merges: outids[M,3]")  # fmt: skip
 def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, merges):
@@ -177,23 +205,23 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, m
     times : (N,) how often the word of that position occurs     shorter : 1: ties go to the shortest spelling, as above
     merges : (M, 3) written: first, second and the token they become; new tokens are alphabet, alphabet + 1, …
     """
-    n, size = symbols.size, 1024
-    while size <= 3 * n:  # a pair for every position at first, and at most two for every joint
-        size *= 2
-    words = _linked(symbols, begins)
-    symbol, following, previous = words
+    n = symbols.size
+    most = 3 * n + 1  # a pair for every position at first, and at most two for every joint
+    words = (symbols.astype(np.int32), begins, np.arange(1, n + 1, dtype=np.int32))
+    symbol = words[0]
     places = (np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32))
-    pairs = (np.zeros(size, np.int32), np.empty(3 * n, np.int64), np.empty(3 * n, np.int64), np.empty(3 * n, np.int32),
-             np.zeros(1, np.int64))  # fmt: skip
-    table, keys, counts, heads, total = pairs
+    pairs = (np.empty(4 * most + 1024, np.int32), np.empty(most, np.int64), np.empty(most, np.int64),
+             np.empty(most, np.int32), np.empty(most, np.int32), np.array([0, 1024]))  # fmt: skip
+    table, keys, counts, heads, changed, sizes = pairs  # pages never written take no memory
+    table[: sizes[1]] = 0
     known = (np.zeros(alphabet + wanted, np.int64), np.ones(alphabet + wanted, np.int64),
              np.full(2 * wanted + 1, -1, np.int64), np.full(alphabet + wanted, -1, np.int64))  # fmt: skip
     for i in range(n):
-        if following[i] >= 0:
+        if _next(i, words) >= 0:
             _enter(i, words, places, pairs, times)
-    heap = [(-counts[p], keys[p], p) for p in range(total[0])]
+    heap = [(-counts[p], keys[p], p) for p in range(sizes[0])]
     heapify(heap)
-    done, new, changed = 0, alphabet, np.zeros(3 * n, np.int32)  # in which merge a pair has been noted last, from 1 on
+    done, new = 0, alphabet
     while done < merges.shape[0] and new < alphabet + wanted and len(heap):
         count, key, pair = heappop(heap)
         if counts[pair] != -count or counts[pair] < min_count:
@@ -212,14 +240,14 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, m
         touched = [np.int64(pair)]
         while heads[pair] >= 0:
             i = np.int64(heads[pair])
-            while first == second and previous[i] >= 0 and symbol[previous[i]] == first:
-                i = previous[i]  # a run of equal symbols is merged from its left end
-            while i >= 0 and symbol[i] == first and following[i] >= 0 and symbol[following[i]] == second:
+            while first == second and _previous(i, words) >= 0 and symbol[_previous(i, words)] == first:
+                i = _previous(i, words)  # a run of equal symbols is merged from its left end
+            while i >= 0 and symbol[i] == first and _next(i, words) >= 0 and symbol[_next(i, words)] == second:
                 for p in _join(i, token, words, places, pairs, times):
                     if p >= 0 and changed[p] <= done:
                         changed[p] = done + 1
                         touched.append(p)
-                i = np.int64(following[i]) if first == second else np.int64(-1)
+                i = _next(i, words) if first == second else np.int64(-1)
         for p in touched[1:]:
             if counts[p] >= min_count:
                 heappush(heap, (-counts[p], keys[p], p))

@@ -26,6 +26,7 @@ from tinylm.text.trie import Tree, Trie, code_points, count_substrings, pack, pr
 
 PENALTY = 10.0  # nats by which an unknown character is worse than the worst piece
 LEAST = 0.5  # a piece expected less often is dropped
+AT_ONCE = 50_000  # pieces whose losses are found by one call: memory stays small
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,23 @@ def _prune(state: _State, size: int) -> None:
     viterbi(state.scores, symbols, begins, *state.trie, 0, 1, chosen)
     used = np.bincount(chosen[chosen >= 0], times[chosen >= 0], state.scores.size)
     numbers = np.flatnonzero(state.alive & (state.lengths > 1))
+    parts = [numbers[begin : begin + AT_ONCE] for begin in range(0, numbers.size, AT_ONCE)]
+    loss = np.concatenate([np.zeros(0), *(_losses(state, part, used) for part in parts)])
+    order = np.argsort(-loss, kind="stable")
+    state.alive[numbers[order[max(size - int((state.alive & (state.lengths == 1)).sum()), 0) :]]] = False
+    state.alive[numbers[np.isneginf(loss)]] = False
+    _compact(state)
+
+
+def _losses(state: _State, numbers: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """What the log-likelihood loses when each of these pieces is written by others, -inf for one that nobody misses.
+
+    used : how often each piece stands in the best cuts of the words
+    """
     lengths = state.lengths[numbers]
     edges = np.cumsum(lengths) - lengths
     inside = np.arange(lengths.sum()) - np.repeat(edges, lengths)
-    text = symbols[np.repeat(state.ends[numbers] - lengths, lengths) + inside]  # all pieces, one after another
+    text = state.words[0][np.repeat(state.ends[numbers] - lengths, lengths) + inside]  # all pieces, one after another
     owner, starts = np.repeat(np.arange(numbers.size), lengths), inside == 0
     whole, other = (np.full(text.size, -1, np.int64) for _ in range(2))
     viterbi(state.scores, text, starts, *state.trie, 0, 1, whole)
@@ -191,7 +205,4 @@ def _prune(state: _State, size: int) -> None:
         alternative -= parts * np.log(total + own * (parts - 1))
         loss = np.where(own > 0, own * (np.log(own) - math.log(total) - alternative), 0.0)
     loss[(own == 0) & (whole[edges] != numbers)] = -np.inf  # never used, and not even the best way to write itself
-    order = np.argsort(-loss, kind="stable")
-    state.alive[numbers[order[max(size - int((state.alive & (state.lengths == 1)).sum()), 0) :]]] = False
-    state.alive[numbers[np.isneginf(loss)]] = False
-    _compact(state)
+    return loss
