@@ -68,13 +68,14 @@ def watched(items, what, total=None):
 
     total : how many there will be at most, where the items have no length
     """
-    from tqdm import tqdm
-
     total = len(items) if hasattr(items, "__len__") else total
     terminal = sys.stderr.isatty() and not _HIDDEN.get()
-    bar = tqdm(items, what, total, leave=False, delay=PLAIN_EVERY, file=sys.stderr, disable=not terminal)
+    if terminal:
+        from tqdm import tqdm
+
+        items = tqdm(items, what, total, leave=False, delay=PLAIN_EVERY, file=sys.stderr)
     last = time.perf_counter()
-    for done, item in enumerate(bar, 1):
+    for done, item in enumerate(items, 1):
         yield item
         if not (terminal or _HIDDEN.get()) and time.perf_counter() - last >= PLAIN_EVERY:
             last = time.perf_counter()
