@@ -327,3 +327,10 @@ def test_the_module_runs_as_a_program_and_help_imports_nothing_heavy():
     assert done.stdout.strip() == "False"
     done = subprocess.run([sys.executable, "-m", "tinylm", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "pretrain" in done.stdout
+
+
+def test_the_chapters_load_no_network_pictures_or_progress_bar():
+    heavy = ("ssl", "http.client", "tqdm", "matplotlib", "sklearn")
+    code = f"import sys, tinylm, tinylm.text, tinylm.objectives; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
