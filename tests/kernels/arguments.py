@@ -190,6 +190,26 @@ def _a_trie_of_short_pieces(values, rng):
     values["scores"] = -np.abs(values["scores"])
 
 
+def _a_trie_with_a_second_start(values, rng):
+    """Random pieces, and of the nodes that begin some, another one to start from."""
+    count = max(int(values["piece"].max(initial=0)) + 1, 2)
+    pieces = [(0, 1), *{tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)}]
+    values.update(zip(("base", "parent", "piece"), trie.pack(_tree([(), *pieces]), 4), strict=True))
+    values["starts"] = np.array([0, values["base"][0]])
+    values["text"] %= 4
+
+
+def _merges_as_learned(values, rng):
+    """Each merge makes a new token of two that are there before it; some merges share a rank."""
+    pairs = [(0, 1)]
+    for made in range(3, 3 + values["made"].size):
+        pairs.append(tuple(rng.integers(0, min(made, 9), 2).tolist()))
+    pairs = list(dict.fromkeys(pairs))
+    values["made"], values["ranks"] = np.arange(len(pairs)) + 3, rng.integers(0, len(pairs), len(pairs))
+    values.update(zip(("base", "parent", "piece"), trie.pack(_tree(pairs), 3 + len(pairs)), strict=True))
+    values["units"] %= 3
+
+
 def _a_tree(values, rng):
     """Siblings have different labels in rising order; the root has none."""
     count = max(values["label"].size, 1)
@@ -202,6 +222,8 @@ FINISH = {
     "double_array": _a_tree,
     "viterbi": _a_trie_of_short_pieces,
     "expectation": _a_trie_of_short_pieces,
+    "longest_match": _a_trie_with_a_second_start,
+    "merge": _merges_as_learned,
     "conv1d_max": _long_enough,
     "conv1d_max_backward": _long_enough,
     "lstm": _gentle_recurrence,

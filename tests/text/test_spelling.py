@@ -12,7 +12,7 @@ from tinylm.data import load_texts, toy
 from tinylm.errors import DataError, TinylmError, VocabularyError
 from tinylm.text import BPE, protobuf
 from tinylm.text.base import BYTE_TOKENS
-from tinylm.text.merging import apply
+from tinylm.text.merging import Table
 from tinylm.text.normalizing import Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.spelling import EndOfWord, Metaspace
@@ -40,13 +40,14 @@ def test_merging_with_a_heap_is_taking_the_best_pair_again_and_again(word, made)
     find = {token: i for i, token in enumerate(tokens)}
     ranks = {(find[t[:i]], find[t[i:]]): (find[t] // 2, find[t])  # two tokens share a rank: the leftmost is merged first
              for t in made for i in range(1, len(t)) if t[:i] in find and t[i:] in find}  # fmt: skip
+    table = Table(len(tokens), list(ranks), [token for _, token in ranks.values()], [rank for rank, _ in ranks.values()])
     ids = [find[c] for c in word]
     while pairs := [(ranks[pair][0], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in ranks]:
         _, i = min(pairs)
         ids[i : i + 2] = [ranks[ids[i], ids[i + 1]][1]]
-    found, begins = apply([find[c] for c in word], ranks)
-    assert found == ids
-    assert begins == [0, *itertools.accumulate(len(tokens[i]) for i in ids)][:-1]
+    begins, found = table.cut([[find[c] for c in word]])
+    assert found.tolist() == ids
+    assert begins.tolist() == [0, *itertools.accumulate(len(tokens[i]) for i in ids)][:-1]
 
 
 def test_dropout_leaves_all_or_nothing_at_its_ends_and_keeps_the_text(gpt1, pieces):

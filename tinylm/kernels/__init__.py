@@ -2,7 +2,7 @@
 
 Read in this order: registry.py, elementary.py, activation.py, linear.py, layer_norm.py, attention.py, lstm.py,
 convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py,
-merges.py, lattice.py; pool.py and cache.py when you wonder how they run.
+merges.py, lattice.py, greedy.py; pool.py and cache.py when you wonder how they run.
 """
 
 from .activation import ACTIVATIONS, activate_ref, derivative_ref
@@ -14,6 +14,7 @@ from .cross_entropy import head_backward, linear_cross_entropy
 from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
 from .glove import cooccurrence, glove, row_parts
+from .greedy import longest_match, merge
 from .huffman import huffman_tree
 from .lattice import double_array, expectation, viterbi
 from .layer_norm import layer_norm, layer_norm_backward
@@ -34,5 +35,5 @@ __all__ = [
     "softmax", "softmax_backward", "squared_norm", "threads",
     "conv1d_max", "conv1d_max_backward", "double_array",
     "CBOW_MEAN", "CBOW_SUM", "SKIP_GRAM", "cooccurrence", "expectation", "glove", "row_parts",
-    "learn_merges", "viterbi", "word2vec",
+    "learn_merges", "longest_match", "merge", "viterbi", "word2vec",
 ]

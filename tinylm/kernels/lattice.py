@@ -75,7 +75,7 @@ def _matches(text, begin, end, trie, unknown):
     return found if single else [*found, (begin + 1, unknown)]
 
 
-def _words(begins):
+def word_edges(begins):
     """(begin, end) of every word; the first begins at 0."""
     edges = np.flatnonzero(np.append(begins, True))
     return zip(np.append(0, edges[:-1][edges[:-1] > 0]), edges[edges > 0], strict=True) if begins.size else ()
@@ -84,7 +84,7 @@ def _words(begins):
 def viterbi_ref(scores, text, begins, base, parent, piece, unknown, whole, chosen):
     """The definition: see `viterbi`."""
     chosen[...] = -1
-    for w, end in _words(begins):
+    for w, end in word_edges(begins):
         best = {w: (scores.dtype.type(0), w, 0)}
         for i in range(w, end):
             if best[i][0] < REBASED:
@@ -102,14 +102,14 @@ def viterbi_ref(scores, text, begins, base, parent, piece, unknown, whole, chose
 
 
 @helper
-def _child(base, parent, node, symbol):
+def child(base, parent, node, symbol):
     """The child of a slot by that symbol, or -1."""
-    child = base[node] + symbol
-    return child if parent[child] == node else np.int64(-1)
+    below = base[node] + symbol
+    return below if parent[below] == node else np.int64(-1)
 
 
 @helper
-def _word_end(begins, w):
+def word_end(begins, w):
     """Where the word that begins at w ends."""
     end = w + 1
     while end < begins.size and not begins[end]:
@@ -118,11 +118,11 @@ def _word_end(begins, w):
 
 
 @helper
-def _longest(begins):
+def longest_word(begins):
     """Symbols of the longest word."""
     longest, w = 0, 0
     while w < begins.size:
-        end = _word_end(begins, w)
+        end = word_end(begins, w)
         longest, w = max(longest, end - w), end
     return longest
 
@@ -137,10 +137,10 @@ def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
     whole : 0 forbids the piece that is a whole word (its best alternative)
     chosen : (T,) written: the piece that begins here, or -1
     """
-    longest, w = _longest(begins), 0
+    longest, w = longest_word(begins), 0
     best, start, made = np.empty(longest + 1, scores.dtype), np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     while w < text.size:
-        end = _word_end(begins, w)
+        end = word_end(begins, w)
         length, reach = end - w, 0
         best[0], start[1:length + 1], chosen[w:end] = 0, -1, -1
         for i in range(length):
@@ -148,7 +148,7 @@ def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
                 best[i:reach + 1] -= best[i]  # the pieces found until now end here or before
             here, node, single = best[i], np.int64(0), False
             for j in range(i, length):
-                node = _child(base, parent, node, text[w + j])
+                node = child(base, parent, node, text[w + j])
                 if node < 0:
                     break
                 p = piece[node]
@@ -172,7 +172,7 @@ def expectation_ref(scores, text, begins, times, base, parent, piece, unknown, e
     """The definition: see `expectation`."""
     expected[...] = 0
     likelihood[...] = 0
-    for w, end in _words(begins):
+    for w, end in word_edges(begins):
         edges = [(i, j, p) for i in range(w, end) for j, p in _matches(text, i, end, (base, parent, piece), unknown)]
         forward, backward = ({w: 0.0}, {end: 0.0})
         for i, j, p in edges:
@@ -206,20 +206,20 @@ def expectation(scores, text, begins, times, base, parent, piece, unknown, expec
     times : (T,) how often the word that begins here occurs     the other inputs : as in `viterbi`
     expected : (V,) written     likelihood : (1,) written: log-likelihood of all words, in nats
     """
-    longest = _longest(begins)
+    longest = longest_word(begins)
     forward, backward = np.empty(longest + 1), np.empty(longest + 1)
     edges = np.empty((1024, 3), np.int64)
     expected[:] = 0
     total, w = 0.0, 0
     while w < text.size:
-        end, found = _word_end(begins, w), 0
+        end, found = word_end(begins, w), 0
         length = end - w
         forward[:length + 1], backward[:length + 1] = -1e300, -1e300
         forward[0], backward[length] = 0.0, 0.0
         for i in range(length):
             node, single = np.int64(0), False
             for j in range(i, length):
-                node = _child(base, parent, node, text[w + j])
+                node = child(base, parent, node, text[w + j])
                 if node < 0:
                     break
                 if piece[node] >= 0:

@@ -10,7 +10,8 @@ import difflib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import filterfalse, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from tinylm.text.template import Template
 BYTE_TOKENS = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  # a byte as a token
 ADDED = "added_tokens.json"  # beside the files of any encoding, as transformers has it
 CACHE_WORDS, CACHE_LENGTH = 1 << 20, 64  # remember at most so many words, none longer than this
+AT_ONCE = 1 << 18  # characters that are encoded by one call
 
 
 class Encoding(ABC):
@@ -51,8 +53,8 @@ class Encoding(ABC):
         return len(self.vocab)
 
     @abstractmethod
-    def _encode(self, text: str) -> list[int]:
-        """The ids of one text in which no name means a special token."""
+    def _encode(self, texts: list[str]) -> Sequence[list[int] | np.ndarray]:
+        """The ids of each text, in which no name means a special token."""
 
     def encode(self, text: str, special: str | Collection[str] = "none") -> list[int]:
         """The ids of one text.
@@ -61,7 +63,7 @@ class Encoding(ABC):
             the tokens, "raise" a VocabularyError ("none_raise" is the same), or the set of names that mean their tokens
         """
         if special == "none" or not self.specials:
-            return self._encode(text)
+            return list(map(int, self._encode([text])[0]))
         refuse = special in ("raise", "none_raise")
         allowed = set(self.specials) if special == "all" else set() if refuse else set(special)
         found = [name for name in self.specials if name in text and name not in allowed]
@@ -69,10 +71,12 @@ class Encoding(ABC):
             raise VocabularyError(f"The text contains the special token {found[0]!r}; remove it or allow it by name.")
         if unknown := allowed - set(self.specials):
             raise VocabularyError(f"{min(unknown)!r} is not a special token; there are {', '.join(self.specials)}.")
-        ids: list[int] = []
         names = sorted(allowed, key=len, reverse=True)  # the longest name wins where one begins another
-        for part in re.split(f"({'|'.join(map(re.escape, names))})", text) if names else [text]:
-            ids += [self._index()[part]] if part in allowed else self._encode(part)
+        parts = re.split(f"({'|'.join(map(re.escape, names))})", text) if names else [text]
+        rows = self._encode(parts[::2])  # every other part is a name
+        ids = list(map(int, rows[0]))
+        for name, row in zip(parts[1::2], rows[1:], strict=True):
+            ids += [self._index()[name], *map(int, row)]
         return ids
 
     @abstractmethod
@@ -84,8 +88,9 @@ class Encoding(ABC):
         """For each token of `encode(text)`, the characters text[start:end] that it covers."""
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each text as (T,) int32 arrays."""
-        return [np.fromiter(self._encode(text), np.int32) for text in as_texts(texts)]
+        """The ids of each text as (T,) int32 arrays; what many texts have in common is worked out once."""
+        rows = (row for portion in _portions(as_texts(texts)) for row in self._encode(portion))
+        return [row if isinstance(row, np.ndarray) else np.fromiter(row, np.int32, len(row)) for row in rows]
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of a text as they stand in the vocabulary."""
@@ -191,22 +196,49 @@ class Encoding(ABC):
         return f"{type(self).__name__}({self.vocab_size} tokens)"
 
 
-class Remembered(dict[str, list]):
-    """Word -> its ids or offsets, found by `find` when a word is first met. Bounded: long words and an overfull table are
-    forgotten.
-    """
+class Remembered(dict[str, Any]):
+    """Word -> what `find` finds for each of a list of words. Bounded: long words and an overfull table are forgotten."""
 
-    def __init__(self, find: Callable[[str], list]):
+    def __init__(self, find: Callable[[list[str]], Sequence[Any]]):
         super().__init__()
         self.find = find
 
-    def __missing__(self, word: str) -> list:
-        found = self.find(word)
+    def learn(self, words: Iterable[str]) -> None:
+        """Find at once what will be asked for; without it each word is found when it is first asked for."""
+        words = list(words)
+        new = [word for word in dict.fromkeys(filterfalse(self.__contains__, words)) if len(word) <= CACHE_LENGTH]
+        if len(self) + len(new) > CACHE_WORDS:
+            self.clear()
+            new = [word for word in dict.fromkeys(words) if len(word) <= CACHE_LENGTH][:CACHE_WORDS]
+        if new:
+            self.update(zip(new, self.find(new), strict=True))
+
+    def __missing__(self, word: str) -> Any:
+        found = self.find([word])[0]
         if len(word) <= CACHE_LENGTH:
             if len(self) >= CACHE_WORDS:
                 self.clear()
             self[word] = found
         return found
+
+
+def shared(values: Any, places: np.ndarray, sizes: list[int]) -> list[Any]:
+    """Values that stand at these places (rising) of texts written one after another, sizes[i] long: those of each text."""
+    edges = np.searchsorted(places, np.cumsum([0, *sizes])).tolist()
+    return [values[begin:end] for begin, end in pairwise(edges)]
+
+
+def _portions(texts: Iterable[str]) -> Iterator[list[str]]:
+    """The texts, as many at once as have AT_ONCE characters together."""
+    portion: list[str] = []
+    size = 0
+    for text in texts:
+        portion.append(text)
+        size += len(text)
+        if size > AT_ONCE:
+            yield portion
+            portion, size = [], 0
+    yield portion
 
 
 def as_texts(texts: str | Iterable[str]) -> Iterable[str]:

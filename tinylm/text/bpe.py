@@ -15,7 +15,8 @@ bounded by letters, digits and other characters, not by scripts and 16 character
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -24,8 +25,8 @@ import numpy as np
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
 from tinylm.text import bpe_files
-from tinylm.text.base import BYTE_TOKENS, Encoding, Remembered, as_texts, check_vocab_size
-from tinylm.text.merging import Merge, apply, check_reached, learn, spell, splits
+from tinylm.text.base import BYTE_TOKENS, Encoding, Remembered, as_texts, check_vocab_size, shared
+from tinylm.text.merging import Merge, Table, check_reached, learn, spell, splits
 from tinylm.text.spelling import BYTES, END, Spelling
 
 
@@ -49,11 +50,17 @@ class BPE(Encoding):
         self.end_id = find.get(next((name for name in ("</s>", END) if name in specials), first))
         self.pad_id = find.get("<pad>", self.end_id or 0)
         self.ranks = list(range(len(merges))) if ranks is None else ranks
-        self._ranks = {(find[a], find[b]): (rank, find[a + b]) for rank, (a, b) in zip(self.ranks, merges, strict=True)}
         self._bytes = [find[token] for token in BYTE_TOKENS] if spelling.byte_fallback else []
-        self._cache, self._cuts = Remembered(self.merge_word), Remembered(self._cut)
-        self._spaced = Remembered(lambda part: self._part(part, True))  # what follows a space
+        self._cache, self._cuts = Remembered(self._merged), Remembered(self._cut)
+        self._spaced = Remembered(lambda parts: self._rows(parts, True))  # what follows a space
         self.files = spelling.files
+
+    @cached_property
+    def _table(self) -> Table:
+        """The merges in ids."""
+        find = self._index()
+        pairs, made = [(find[a], find[b]) for a, b in self.merges], [find[a + b] for a, b in self.merges]
+        return Table(len(self.vocab), pairs, made, self.ranks)
 
     @classmethod
     def train(
@@ -83,10 +90,13 @@ class BPE(Encoding):
             merges, ranks = splits(dict.fromkeys(alphabet, 0.0) | {token: -float(i) for i, token in enumerate(made)})
         return cls(vocab, merges, specials, spelling, ranks)
 
-    def _encode(self, text: str) -> list[int]:
-        first, spaced = self.spelling.parts(text)
-        ids = self._part(first, False) + list(chain.from_iterable(map(self._spaced.__getitem__, spaced)))
-        return self._fused(ids) if self.spelling.fuses else ids
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        parts = [self.spelling.parts(text) for text in texts]
+        self._spaced.learn(chain.from_iterable(spaced for _, spaced in parts))
+        rows = self._rows([first for first, _ in parts], False)
+        for ids, (_, spaced) in zip(rows, parts, strict=True):
+            ids += chain.from_iterable(map(self._spaced.__getitem__, spaced))
+        return [self._fused(ids) for ids in rows] if self.spelling.fuses else rows
 
     def _fused(self, ids: list[int]) -> list[int]:
         """Unknown units side by side as one token."""
@@ -94,27 +104,36 @@ class BPE(Encoding):
             return ids
         return ids[:1] + [b for a, b in pairwise(ids) if not a == b == self.unk_id]
 
-    def _part(self, part: str, spaced: bool) -> list[int]:
-        """The ids of a part of a text."""
-        return [i for word in self.spelling.words(part, spaced) for i in self._cache[word]]
+    def _rows(self, parts: list[str], spaced: bool) -> list[list[int]]:
+        """The ids of each part of a text."""
+        words = [self.spelling.words(part, spaced) for part in parts]
+        self._cache.learn(chain.from_iterable(words))
+        return [list(chain.from_iterable(map(self._cache.__getitem__, each))) for each in words]
 
-    def merge_word(self, word: str) -> list[int]:
-        """The ids of one word: while any neighbours have a merge, apply the one learned first."""
-        return apply(self._units(word)[0], self._ranks)[0]
+    def _merged(self, words: list[str]) -> list[list[int]]:
+        """The ids of each word: while any neighbours have a merge, that of the lowest rank is made."""
+        units = [self._units(word)[0] for word in words]
+        places, ids = self._table.cut(units)
+        return shared(ids.tolist(), places, [*map(len, units)])
 
-    def _cut(self, word: str) -> list[tuple[int, int, int]]:
-        """Of every token of a word its id, and the numbers of its first and last unit."""
-        units, numbers = self._units(word)
-        ids, begins = apply(units, self._ranks)
-        ends = [*begins[1:], len(units)]
-        return [(i, numbers[begin], numbers[end - 1]) for i, begin, end in zip(ids, begins, ends, strict=True)]
+    def _cut(self, words: list[str]) -> list[list[tuple[int, int, int]]]:
+        """Of every token of each word its id, and the numbers of its first and last unit."""
+        units, numbers = zip(*map(self._units, words), strict=True)
+        begins, ids = self._table.cut(units)
+        flat = list(chain.from_iterable(numbers))
+        ends = [*begins[1:].tolist(), len(flat)]
+        cut = [(i, flat[begin], flat[end - 1]) for i, begin, end in zip(ids.tolist(), begins.tolist(), ends, strict=True)]
+        return shared(cut, begins, [*map(len, units)])
 
-    def _units(self, word: str) -> tuple[list[int], list[int]]:
+    def _units(self, word: str) -> tuple[list[int], Sequence[int]]:
         """The ids of the units of a word, and of each the number of its unit (bytes of one unit have the same)."""
+        units = self.spelling.units(word)
+        found = list(map(self._index().get, units))
+        if None not in found:
+            return found, range(len(found))
         ids: list[int] = []
         numbers: list[int] = []
-        for number, unit in enumerate(self.spelling.units(word)):
-            i = self._index().get(unit)
+        for number, (unit, i) in enumerate(zip(units, found, strict=True)):
             known = [i] if i is not None else [self.unk_id]
             if i is None and self._bytes:
                 known = [self._bytes[byte] for byte in unit.encode("utf-8", "surrogatepass")]
@@ -129,9 +148,8 @@ class BPE(Encoding):
         """
         first, spaced = self.spelling.parts(text)
         words = self.spelling.words(first, False) + [word for part in spaced for word in self.spelling.words(part, True)]
-        cut = (apply(self._units(word)[0], self._ranks, lambda: rng.random() < dropout)[0] for word in words)
-        ids = list(chain.from_iterable(cut))
-        return self._fused(ids) if self.spelling.fuses else ids
+        _, ids = self._table.cut([self._units(word)[0] for word in words], dropout, rng)
+        return self._fused(ids.tolist()) if self.spelling.fuses else ids.tolist()
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, as `spelling` joins them."""
@@ -141,7 +159,9 @@ class BPE(Encoding):
         """The characters of each token; tokens that share the bytes of one character all cover that character."""
         found: list[tuple[int, int]] = []
         last = None
-        for word, begins, ends in self.spelling.spans(text):
+        spans = self.spelling.spans(text)
+        self._cuts.learn(word for word, _, _ in spans)
+        for word, begins, ends in spans:
             for i, first, final in self._cuts[word]:
                 begin = found.pop()[0] if self.spelling.fuses and i == last == self.unk_id else begins[first]
                 found.append((begin, ends[final]))

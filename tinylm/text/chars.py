@@ -47,10 +47,10 @@ class Chars(Encoding):
         kept = sorted((c for c in counts if counts[c] >= min_count), key=lambda c: (-counts[c], c))
         return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)])
 
-    def _encode(self, text: str) -> list[int]:
-        """The ids of one text: one per code point."""
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        """One id per code point."""
         find = self._index().get  # a special's name is longer than one character, so no character finds a special
-        return [find(character, 0) for character in text]
+        return [[find(character, 0) for character in text] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The characters joined; specials appear by name."""
@@ -82,8 +82,8 @@ class Bytes(Encoding):
     def __init__(self):
         self.vocab = [*SPECIALS, *BYTE_TOKENS]
 
-    def _encode(self, text: str) -> list[int]:
-        return [byte + len(SPECIALS) for byte in text.encode("utf-8", "surrogatepass")]
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return [[byte + len(SPECIALS) for byte in text.encode("utf-8", "surrogatepass")] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the bytes; specials appear by name."""

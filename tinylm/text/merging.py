@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from heapq import heapify, heappop, heappush
-from itertools import pairwise
+from itertools import chain
 
 import numpy as np
 
 from tinylm.errors import VocabularyError
-from tinylm.kernels import learn_merges
-from tinylm.text.trie import code_points
+from tinylm.kernels import learn_merges, merge
+from tinylm.text.trie import beginnings, code_points, grow, pack
 
 Merge = tuple[str, str]
-Ranks = dict[tuple[int, int], tuple[int, int]]
 Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -64,10 +61,8 @@ def learn(
 
 def spread(words: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """begins (N,) bool and times (N,) of counted words, none of them empty, as `learn` takes them."""
-    lengths = np.fromiter(map(len, words), np.int64, len(words))
-    begins = np.zeros(lengths.sum(), bool)
-    begins[np.cumsum(lengths) - lengths] = True
-    return begins, np.repeat(np.fromiter(words.values(), np.int64, len(words)), lengths)
+    begins = beginnings(words)
+    return begins, np.fromiter(words.values(), np.int64, len(words))[np.cumsum(begins) - 1]
 
 
 def check_reached(reached: int, vocab_size: int, min_count: int) -> None:
@@ -88,35 +83,28 @@ def splits(scores: dict[str, float]) -> tuple[list[Merge], list[int]]:
     return [pair for _, pair in found], [rank for rank, _ in found]
 
 
-def apply(units: list[int], ranks: Ranks, drop: Callable[[], bool] | None = None) -> tuple[list[int], list[int]]:
-    """One word: while any neighbours have a merge, apply that of the lowest rank, of those the leftmost.
+class Table:
+    """Merges as the kernel takes them: a trie of the pairs, of each merge its rank, and the token it makes.
 
-    ranks : pair -> (its rank, the token it becomes)
-    drop : asked about each merge that could be next; True leaves it out until another one has been made
-    returns the ids, and for each the place of its first unit
+    pairs : (M,) of two token ids     made : (M,) ids     ranks : (M,), the lowest is merged first
     """
-    ids, n = list(units), len(units)
-    following, previous = list(range(1, n + 1)), list(range(-1, n - 1))
-    heap = [(ranks[pair][0], i, pair) for i, pair in enumerate(pairwise(ids)) if pair in ranks]
-    heapify(heap)
-    dropped: list[tuple[int, int, tuple[int, int]]] = []
-    while heap:
-        entry = heappop(heap)
-        _, i, pair = entry
-        j = following[i]
-        if j == n or (ids[i], ids[j]) != pair:
-            continue  # one of the two has been merged with another since
-        if drop and drop():
-            dropped.append(entry)
-            continue
-        ids[i], ids[j] = ranks[pair][1], -1
-        following[i] = following[j]
-        if following[i] < n:
-            previous[following[i]] = i
-        for left, right in ((previous[i], i), (i, following[i])):
-            if 0 <= left and right < n and (pair := (ids[left], ids[right])) in ranks:
-                heappush(heap, (ranks[pair][0], left, pair))
-        while dropped:
-            heappush(heap, dropped.pop())
-    begins = [i for i in range(n) if ids[i] >= 0]
-    return [ids[i] for i in begins], begins
+
+    def __init__(self, vocab_size: int, pairs: list[tuple[int, int]], made: list[int], ranks: list[int]):
+        self.trie = pack(grow(np.array(pairs, np.int64).reshape(-1), np.full(len(pairs), 2)), vocab_size - 1)
+        self.ranks, self.made = np.array(ranks, np.int64), np.array(made, np.int64)
+
+    def cut(
+        self, words: list[list[int]], dropout: float = 0.0, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Units merged, word by word: where in all units the tokens begin, and their ids.
+
+        words : units of each word, at least one     dropout : share of the merges that are left out when they could be
+            next, until another one of the word has been made; drawn with `rng`
+        """
+        units = np.fromiter(chain.from_iterable(words), np.int64)
+        chosen = units.copy()
+        if dropout < 1:
+            key = rng.integers(2**64, dtype=np.uint64) if rng else np.uint64(0)
+            merge(units, beginnings(words), *self.trie, self.ranks, self.made, dropout, key, chosen)
+        places = np.flatnonzero(chosen >= 0)
+        return places, chosen[places]

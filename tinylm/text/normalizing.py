@@ -37,7 +37,7 @@ class Normalizer:
         self._map = CharsMap(self.charsmap) if self.charsmap else None
         kept = sorted(kept, key=len, reverse=True)
         self._kept = re.compile(b"|".join(re.escape(t.encode("utf-8", "surrogatepass")) for t in kept)) if kept else None
-        self._replaced = Remembered(lambda text: "".join(part for part, _ in self._parts(text)))
+        self._replaced = Remembered(lambda texts: ["".join(part for part, _ in self._parts(text)) for text in texts])
         self._by_words = self._map and not any(" " in t for t in kept) and self._map.words_stand_alone()
         self._by_words = self._by_words and self._replaced[" "] == " "
 

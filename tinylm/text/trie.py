@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,14 @@ class Dictionary:
 def code_points(text: str) -> np.ndarray:
     """(T,) uint32, lone surrogates included."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def beginnings(words: Collection[Sized]) -> np.ndarray:
+    """(N,) bool: where the words begin when they are written one after another; none of them is empty."""
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    begins = np.zeros(lengths.sum(), bool)
+    begins[np.cumsum(lengths) - lengths] = True
+    return begins
 
 
 def grow(symbols: np.ndarray, sizes: np.ndarray) -> Tree:

@@ -22,7 +22,7 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
 from tinylm.text import em, protobuf
-from tinylm.text.base import BYTE_TOKENS, Encoding, as_texts, check_vocab_size
+from tinylm.text.base import BYTE_TOKENS, Encoding, as_texts, check_vocab_size, shared
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.trie import Dictionary
@@ -32,7 +32,6 @@ SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTRO
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
 DEFAULT = em.EMConfig()
-AT_ONCE = 1 << 18  # characters that are cut by one call
 
 
 class Unigram(Encoding):
@@ -93,26 +92,10 @@ class Unigram(Encoding):
                                   f"{reached} or fewer, pass exact=False, or give more text.")  # fmt: skip
         return cls([*first, *((text, score, NORMAL) for text, score in learned)], normalizer)
 
-    def _encode(self, text: str) -> list[int]:
-        return self._cut([self.normalizer(text)])[0].tolist()
-
-    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each text as (T,) int32 arrays; many texts are cut by one call."""
-        found: list[np.ndarray] = []
-        normal, size = [], 0
-        for text in as_texts(texts):
-            normal.append(self.normalizer(text))
-            size += len(normal[-1])
-            if size > AT_ONCE:
-                found += self._rows(normal)
-                normal, size = [], 0
-        return found + self._rows(normal)
-
-    def _rows(self, normal: list[str]) -> list[np.ndarray]:
-        """The ids of each normalised text."""
+    def _encode(self, texts: list[str]) -> list[np.ndarray]:
+        normal = [self.normalizer(text) for text in texts]
         ids, places = self._cut(normal)
-        edges = np.searchsorted(places, np.cumsum([0, *map(len, normal)])).tolist()
-        return [ids[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+        return shared(ids, places, [*map(len, normal)])
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token; of the bytes of an unknown character the last one covers it."""

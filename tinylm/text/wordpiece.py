@@ -14,19 +14,25 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from tinylm.errors import DataError, VocabularyError
 from tinylm.files import read_json, read_text
+from tinylm.kernels import longest_match
 from tinylm.progress import watched
-from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size
+from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size, shared
 from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.merging import check_reached, learn, spell
 from tinylm.text.template import BERT
+from tinylm.text.trie import Dictionary, beginnings
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PREFIX = "##"
+MARK = "\0"  # stands for ## among the characters: no cleaned text holds it
 LONGEST = 100  # characters of a word; longer ones are [UNK]
 
 
@@ -48,10 +54,7 @@ class WordPiece(Encoding):
         self.unk_id, self.pad_id = self._index()["[UNK]"], self._index().get("[PAD]", 0)
         self.end_id = self._index().get("[SEP]")
         self.cleaning = Cleaning(lower, strip_accents)
-        self._begin = {t: i for t, i in self._index().items() if not t.startswith(PREFIX)}
-        self._inside = {t[len(PREFIX) :]: i for t, i in self._index().items() if t.startswith(PREFIX)}
-        self._longest = max(map(len, vocab))
-        self._cache, self._places = Remembered(self._chunk), Remembered(self._chunk_offsets)
+        self._cache, self._places = Remembered(self._chunks), Remembered(self._chunk_offsets)
 
     @classmethod
     def train(
@@ -81,40 +84,49 @@ class WordPiece(Encoding):
             check_reached(len(SPECIALS) + len(vocab), vocab_size, min_count)
         return cls([*SPECIALS, *vocab], lower)
 
-    def _encode(self, text: str) -> list[int]:
-        return list(chain.from_iterable(map(self._cache.__getitem__, chunks(text))))
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        parts = [chunks(text) for text in texts]
+        self._cache.learn(chain.from_iterable(parts))
+        return [list(chain.from_iterable(map(self._cache.__getitem__, part))) for part in parts]
 
-    def _chunk(self, chunk: str) -> list[int]:
-        """The ids of a text without white space, which may be several words."""
-        return [i for word in self.cleaning.words(chunk) for i, _ in self._pieces(word)]
+    @cached_property
+    def _trie(self) -> tuple[Dictionary, np.ndarray]:
+        """The tokens, MARK in place of ##, and the nodes from which the first piece of a word and all others are spelled."""
+        spelled = [MARK + t[len(PREFIX) :] if t.startswith(PREFIX) else t for t in self.vocab]
+        kept = ["" if t in self.specials or MARK in t else s for t, s in zip(self.vocab, spelled, strict=True)]
+        found = Dictionary.of([*kept, MARK])
+        return found, np.array([0, found.trie[0][0]])  # MARK is the first character, so its node is base[0]
 
-    def _pieces(self, word: str) -> list[tuple[int, int]]:
-        """(id, where it ends) of the pieces of a word, each the longest possible."""
-        pieces: list[tuple[int, int]] = []
-        begin = 0 if len(word) <= LONGEST else None
-        while begin is not None and begin < len(word):
-            known = self._inside if begin else self._begin
-            ends = range(min(len(word), begin + self._longest), begin, -1)
-            end = next((end for end in ends if word[begin:end] in known), None)
-            if end is not None:
-                pieces.append((known[word[begin:end]], end))
-            begin = end
-        return pieces if begin is not None else [(self.unk_id, len(word))]
+    def _pieces(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Where in the joined words the pieces begin, and their ids."""
+        dictionary, starts = self._trie
+        symbols = dictionary.symbols("".join(words))
+        chosen = np.empty(symbols.size, np.int64)
+        longest_match(symbols, beginnings(words), *dictionary.trie, starts, LONGEST, self.unk_id, chosen)
+        places = np.flatnonzero(chosen >= 0)
+        return places, chosen[places]
+
+    def _chunks(self, found: list[str]) -> list[list[int]]:
+        """The ids of texts without white space, each of which may be several words."""
+        words = [self.cleaning.words(chunk) for chunk in found]
+        places, ids = self._pieces(list(chain.from_iterable(words)))
+        return shared(ids.tolist(), places, [sum(map(len, each)) for each in words])
+
+    def _chunk_offsets(self, found: list[str]) -> list[list[tuple[int, int]]]:
+        """`offsets` of texts without white space."""
+        spans = [self.cleaning.spans(chunk) for chunk in found]
+        characters = [[place for _, places in chunk for place in places] for chunk in spans]
+        begins, _ = self._pieces([word for chunk in spans for word, _ in chunk])
+        flat = list(chain.from_iterable(characters))
+        ends = [*begins[1:].tolist(), len(flat)]
+        cut = [(flat[begin], flat[end - 1] + 1) for begin, end in zip(begins.tolist(), ends, strict=False)]
+        return shared(cut, begins, [*map(len, characters)])
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token, from the first that it holds to the last: accents that follow it are not in it."""
-        found = ((at, self._places[chunk]) for at, chunk in self.cleaning.placed_chunks(text))
-        return [(at + begin, at + end) for at, places in found for begin, end in places]
-
-    def _chunk_offsets(self, chunk: str) -> list[tuple[int, int]]:
-        """`offsets` of a text without white space."""
-        found = []
-        for word, places in self.cleaning.spans(chunk):
-            begin = 0
-            for _, end in self._pieces(word):
-                found.append((places[begin], places[end - 1] + 1))
-                begin = end
-        return found
+        found = list(self.cleaning.placed_chunks(text))
+        self._places.learn(chunk for _, chunk in found)
+        return [(at + begin, at + end) for at, chunk in found for begin, end in self._places[chunk]]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Words with a space between them: letter case, accents and spacing of the original are not kept."""

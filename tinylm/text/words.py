@@ -80,9 +80,9 @@ class Words(Encoding):
         words = _split(text, self.lower, self.rules)
         return [word for word, _ in join(words, self.phrases)] if self.phrases else words
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, texts: list[str]) -> list[list[int]]:
         """One id per word; <unk> for a word outside the vocabulary."""
-        return list(map(self._index().get, self.split(text), itertools.repeat(self.unk_id)))
+        return [list(map(self._index().get, self.split(text), itertools.repeat(self.unk_id))) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words with a space between them: the spacing of the original is not kept."""
