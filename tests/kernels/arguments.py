@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinylm.text import trie
+from tinylm.text.merging import Table
 
 SMALL = (1, 3, 5, 7, 11, 13, 17, 19)
 LARGE = (67, 131)
@@ -204,9 +205,9 @@ def _merges_as_learned(values, rng):
     pairs = [(0, 1)]
     for made in range(3, 3 + values["made"].size):
         pairs.append(tuple(rng.integers(0, min(made, 9), 2).tolist()))
-    pairs = list(dict.fromkeys(pairs))
-    values["made"], values["ranks"] = np.arange(len(pairs)) + 3, rng.integers(0, len(pairs), len(pairs))
-    values.update(zip(("base", "parent", "piece"), trie.pack(_tree(pairs), 3 + len(pairs)), strict=True))
+    size = 3 + len(pairs)
+    table = Table(size, pairs, list(range(3, size)), rng.integers(0, size, len(pairs)).tolist())
+    values.update(first=table.first, second=table.second, made=table.made, ranks=table.ranks)
     values["units"] %= 3
 
 

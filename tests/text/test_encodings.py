@@ -62,6 +62,14 @@ def test_batch_equals_one_by_one(encoding):
     assert all(row.dtype == np.int32 for row in rows)
 
 
+def test_many_texts_are_encoded_alike_in_portions_and_with_a_full_cache(encoding, monkeypatch):
+    texts = [*TEXTS, "", *(f"w{i} x{i}y cat{i} {'cat' * i}" for i in range(40))]
+    wanted = [encoding.encode(t) for t in texts]
+    for limit, value in (("AT_ONCE", 50), ("CACHE_WORDS", 7)):
+        monkeypatch.setattr(f"tinylm.text.base.{limit}", value)
+        assert [row.tolist() for row in make(encoding.kind_here).encode_batch(texts)] == wanted
+
+
 def test_tokens_are_the_vocabulary_entries_and_offsets_cover_them(encoding):
     for t in TEXTS:
         ids, tokens, offsets = encoding.encode(t), encoding.tokens(t), encoding.offsets(t)

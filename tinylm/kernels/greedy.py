@@ -3,7 +3,8 @@
     longest match    un·aff·able    from the front of the word, each time the longest piece that fits
     merges           while any neighbours have a merge, that of the lowest rank is made, of equal ranks the leftmost
 
-Pieces stand in a trie, and so do the pairs that have a merge, as pieces of two symbols; see lattice.py for its arrays.
+Pieces stand in a trie (its arrays: lattice.py), the pairs that have a merge in sorted rows, one for each first token.
+Ladder: word by word in Python (the references) 1; compiled, all new words of many texts by one call, 10 and 140 times that.
 """
 
 from heapq import heapify, heappop, heappush
@@ -66,9 +67,9 @@ def longest_match(text, begins, base, parent, piece, starts, most, unknown, chos
         w = end
 
 
-def merge_ref(units, begins, base, parent, piece, ranks, made, rate, key, chosen):
+def merge_ref(units, begins, first, second, ranks, made, rate, key, chosen):
     """The definition: see `merge`."""
-    merges = {(int(parent[n] - base[0]), int(n - base[parent[n]])): m for n, m in enumerate(piece.tolist()) if m >= 0}
+    merges = {(a, int(second[m])): m for a in range(first.size - 1) for m in range(first[a], first[a + 1])}
     asked = 0
     for w, end in word_edges(begins):
         ids, n = units[w:end].tolist(), end - w
@@ -83,7 +84,7 @@ def merge_ref(units, begins, base, parent, piece, ranks, made, rate, key, chosen
             if j == n or (ids[i], ids[j]) != pair:
                 continue  # one of the two has been merged with another since
             asked += 1
-            if not kept_ref(np.int64(asked), key, rate):
+            if rate and not kept_ref(np.array([asked]), key, rate)[0]:
                 dropped.append(entry)
                 continue
             ids[i], ids[j], following[i] = int(made[merges[pair]]), -1, following[j]
@@ -98,34 +99,38 @@ def merge_ref(units, begins, base, parent, piece, ranks, made, rate, key, chosen
 
 
 @helper
-def _merge_of(a, b, trie):
+def _merge_of(a, b, first, second):
     """The number of the merge of tokens a and b, or -1."""
-    base, parent, piece = trie
-    node = child(base, parent, np.int64(0), a)
-    if node >= 0:
-        node = child(base, parent, node, b)
-    return piece[node] if node >= 0 else np.int64(-1)
+    low, high = first[a], first[a + 1]
+    while low < high:  # to the first that is larger than b
+        middle = (low + high) // 2
+        if second[middle] <= b:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1 if low > first[a] and second[low - 1] == b else np.int64(-1)
 
 
 @helper
-def _offer(left, right, ids, trie, ranks, heap):
+def _offer(left, right, ids, pairs, ranks, heap):
     """Put the merge of the tokens at two places, if there is one, into the heap: (rank, place, both tokens)."""
-    m = _merge_of(ids[left], ids[right], trie)
+    m = _merge_of(ids[left], ids[right], *pairs)
     if m >= 0:
         heappush(heap, (ranks[m], np.int64(left), np.int64(ids[left]) << 32 | ids[right]))
 
 
-@kernel(reference=merge_ref, spec="units: ids<M[T]; begins: bool[T]; base: ids<N[N]; parent: ids<N[N]; piece: ids<M[N]; "
-                                  "ranks: ids<M[M]; made: ids<M[M]; rate: rate; key: key; chosen: outids[T]")  # fmt: skip
-def merge(units, begins, base, parent, piece, ranks, made, rate, key, chosen):
+@kernel(reference=merge_ref, spec="units: ids<V[T]; begins: bool[T]; first: ids<M[V+1]; second: ids<V[M]; "
+                                  "ranks: ids<M[M]; made: ids<V[M]; rate: rate; key: key; chosen: outids[T]")  # fmt: skip
+def merge(units, begins, first, second, ranks, made, rate, key, chosen):
     """Merge the units of every word. A heap holds what can be merged, and what has changed since is passed over.
 
-    units : (T,) tokens     begins : (T,) a word begins     base, parent, piece : (N,) a trie of pairs: piece is the merge
+    units : (T,) tokens     begins : (T,) a word begins
+    first : (V + 1,) the merges of token a with second[m] are m = first[a] … first[a + 1] − 1     second : (M,) rising there
     ranks, made : (M,) of each merge: the lowest rank first, and the token it makes, longer than either of its two
     rate, key : what could be merged next is left out with this probability until another merge of its word is made
     chosen : (T,) written: the token that begins here, or -1
     """
-    trie, w, asked, threshold = (base, parent, piece), 0, 0, threshold_of(rate)
+    pairs, w, asked, threshold = (first, second), 0, 0, threshold_of(rate)
     longest = longest_word(begins)
     following, previous = np.empty(longest, np.int64), np.empty(longest, np.int64)
     heap = [(np.int64(0), np.int64(0), np.int64(0))]
@@ -138,7 +143,7 @@ def merge(units, begins, base, parent, piece, ranks, made, rate, key, chosen):
         for i in range(n):
             following[i], previous[i] = i + 1, i - 1
             if i + 1 < n:
-                _offer(i, i + 1, ids, trie, ranks, heap)
+                _offer(i, i + 1, ids, pairs, ranks, heap)
         while len(heap):
             entry = heappop(heap)
             _, i, pair = entry
@@ -149,12 +154,12 @@ def merge(units, begins, base, parent, piece, ranks, made, rate, key, chosen):
             if not kept(asked, key, threshold):
                 dropped.append(entry)
                 continue
-            ids[i], ids[j], following[i] = made[_merge_of(ids[i], ids[j], trie)], -1, following[j]
+            ids[i], ids[j], following[i] = made[_merge_of(ids[i], ids[j], first, second)], -1, following[j]
             if following[i] < n:
                 previous[following[i]] = i
-                _offer(i, following[i], ids, trie, ranks, heap)
+                _offer(i, following[i], ids, pairs, ranks, heap)
             if previous[i] >= 0:
-                _offer(previous[i], i, ids, trie, ranks, heap)
+                _offer(previous[i], i, ids, pairs, ranks, heap)
             while len(dropped):
                 heappush(heap, dropped.pop())
         dropped.clear()

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinylm.errors import VocabularyError
 from tinylm.kernels import learn_merges, merge
-from tinylm.text.trie import beginnings, code_points, grow, pack
+from tinylm.text.trie import beginnings, code_points
 
 Merge = tuple[str, str]
 Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -84,14 +84,18 @@ def splits(scores: dict[str, float]) -> tuple[list[Merge], list[int]]:
 
 
 class Table:
-    """Merges as the kernel takes them: a trie of the pairs, of each merge its rank, and the token it makes.
+    """Merges as the kernel takes them, in rows: those that begin with the token a are first[a] … first[a + 1] − 1.
 
-    pairs : (M,) of two token ids     made : (M,) ids     ranks : (M,), the lowest is merged first
+    pairs : (M,) of two token ids; of a pair that stands there twice the last one holds     made : (M,) ids
+    ranks : (M,), the lowest is merged first
     """
 
     def __init__(self, vocab_size: int, pairs: list[tuple[int, int]], made: list[int], ranks: list[int]):
-        self.trie = pack(grow(np.array(pairs, np.int64).reshape(-1), np.full(len(pairs), 2)), vocab_size - 1)
-        self.ranks, self.made = np.array(ranks, np.int64), np.array(made, np.int64)
+        firsts, seconds = np.array(pairs, np.int64).reshape(-1, 2).T
+        order = np.lexsort((seconds, firsts))
+        self.first = np.searchsorted(firsts[order], np.arange(vocab_size + 1))
+        self.second = seconds[order]
+        self.made, self.ranks = np.array(made, np.int64)[order], np.array(ranks, np.int64)[order]
 
     def cut(
         self, words: list[list[int]], dropout: float = 0.0, rng: np.random.Generator | None = None
@@ -105,6 +109,6 @@ class Table:
         chosen = units.copy()
         if dropout < 1:
             key = rng.integers(2**64, dtype=np.uint64) if rng else np.uint64(0)
-            merge(units, beginnings(words), *self.trie, self.ranks, self.made, dropout, key, chosen)
+            merge(units, beginnings(words), self.first, self.second, self.ranks, self.made, dropout, key, chosen)
         places = np.flatnonzero(chosen >= 0)
         return places, chosen[places]
