@@ -60,6 +60,23 @@ def test_dropout_leaves_all_or_nothing_at_its_ends_and_keeps_the_text(gpt1, piec
         assert {encoding.decode(ids) for ids in drawn} == {encoding.decode(encoding.encode(t))}
 
 
+def test_a_special_token_of_one_character_may_be_added_before_or_after_the_first_text():
+    rows = []
+    for asked in (False, True):
+        encoding = BPE.train(TEXT, 300, exact=False, spelling=EndOfWord())
+        rows.append(encoding.encode("the the") if asked else [])
+        encoding.add_specials(["☃", "☂</w>"])
+        drawn = encoding.sample("", 0.5, np.random.default_rng(0))
+        rows.append([encoding.encode("a☃☃the ☂ ☂☃"), encoding.offsets("a☃☃the ☂ ☂☃"), drawn])
+    assert rows[1] == rows[3] and rows[1][2] == []
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.5, float("nan")])
+def test_a_dropout_that_is_no_probability_is_one_sentence(gpt1, dropout):
+    with pytest.raises(VocabularyError, match="dropout is .*; give a probability"):
+        gpt1.sample("the", dropout, np.random.default_rng(0))
+
+
 def test_each_merge_is_left_out_with_the_probability_asked_for():
     encoding = BPE(["<unk>", "a", "b", "ab"], [("a", "b")], ("<unk>",), Metaspace(Normalizer(prefix=False)))
     rng, n = np.random.default_rng(1), 4000

@@ -100,7 +100,9 @@ def merge_ref(units, begins, first, second, ranks, made, rate, key, chosen):
 
 @helper
 def _merge_of(a, b, first, second):
-    """The number of the merge of tokens a and b, or -1."""
+    """The number of the merge of tokens a and b, or -1. A token beyond the table, added since it was made, has none."""
+    if a >= first.size - 1:
+        return np.int64(-1)
     low, high = first[a], first[a + 1]
     while low < high:  # to the first that is larger than b
         middle = (low + high) // 2

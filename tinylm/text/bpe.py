@@ -145,7 +145,10 @@ class BPE(Encoding):
         """The ids of a text cut at random: at each step every merge is left out with probability `dropout`.
 
         dropout : 0 gives encode(text), 1 the units
+        raises VocabularyError  if dropout is no probability
         """
+        if not 0 <= dropout <= 1:
+            raise VocabularyError(f"dropout is {dropout}; give a probability from 0 (none is left out) to 1 (all are).")
         first, spaced = self.spelling.parts(text)
         words = self.spelling.words(first, False) + [word for part in spaced for word in self.spelling.words(part, True)]
         _, ids = self._table.cut([self._units(word)[0] for word in words], dropout, rng)
