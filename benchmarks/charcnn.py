@@ -14,7 +14,9 @@ FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512))
 def batch():
     """Characters (B, T, L) and targets (B, T, PROJECTION) from a fixed seed."""
     rng = np.random.default_rng(0)
-    return rng.integers(0, CHARACTERS, (B, T, L)), rng.standard_normal((B, T, PROJECTION), dtype=np.float32)
+    return rng.integers(0, CHARACTERS, (B, T, L)), rng.standard_normal(
+        (B, T, PROJECTION), dtype=np.float32
+    )
 
 
 def run_ours():
@@ -59,13 +61,17 @@ def torch_model():
             super().__init__()
             features = sum(count for _, count in FILTERS)
             self.embedding = nn.Embedding(CHARACTERS, WIDTH)
-            self.convolutions = nn.ModuleList(nn.Conv1d(WIDTH, count, size) for size, count in FILTERS)
+            self.convolutions = nn.ModuleList(
+                nn.Conv1d(WIDTH, count, size) for size, count in FILTERS
+            )
             self.highway = nn.Sequential(Highway(features), Highway(features))
             self.projection = nn.Linear(features, PROJECTION)
 
         def forward(self, ids):
             x = self.embedding(ids.view(B * T, L)).transpose(1, 2)  # (B·T,L,C) -> (B·T,C,L)
-            maxima = [F.max_pool1d(y, y.shape[2]) for y in (conv(x) for conv in self.convolutions)]  # faster than amax, max
+            maxima = [
+                F.max_pool1d(y, y.shape[2]) for y in (conv(x) for conv in self.convolutions)
+            ]  # faster than amax, max
             x = torch.cat(maxima, dim=1).squeeze(2)
             return self.projection(self.highway(F.relu(x))).view(B, T, PROJECTION)
 

@@ -25,7 +25,9 @@ from .memory import peak
 SIZE = 8192
 KINDS = ("bpe", "wordpiece", "unigram")
 NAMES = tuple(f"{kind}_{what}" for kind in KINDS for what in ("train", "encode"))
-FOLDER = "TINYLM_BENCHMARK_ENCODINGS"  # environment variable: where `prepare` put text and vocabularies
+FOLDER = (
+    "TINYLM_BENCHMARK_ENCODINGS"  # environment variable: where `prepare` put text and vocabularies
+)
 
 
 def prepare():
@@ -77,10 +79,15 @@ def run_ours(name):
     made = {"bpe": text.BPE, "wordpiece": text.WordPiece, "unigram": text.Unigram}[kind]
     posts = texts()
     if what == "train":
-        made.train(["aa bb ab"] * 3, 300, exact=False)  # compiles, or loads what an earlier run compiled
+        made.train(
+            ["aa bb ab"] * 3, 300, exact=False
+        )  # compiles, or loads what an earlier run compiled
         start = _start()
         encoding = made.train(posts, SIZE)
-        return _result(start, lambda: getattr(encoding, {"bpe": "merges", "wordpiece": "vocab"}.get(kind, "pieces")))
+        return _result(
+            start,
+            lambda: getattr(encoding, {"bpe": "merges", "wordpiece": "vocab"}.get(kind, "pieces")),
+        )
     encoding = made.load(folder(kind))
     made.load(folder(kind)).encode_batch(["compiles"])
     start = _start()
@@ -111,7 +118,12 @@ def _start():
 def _result(start, made):
     """Time and memory since the start, before the result is made comparable, and the result."""
     now, mb = _start()
-    found = {"ms": 1e3 * (now - start[0]), "mb": mb, "added_mb": mb - start[1], "until": time.monotonic()}
+    found = {
+        "ms": 1e3 * (now - start[0]),
+        "mb": mb,
+        "added_mb": mb - start[1],
+        "until": time.monotonic(),
+    }
     return found | {"made": made()}
 
 
@@ -122,7 +134,9 @@ def blank(kind):
     cut, quiet = pre_tokenizers, {"vocab_size": SIZE, "show_progress": False}
     if kind == "bpe":
         theirs, words = Tokenizer(models.BPE()), cut.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(initial_alphabet=words.alphabet(), min_frequency=2, **quiet | {"vocab_size": SIZE - 1})
+        trainer = trainers.BpeTrainer(
+            initial_alphabet=words.alphabet(), min_frequency=2, **quiet | {"vocab_size": SIZE - 1}
+        )
     elif kind == "wordpiece":
         theirs, words = Tokenizer(models.WordPiece(unk_token="[UNK]")), cut.BertPreTokenizer()
         theirs.normalizer = normalizers.BertNormalizer()
@@ -130,7 +144,9 @@ def blank(kind):
         trainer = trainers.WordPieceTrainer(special_tokens=specials, min_frequency=2, **quiet)
     else:
         theirs, words = Tokenizer(models.Unigram()), cut.Metaspace()
-        trainer = trainers.UnigramTrainer(unk_token="<unk>", special_tokens=["<unk>", "<s>", "</s>"], **quiet)
+        trainer = trainers.UnigramTrainer(
+            unk_token="<unk>", special_tokens=["<unk>", "<s>", "</s>"], **quiet
+        )
     theirs.pre_tokenizer = words
     return theirs, trainer
 
@@ -147,9 +163,13 @@ def loaded(kind):
 
     theirs, _ = blank(kind)
     if kind == "bpe":
-        theirs.model = models.BPE.from_file(*(str(folder(kind) / file) for file in ("vocab.json", "merges.txt")))
+        theirs.model = models.BPE.from_file(
+            *(str(folder(kind) / file) for file in ("vocab.json", "merges.txt"))
+        )
     elif kind == "wordpiece":
-        theirs.model = models.WordPiece.from_file(str(folder(kind) / "vocab.txt"), unk_token="[UNK]")
+        theirs.model = models.WordPiece.from_file(
+            str(folder(kind) / "vocab.txt"), unk_token="[UNK]"
+        )
     else:
         theirs.model = models.Unigram([tuple(pair) for pair in pieces()], unk_id=0)
     return theirs
@@ -182,7 +202,9 @@ def likelihood(found):
     from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN
 
     kinds = [UNKNOWN, CONTROL, CONTROL, *[NORMAL] * (len(found) - 3)]
-    encoding = Unigram([(piece, score, kind) for (piece, score), kind in zip(found, kinds, strict=True)])
+    encoding = Unigram(
+        [(piece, score, kind) for (piece, score), kind in zip(found, kinds, strict=True)]
+    )
     return float(encoding.scores[np.concatenate(encoding.encode_batch(texts()))].sum(dtype=float))
 
 
@@ -191,13 +213,19 @@ def main():
     from tinylm import text
     from tinylm.data import load_labelled
 
-    posts = list(chain.from_iterable(load_labelled("newsgroups", part).texts for part in ("train", "test")))
-    (Path(os.environ[FOLDER]) / "posts.txt").write_text("\n".join(" ".join(post.split("\n")) for post in posts))
+    posts = list(
+        chain.from_iterable(load_labelled("newsgroups", part).texts for part in ("train", "test"))
+    )
+    (Path(os.environ[FOLDER]) / "posts.txt").write_text(
+        "\n".join(" ".join(post.split("\n")) for post in posts)
+    )
     for kind, made in (("bpe", text.BPE), ("wordpiece", text.WordPiece), ("unigram", text.Unigram)):
         encoding = made.train(posts, SIZE)
         encoding.save(folder(kind))
         if kind == "unigram":
-            (folder(kind) / "pieces.json").write_text(json.dumps([(t, s) for t, s, _ in encoding.pieces]))
+            (folder(kind) / "pieces.json").write_text(
+                json.dumps([(t, s) for t, s, _ in encoding.pieces])
+            )
 
 
 if __name__ == "__main__":

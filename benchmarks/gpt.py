@@ -1,5 +1,4 @@
-"""One GPT training step (zero grad, forward, backward, AdamW): tinylm, and the PyTorch program a good engineer would write.
-"""
+"""One GPT training step (zero grad, forward, backward, AdamW) beside the PyTorch program a good engineer would write."""
 
 import time
 from dataclasses import dataclass
@@ -63,8 +62,16 @@ def run_ours(name, dropout, between=None):
 
     shape = SHAPES[name]
     inputs, targets = batch(shape)
-    config = tinylm.GPTConfig(shape.V, shape.T if name != "gpt2_124m" else 1024, shape.C, shape.L, shape.H,
-                              resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)
+    config = tinylm.GPTConfig(
+        shape.V,
+        shape.T if name != "gpt2_124m" else 1024,
+        shape.C,
+        shape.L,
+        shape.H,
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+    )
     model = tinylm.GPT(config)
     optimizer = AdamW(model, lr=1e-4)
     counter = iter(range(10**9))
@@ -96,7 +103,10 @@ def torch_model(shape, positions, dropout):
 
         def forward(self, x):
             b, t, c = x.shape
-            q, k, v = (z.view(b, t, shape.H, -1).transpose(1, 2) for z in self.qkv(self.ln_1(x)).split(c, 2))
+            q, k, v = (
+                z.view(b, t, shape.H, -1).transpose(1, 2)
+                for z in self.qkv(self.ln_1(x)).split(c, 2)
+            )
             y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
             x = x + self.drop_1(self.out(y.transpose(1, 2).reshape(b, t, c)))
             return x + self.drop_2(self.down(F.gelu(self.up(self.ln_2(x)), approximate="tanh")))
@@ -105,7 +115,10 @@ def torch_model(shape, positions, dropout):
         def __init__(self):
             super().__init__()
             self.wte, self.wpe = nn.Embedding(shape.V, shape.C), nn.Embedding(positions, shape.C)
-            self.blocks, self.ln_f = nn.Sequential(*(Block() for _ in range(shape.L))), nn.LayerNorm(shape.C)
+            self.blocks, self.ln_f = (
+                nn.Sequential(*(Block() for _ in range(shape.L))),
+                nn.LayerNorm(shape.C),
+            )
             self.drop = nn.Dropout(dropout)
 
         def forward(self, ids):

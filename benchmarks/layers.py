@@ -6,8 +6,10 @@ from .gpt import time_steps
 
 BATCH, LENGTH, VOCABULARY, WIDTHS = 32, 70, 8192, (128, 384, 384, 128)
 ATTENTION = {  # name -> (B, H, T, D), causal
-    "attention_128_causal": ((16, 4, 128, 32), True), "attention_128_padded": ((16, 4, 128, 32), False),
-    "attention_1024_causal": ((2, 12, 1024, 64), True), "attention_1024_padded": ((2, 12, 1024, 64), False),
+    "attention_128_causal": ((16, 4, 128, 32), True),
+    "attention_128_padded": ((16, 4, 128, 32), False),
+    "attention_1024_causal": ((2, 12, 1024, 64), True),
+    "attention_1024_padded": ((2, 12, 1024, 64), False),
 }
 
 
@@ -23,7 +25,9 @@ def lstm_ours(name):
             noise = nn.Noise()
             self.table = nn.Embedding(VOCABULARY, WIDTHS[0], rng=rng)
             sizes = zip(WIDTHS, WIDTHS[1:], strict=False)
-            self.layers = nn.ModuleList(nn.LSTM(nn.LSTMConfig(*size), noise=noise, rng=rng) for size in sizes)
+            self.layers = nn.ModuleList(
+                nn.LSTM(nn.LSTMConfig(*size), noise=noise, rng=rng) for size in sizes
+            )
 
         def forward(self, inputs, targets):
             x = self.table(inputs)
@@ -54,7 +58,9 @@ def lstm_peer(name):
 
     torch.set_num_threads(2)
     table = nn.Embedding(VOCABULARY, WIDTHS[0])
-    layers = nn.ModuleList(nn.LSTM(*size, batch_first=True) for size in zip(WIDTHS, WIDTHS[1:], strict=False))
+    layers = nn.ModuleList(
+        nn.LSTM(*size, batch_first=True) for size in zip(WIDTHS, WIDTHS[1:], strict=False)
+    )
     optimizer = torch.optim.AdamW([*table.parameters(), *layers.parameters()], lr=1e-3)
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, VOCABULARY, (BATCH, LENGTH + 1)))
 
@@ -63,7 +69,9 @@ def lstm_peer(name):
         x = table(ids[:, :-1])
         for layer in layers:
             x, _ = layer(x)
-        F.cross_entropy((x @ table.weight.T).view(-1, VOCABULARY), ids[:, 1:].reshape(-1)).backward()
+        F.cross_entropy(
+            (x @ table.weight.T).view(-1, VOCABULARY), ids[:, 1:].reshape(-1)
+        ).backward()
         optimizer.step()
 
     return time_steps(name, step)
@@ -84,7 +92,10 @@ def attention_ours(name):
     import tinylm.ops as F
 
     arrays, mask, causal = _attention_inputs(name)
-    inputs, cotangent = [tinylm.Tensor(a, requires_grad=True) for a in arrays], np.ones_like(arrays[0])
+    inputs, cotangent = (
+        [tinylm.Tensor(a, requires_grad=True) for a in arrays],
+        np.ones_like(arrays[0]),
+    )
 
     def step():
         for x in inputs:
@@ -109,7 +120,9 @@ def attention_peer(name):
     def step():
         for x in inputs:
             x.grad = None
-        F.scaled_dot_product_attention(*inputs, attn_mask=mask, is_causal=causal).backward(cotangent)
+        F.scaled_dot_product_attention(*inputs, attn_mask=mask, is_causal=causal).backward(
+            cotangent
+        )
 
     return time_steps(name, step)
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 def peak():
     """The most memory that this process had, programs mapped from files included."""
-    own = _status("self", "VmHWM")  # what getrusage calls the maximum of a child begins with that of its parent
-    return own or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    own = _status(
+        "self", "VmHWM"
+    )  # what getrusage calls the maximum of a child begins with that of its parent
+    return own or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def allocated(process):

@@ -27,13 +27,17 @@ def _seconds(code, **environment):
     """Seconds of a fresh interpreter that runs `code`, the lines it printed, and what it said on stderr."""
     start = time.perf_counter()
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=os.environ | environment, check=True, capture_output=True, text=True
+    )
     return time.perf_counter() - start, done.stdout.strip().splitlines(), done.stderr
 
 
 def import_time(runs=5):
     """Median seconds of importing tinylm and the GPT class (engine, Numba, data) beyond an empty interpreter."""
-    times = sorted(_seconds("import tinylm; tinylm.GPT")[0] - _seconds("pass")[0] for _ in range(runs))
+    times = sorted(
+        _seconds("import tinylm; tinylm.GPT")[0] - _seconds("pass")[0] for _ in range(runs)
+    )
     return times[len(times) // 2]
 
 

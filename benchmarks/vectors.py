@@ -45,7 +45,9 @@ def encoded(words=0):
     corpus = encode_corpus(texts, tokenizer)
     if not words:
         return tokenizer, corpus
-    chosen = np.random.default_rng(0).integers(len(texts), size=round(words * len(texts) / corpus.words))
+    chosen = np.random.default_rng(0).integers(
+        len(texts), size=round(words * len(texts) / corpus.words)
+    )
     starts = np.append(0, np.cumsum(np.diff(corpus.starts)[chosen]))
     ids = np.concatenate([corpus.document(d) for d in chosen])
     return tokenizer, Corpus(ids, starts, corpus.vocab_size, starts[-1], corpus.characters)
@@ -59,7 +61,9 @@ def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     tokenizer, corpus = encoded(words)
     _small(tinylm)  # compiles, or loads what an earlier run compiled
     more = dict(zip(("minn", "maxn", "bucket"), NGRAMS, strict=True)) if form == "ngrams" else {}
-    config = tinylm.Word2VecConfig(tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS, **more)
+    config = tinylm.Word2VecConfig(
+        tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS, **more
+    )
     model = tinylm.Word2Vec(config, np.random.default_rng(seed))
     model.spell(tokenizer.vocab)
     model.prepare(corpus)
@@ -74,7 +78,9 @@ def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
 def _small(tinylm):
     """One step on ten words."""
     model = tinylm.Word2Vec(tinylm.Word2VecConfig(20, SIZE, **SETTINGS))
-    model.prepare(tinylm.data.Corpus(np.arange(3, 13, dtype=np.int32), np.array([0, 10]), 20, 10, 10))
+    model.prepare(
+        tinylm.data.Corpus(np.arange(3, 13, dtype=np.int32), np.array([0, 10]), 20, 10, 10)
+    )
     model.fast_step(model.batch(0, 0), 0.025)
 
 
@@ -96,8 +102,12 @@ def run_glove(form="glove", epochs=1, seed=0, threads=THREADS, words=0):
     for step in range(steps):
         costs.append(model.fast_step(model.batch(step, seed), 0.05))
     seconds = time.perf_counter() - start
-    more = {"cells": len(model.cells), "counting": counting, "cost": float(np.mean(costs[-model.steps_per_epoch:])),
-            "cells_per_second": epochs * len(model.cells) / seconds}
+    more = {
+        "cells": len(model.cells),
+        "counting": counting,
+        "cost": float(np.mean(costs[-model.steps_per_epoch :])),
+        "cells_per_second": epochs * len(model.cells) / seconds,
+    }
     return _result(seconds, epochs * corpus.words, tokenizer.vocab, model.embedding_table()) | more
 
 
@@ -112,15 +122,29 @@ def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
 
     texts = load_texts("newsgroups")
     more = dict(zip(("min_n", "max_n", "bucket"), NGRAMS, strict=True)) if form == "ngrams" else {}
-    model = (FastText if more else Word2Vec)(vector_size=SIZE, sg=int(form != "cbow"), min_count=MIN_COUNT,
-                                             alpha=ALPHA[form], workers=threads, seed=seed + 1, **SETTINGS, **more)
+    model = (FastText if more else Word2Vec)(
+        vector_size=SIZE,
+        sg=int(form != "cbow"),
+        min_count=MIN_COUNT,
+        alpha=ALPHA[form],
+        workers=threads,
+        seed=seed + 1,
+        **SETTINGS,
+        **more,
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.txt"
-        path.write_text("\n".join(" ".join(text.split()) for text in texts) + "\n", encoding="utf-8")
+        path.write_text(
+            "\n".join(" ".join(text.split()) for text in texts) + "\n", encoding="utf-8"
+        )
         model.build_vocab(corpus_file=str(path))
         start = time.perf_counter()
-        model.train(corpus_file=str(path), total_words=model.corpus_total_words, total_examples=model.corpus_count,
-                    epochs=epochs)
+        model.train(
+            corpus_file=str(path),
+            total_words=model.corpus_total_words,
+            total_examples=model.corpus_count,
+            epochs=epochs,
+        )
         seconds = time.perf_counter() - start
     words = epochs * sum(len(text.split()) for text in texts)
     return _result(seconds, words, model.wv.index_to_key, model.wv.vectors)
@@ -142,14 +166,34 @@ def _result(seconds, words, vocab, table):
     mb, vectors = peak(), Vectors(vocab, table)
     pairs = vectors.evaluate_word_pairs(load_similarity("wordsim353"))
     analogies = vectors.evaluate_word_analogies(load_analogies())
-    return {"seconds": seconds, "words_per_second": words / seconds, "mb": mb, "spearman": pairs["spearman"],
-            "pairs": pairs["pairs"], "analogies": analogies["accuracy"], "questions": analogies["questions"]}
+    return {
+        "seconds": seconds,
+        "words_per_second": words / seconds,
+        "mb": mb,
+        "spearman": pairs["spearman"],
+        "pairs": pairs["pairs"],
+        "analogies": analogies["accuracy"],
+        "questions": analogies["questions"],
+    }
 
 
 def fresh(system, form, epochs=1, seed=0, words=0):
     """The result of a run in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.vectors", "--worker", system, "--form", form, "--epochs", str(epochs),
-               "--seed", str(seed), "--words", str(words)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.vectors",
+        "--worker",
+        system,
+        "--form",
+        form,
+        "--epochs",
+        str(epochs),
+        "--seed",
+        str(seed),
+        "--words",
+        str(words),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     if done.returncode:
         raise RuntimeError(f"the run of {system} failed:\n{done.stderr}")
@@ -167,12 +211,19 @@ def speed(forms, pairs):
             rate, mb = (np.median([r[key] for r in rows]) for key in ("words_per_second", "mb"))
             print(f"{form} {name}: {rate / 1e6:.2f} M words/s, {mb:.0f} MB", flush=True)
         if form == "glove":
-            rate, counting = (np.median([r[key] for r in rows]) for key in ("cells_per_second", "counting"))
-            print(f"glove tinylm: {rate / 1e6:.2f} M of {rows[0]['cells'] / 1e6:.1f} M cells/s; counting and shuffling "
-                  f"{counting:.1f} s", flush=True)
+            rate, counting = (
+                np.median([r[key] for r in rows]) for key in ("cells_per_second", "counting")
+            )
+            print(
+                f"glove tinylm: {rate / 1e6:.2f} M of {rows[0]['cells'] / 1e6:.1f} M cells/s; counting and shuffling "
+                f"{counting:.1f} s",
+                flush=True,
+            )
         else:
             pair = zip(results["tinylm"], results["gensim"], strict=True)
-            ratios = [ours["words_per_second"] / theirs["words_per_second"] for ours, theirs in pair]
+            ratios = [
+                ours["words_per_second"] / theirs["words_per_second"] for ours, theirs in pair
+            ]
             print(f"{form} ratio {np.median(ratios):.2f}", flush=True)
 
 
@@ -182,12 +233,22 @@ def quality(forms, seeds):
         for name in runs(form):
             rows = [fresh(name, form, EPOCHS[form], seed) for seed in range(seeds)]
             line = f"{form} {name}:"
-            for key, what, count in (("spearman", "WordSim-353", "pairs"), ("analogies", "analogies", "questions")):
+            for key, what, count in (
+                ("spearman", "WordSim-353", "pairs"),
+                ("analogies", "analogies", "questions"),
+            ):
                 scores = np.array([r[key] for r in rows])
-                line += (f" {what} {scores.mean():.4f} ± {scores.std(ddof=1) / seeds**0.5:.4f} over {rows[0][count]:,} "
-                         f"({', '.join(f'{s:.4f}' for s in scores)});")
-            cost = f", cost {np.mean([r['cost'] for r in rows]):.5f} a cell" if form == "glove" else ""
-            print(f"{line} {np.median([r['words_per_second'] for r in rows]) / 1e6:.2f} M words/s{cost}", flush=True)
+                line += (
+                    f" {what} {scores.mean():.4f} ± {scores.std(ddof=1) / seeds**0.5:.4f} over {rows[0][count]:,} "
+                    f"({', '.join(f'{s:.4f}' for s in scores)});"
+                )
+            cost = (
+                f", cost {np.mean([r['cost'] for r in rows]):.5f} a cell" if form == "glove" else ""
+            )
+            print(
+                f"{line} {np.median([r['words_per_second'] for r in rows]) / 1e6:.2f} M words/s{cost}",
+                flush=True,
+            )
 
 
 def scaling(forms, _):
@@ -196,9 +257,15 @@ def scaling(forms, _):
         small, large = (fresh("tinylm", form, words=words) for words in SCALES)
         key = "counting" if form == "glove" else "seconds"
         for words, row in zip(SCALES, (small, large), strict=True):
-            print(f"{form}: {words / 1e6:.0f} M words {row[key]:.1f} s, {row['mb']:.0f} MB", flush=True)
+            print(
+                f"{form}: {words / 1e6:.0f} M words {row[key]:.1f} s, {row['mb']:.0f} MB",
+                flush=True,
+            )
         bytes_a_word = 2**20 * (large["mb"] - small["mb"]) / (SCALES[1] - SCALES[0])
-        print(f"{form}: {large[key] / small[key]:.1f} times the time, {bytes_a_word:.0f} bytes a word", flush=True)
+        print(
+            f"{form}: {large[key] / small[key]:.1f} times the time, {bytes_a_word:.0f} bytes a word",
+            flush=True,
+        )
 
 
 def main():
@@ -207,7 +274,9 @@ def main():
     parser.add_argument("--quality", action="store_true", help="compare quality, not speed")
     parser.add_argument("--scaling", action="store_true", help="a tenfold text")
     parser.add_argument("--form", choices=EPOCHS, help="one of them (default: all)")
-    parser.add_argument("--pairs", type=int, default=3, help="alternating runs, or seeds (default 3)")
+    parser.add_argument(
+        "--pairs", type=int, default=3, help="alternating runs, or seeds (default 3)"
+    )
     parser.add_argument("--worker", choices=RUNS, help=argparse.SUPPRESS)
     parser.add_argument("--epochs", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)

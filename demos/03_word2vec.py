@@ -46,10 +46,15 @@ nearest = np.argmax(unit @ unit.T - 2 * np.eye(len(unit)), axis=1)
 topic = counts[topical].argmax(1)
 accuracy = float((topic[nearest] == topic).mean())
 chance = float(np.mean([(topic == t).mean() for t in topic]))
-print(f"{len(topical)} topic words; nearest neighbour of the same topic: {accuracy:.2f} (chance {chance:.2f})")
+print(
+    f"{len(topical)} topic words; nearest neighbour of the same topic: {accuracy:.2f} (chance {chance:.2f})"
+)
 found = tinylm.Vectors(words.vocab, model.embedding_table())
 for i in topical[:5]:
-    print(f"  {words.vocab[i]:12}", ", ".join(word for word, _ in found.most_similar(words.vocab[i], n=4)))
+    print(
+        f"  {words.vocab[i]:12}",
+        ", ".join(word for word, _ in found.most_similar(words.vocab[i], n=4)),
+    )
 
 # %% The map: the first two principal components; beside it the cosine of every word with every other, sorted by topic
 centred = unit - unit.mean(0)
@@ -57,12 +62,18 @@ flat = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
 for t, name in enumerate(topics):
     left.scatter(*flat[topic == t].T, s=18, label=name)
-left.set(title="Words by topic: two of the directions that matter", xlabel="first component", ylabel="second component")
+left.set(
+    title="Words by topic: two of the directions that matter",
+    xlabel="first component",
+    ylabel="second component",
+)
 left.legend()
 order = np.argsort(topic, kind="stable")
 picture = right.imshow((unit @ unit.T)[np.ix_(order, order)], cmap="viridis")
 middles = [np.flatnonzero(np.sort(topic) == t).mean() for t in range(len(topics))]
-right.set(title="Cosine of all pairs: a block is a topic", xticks=[], yticks=middles, yticklabels=topics)
+right.set(
+    title="Cosine of all pairs: a block is a topic", xticks=[], yticks=middles, yticklabels=topics
+)
 figure.colorbar(picture, ax=right, shrink=0.8)
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
@@ -70,4 +81,6 @@ figure.savefig(out / "03_map.png", dpi=110)
 
 # %% Verdict
 assert accuracy >= 0.8 and accuracy > 2 * chance
-print(f"VERDICT: pass. {100 * accuracy:.0f} % of the words have a neighbour of their topic (chance {100 * chance:.0f} %).")
+print(
+    f"VERDICT: pass. {100 * accuracy:.0f} % of the words have a neighbour of their topic (chance {100 * chance:.0f} %)."
+)

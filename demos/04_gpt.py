@@ -27,7 +27,9 @@ def corpus(ids):
 
 held_out = corpus(test_ids)
 unigram, exact = held_out.unigram_entropy(), source.exact_loss(test_ids)
-print(f"held-out text: unigram {unigram:.3f} nats per token, exact {exact:.3f}: a gap of {unigram - exact:.3f}")
+print(
+    f"held-out text: unigram {unigram:.3f} nats per token, exact {exact:.3f}: a gap of {unigram - exact:.3f}"
+)
 assert unigram - exact >= 0.5
 
 # %% GPT sees only the tokens
@@ -38,7 +40,9 @@ training = TrainConfig.of(tinylm.GPT, steps=1600, lr=1e-2, weight_decay=0.01)
 result = Trainer(model, config=training, held_out=held_out, quiet=True).run()
 closed = (unigram - result["held_out"]["loss"]) / (unigram - exact)
 loss = result["held_out"]["loss"]
-print(f"GPT: {loss:.3f} nats per token after {result['seconds']:.0f} s; {100 * closed:.1f} % of the gap closed")
+print(
+    f"GPT: {loss:.3f} nats per token after {result['seconds']:.0f} s; {100 * closed:.1f} % of the gap closed"
+)
 
 # %% The toy language: words this time, and a text of GPT's own
 texts = toy.documents(2000, seed=0)
@@ -47,9 +51,13 @@ language = tinylm.GPT(tinylm.GPTConfig.tiny(words.vocab_size, batch_size=8))
 language.prepare(encode_corpus(texts, words, end_id=words.end_id))
 Trainer(language, words, config=TrainConfig.of(tinylm.GPT, steps=400, lr=2e-3), quiet=True).run()
 prompt = texts[0].split()[:3]
-ids = generate(language, words.encode(" ".join(prompt)), 20, np.random.default_rng(0), temperature=0.8)
+ids = generate(
+    language, words.encode(" ".join(prompt)), 20, np.random.default_rng(0), temperature=0.8
+)
 print("after 400 steps GPT continues", " ".join(prompt), "…:", words.decode(list(ids)))
 
 # %% Verdict
 assert closed >= 0.95
-print(f"VERDICT: pass. GPT closed {100 * closed:.1f} % of the gap between counting tokens and the exact loss.")
+print(
+    f"VERDICT: pass. GPT closed {100 * closed:.1f} % of the gap between counting tokens and the exact loss."
+)

@@ -40,22 +40,45 @@ scores = {"pretrained": {b: [] for b in budgets}, "from scratch": {b: [] for b i
 for budget in budgets:
     for seed in seeds:
         chosen = label_budget(train.labels, budget, seed)
-        some_texts, some_labels = [train.texts[i] for i in chosen], [train.labels[i] for i in chosen]
-        for name, encoder in (("pretrained", pretrained), ("from scratch", tinylm.GPT(config, np.random.default_rng(seed)))):
+        some_texts, some_labels = (
+            [train.texts[i] for i in chosen],
+            [train.labels[i] for i in chosen],
+        )
+        for name, encoder in (
+            ("pretrained", pretrained),
+            ("from scratch", tinylm.GPT(config, np.random.default_rng(seed))),
+        ):
             adapt = AdaptConfig(updates=60, max_length=32, seed=seed)
-            model = Classifier(encoder, words, method="finetune", config=adapt).fit(some_texts, some_labels)
+            model = Classifier(encoder, words, method="finetune", config=adapt).fit(
+                some_texts, some_labels
+            )
             scores[name][budget].append(model.score(test_texts, test_labels))
     for name in scores:
         values = scores[name][budget]
-        print(f"{budget:3} labels per class, {name:12}: {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}")
+        print(
+            f"{budget:3} labels per class, {name:12}: {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+        )
 
 # %% The picture
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for name, rows in scores.items():
-    axes.errorbar(budgets, [np.mean(rows[b]) for b in budgets], [np.std(rows[b], ddof=1) for b in budgets], marker="o",
-                  capsize=3, label=name)
+    axes.errorbar(
+        budgets,
+        [np.mean(rows[b]) for b in budgets],
+        [np.std(rows[b], ddof=1) for b in budgets],
+        marker="o",
+        capsize=3,
+        label=name,
+    )
 axes.axhline(1 / len(set(test_labels)), color="grey", linestyle=":", label="chance")
-axes.set(xscale="log", xticks=budgets, xticklabels=budgets, xlabel="labels per class", ylabel="accuracy", ylim=(0, 1.02))
+axes.set(
+    xscale="log",
+    xticks=budgets,
+    xticklabels=budgets,
+    xlabel="labels per class",
+    ylabel="accuracy",
+    ylim=(0, 1.02),
+)
 axes.minorticks_off()
 axes.legend()
 out = Path(__file__).parent / "out"
@@ -63,7 +86,9 @@ out.mkdir(exist_ok=True)
 figure.savefig(out / "05_labels.png", dpi=110)
 
 # %% Verdict
-ours, twins = ([score for b in budgets for score in scores[name][b]] for name in ("pretrained", "from scratch"))
+ours, twins = (
+    [score for b in budgets for score in scores[name][b]] for name in ("pretrained", "from scratch")
+)
 wins = [a > b for a, b in zip(ours, twins, strict=True)]
 assert all(wins) and min(scores["pretrained"][2]) > 0.8
 print(f"VERDICT: pass. Pretrained won {sum(wins)} of {len(wins)} paired draws.")

@@ -34,7 +34,10 @@ def in_python(x, weight, bias, out):
     for i, row in enumerate(x.tolist()):
         mean = sum(row) / len(row)
         rstd = 1 / math.sqrt(sum((value - mean) ** 2 for value in row) / len(row) + EPS)
-        out[i] = [(value - mean) * rstd * w + b for value, w, b in zip(row, weight.tolist(), bias.tolist(), strict=True)]
+        out[i] = [
+            (value - mean) * rstd * w + b
+            for value, w, b in zip(row, weight.tolist(), bias.tolist(), strict=True)
+        ]
 
 
 # %% Rung 3: the loops compiled. A row of 256 numbers stays in the cache while it is read three times; no temporary arrays
@@ -104,7 +107,10 @@ with tinylm.one_pool():
         out = np.full_like(x, np.nan)
         ms = timed(rung, x, weight, bias, out)
         error = float(np.abs(out - expected).max() / np.abs(expected).max())
-        worst, gain = max(worst, error), "" if before is None else f"{before / ms:6.1f} times the rung before"
+        worst, gain = (
+            max(worst, error),
+            "" if before is None else f"{before / ms:6.1f} times the rung before",
+        )
         print(f"{rung.__name__:>12}: {ms:9.3f} ms   error {error:.0e}   {gain}")
         before = ms
 
@@ -117,7 +123,9 @@ KERNELS["layer_norm_backward"].compiled(wide[1], wide[0], wide[2], mean, rstd, *
 directions, ends, step = [rng.normal(size=g.shape) for g in gradients], [], 1e-5
 for sign in (1, -1):
     out = np.empty((N, C))
-    in_numpy(*(a + sign * step * d for a, d in zip((wide[0], *wide[2:]), directions, strict=True)), out)
+    in_numpy(
+        *(a + sign * step * d for a, d in zip((wide[0], *wide[2:]), directions, strict=True)), out
+    )
     ends.append((out * wide[1]).sum())
 numeric = (ends[0] - ends[1]) / (2 * step)
 analytic = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))

@@ -17,21 +17,41 @@ import matplotlib.pyplot as plt
 from tinylm.optim import SCHEDULES
 
 steps, warmup = 1000, 200
-curves = {name: [f(step, steps, warmup) for step in range(steps + 1)] for name, f in SCHEDULES.items()}
+curves = {
+    name: [f(step, steps, warmup) for step in range(steps + 1)] for name, f in SCHEDULES.items()
+}
 
 # %% Computed by hand from the published formulas: (step, share of the peak)
 published = {
     "bert": [(0, 0), (199, 0.995), (200, 0.8), (1000, 0)],  # the decay has run since step 0: a jump
-    "electra": [(0, 0), (100, 0.5 * 0.9), (200, 0.8), (1000, 0)],  # the same decay times the ramp: no jump, never 1
-    "xlnet": [(0, 0), (200, 1), (600, 0.5005), (1000, 0.001)],  # the decay begins after the ramp and ends at min_lr_ratio
+    "electra": [
+        (0, 0),
+        (100, 0.5 * 0.9),
+        (200, 0.8),
+        (1000, 0),
+    ],  # the same decay times the ramp: no jump, never 1
+    "xlnet": [
+        (0, 0),
+        (200, 1),
+        (600, 0.5005),
+        (1000, 0.001),
+    ],  # the decay begins after the ramp and ends at min_lr_ratio
     "warmup_linear": [(0, 0), (200, 0.8), (500, 0.5), (1000, 0)],
     "warmup_cosine": [(0, 0), (200, 1), (500, 0.5), (1000, 0)],
     "warmup_constant": [(0, 0), (200, 1), (1000, 1)],
     "slanted_triangular": [(0, 1 / 32), (200, 1), (1000, 1 / 32)],
 }
-worst = max(abs(curves[name][step] - value) for name, points in published.items() for step, value in points)
-jumps = {name for name, curve in curves.items() if max(a - b for a, b in zip(curve, curve[1:], strict=False)) > 0.01}
-print(f"largest distance from a published value: {worst:.0e}; jump down after the warm-up: {', '.join(sorted(jumps))}")
+worst = max(
+    abs(curves[name][step] - value) for name, points in published.items() for step, value in points
+)
+jumps = {
+    name
+    for name, curve in curves.items()
+    if max(a - b for a, b in zip(curve, curve[1:], strict=False)) > 0.01
+}
+print(
+    f"largest distance from a published value: {worst:.0e}; jump down after the warm-up: {', '.join(sorted(jumps))}"
+)
 
 # %% One panel per family, so that what differs lies side by side
 families = {
@@ -41,7 +61,9 @@ families = {
     "tinylm's own": ("linear", "cosine", "constant"),
 }
 assert sorted(sum(families.values(), ())) == sorted(SCHEDULES)
-figure, panels = plt.subplots(2, 2, figsize=(10, 6.4), sharex=True, sharey=True, layout="constrained")
+figure, panels = plt.subplots(
+    2, 2, figsize=(10, 6.4), sharex=True, sharey=True, layout="constrained"
+)
 for panel, (title, names) in zip(panels.flat, families.items(), strict=True):
     panel.axvspan(0, warmup, color="0.94", zorder=0)
     panel.text(warmup - 8, 0, "warm-up", ha="right", va="bottom", color="0.45", fontsize=9)
@@ -51,7 +73,11 @@ for panel, (title, names) in zip(panels.flat, families.items(), strict=True):
         for step, value in published.get(name, ()):
             panel.plot(step, value, "o", color=f"C{number}", markersize=4)
     panel.set_title(title, loc="left", fontsize=11)
-    place = {"loc": "lower left", "bbox_to_anchor": (0.21, 0)} if names[-1].endswith("constant") else {"loc": "upper right"}
+    place = (
+        {"loc": "lower left", "bbox_to_anchor": (0.21, 0)}
+        if names[-1].endswith("constant")
+        else {"loc": "upper right"}
+    )
     panel.legend(frameon=False, fontsize=9, **place)
     panel.spines[["top", "right"]].set_visible(False)
     panel.set(xlim=(-10, steps + 10), ylim=(-0.03, 1.06))

@@ -20,8 +20,10 @@ import matplotlib.pyplot as plt
 from tinylm.data import load_labelled, load_texts
 from tinylm.text import BPE, Chars, Unigram, WordPiece, Words
 
-PARAGRAPH = ("captain kowalski, don't underestimate the unbelievable naïveté of our "
-             "embassy in Москва; they misunderstood 1997's telegrams.")
+PARAGRAPH = (
+    "captain kowalski, don't underestimate the unbelievable naïveté of our "
+    "embassy in Москва; they misunderstood 1997's telegrams."
+)
 dialogs = load_texts("dialogs")
 readers = {"characters": Chars.train(dialogs, min_count=50)} | {
     name: kind.train(dialogs, 8192)
@@ -31,13 +33,19 @@ for name, encoding in readers.items():
     print(f"\n{name}: a vocabulary of {encoding.vocab_size:,}, {len(tokens)} tokens")
     if sys.stdout.isatty():
         colours = (153, 223, 150, 183, 229)
-        print("".join(f"\x1b[30;48;5;{colours[n % 5]}m{token}" for n, token in enumerate(tokens)) + "\x1b[0m")
+        print(
+            "".join(f"\x1b[30;48;5;{colours[n % 5]}m{token}" for n, token in enumerate(tokens))
+            + "\x1b[0m"
+        )
     else:
         print("│".join(tokens))
 
 # %% Learn from 4,000 posts, write 700 others; BPE and WordPiece with n tokens are the first n of a longer vocabulary
 SIZES = (300, 512, 1024, 2048, 4096, 8192, 16384)
-posts, others = load_labelled("newsgroups", "train").texts[:4000], load_labelled("newsgroups", "test").texts[:700]
+posts, others = (
+    load_labelled("newsgroups", "train").texts[:4000],
+    load_labelled("newsgroups", "test").texts[:700],
+)
 characters, words = sum(map(len, others)), sum(len(post.split()) for post in others)
 bpe, wordpiece = BPE.train(posts, SIZES[-1]), WordPiece.train(posts, SIZES[-1])
 makers = {
@@ -56,7 +64,11 @@ for name, maker in makers.items():
         lengths[name].append(sum(map(len, rows)))
         lost[name].append(sum(int((row == encoding.unk_id).sum()) for row in rows) / words)
     found = zip(sizes[name], lengths[name], strict=True)
-    print(f"{name:10}", "  ".join(f"{size:,}: {characters / length:.2f}" for size, length in found), "characters a token")
+    print(
+        f"{name:10}",
+        "  ".join(f"{size:,}: {characters / length:.2f}" for size, length in found),
+        "characters a token",
+    )
     if name != "words":
         assert [encoding.decode(row) for row in rows] == others  # with the largest vocabulary
 
@@ -67,12 +79,29 @@ above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
 axes = above.subplots()
 axes.set(xlim=(-9.5, 71), ylim=(len(readers) * 2.7 - 0.4, -0.6))
 axes.axis("off")
-axes.set_title("One paragraph, five encodings (red: unknown; stripes: the bytes of a character)", loc="left", fontsize=12)
+axes.set_title(
+    "One paragraph, five encodings (red: unknown; stripes: the bytes of a character)",
+    loc="left",
+    fontsize=12,
+)
 fold = PARAGRAPH.index(" embassy")
 for row, (name, encoding) in enumerate(readers.items()):
-    found, number = list(zip(encoding.offsets(PARAGRAPH), encoding.encode(PARAGRAPH), strict=True)), 0
-    axes.text(-0.6, 2.7 * row, f"{name}\n{len(found)} tokens", ha="right", va="top", fontweight="bold", color=INK)
-    for (begin, end), group in groupby(found, key=lambda pair: pair[0]):  # tokens that share a character share its width
+    found, number = (
+        list(zip(encoding.offsets(PARAGRAPH), encoding.encode(PARAGRAPH), strict=True)),
+        0,
+    )
+    axes.text(
+        -0.6,
+        2.7 * row,
+        f"{name}\n{len(found)} tokens",
+        ha="right",
+        va="top",
+        fontweight="bold",
+        color=INK,
+    )
+    for (begin, end), group in groupby(
+        found, key=lambda pair: pair[0]
+    ):  # tokens that share a character share its width
         ids = [i for _, i in group]
         for part, i in enumerate(ids):
             width, line = (end - begin) / len(ids), begin >= fold
@@ -82,8 +111,16 @@ for row, (name, encoding) in enumerate(readers.items()):
             number += 1
     for place, character in enumerate(PARAGRAPH):
         line = place >= fold
-        axes.text(place - line * fold + 0.5, 2.7 * row + line * 1.15, character, ha="center", va="center_baseline",
-                  family="monospace", fontsize=11, color=INK)
+        axes.text(
+            place - line * fold + 0.5,
+            2.7 * row + line * 1.15,
+            character,
+            ha="center",
+            va="center_baseline",
+            family="monospace",
+            fontsize=11,
+            color=INK,
+        )
 
 left, right = below.subplots(1, 2, width_ratios=(1.6, 1))
 for number, name in enumerate(makers):
@@ -92,7 +129,14 @@ for number, name in enumerate(makers):
     if name != "characters":
         right.plot(sizes[name], [100 * share for share in lost[name]], **style)
 left.axhline(characters / words, color="0.7", linewidth=0.8, zorder=0)
-left.text(sizes["characters"][0], characters / words - 0.05, "a word and its space", va="top", color="0.45", fontsize=9)
+left.text(
+    sizes["characters"][0],
+    characters / words - 0.05,
+    "a word and its space",
+    va="top",
+    color="0.45",
+    fontsize=9,
+)
 left.set(title="Compression of posts not seen", ylabel="characters a token", xlabel="vocabulary")
 right.text(SIZES[0], 1, "sub-words: 0", va="bottom", color="C4")
 right.set(title="Unknown in posts not seen", ylabel="% of the words", xlabel="vocabulary")
@@ -109,7 +153,13 @@ figure.savefig(out / "08_encodings.png", dpi=110)
 subwords, at = ("BPE", "WordPiece", "Unigram"), SIZES.index(8192)
 per_word = {name: lengths[name][at] / words for name in subwords}
 assert all(lengths[name] == sorted(lengths[name], reverse=True) for name in subwords)
-assert max(per_word.values()) <= 1.25 and lost["words"][at] >= 0.05 and lengths["characters"] == [characters]
+assert (
+    max(per_word.values()) <= 1.25
+    and lost["words"][at] >= 0.05
+    and lengths["characters"] == [characters]
+)
 assert not any(sum(lost[name]) for name in subwords)
-print(f"VERDICT: pass. At 8,192 tokens: {', '.join(f'{name} {n:.2f}' for name, n in per_word.items())} tokens a word; words "
-      f"write one, but not {100 * lost['words'][at]:.1f} % of them.")
+print(
+    f"VERDICT: pass. At 8,192 tokens: {', '.join(f'{name} {n:.2f}' for name, n in per_word.items())} tokens a word; words "
+    f"write one, but not {100 * lost['words'][at]:.1f} % of them."
+)

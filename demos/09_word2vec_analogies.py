@@ -34,7 +34,9 @@ def train(alpha, **form):
     with tinylm.one_pool():
         for step in range(steps):
             model.fast_step(model.batch(step, 0), alpha * (1 - step / steps))
-    return tinylm.Vectors(words.vocab[3:], model.embedding_table()[3:])  # without the special tokens
+    return tinylm.Vectors(
+        words.vocab[3:], model.embedding_table()[3:]
+    )  # without the special tokens
 
 
 systems = {"skip-gram": train(0.025), "CBOW": train(0.05, cbow=True)}
@@ -46,34 +48,55 @@ for word in ("hockey", "gun", "windows", "church", "orbit"):
 print("  does not match:", skip.doesnt_match(["hockey", "baseball", "goalie", "church"]))
 
 # %% Against people: similarity, and analogies section by section (the 10,000 most frequent words may answer)
-scores = {name: vectors.evaluate_word_pairs(load_similarity("wordsim353")) for name, vectors in systems.items()}
-answers = {name: vectors.evaluate_word_analogies(load_analogies(), 10_000) for name, vectors in systems.items()}
+scores = {
+    name: vectors.evaluate_word_pairs(load_similarity("wordsim353"))
+    for name, vectors in systems.items()
+}
+answers = {
+    name: vectors.evaluate_word_analogies(load_analogies(), 10_000)
+    for name, vectors in systems.items()
+}
 for name in systems:
-    print(f"{name}: WordSim-353 {scores[name]['spearman']:.3f} over {scores[name]['pairs']} pairs; "
-          f"{answers[name]['correct']} of {answers[name]['questions']:,} analogies")
-print("man is to king as woman is to:", ", ".join(word for word, _ in skip.most_similar(["king", "woman"], ["man"], n=5)))
+    print(
+        f"{name}: WordSim-353 {scores[name]['spearman']:.3f} over {scores[name]['pairs']} pairs; "
+        f"{answers[name]['correct']} of {answers[name]['questions']:,} analogies"
+    )
+print(
+    "man is to king as woman is to:",
+    ", ".join(word for word, _ in skip.most_similar(["king", "woman"], ["man"], n=5)),
+)
 
 # %% The map: words of four topics in the two directions in which these words differ most; analogies by section
-topics = {"sport": "hockey baseball team players season league", "faith": "god jesus church bible christians faith",
-          "machines": "disk windows memory software driver card", "space": "orbit nasa shuttle moon launch satellite"}
+topics = {
+    "sport": "hockey baseball team players season league",
+    "faith": "god jesus church bible christians faith",
+    "machines": "disk windows memory software driver card",
+    "space": "orbit nasa shuttle moon launch satellite",
+}
 figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
 names = [word for group in topics.values() for word in group.split()]
 rows = np.array([skip.unit(word) for word in names])
 flat = (rows - rows.mean(0)) @ np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:2].T
 for i, (topic, group) in enumerate(topics.items()):
-    points = flat[6 * i:6 * i + 6]
+    points = flat[6 * i : 6 * i + 6]
     left.scatter(*points.T, label=topic)
     for word, point in zip(group.split(), points, strict=True):
         left.annotate(word, point, fontsize=8)
-left.set(title="Words by the company they keep", xlabel="first component", ylabel="second component")
+left.set(
+    title="Words by the company they keep", xlabel="first component", ylabel="second component"
+)
 left.legend()
 sections = list(answers["skip-gram"]["sections"])
 for offset, name in ((-0.2, "skip-gram"), (0.2, "CBOW")):
     found = answers[name]["sections"]
     share = [100 * found[s]["correct"] / found[s]["questions"] for s in sections]
     right.barh(np.arange(len(sections)) + offset, share, 0.4, label=name)
-right.set(title="Analogies answered", xlabel="% of the questions of a section", yticks=range(len(sections)),
-          yticklabels=sections)
+right.set(
+    title="Analogies answered",
+    xlabel="% of the questions of a section",
+    yticks=range(len(sections)),
+    yticklabels=sections,
+)
 right.legend()
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
@@ -82,4 +105,6 @@ figure.savefig(out / "09_analogies.png", dpi=110)
 # %% Verdict
 spearman, times = scores["skip-gram"]["spearman"], answers["skip-gram"]["accuracy"] * 10_000
 assert spearman >= 0.3 and times >= 100
-print(f"VERDICT: pass. Correlation with people {spearman:.2f}; analogies right {times:.0f} times as often as by chance.")
+print(
+    f"VERDICT: pass. Correlation with people {spearman:.2f}; analogies right {times:.0f} times as often as by chance."
+)

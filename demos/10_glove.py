@@ -27,7 +27,9 @@ corpus = encode_corpus(texts, words)
 model = tinylm.GloVe(tinylm.GloVeConfig.small(words.vocab_size))
 model.prepare(corpus)
 cells = model.cells
-print(f"{corpus.words:,} words are {len(cells):,} cells, {100 * len(cells) / words.vocab_size**2:.1f} % of the matrix")
+print(
+    f"{corpus.words:,} words are {len(cells):,} cells, {100 * len(cells) / words.vocab_size**2:.1f} % of the matrix"
+)
 
 # %% Fit the logarithms: ten times through the cells
 EPOCHS, costs = 10, []
@@ -56,11 +58,17 @@ def counts(word):
 
 near = np.array([counts(word) for word in pair])  # (2,V)
 rows = [words.token_id(word) for word in pair]
-fitted = model.logits(np.array([rows])).data[0] + model.biases.data[0, rows, None]  # log X as the vectors know it, (2,V)
+fitted = (
+    model.logits(np.array([rows])).data[0] + model.biases.data[0, rows, None]
+)  # log X as the vectors know it, (2,V)
 totals = np.log(near.sum(axis=1, keepdims=True))
 with np.errstate(divide="ignore", invalid="ignore"):
-    counted, learned = (np.subtract(*(logs - totals)) for logs in (np.log(near), fitted))  # log P(k|space)/P(k|car), (V,)
-print(f"{'k':10} log P(k|{FIRST})/P(k|{SECOND}): counted   of the vectors   (±inf: never near one of them)")
+    counted, learned = (
+        np.subtract(*(logs - totals)) for logs in (np.log(near), fitted)
+    )  # log P(k|space)/P(k|car), (V,)
+print(
+    f"{'k':10} log P(k|{FIRST})/P(k|{SECOND}): counted   of the vectors   (±inf: never near one of them)"
+)
 for word, i in zip(PROBES, ids, strict=True):
     print(f"{word:10}{counted[i]:31.2f}{learned[i]:17.2f}")
 
@@ -70,21 +78,35 @@ correlation = float(np.corrcoef(counted[common], learned[common])[0, 1])
 print(f"counted and modelled over {common.size} words near both: correlation {correlation:.3f}")
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
 left.plot(range(1, EPOCHS + 1), per_epoch, marker="o")
-left.set(title="One corpus, one matrix, ten passes", xlabel="epoch", ylabel="mean cost of a cell", ylim=(0, None))
+left.set(
+    title="One corpus, one matrix, ten passes",
+    xlabel="epoch",
+    ylabel="mean cost of a cell",
+    ylim=(0, None),
+)
 right.scatter(counted[common], learned[common], s=8, alpha=0.5)
 extremes = common[np.argsort(counted[common])]
 for i in [*extremes[:3], *extremes[-6:], words.token_id("the")]:
     right.annotate(words.vocab[i], (counted[i], learned[i]), color="darkred")
 right.margins(x=0.1)
 right.axline((0, 0), slope=1, color="grey", linewidth=0.8)
-right.set(title=f"log P(k|{FIRST})/P(k|{SECOND}), {common.size} words: correlation {correlation:.2f}", xlabel="counted",
-          ylabel="of the vectors")
+right.set(
+    title=f"log P(k|{FIRST})/P(k|{SECOND}), {common.size} words: correlation {correlation:.2f}",
+    xlabel="counted",
+    ylabel="of the vectors",
+)
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
 figure.savefig(out / "10_glove.png", dpi=110)
 
 # %% Verdict
-signs = [np.log(2) < score[ids[:3]].min() and score[ids[4:]].max() < -np.log(2) and abs(score[ids[3]]) < np.log(2)
-         for score in (counted, learned)]
+signs = [
+    np.log(2) < score[ids[:3]].min()
+    and score[ids[4:]].max() < -np.log(2)
+    and abs(score[ids[3]]) < np.log(2)
+    for score in (counted, learned)
+]
 assert all(signs) and correlation > 0.6 and per_epoch[-1] < 0.5 * per_epoch[0]
-print(f"VERDICT: pass. Ratios tell {FIRST} from {SECOND}; the vectors know their logarithms, correlation {correlation:.2f}.")
+print(
+    f"VERDICT: pass. Ratios tell {FIRST} from {SECOND}; the vectors know their logarithms, correlation {correlation:.2f}."
+)

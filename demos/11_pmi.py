@@ -26,7 +26,9 @@ corpus = encode_corpus(texts, words)
 WINDOW, K = 2, 3
 
 # %% Learned: negatives from the plain counts, nothing thinned out, as the theorem has it
-config = tinylm.Word2VecConfig(words.vocab_size, size=128, window=WINDOW, negative=K, sample=0, ns_exponent=1.0)
+config = tinylm.Word2VecConfig(
+    words.vocab_size, size=128, window=WINDOW, negative=K, sample=0, ns_exponent=1.0
+)
 model = tinylm.Word2Vec(config)
 model.prepare(corpus)
 epochs = 40
@@ -40,15 +42,19 @@ counts = np.zeros((words.vocab_size, words.vocab_size))
 for reach in range(1, WINDOW + 1):
     cells = cooccurrences(corpus, Window(reach, weighted=False, specials=config.specials))
     counts[cells["row"], cells["column"]] += cells["count"] / WINDOW
-real = np.bincount(corpus.ids, minlength=words.vocab_size) * (np.arange(words.vocab_size) >= config.specials)
+real = np.bincount(corpus.ids, minlength=words.vocab_size) * (
+    np.arange(words.vocab_size) >= config.specials
+)
 noise = real / real.sum()
 with np.errstate(divide="ignore", invalid="ignore"):
     pmi = np.log(counts / counts.sum(axis=1, keepdims=True) / noise)
 often = np.argwhere(counts >= 20)
 x, y = pmi[tuple(often.T)] - np.log(K), learned[tuple(often.T)]
 correlation, slope = float(np.corrcoef(x, y)[0, 1]), float(np.polyfit(x, y, 1)[0])
-print(f"{words.vocab_size} words, {len(often):,} pairs seen at least 20 times: correlation {correlation:.3f}, "
-      f"slope {slope:.2f}, mean difference {np.mean(y - x):+.2f}")
+print(
+    f"{words.vocab_size} words, {len(often):,} pairs seen at least 20 times: correlation {correlation:.3f}, "
+    f"slope {slope:.2f}, mean difference {np.mean(y - x):+.2f}"
+)
 
 # %% Pairs that never occur have PMI −∞: there the products are only low
 never = learned[3:, 3:][counts[3:, 3:] == 0]
@@ -57,7 +63,11 @@ print(f"pairs that never occur: mean product {never.mean():.2f}; the others {y.m
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
 left.scatter(x, y, s=4, alpha=0.3)
 left.axline((0, 0), slope=1, color="grey", linewidth=0.8)
-left.set(title=f"{len(often):,} pairs: correlation {correlation:.2f}", xlabel="counted: PMI − log k", ylabel="v · u")
+left.set(
+    title=f"{len(often):,} pairs: correlation {correlation:.2f}",
+    xlabel="counted: PMI − log k",
+    ylabel="v · u",
+)
 right.hist([y, never], bins=60, density=True, label=["seen often", "never seen"])
 right.set(title="Products of pairs", xlabel="v · u", ylabel="density")
 right.legend()
@@ -67,4 +77,6 @@ figure.savefig(out / "11_pmi.png", dpi=110)
 
 # %% Verdict
 assert correlation > 0.9 and 0.8 < slope < 1.2 and never.mean() < y.mean() - 1
-print(f"VERDICT: pass. Negative sampling factorises shifted PMI: correlation {correlation:.2f}, slope {slope:.2f}.")
+print(
+    f"VERDICT: pass. Negative sampling factorises shifted PMI: correlation {correlation:.2f}, slope {slope:.2f}."
+)

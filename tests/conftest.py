@@ -10,13 +10,24 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 2)))  # one core can run the two-thread tests too
+os.environ.setdefault(
+    "NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 2))
+)  # one core can run the two-thread tests too
 
-_QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large)  # the first example of a kernel compiles it
+_QUIET = (
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+)  # the first example of a kernel compiles it
 
 settings.register_profile("default", deadline=None, suppress_health_check=_QUIET)
-settings.register_profile("ci", deadline=None, suppress_health_check=_QUIET, derandomize=True, database=None,
-                          print_blob=True)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    suppress_health_check=_QUIET,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 # arguments.py, strategies.py, strings.py

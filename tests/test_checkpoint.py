@@ -24,15 +24,21 @@ HOSTILE = {
     "header length of 2^64 - 1": b"\xff" * 64,
     "deeply nested header": header(b"[" * 50_000),
     "not JSON": header(b"\x80\x04K\x01."),
-    "a terabyte from four bytes": header({"x": ONE | {"shape": [2**38], "data_offsets": [0, 2**40]}}, b"1234"),
+    "a terabyte from four bytes": header(
+        {"x": ONE | {"shape": [2**38], "data_offsets": [0, 2**40]}}, b"1234"
+    ),
     "a shape that overflows": header({"x": ONE | {"shape": [2**32, 2**32, 2**32]}}, b"1234"),
-    "an empty array of astronomic shape": header({"x": ONE | {"shape": [0, 2**62], "data_offsets": [0, 0]}}),
+    "an empty array of astronomic shape": header(
+        {"x": ONE | {"shape": [0, 2**62], "data_offsets": [0, 0]}}
+    ),
     "negative size": header({"x": ONE | {"shape": [-1]}}, b"1234"),
     "too many axes": header({"x": ONE | {"shape": [1] * 99}}, b"1234"),
     "overlapping tensors": header({"x": ONE, "y": ONE}, b"1234"),
     "bytes that no tensor covers": header({"x": ONE}, b"12345678"),
     "unknown kind of number": header({"x": ONE | {"dtype": "PICKLE"}}, b"1234"),
-    "a kind of number that NumPy lacks": header({"x": ONE | {"dtype": "F8_E4M3", "shape": [4]}}, b"1234"),
+    "a kind of number that NumPy lacks": header(
+        {"x": ONE | {"dtype": "F8_E4M3", "shape": [4]}}, b"1234"
+    ),
 }
 
 
@@ -40,7 +46,9 @@ HOSTILE = {
 def test_a_hostile_weight_file_is_one_clear_sentence(tmp_path, name):
     path = tmp_path / "model.safetensors"
     path.write_bytes(HOSTILE[name])
-    with pytest.raises(CheckpointError, match="model.safetensors is damaged or not a safetensors file") as caught:
+    with pytest.raises(
+        CheckpointError, match="model.safetensors is damaged or not a safetensors file"
+    ) as caught:
         checkpoint.load_tensors(path)
     assert "\n" not in str(caught.value)
 
@@ -102,7 +110,10 @@ def test_a_trainer_state_round_trips_and_a_foreign_file_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="not written by tinylm's trainer"):
         checkpoint.load_state(tmp_path)
     for name in state.facts:
-        for facts in ({k: v for k, v in state.facts.items() if k != name}, state.facts | {name: "7"}):
+        for facts in (
+            {k: v for k, v in state.facts.items() if k != name},
+            state.facts | {name: "7"},
+        ):
             checkpoint.save_state(tmp_path, checkpoint.TrainerState(state.arrays, facts))
             with pytest.raises(CheckpointError, match=name):
                 checkpoint.load_state(tmp_path)

@@ -40,7 +40,18 @@ def one_thread():
 def run(tmp_path_factory):
     """A finished pretraining run on the toy language, made through the command line."""
     out = tmp_path_factory.mktemp("runs") / "gpt"
-    arguments = ["pretrain", "gpt", "--data", "toy", *GPT, "--steps", "12", "--out", str(out), "--quiet"]
+    arguments = [
+        "pretrain",
+        "gpt",
+        "--data",
+        "toy",
+        *GPT,
+        "--steps",
+        "12",
+        "--out",
+        str(out),
+        "--quiet",
+    ]
     assert main(arguments) == 0
     return out
 
@@ -56,14 +67,22 @@ def labelled(path, count=60):
     rng, lines = np.random.default_rng(0), []
     for i in range(count):
         filler = " ".join(rng.choice(["the", "a", "of", "and", "to"], 4))
-        lines.append(f"{'ocean waves' if i % 2 else 'mountain rocks'} {filler} {i}\t{'sea' if i % 2 else 'land'}")
+        lines.append(
+            f"{'ocean waves' if i % 2 else 'mountain rocks'} {filler} {i}\t{'sea' if i % 2 else 'land'}"
+        )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 def test_pretraining_leaves_a_whole_folder_and_reports_beside_the_unigram_entropy(run, capsys):
     names = {path.name for path in run.iterdir()}
-    assert {"config.json", "model.safetensors", "trainer.safetensors", "trainer.json", "log.jsonl"} <= names
+    assert {
+        "config.json",
+        "model.safetensors",
+        "trainer.safetensors",
+        "trainer.json",
+        "log.jsonl",
+    } <= names
     summary = checkpoint.read_json(run / checkpoint.SUMMARY)
     assert summary["step"] == 12 and set(summary["result"]["held_out"]) == {
         "loss",
@@ -71,7 +90,18 @@ def test_pretraining_leaves_a_whole_folder_and_reports_beside_the_unigram_entrop
         "nats_per_word",
         "unigram",
     }
-    arguments = ["pretrain", "gpt", "--data", "toy", *GPT, "--steps", "12", "--out", str(run), "--quiet"]
+    arguments = [
+        "pretrain",
+        "gpt",
+        "--data",
+        "toy",
+        *GPT,
+        "--steps",
+        "12",
+        "--out",
+        str(run),
+        "--quiet",
+    ]
     capsys.readouterr()
     assert main([*arguments, "--resume", "--json"]) == 0  # finished: left alone
     out, err = said(capsys)
@@ -83,11 +113,42 @@ def test_pretraining_leaves_a_whole_folder_and_reports_beside_the_unigram_entrop
 def test_generate_streams_text_and_repeats_with_the_same_seed(run, capsys):
     texts = []
     for _ in range(2):
-        assert main(["generate", str(run), "--prompt", "the", "--tokens", "40", "--seed", "5", "--top-k", "20"]) == 0
+        assert (
+            main(
+                [
+                    "generate",
+                    str(run),
+                    "--prompt",
+                    "the",
+                    "--tokens",
+                    "40",
+                    "--seed",
+                    "5",
+                    "--top-k",
+                    "20",
+                ]
+            )
+            == 0
+        )
         texts.append(said(capsys)[0])
     assert texts[0] == texts[1] and texts[0].startswith("the") and len(texts[0]) > 4
     assert (
-        main(["generate", str(run), "--prompt", "the", "--tokens", "40", "--seed", "5", "--top-k", "20", "--json"]) == 0
+        main(
+            [
+                "generate",
+                str(run),
+                "--prompt",
+                "the",
+                "--tokens",
+                "40",
+                "--seed",
+                "5",
+                "--top-k",
+                "20",
+                "--json",
+            ]
+        )
+        == 0
     )
     found = json.loads(said(capsys)[0])
     assert "the" + found["text"] + "\n" == texts[0] and 1 <= found["tokens"] <= 40
@@ -105,19 +166,42 @@ def test_neighbors_are_sorted_by_cosine_and_leave_out_the_word(run, capsys):
 
 def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    (tmp_path / "mine.txt").write_text(" ".join(rng.choice(["sea", "wave", "rock", "stone", "wind"], 3000)))
+    (tmp_path / "mine.txt").write_text(
+        " ".join(rng.choice(["sea", "wave", "rock", "stone", "wind"], 3000))
+    )
     out = tmp_path / "run"
-    command = ["pretrain", "word2vec", "--data", str(tmp_path / "mine.txt"), "--out", str(out), "--minutes", "0.005"]
+    command = [
+        "pretrain",
+        "word2vec",
+        "--data",
+        str(tmp_path / "mine.txt"),
+        "--out",
+        str(out),
+        "--minutes",
+        "0.005",
+    ]
     assert main([*command, "--set", "size=7", "--set", "batch_words=500", "--json"]) == 0
     result = json.loads(said(capsys)[0])
     assert result["steps"] >= 1 and np.isfinite(result["loss"])
     assert main(["neighbors", str(out), "sea", "--json"]) == 0
-    assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {"wave", "rock", "stone", "wind"}
+    assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {
+        "wave",
+        "rock",
+        "stone",
+        "wind",
+    }
     assert (out / "vectors.bin").read_bytes().startswith(b"8 7\n")
-    assert main(["neighbors", str(out), "waves"]) == 2 and "similar tokens are 'wave'" in said(capsys)[1]
-    assert main([*command[:-3], str(tmp_path / "b"), "--steps", "1", "--set", "min_count=often"]) == 2
+    assert (
+        main(["neighbors", str(out), "waves"]) == 2
+        and "similar tokens are 'wave'" in said(capsys)[1]
+    )
+    assert (
+        main([*command[:-3], str(tmp_path / "b"), "--steps", "1", "--set", "min_count=often"]) == 2
+    )
     assert "min_count is 'often', expected a whole number" in said(capsys)[1]
-    assert main([*command[:-3], str(tmp_path / "c"), "--steps", "1", "--set", "min_count=100000"]) == 2
+    assert (
+        main([*command[:-3], str(tmp_path / "c"), "--steps", "1", "--set", "min_count=100000"]) == 2
+    )
     assert "lower min_count" in said(capsys)[1]
     assert main(["generate", str(out), "--prompt", "sea"]) == 2
     assert "cannot continue text" in said(capsys)[1]
@@ -125,7 +209,18 @@ def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, caps
 
 def test_word2vec_with_ngrams_has_neighbours_for_a_word_that_it_never_saw(tmp_path, capsys):
     out = str(tmp_path / "run")
-    command = ["pretrain", "word2vec", "--data", "toy", "--out", out, "--steps", "20", "--set", "maxn=6"]
+    command = [
+        "pretrain",
+        "word2vec",
+        "--data",
+        "toy",
+        "--out",
+        out,
+        "--steps",
+        "20",
+        "--set",
+        "maxn=6",
+    ]
     assert main([*command, "--set", "bucket=997", "--set", "size=7"]) == 0 and said(capsys)
     known = max(text.load(out).vocab[3:], key=len)
     assert main(["neighbors", out, known + "s", "--json"]) == 0
@@ -135,16 +230,34 @@ def test_word2vec_with_ngrams_has_neighbours_for_a_word_that_it_never_saw(tmp_pa
 
 def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    lines = [" ".join(rng.choice(words, 7)) for _ in range(300) for words in (["sea", "wave", "shore"], ["rock", "stone"])]
+    lines = [
+        " ".join(rng.choice(words, 7))
+        for _ in range(300)
+        for words in (["sea", "wave", "shore"], ["rock", "stone"])
+    ]
     (tmp_path / "mine.txt").write_text("\n".join(lines))
     out = tmp_path / "run"
-    command = ["pretrain", "glove", "--data", str(tmp_path / "mine.txt"), "--out", str(out), "--steps", "40"]
+    command = [
+        "pretrain",
+        "glove",
+        "--data",
+        str(tmp_path / "mine.txt"),
+        "--out",
+        str(out),
+        "--steps",
+        "40",
+    ]
     assert main([*command, "--set", "vector_size=7", "--json"]) == 0
     result = json.loads(said(capsys)[0])
     assert np.isfinite(result["loss"]) and result["held_out"]["unit"] == "squared error per cell"
     assert result["held_out"]["tokens"] == 3 * 3 + 2 * 2  # no pair of words of two lines
     assert main(["neighbors", str(out), "rock", "--json"]) == 0
-    assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {"sea", "wave", "shore", "stone"}
+    assert {row["word"] for row in json.loads(said(capsys)[0])["neighbors"]} == {
+        "sea",
+        "wave",
+        "shore",
+        "stone",
+    }
     assert (out / "vectors.bin").read_bytes().startswith(b"8 7\n")
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     epochs = [row["loss"] for row in rows if row["event"] == "epoch"]  # the text is a single step
@@ -152,7 +265,9 @@ def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):
     for source, target in ((out, "v.bin"), ("v.bin", "v.txt"), ("v.txt", "v.vec"), ("v.vec", "v")):
         assert main(["convert", str(tmp_path / source), str(tmp_path / target), "--json"]) == 0
         assert json.loads(said(capsys)[0])["words"] == 5  # the special tokens stay behind
-    assert (tmp_path / "v" / "words.txt").read_text().split() == (tmp_path / "v.txt").read_text().split()[::8]
+    assert (tmp_path / "v" / "words.txt").read_text().split() == (
+        tmp_path / "v.txt"
+    ).read_text().split()[::8]
     assert main(["convert", str(out), str(tmp_path / "v.zip")]) == 2
     assert "the suffix '.zip' says no format" in said(capsys)[1]
     assert main([*command, "--set", "vector_size=7", "--set", "min_count=2", "--resume"]) == 2
@@ -164,11 +279,28 @@ def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):
 @pytest.mark.parametrize("method", ["features", "finetune"])
 def test_finetune_and_predict_work_on_a_users_own_table(run, tmp_path, capsys, method):
     table, out = labelled(tmp_path / "mine.tsv"), tmp_path / "classifier"
-    command = ["finetune", str(run), "--train", str(table), "--test", str(table), "--method", method, "--out", str(out)]
+    command = [
+        "finetune",
+        str(run),
+        "--train",
+        str(table),
+        "--test",
+        str(table),
+        "--method",
+        method,
+        "--out",
+        str(out),
+    ]
     assert main([*command, "--quiet", "--json"]) == 0
     result = json.loads(said(capsys)[0])
-    assert result["classes"] == ["land", "sea"] and result["train"] + result["test"] == 60 and result["accuracy"] > 0.9
-    (tmp_path / "new.txt").write_text("ocean waves of the\n\nmountain rocks and a\n", encoding="utf-8")
+    assert (
+        result["classes"] == ["land", "sea"]
+        and result["train"] + result["test"] == 60
+        and result["accuracy"] > 0.9
+    )
+    (tmp_path / "new.txt").write_text(
+        "ocean waves of the\n\nmountain rocks and a\n", encoding="utf-8"
+    )
     assert main(["predict", str(out), str(tmp_path / "new.txt"), "--json"]) == 0
     rows = json.loads(said(capsys)[0])
     assert [row["text"] for row in rows] == ["ocean waves of the", "mountain rocks and a"]
@@ -177,10 +309,21 @@ def test_finetune_and_predict_work_on_a_users_own_table(run, tmp_path, capsys, m
 
 def test_bytes_that_are_no_text_are_one_sentence(run, tmp_path):
     out = tmp_path / "classifier"
-    command = ["finetune", str(run), "--train", str(labelled(tmp_path / "a.tsv")), "--method", "features"]
+    command = [
+        "finetune",
+        str(run),
+        "--train",
+        str(labelled(tmp_path / "a.tsv")),
+        "--method",
+        "features",
+    ]
     assert main([*command, "--out", str(out), "--quiet"]) == 0
-    done = subprocess.run([sys.executable, "-m", "tinylm", "predict", str(out)], input=b"na\xefve", capture_output=True,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tinylm", "predict", str(out)],
+        input=b"na\xefve",
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 2 and b"not UTF-8" in done.stderr and b"Traceback" not in done.stderr
 
 
@@ -197,15 +340,26 @@ def damaged(run, tmp_path):
     copy.mkdir()
     for path in run.iterdir():
         content = path.read_bytes()
-        (copy / path.name).write_bytes(content[: len(content) // 2] if path.name.startswith("model") else content)
+        (copy / path.name).write_bytes(
+            content[: len(content) // 2] if path.name.startswith("model") else content
+        )
     return copy
 
 
 MISTAKES = {
     "unknown objective": (["pretrain", "gtp", "--data", "toy", "--out", "OUT"], "gtp"),
-    "unknown config": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--config", "huge"], "huge"),
-    "unknown option": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "n_lair=3"], "n_lair"),
-    "option of the wrong kind": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "lr=fast"], "lr"),
+    "unknown config": (
+        ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--config", "huge"],
+        "huge",
+    ),
+    "unknown option": (
+        ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "n_lair=3"],
+        "n_lair",
+    ),
+    "option of the wrong kind": (
+        ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "lr=fast"],
+        "lr",
+    ),
     "model option of the wrong kind": (
         ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "n_layer=x"],
         "n_layer",
@@ -220,12 +374,24 @@ MISTAKES = {
     "missing run": (["generate", "TMP/none", "--prompt", "x"], "does not exist"),
     "not a run": (["generate", "TMP", "--prompt", "x"], "config.json"),
     "damaged checkpoint": (["generate", "DAMAGED", "--prompt", "x"], "damaged"),
-    "impossible temperature": (["generate", "RUN", "--prompt", "x", "--temperature", "-1"], "temperature"),
+    "impossible temperature": (
+        ["generate", "RUN", "--prompt", "x", "--temperature", "-1"],
+        "temperature",
+    ),
     "unknown word": (["neighbors", "RUN", "zyxwv qwrtp"], "zyxwv"),
     "missing table": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "OUT"], "none.tsv"),
-    "classifier into its own run": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "RUN"], "pretraining run"),
-    "classifier into a file": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "TMP/empty.txt"], "empty.txt"),
-    "seed among the options": (["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "seed=3"], "seed"),
+    "classifier into its own run": (
+        ["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "RUN"],
+        "pretraining run",
+    ),
+    "classifier into a file": (
+        ["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "TMP/empty.txt"],
+        "empty.txt",
+    ),
+    "seed among the options": (
+        ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--set", "seed=3"],
+        "seed",
+    ),
     "two lengths": (
         ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--steps", "5", "--set", "minutes=1"],
         "one of the two",
@@ -238,7 +404,10 @@ MISTAKES = {
     "unknown set to fetch": (["data", "get", "wikipedias"], "wikipedias"),
     "no set to fetch": (["data", "get"], "name of a set"),
     "too many threads": (["data", "list", "--threads", "100000"], "threads"),
-    "unknown objective to compare": (["compare", "--data", "toy", "--objectives", "gtp", "--out", "OUT"], "gtp"),
+    "unknown objective to compare": (
+        ["compare", "--data", "toy", "--objectives", "gtp", "--out", "OUT"],
+        "gtp",
+    ),
 }
 
 
@@ -277,9 +446,14 @@ def test_what_argparse_refuses_is_status_2_too(arguments, capsys):
     assert caught.value.code == 2 and "Traceback" not in said(capsys)[1]
 
 
-@pytest.mark.parametrize("stop, status", [(Interrupted(signal.SIGTERM, "saved at step 7 of 9"), 143),
-                                          (Interrupted(signal.SIGINT, "saved at step 7 of 9"), 130),
-                                          (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize(
+    "stop, status",
+    [
+        (Interrupted(signal.SIGTERM, "saved at step 7 of 9"), 143),
+        (Interrupted(signal.SIGINT, "saved at step 7 of 9"), 130),
+        (KeyboardInterrupt(), 130),
+    ],
+)
 def test_an_interruption_is_one_line_and_its_own_status(stop, status, monkeypatch, capsys):
     def interrupted(options):
         raise stop
@@ -302,12 +476,21 @@ def test_every_command_takes_seed_threads_quiet_and_json():
         "data": ["list"],
     }
     for command, rest in ends.items():
-        options = parser().parse_args([command, *rest, "--seed", "3", "--threads", "2", "--quiet", "--json"])
+        options = parser().parse_args(
+            [command, *rest, "--seed", "3", "--threads", "2", "--quiet", "--json"]
+        )
         assert (options.seed, options.threads, options.quiet, options.json) == (3, 2, True, True)
 
 
 def test_values_on_the_command_line_have_their_natural_kind():
-    given = ["n_layer=3", "lr=3e-4", "betas=0.9,0.98", "bias_correction=false", "schedule=cosine", "no_decay=bias,"]
+    given = [
+        "n_layer=3",
+        "lr=3e-4",
+        "betas=0.9,0.98",
+        "bias_correction=false",
+        "schedule=cosine",
+        "no_decay=bias,",
+    ]
     options = parser().parse_args(
         ["pretrain", "gpt", "--data", "x", "--out", "y"] + [a for g in given for a in ("--set", g)]
     )
@@ -325,7 +508,9 @@ def test_the_module_runs_as_a_program_and_help_imports_nothing_heavy():
     code = "import sys; from tinylm.cli import parser; parser().format_help(); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-    done = subprocess.run([sys.executable, "-m", "tinylm", "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tinylm", "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0 and "pretrain" in done.stdout
 
 

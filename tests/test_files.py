@@ -46,7 +46,9 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
 
 
 def test_a_new_file_has_ordinary_permissions(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "umask", None)  # it belongs to the whole process, other threads write files too
+    monkeypatch.setattr(
+        os, "umask", None
+    )  # it belongs to the whole process, other threads write files too
     files.write_text(tmp_path / "ours", "")
     (tmp_path / "ordinary").touch()
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "ordinary").stat().st_mode

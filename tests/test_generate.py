@@ -44,7 +44,9 @@ class Recalling:
 
 
 def draw(steps=5, prompt=(3, 1), seed=0, **sampling):
-    return list(generate(Recalling(), np.array(prompt), steps, np.random.default_rng(seed), **sampling))
+    return list(
+        generate(Recalling(), np.array(prompt), steps, np.random.default_rng(seed), **sampling)
+    )
 
 
 def test_one_candidate_or_a_tiny_nucleus_is_greedy():
@@ -96,12 +98,21 @@ def test_the_same_generator_draws_the_same_text_and_samples_follow_the_probabili
 def test_the_text_ends_after_its_end_token_and_the_mode_is_restored():
     greedy = draw(6, temperature=0)
     model = Recalling()
-    assert list(generate(model, [3, 1], 6, temperature=0, end_id=greedy[2])) == greedy[: greedy.index(greedy[2]) + 1]
+    assert (
+        list(generate(model, [3, 1], 6, temperature=0, end_id=greedy[2]))
+        == greedy[: greedy.index(greedy[2]) + 1]
+    )
     assert model.training
 
 
 def test_mistakes_are_sentences():
-    for wrong in ({"temperature": -1}, {"temperature": float("nan")}, {"top_k": -2}, {"top_p": 0}, {"top_p": 1.5}):
+    for wrong in (
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"top_k": -2},
+        {"top_p": 0},
+        {"top_p": 1.5},
+    ):
         with pytest.raises(TinylmError, match="expected"):
             draw(**wrong)
     with pytest.raises(ShapeError, match="at least 1"):

@@ -19,15 +19,19 @@ def test_a_right_gradient_passes():
     assert check_grads(op(np.sin, lambda dy, x: dy * np.cos(x)), X) is None
 
 
-@pytest.mark.parametrize("vjp", (
-    lambda dy, x: dy * 0,
-    lambda dy, x: -dy * np.cos(x),
-    lambda dy, x: dy * np.cos(x) * 1.00001,
-    lambda dy, x: np.cos(x),
-    lambda dy, x: dy.sum() * np.cos(x),
-    lambda dy, x: dy.reshape(-1)[::-1].reshape(x.shape) * np.cos(x),
-    lambda dy, x: dy * np.nan,
-), ids=("zero", "sign", "scale", "without dy", "summed dy", "reversed", "NaN"))
+@pytest.mark.parametrize(
+    "vjp",
+    (
+        lambda dy, x: dy * 0,
+        lambda dy, x: -dy * np.cos(x),
+        lambda dy, x: dy * np.cos(x) * 1.00001,
+        lambda dy, x: np.cos(x),
+        lambda dy, x: dy.sum() * np.cos(x),
+        lambda dy, x: dy.reshape(-1)[::-1].reshape(x.shape) * np.cos(x),
+        lambda dy, x: dy * np.nan,
+    ),
+    ids=("zero", "sign", "scale", "without dy", "summed dy", "reversed", "NaN"),
+)
 def test_a_wrong_gradient_is_caught(vjp):
     with pytest.raises(GradientError):
         check_grads(op(np.sin, vjp), X)
@@ -70,7 +74,11 @@ def test_the_message_names_the_argument_and_shows_arrays_and_both_values():
         check_grads(wrong, np.array([2.5]), np.array([4.25]))
     message = str(caught.value)
     assert "gradient of argument 1 is wrong" in message and "the tape says 0," in message
-    assert "central difference" in message and "argument 0: [2.5]" in message and "argument 1: [4.25]" in message
+    assert (
+        "central difference" in message
+        and "argument 0: [2.5]" in message
+        and "argument 1: [4.25]" in message
+    )
     assert "its gradient: [0.]" in message
     assert isinstance(caught.value, AssertionError)
 

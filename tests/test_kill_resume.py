@@ -14,16 +14,39 @@ from pathlib import Path
 from tinylm import checkpoint, hub
 
 STEPS = 400
-SETTINGS = {"save_every": 10, "eval_every": STEPS, "vocab_size": 1500, "n_embd": 192, "n_positions": 16, "resid_pdrop": 0.1}
-SETTINGS |= {"n_layer": 1, "batch_size": 1}  # quick updates of a large table: writing takes a good share of the time
-COMMAND = [sys.executable, "-m", "tinylm", "pretrain", "gpt", "--data", "toy", "--quiet", "--threads", "1"]
+SETTINGS = {
+    "save_every": 10,
+    "eval_every": STEPS,
+    "vocab_size": 1500,
+    "n_embd": 192,
+    "n_positions": 16,
+    "resid_pdrop": 0.1,
+}
+SETTINGS |= {
+    "n_layer": 1,
+    "batch_size": 1,
+}  # quick updates of a large table: writing takes a good share of the time
+COMMAND = [
+    sys.executable,
+    "-m",
+    "tinylm",
+    "pretrain",
+    "gpt",
+    "--data",
+    "toy",
+    "--quiet",
+    "--threads",
+    "1",
+]
 COMMAND += ["--steps", str(STEPS)]
 COMMAND += [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
 
 
 def start(out):
     """A pretraining process that resumes whatever the folder holds."""
-    return subprocess.Popen([*COMMAND, "--out", str(out), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [*COMMAND, "--out", str(out), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
 
 
 def finish(out):
@@ -37,7 +60,9 @@ def finish(out):
 
 def events(out):
     """(event, step) of the log, in order."""
-    return [(record["event"], record["step"]) for record in checkpoint.read_log(out / checkpoint.LOG)]
+    return [
+        (record["event"], record["step"]) for record in checkpoint.read_log(out / checkpoint.LOG)
+    ]
 
 
 def wait_for_log(out, process):
@@ -102,7 +127,10 @@ def test_a_terminated_run_saves_says_so_and_resumes_to_the_same_bits(tmp_path):
     process.terminate()
     _, errors = process.communicate()
     assert process.returncode == 143
-    assert "continue with --resume" in errors.decode().splitlines()[-1] and "Traceback" not in errors.decode()
+    assert (
+        "continue with --resume" in errors.decode().splitlines()[-1]
+        and "Traceback" not in errors.decode()
+    )
     assert events(tmp_path / "stopped")[-1][0] == "saved"
     assert finish(tmp_path / "stopped")[0] == finish(tmp_path / "whole")[0]
 
@@ -113,9 +141,14 @@ def main(kills):
     with tempfile.TemporaryDirectory() as folder:
         for same, step, writing in trials(folder, kills, seed=0):
             results.append((same, step > 0, writing))
-            print(f"kill {len(results)}: resumed at step {step}, inside a write: {writing}, same bits: {same}", flush=True)
+            print(
+                f"kill {len(results)}: resumed at step {step}, inside a write: {writing}, same bits: {same}",
+                flush=True,
+            )
     same, past, inside = (sum(column) for column in zip(*results, strict=True))
-    print(f"{same} of {kills} bit-identical; {past} resumed past step 0; {inside} killed inside a write")
+    print(
+        f"{same} of {kills} bit-identical; {past} resumed past step 0; {inside} killed inside a write"
+    )
     assert same == kills and past >= 0.75 * kills and inside >= 0.25 * kills
 
 

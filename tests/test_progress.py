@@ -12,7 +12,8 @@ def test_short_work_is_silent(capfd):
 
 
 @pytest.mark.parametrize(
-    ("items", "total", "last"), [("abc", None, "3/3"), (iter("abc"), 4, "3/4"), (iter("abc"), None, "3")]
+    ("items", "total", "last"),
+    [("abc", None, "3/3"), (iter("abc"), 4, "3/4"), (iter("abc"), None, "3")],
 )
 def test_long_work_says_how_much_is_done(items, total, last, capfd, monkeypatch):
     monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)

@@ -55,8 +55,14 @@ def test_the_table_names_every_op_of_the_registry_with_its_kernels():
     from tinylm.ops import OPS, linear, log_softmax, lstm, relu
 
     assert set(OPS) <= set(ops_table.all_ops())
-    assert ops_table.kernels_of(linear) == ["linear", "linear_backward"] and ops_table.kernels_of(relu) == []
-    assert ops_table.kernels_of(log_softmax) == ["softmax", "softmax_backward"] and "lstm" in ops_table.kernels_of(lstm)
+    assert (
+        ops_table.kernels_of(linear) == ["linear", "linear_backward"]
+        and ops_table.kernels_of(relu) == []
+    )
+    assert ops_table.kernels_of(log_softmax) == [
+        "softmax",
+        "softmax_backward",
+    ] and "lstm" in ops_table.kernels_of(lstm)
 
 
 @pytest.mark.peer

@@ -21,10 +21,14 @@ def softmax(x):
 
 def within_binomial_error(hits, trials, probability):
     """Five standard deviations of a binomial count."""
-    return np.abs(hits - trials * probability) <= 5 * np.sqrt(trials * probability * (1 - probability)) + 1e-9
+    return (
+        np.abs(hits - trials * probability)
+        <= 5 * np.sqrt(trials * probability * (1 - probability)) + 1e-9
+    )
 
 
 # --- Gumbel-max
+
 
 def test_gumbel_max_draws_from_the_softmax_and_never_what_is_impossible():
     rng, trials = np.random.default_rng(0), 20_011
@@ -33,7 +37,9 @@ def test_gumbel_max_draws_from_the_softmax_and_never_what_is_impossible():
     drawn = gumbel_max(np.broadcast_to(scores, (trials, 3, V)), rng)
     assert drawn.shape == (trials, 3)
     for row in range(3):
-        assert within_binomial_error(np.bincount(drawn[:, row], minlength=V), trials, softmax(scores[row])).all()
+        assert within_binomial_error(
+            np.bincount(drawn[:, row], minlength=V), trials, softmax(scores[row])
+        ).all()
     assert not (drawn[:, 1] == 5).any()
 
 
@@ -53,9 +59,13 @@ def test_a_single_row_and_no_rows_can_be_drawn_from():
 
 # --- temperature, top-k, top-p
 
+
 @given(logits, st.floats(0.05, 5), st.integers(0, V + 3), st.floats(0.01, 1))
 def test_probabilities_sum_to_one_and_keep_the_most_probable(scores, temperature, top_k, top_p):
-    p, whole = Sampling(temperature, top_k, top_p).probabilities(scores), softmax(scores / temperature)
+    p, whole = (
+        Sampling(temperature, top_k, top_p).probabilities(scores),
+        softmax(scores / temperature),
+    )
     np.testing.assert_allclose(p.sum(), 1, rtol=1e-12)
     kept = p > 0
     assert kept.any() and kept[np.argmax(scores)]
@@ -78,12 +88,17 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_its_mass(scores, temperatu
 @given(logits)
 def test_temperature_goes_from_greedy_to_uniform(scores):
     greedy = Sampling(0.0)
-    np.testing.assert_array_equal(greedy.probabilities(scores) > 0, np.arange(len(scores)) == np.argmax(scores))
+    np.testing.assert_array_equal(
+        greedy.probabilities(scores) > 0, np.arange(len(scores)) == np.argmax(scores)
+    )
     assert greedy.draw(scores, None) == np.argmax(scores)
     np.testing.assert_allclose(Sampling(1e9).probabilities(scores), 1 / len(scores), rtol=1e-6)
 
 
-@pytest.mark.parametrize("how", (Sampling(0.0), Sampling(0.7), Sampling(1.3, 5), Sampling(1, 0, 0.6), Sampling(1, 7, 0.8)))
+@pytest.mark.parametrize(
+    "how",
+    (Sampling(0.0), Sampling(0.7), Sampling(1.3, 5), Sampling(1, 0, 0.6), Sampling(1, 7, 0.8)),
+)
 def test_many_rows_are_cut_as_each_would_be_alone(how):
     scores = np.random.default_rng(0).normal(size=(3, 5, V))
     together = how.probabilities(scores)
@@ -95,17 +110,24 @@ def test_draws_follow_the_cut_distribution():
     rng, trials, how = np.random.default_rng(1), 5003, Sampling(0.8, 7, 0.9)
     scores = rng.normal(size=V)
     drawn = how.draw(np.broadcast_to(scores, (trials, V)), rng)
-    assert within_binomial_error(np.bincount(drawn, minlength=V), trials, how.probabilities(scores)).all()
+    assert within_binomial_error(
+        np.bincount(drawn, minlength=V), trials, how.probabilities(scores)
+    ).all()
 
 
 # --- the log-uniform sampler
+
 
 def test_log_uniform_ids_are_different_and_as_frequent_as_expected():
     vocabulary, count, trials = 53, 11, 4001
     rng, hits, expected = np.random.default_rng(0), np.zeros(53), np.zeros(53)
     for _ in range(trials):
         ids, of_all, of_ids = log_uniform(np.arange(vocabulary), count, vocabulary, rng)
-        assert len(set(ids.tolist())) == count == ids.size and 0 <= ids.min() and ids.max() < vocabulary
+        assert (
+            len(set(ids.tolist())) == count == ids.size
+            and 0 <= ids.min()
+            and ids.max() < vocabulary
+        )
         np.testing.assert_array_equal(of_all[ids], of_ids)
         hits[ids] += 1
         expected += np.exp(of_all)
@@ -126,7 +148,9 @@ def test_one_draw_follows_the_formula():
 def test_the_whole_vocabulary_can_be_drawn_and_not_more():
     rng = np.random.default_rng(0)
     assert sorted(log_uniform((), 101, 101, rng)[0]) == list(range(101))
-    ids, of_targets, of_ids = log_uniform([0, -100], 1, 1, rng)  # a target that is not counted has some number
+    ids, of_targets, of_ids = log_uniform(
+        [0, -100], 1, 1, rng
+    )  # a target that is not counted has some number
     assert ids.tolist() == [0] and of_targets.tolist() == [0, 0] and of_ids.tolist() == [0]
     with pytest.raises(ShapeError, match="log_uniform: 8 different ids.*expected 1 to 7"):
         log_uniform((), 8, 7, rng)

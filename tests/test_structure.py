@@ -15,15 +15,21 @@ PACKAGE = Path(tinylm.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    ("errors", "files", "progress", "kernels"), ("tensor",), ("ops", "gradcheck", "sampling"), ("nn", "optim"),
-    ("text", "data", "vectors"), ("objectives",),
-    ("train", "pretrain", "evaluation", "settings", "checkpoint", "hub", "generate"), ("transfer",),
+    ("errors", "files", "progress", "interrupt", "settings", "kernels"),
+    ("tensor",),
+    ("ops", "gradcheck", "sampling"),
+    ("nn", "optim"),
+    ("text", "data", "vectors"),
+    ("objectives",),
+    ("train", "pretrain", "evaluation", "checkpoint", "hub", "generate"),
+    ("transfer",),
     ("cli", "commands", "report", "__main__"),
 )
-LIMITS = {"file": 300, "function": 40, "kernel": 60, "parameters": 6, "kernel arguments": 14, "raw": 450,
-          "core": 4_500, "package": 11_000}
-MIRRORS_PYTORCH = {"linear", "batch_norm", "scaled_dot_product_attention", "AdamW.__init__", "Adam.__init__",
-                   "SGD.__init__", "Adagrad.__init__"}
+ALARMS = {
+    "file": 450,
+    "function": 60,
+    "kernel": 80,
+}  # raw lines of a file, code lines of a function
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -54,9 +60,15 @@ def imported(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
-            yield from ((node.lineno, tuple(name[1:])) for name in names if name[0] == "tinylm" and len(name) > 1)
-        elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "tinylm"):
-            base = package[:len(package) - node.level + 1] if node.level else ()
+            yield from (
+                (node.lineno, tuple(name[1:]))
+                for name in names
+                if name[0] == "tinylm" and len(name) > 1
+            )
+        elif isinstance(node, ast.ImportFrom) and (
+            node.level or (node.module or "").split(".")[0] == "tinylm"
+        ):
+            base = package[: len(package) - node.level + 1] if node.level else ()
             module = tuple((node.module or "").split(".")) if node.module else ()
             module = (*base, *module) if node.level else module[1:]
             for alias in node.names:
@@ -75,8 +87,9 @@ def test_imports_point_downward(path):
     own = module_name(path)
     for line, target in imported(path):
         if own and target:
-            assert floor(target[0]) <= floor(own[0]), \
+            assert floor(target[0]) <= floor(own[0]), (
                 f"{path.name}:{line}: floor {floor(own[0])} imports tinylm.{'.'.join(target)} from floor {floor(target[0])}"
+            )
 
 
 def test_imports_never_go_in_a_circle():
@@ -88,7 +101,9 @@ def test_imports_never_go_in_a_circle():
     done, path = set(), []
 
     def visit(name):
-        assert name not in path, "a circle of imports: " + " -> ".join(".".join(n) for n in [*path[path.index(name):], name])
+        assert name not in path, "a circle of imports: " + " -> ".join(
+            ".".join(n) for n in [*path[path.index(name) :], name]
+        )
         if name not in done:
             path.append(name)
             for target in sorted(graph.get(name, ())):
@@ -101,22 +116,34 @@ def test_imports_never_go_in_a_circle():
 
 # --- sizes
 
+
 @cache
 def code_lines(path):
     """Numbers of the lines that hold code: no blank lines, comments or docstrings."""
-    silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    silent = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
     lines = set()
     for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
         if token.type not in silent:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
             lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
     return frozenset(lines)
 
 
 def functions(path):
     """(qualified name, node) of every function and method."""
+
     def walk(node, prefix):
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.FunctionDef | ast.ClassDef):
@@ -129,8 +156,11 @@ def functions(path):
     yield from walk(tree(path), "")
 
 
-KERNEL_CODE = {(kernel.function.__module__, function.__name__) for kernel in KERNELS.values()
-               for function in (kernel.function, kernel.reference)}
+KERNEL_CODE = {
+    (kernel.function.__module__, function.__name__)
+    for kernel in KERNELS.values()
+    for function in (kernel.function, kernel.reference)
+}
 
 
 def in_kernel(path, name):
@@ -138,49 +168,26 @@ def in_kernel(path, name):
     return (".".join(("tinylm", *module_name(path))), name) in KERNEL_CODE
 
 
-def parameters(node):
-    """Names of the parameters beside self and cls."""
-    args = node.args
-    names = [a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
-    return [name for name in names if name not in ("self", "cls")]
-
-
-@every_file
-def test_a_file_is_a_room_not_a_hall(path):
-    assert len(code_lines(path)) <= LIMITS["file"]
-    assert len(path.read_text(encoding="utf-8").splitlines()) < LIMITS["raw"]
-
-
-@every_file
-def test_functions_fit_on_a_page(path):
-    too_long = {}
-    for name, node in functions(path):
-        count = len([n for n in code_lines(path) if node.lineno <= n <= node.end_lineno])
-        if count > LIMITS["kernel" if in_kernel(path, name) else "function"]:
-            too_long[name] = count
-    assert not too_long
-
-
-@every_file
-def test_functions_take_few_parameters(path):
-    too_many = {}
-    for name, node in functions(path):
-        compiled = in_kernel(path, name) or "helper" in [getattr(d, "id", "") for d in node.decorator_list]
-        limit = LIMITS["kernel arguments" if compiled else "parameters"]
-        if len(parameters(node)) > limit and name not in MIRRORS_PYTORCH:
-            too_many[name] = parameters(node)
-    assert not too_many
-
-
-def test_the_core_can_be_read_in_an_afternoon_and_the_whole_in_a_weekend():
-    def total(floors):
-        return sum(len(code_lines(path)) for path in FILES if not module_name(path) or floor(module_name(path)[0]) in floors)
-
-    assert total(range(4)) <= LIMITS["core"]
-    assert total(range(9)) <= LIMITS["package"]
+def test_no_file_and_no_function_is_alarmingly_long():
+    """Sizes are alarms, not targets: the ten longest are printed, and only far beyond a page it fails."""
+    files, lengths, alarming = [], [], []
+    for path in FILES:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        files.append((lines, str(path.relative_to(ROOT))))
+        for name, node in functions(path):
+            count = sum(node.lineno <= n <= node.end_lineno for n in code_lines(path))
+            limit = ALARMS["kernel" if in_kernel(path, name) else "function"]
+            lengths.append((count, f"{path.relative_to(ROOT)} {name}"))
+            if count > limit:
+                alarming.append(lengths[-1])
+    alarming += [entry for entry in files if entry[0] > ALARMS["file"]]
+    for count, name in sorted(files)[-10:] + sorted(lengths)[-10:]:
+        print(f"{count:5}  {name}")
+    assert not alarming
 
 
 # --- names and what they promise
+
 
 def public(path):
     """(qualified name, node) of the module, and of every public class, function and method."""
@@ -205,7 +212,9 @@ def test_every_public_name_has_a_docstring(path):
 SHAPE_WORDS = ("(", "shape", "axis", "axes", "rows", "broadcast", "element")
 
 
-@pytest.mark.parametrize("name", [name for name in tinylm.ops.__all__ if callable(getattr(tinylm.ops, name))])
+@pytest.mark.parametrize(
+    "name", [name for name in tinylm.ops.__all__ if callable(getattr(tinylm.ops, name))]
+)
 def test_the_docstring_of_an_op_says_shapes(name):
     assert any(word in getattr(tinylm.ops, name).__doc__ for word in SHAPE_WORDS)
 
@@ -221,10 +230,13 @@ def test_every_kernel_has_a_reference_and_a_docstring_with_shapes():
     for kernel in KERNELS.values():
         assert kernel.reference is not kernel.function and callable(kernel.reference)
         assert "(" in kernel.__doc__
-        assert kernel.reference.__module__ == kernel.function.__module__, "the reference stands beside its kernel"
+        assert kernel.reference.__module__ == kernel.function.__module__, (
+            "the reference stands beside its kernel"
+        )
 
 
 # --- what is not used
+
 
 @every_file
 def test_nothing_is_loaded_by_executing_it(path):
@@ -233,19 +245,31 @@ def test_nothing_is_loaded_by_executing_it(path):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             assert not {name.split(".")[0] for name in names} & UNSAFE_MODULES
         if isinstance(node, ast.Call):
-            assert not (isinstance(node.func, ast.Name) and node.func.id in UNSAFE_CALLS), node.lineno
-            assert not any(k.arg == "allow_pickle" and getattr(k.value, "value", True) for k in node.keywords), node.lineno
+            assert not (isinstance(node.func, ast.Name) and node.func.id in UNSAFE_CALLS), (
+                node.lineno
+            )
+            assert not any(
+                k.arg == "allow_pickle" and getattr(k.value, "value", True) for k in node.keywords
+            ), node.lineno
 
 
 @every_file
 def test_no_global_random_state(path):
     allowed = {"Generator", "default_rng", "PCG64", "SeedSequence", "Philox"}
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "random":
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Attribute)
+            and node.value.attr == "random"
+        ):
             if isinstance(node.value.value, ast.Name) and node.value.value.id == "np":
-                assert node.attr in allowed, f"{path.name}:{node.lineno}: np.random.{node.attr} is global"
+                assert node.attr in allowed, (
+                    f"{path.name}:{node.lineno}: np.random.{node.attr} is global"
+                )
         if isinstance(node, ast.Import):
-            assert "random" not in [alias.name for alias in node.names], f"{path.name}:{node.lineno}"
+            assert "random" not in [alias.name for alias in node.names], (
+                f"{path.name}:{node.lineno}"
+            )
 
 
 @every_file

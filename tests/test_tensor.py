@@ -18,6 +18,7 @@ def leaf(values, dtype=np.float64):
 
 # --- gradients by hand
 
+
 def test_a_product_of_two_numbers():
     a, b = leaf(3), leaf(5)
     (a * b).backward()
@@ -89,6 +90,7 @@ def test_the_first_gradient_is_a_copy():
 
 # --- broadcasting is undone: da is dy summed over every axis along which a was repeated
 
+
 def test_a_row_added_to_two_rows_gets_the_sum_of_both():
     table, row = leaf([[1, 2, 3], [4, 5, 6]]), leaf([10, 20, 30])
     (table + row).backward([[1, 2, 3], [40, 50, 60]])
@@ -116,6 +118,7 @@ def test_unbroadcast_sums_exactly_the_stretched_axes():
 
 
 # --- what is recorded, and for how long
+
 
 def test_interior_gradients_live_for_one_backward_only():
     x = leaf([1, 2])
@@ -188,24 +191,43 @@ def test_other_numbers_become_float32():
 def test_operators_and_methods_are_the_ops():
     x = leaf([[1.0, 4.0], [9.0, 16.0]])
     rows = np.array([[1.0, 2.0], [3.0, 4.0]])
-    for got, wanted in ((x + 1, x.data + 1), (1 - x, 1 - x.data), (2 / x, 2 / x.data), (x @ rows, x.data @ rows),
-                        (rows @ x, rows @ x.data), (rows - x, rows - x.data), (x**0.5, x.data**0.5), (x[0], x.data[0]),
-                        (x.sum(0), x.data.sum(0)), (x.mean(), x.data.mean()), (x.max(1), x.data.max(1)),
-                        (x.reshape(4), x.data.reshape(4)), (x.transpose(), x.data.T), (x.swapaxes(0, 1), x.data.T),
-                        (x.exp(), np.exp(x.data)), (x.log(), np.log(x.data)), (x.sqrt(), np.sqrt(x.data)),
-                        (x.tanh(), np.tanh(x.data))):
+    for got, wanted in (
+        (x + 1, x.data + 1),
+        (1 - x, 1 - x.data),
+        (2 / x, 2 / x.data),
+        (x @ rows, x.data @ rows),
+        (rows @ x, rows @ x.data),
+        (rows - x, rows - x.data),
+        (x**0.5, x.data**0.5),
+        (x[0], x.data[0]),
+        (x.sum(0), x.data.sum(0)),
+        (x.mean(), x.data.mean()),
+        (x.max(1), x.data.max(1)),
+        (x.reshape(4), x.data.reshape(4)),
+        (x.transpose(), x.data.T),
+        (x.swapaxes(0, 1), x.data.T),
+        (x.exp(), np.exp(x.data)),
+        (x.log(), np.log(x.data)),
+        (x.sqrt(), np.sqrt(x.data)),
+        (x.tanh(), np.tanh(x.data)),
+    ):
         assert isinstance(got, Tensor) and got.requires_grad
         np.testing.assert_array_equal(got.data, wanted)
 
 
 # --- mistakes
 
+
 def test_assignment_names_the_alternatives():
-    with pytest.raises(TinylmError, match="cannot be changed in place.*where, concatenate or stack"):
+    with pytest.raises(
+        TinylmError, match="cannot be changed in place.*where, concatenate or stack"
+    ):
         leaf([1, 2])[0] = 5
 
 
-@pytest.mark.parametrize("call", (lambda x: np.asarray(x), lambda x: np.sum(np.array(x)), lambda x: np.stack([x, x])))
+@pytest.mark.parametrize(
+    "call", (lambda x: np.asarray(x), lambda x: np.sum(np.array(x)), lambda x: np.stack([x, x]))
+)
 def test_a_numpy_function_would_lose_the_gradient_and_says_so(call):
     with pytest.raises(TinylmError, match="NumPy function was called on a Tensor.*tinylm.ops"):
         call(leaf([1, 2]))
@@ -237,7 +259,9 @@ def test_words_are_not_numbers():
 
 def test_a_vjp_that_returns_a_wrong_shape_is_named():
     x = leaf([1, 2, 3])
-    with pytest.raises(ShapeError, match=r"mine: its vjp returned a gradient of shape \(2,\).*\(3,\)"):
+    with pytest.raises(
+        ShapeError, match=r"mine: its vjp returned a gradient of shape \(2,\).*\(3,\)"
+    ):
         record("mine", x.data * 2, (x,), lambda dy: (dy[:2],)).sum().backward()
 
 
@@ -249,16 +273,31 @@ def test_a_vjp_must_return_one_gradient_per_input():
 
 MISTAKES = {
     "add": (lambda: F.add(np.ones((2, 3)), np.ones((3, 2))), r"\(2, 3\) and \(3, 2\)"),
-    "matmul": (lambda: F.matmul(np.ones((2, 3)), np.ones((2, 3))), r"\(2, 3\) and \(2, 3\).*\(\.\.\., N, K\)"),
-    "linear": (lambda: F.linear(np.ones((2, 3)), np.ones((5, 2))), r"\(2, 3\).*\(5, 2\).*\(\.\.\., C\)"),
-    "layer_norm": (lambda: F.layer_norm(np.ones((2, 3)), 3, np.ones(3), np.ones(2)), r"\(2, 3\).*\(2,\).*expected"),
-    "embedding": (lambda: F.embedding(np.ones((5, 3)), np.array([0, 5])), "id 5 is out of range.*0 to 4"),
+    "matmul": (
+        lambda: F.matmul(np.ones((2, 3)), np.ones((2, 3))),
+        r"\(2, 3\) and \(2, 3\).*\(\.\.\., N, K\)",
+    ),
+    "linear": (
+        lambda: F.linear(np.ones((2, 3)), np.ones((5, 2))),
+        r"\(2, 3\).*\(5, 2\).*\(\.\.\., C\)",
+    ),
+    "layer_norm": (
+        lambda: F.layer_norm(np.ones((2, 3)), 3, np.ones(3), np.ones(2)),
+        r"\(2, 3\).*\(2,\).*expected",
+    ),
+    "embedding": (
+        lambda: F.embedding(np.ones((5, 3)), np.array([0, 5])),
+        "id 5 is out of range.*0 to 4",
+    ),
     "getitem": (lambda: Tensor(np.ones((5, 3)))[7], r"\(5, 3\)"),
     "reshape": (lambda: F.reshape(np.ones((5, 3)), (4, 4)), r"15 elements.*\(5, 3\).*\(4, 4\)"),
     "transpose": (lambda: F.transpose(np.ones((5, 3)), (0, 0)), r"\(0, 0\).*\(5, 3\)"),
     "swapaxes": (lambda: F.swapaxes(np.ones((5, 3)), 0, 2), r"0 and 2.*\(5, 3\)"),
     "broadcast_to": (lambda: F.broadcast_to(np.ones((5, 3)), (5, 2)), r"\(5, 3\).*\(5, 2\)"),
-    "concatenate": (lambda: F.concatenate([np.ones((5, 3)), np.ones((5, 2))]), r"\(5, 3\), \(5, 2\)"),
+    "concatenate": (
+        lambda: F.concatenate([np.ones((5, 3)), np.ones((5, 2))]),
+        r"\(5, 3\), \(5, 2\)",
+    ),
     "stack": (lambda: F.stack([np.ones((5, 3)), np.ones((5, 2))]), r"\(5, 3\), \(5, 2\)"),
     "stack's axis": (lambda: F.stack([np.ones((5, 3))] * 2, axis=5), "axis 5"),
     "sum": (lambda: F.sum(np.ones((5, 3)), axis=2), r"axis 2.*\(5, 3\)"),
@@ -266,27 +305,56 @@ MISTAKES = {
     "softmax": (lambda: F.softmax(np.ones((5, 3)), axis=2), r"axis 2.*\(5, 3\)"),
     "softmax's axis": (lambda: F.softmax(np.ones((5, 3)), axis=(0, 1)), "expected one axis"),
     "binary_cross_entropy_with_logits": (
-        lambda: F.binary_cross_entropy_with_logits(np.ones((3, 1)), np.ones((3, 5))), r"\(3, 5\).*\(3, 1\)"),
-    "nll_loss": (lambda: F.nll_loss(np.ones((5, 3)), np.arange(5)), "target 4 is out of range.*0 to 2"),
+        lambda: F.binary_cross_entropy_with_logits(np.ones((3, 1)), np.ones((3, 5))),
+        r"\(3, 5\).*\(3, 1\)",
+    ),
+    "nll_loss": (
+        lambda: F.nll_loss(np.ones((5, 3)), np.arange(5)),
+        "target 4 is out of range.*0 to 2",
+    ),
     "linear_cross_entropy": (
-        lambda: F.linear_cross_entropy(np.ones((5, 3)), np.ones((7, 2)), np.arange(5)), r"\(5, 3\).*\(7, 2\)"),
+        lambda: F.linear_cross_entropy(np.ones((5, 3)), np.ones((7, 2)), np.arange(5)),
+        r"\(5, 3\).*\(7, 2\)",
+    ),
     "scaled_dot_product_attention": (
-        lambda: F.scaled_dot_product_attention(np.ones((1, 2, 3, 5)), np.ones((1, 2, 3, 7)), np.ones((1, 2, 3, 7))),
-        r"\(1, 2, 3, 5\).*\(1, 2, 3, 7\).*\(B, H, T, D\)"),
+        lambda: F.scaled_dot_product_attention(
+            np.ones((1, 2, 3, 5)), np.ones((1, 2, 3, 7)), np.ones((1, 2, 3, 7))
+        ),
+        r"\(1, 2, 3, 5\).*\(1, 2, 3, 7\).*\(B, H, T, D\)",
+    ),
     "gather_positions": (
-        lambda: F.gather_positions(np.ones((2, 3, 5)), np.ones((3, 2), int)), r"\(2, 3, 5\).*\(3, 2\).*\(B, P\)"),
+        lambda: F.gather_positions(np.ones((2, 3, 5)), np.ones((3, 2), int)),
+        r"\(2, 3, 5\).*\(3, 2\).*\(B, P\)",
+    ),
     "sampled_softmax_loss": (
-        lambda: F.sampled_softmax_loss(np.ones((2, 3)), np.ones((7, 5)), None, np.ones(2, int), (np.arange(3),)),
-        r"\(2, 3\), weight \(7, 5\), bias None.*expected \(\.\.\., C\), \(V, C\)"),
-    "nce_loss": (lambda: F.nce_loss(np.ones((2, 3)), np.ones((7, 3)), np.ones(7), 1, (np.arange(3),)), r"\(\).*\(2, 3\)"),
+        lambda: F.sampled_softmax_loss(
+            np.ones((2, 3)), np.ones((7, 5)), None, np.ones(2, int), (np.arange(3),)
+        ),
+        r"\(2, 3\), weight \(7, 5\), bias None.*expected \(\.\.\., C\), \(V, C\)",
+    ),
+    "nce_loss": (
+        lambda: F.nce_loss(np.ones((2, 3)), np.ones((7, 3)), np.ones(7), 1, (np.arange(3),)),
+        r"\(\).*\(2, 3\)",
+    ),
     "hierarchical_softmax_loss": (
-        lambda: F.hierarchical_softmax_loss(np.ones((2, 3)), np.ones((7, 3)), np.ones((2, 5), int), np.ones(2, bool)),
-        r"\(2, 5\) and codes \(2,\)"),
+        lambda: F.hierarchical_softmax_loss(
+            np.ones((2, 3)), np.ones((7, 3)), np.ones((2, 5), int), np.ones(2, bool)
+        ),
+        r"\(2, 5\) and codes \(2,\)",
+    ),
     "kl_div": (lambda: F.kl_div(np.ones((2, 3)), np.ones(3)), r"\(2, 3\).*\(3,\)"),
-    "cosine_similarity": (lambda: F.cosine_similarity(np.ones((2, 3)), np.ones((5, 3))), r"\(2, 3\) and \(5, 3\)"),
+    "cosine_similarity": (
+        lambda: F.cosine_similarity(np.ones((2, 3)), np.ones((5, 3))),
+        r"\(2, 3\) and \(5, 3\)",
+    ),
     "cosine_embedding_loss": (
-        lambda: F.cosine_embedding_loss(np.ones((2, 3)), np.ones((2, 3)), np.zeros(2)), r"\(2,\).*1 or -1"),
-    "packed_attention": (lambda: F.packed_attention(np.ones((1, 2, 9)), 2), r"\(1, 2, 9\).*3 x 2 heads"),
+        lambda: F.cosine_embedding_loss(np.ones((2, 3)), np.ones((2, 3)), np.zeros(2)),
+        r"\(2,\).*1 or -1",
+    ),
+    "packed_attention": (
+        lambda: F.packed_attention(np.ones((1, 2, 9)), 2),
+        r"\(1, 2, 9\).*3 x 2 heads",
+    ),
 }
 
 
@@ -299,9 +367,15 @@ def test_shape_mistakes_name_the_op_the_shapes_and_the_pattern(name):
 
 
 ARGUMENTS = {
-    "linear: activation is 'gelu_new'": lambda: F.linear(np.ones((2, 3)), np.ones((5, 3)), activation="gelu_new"),
-    "linear: the dropout rate is 1.0": lambda: F.linear(np.ones((2, 3)), np.ones((5, 3)), dropout=1.0),
-    "attention: the dropout rate is -1": lambda: F.packed_attention(np.ones((1, 2, 6)), 1, dropout=-1),
+    "linear: activation is 'gelu_new'": lambda: F.linear(
+        np.ones((2, 3)), np.ones((5, 3)), activation="gelu_new"
+    ),
+    "linear: the dropout rate is 1.0": lambda: F.linear(
+        np.ones((2, 3)), np.ones((5, 3)), dropout=1.0
+    ),
+    "attention: the dropout rate is -1": lambda: F.packed_attention(
+        np.ones((1, 2, 6)), 1, dropout=-1
+    ),
     "dropout: the dropout rate is 1": lambda: F.dropout(np.ones(3), 1, 0),
     "conv1d: stride 0": lambda: F.conv1d(np.ones((1, 5, 2)), np.ones((3, 2, 2)), stride=0),
     "power: the exponent is a Tensor": lambda: Tensor(np.ones(3)) ** Tensor(np.ones(3)),
@@ -358,5 +432,13 @@ else:
 
 @pytest.mark.parametrize("where", ("main", "thread"))
 def test_a_chain_of_100000_ops_runs_backward_and_is_freed_without_one(where):
-    done = subprocess.run([sys.executable, "-c", CHAIN, where], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0 and done.stdout == "1.0\n", f"status {done.returncode}: {done.stderr}"
+    done = subprocess.run(
+        [sys.executable, "-c", CHAIN, where],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0 and done.stdout == "1.0\n", (
+        f"status {done.returncode}: {done.stderr}"
+    )

@@ -129,7 +129,9 @@ def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, ac
         with pytest.raises(Interrupted) as caught:
             trained(out, config, stop_after=stop * accumulate)
         assert caught.value.status == 128 + signal.SIGTERM
-        assert checkpoint.load_state(out).facts["step"] == stop + 1  # the step in hand is finished, then saved
+        assert (
+            checkpoint.load_state(out).facts["step"] == stop + 1
+        )  # the step in hand is finished, then saved
         weights, resumed = trained(out, config, resume=True)
         np.testing.assert_array_equal(weights, whole)
         assert {**resumed, "seconds": 0} == {**result, "seconds": 0}
@@ -147,12 +149,19 @@ def test_a_signal_during_the_last_step_is_not_lost(tmp_path):
     assert {**again, "seconds": 0} == {**result, "seconds": 0}
 
 
-OTHERS = {"adam": {}, "sgd": {"momentum": 0.9}, "adagrad": {"initial_accumulator_value": 1.0}, "asgd": {"nonmono": 0}}
+OTHERS = {
+    "adam": {},
+    "sgd": {"momentum": 0.9},
+    "adagrad": {"initial_accumulator_value": 1.0},
+    "asgd": {"nonmono": 0},
+}
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_optimizers_resume_to_the_same_bits_too(tmp_path, name):
-    config = dataclasses.replace(CONFIG, optimizer=name, optimizer_options=OTHERS[name], lr=0.5, eval_every=1)
+    config = dataclasses.replace(
+        CONFIG, optimizer=name, optimizer_options=OTHERS[name], lr=0.5, eval_every=1
+    )
     whole, result = trained(config=config)
     with pytest.raises(Interrupted):
         trained(tmp_path, config, stop_after=15)
@@ -165,10 +174,19 @@ def test_other_optimizers_resume_to_the_same_bits_too(tmp_path, name):
 
 
 def test_asgd_hands_over_and_evaluates_the_mean_of_its_weights(monkeypatch):
-    config, weights = dataclasses.replace(CONFIG, optimizer="asgd", optimizer_options={"nonmono": 0}, lr=9.0), []
+    config, weights = (
+        dataclasses.replace(CONFIG, optimizer="asgd", optimizer_options={"nonmono": 0}, lr=9.0),
+        [],
+    )
     note = Trainer._note
-    monkeypatch.setattr(Trainer, "_note", lambda self, *given: (
-        weights.append(self.optimizer.segments[0].data.copy()), note(self, *given)))
+    monkeypatch.setattr(
+        Trainer,
+        "_note",
+        lambda self, *given: (
+            weights.append(self.optimizer.segments[0].data.copy()),
+            note(self, *given),
+        ),
+    )
     model = Bigram()
     trainer = Trainer(model, config=config, held_out=HELD_OUT, quiet=True)
     result = trainer.run()
@@ -204,27 +222,54 @@ def test_the_log_holds_every_step_once_after_a_resume(tmp_path):
     with pytest.raises(Interrupted):
         trained(tmp_path, stop_after=11)
     with open(tmp_path / checkpoint.LOG, "a") as log:
-        log.write(json.dumps({"event": "step", "step": 13, "loss": 0}) + '\n{"event": "st')  # a kill later, mid-line
+        log.write(
+            json.dumps({"event": "step", "step": 13, "loss": 0}) + '\n{"event": "st'
+        )  # a kill later, mid-line
     trained(tmp_path, resume=True)
     records = checkpoint.read_log(tmp_path / checkpoint.LOG)
     steps = [record for record in records if record["event"] == "step"]
     assert [record["step"] for record in steps] == list(range(1, CONFIG.steps + 1))
-    assert set(steps[0]) == {"event", "step", "loss", "components", "lr", "grad_norm", "tokens", "seconds"}
+    assert set(steps[0]) == {
+        "event",
+        "step",
+        "loss",
+        "components",
+        "lr",
+        "grad_norm",
+        "tokens",
+        "seconds",
+    }
     assert [record["step"] for record in records if record["event"] == "resumed"] == [12]
     evaluated = [record["step"] for record in records if record["event"] == "evaluation"]
     assert evaluated == [4, 8, 12, 16, 20, 23]
-    saves = [(record["event"], record["step"]) for record in records if record["event"] in ("saving", "saved")]
-    assert saves == [(event, step) for step in (0, 5, 10, 12, 15, 20, 23) for event in ("saving", "saved")]
+    saves = [
+        (record["event"], record["step"])
+        for record in records
+        if record["event"] in ("saving", "saved")
+    ]
+    assert saves == [
+        (event, step) for step in (0, 5, 10, 12, 15, 20, 23) for event in ("saving", "saved")
+    ]
 
 
 def test_a_finished_run_is_left_alone_and_an_existing_one_is_not_overwritten(tmp_path):
     weights, result = trained(tmp_path)
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != checkpoint.LOG}
+    before = {
+        path.name: path.stat().st_mtime_ns
+        for path in tmp_path.iterdir()
+        if path.name != checkpoint.LOG
+    }
     model = Bigram()
-    again = Trainer(model, out=tmp_path, config=CONFIG, held_out=HELD_OUT, quiet=True).run(resume=True)
+    again = Trainer(model, out=tmp_path, config=CONFIG, held_out=HELD_OUT, quiet=True).run(
+        resume=True
+    )
     assert again == result
     np.testing.assert_array_equal(model.state_dict()["table.weight"], weights)
-    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != checkpoint.LOG}
+    assert before == {
+        path.name: path.stat().st_mtime_ns
+        for path in tmp_path.iterdir()
+        if path.name != checkpoint.LOG
+    }
     with pytest.raises(CheckpointError, match="already holds a run; add --resume"):
         trained(tmp_path)
 
@@ -249,9 +294,16 @@ def test_a_resume_with_other_settings_or_data_is_refused(tmp_path):
     trained(tmp_path, dataclasses.replace(CONFIG, save_every=7, eval_every=3), resume=True)
 
 
-@pytest.mark.parametrize("then, now, sentence", [({"vocab_size": 7}, {"vocab_size": 8}, "vocab_size = 7, now it is 8"),
-                                                 ({"lower": True}, None, "lower = True, now it is None")])
-def test_a_resume_with_another_encoding_or_other_evaluations_of_asgd_is_refused(tmp_path, then, now, sentence):
+@pytest.mark.parametrize(
+    "then, now, sentence",
+    [
+        ({"vocab_size": 7}, {"vocab_size": 8}, "vocab_size = 7, now it is 8"),
+        ({"lower": True}, None, "lower = True, now it is None"),
+    ],
+)
+def test_a_resume_with_another_encoding_or_other_evaluations_of_asgd_is_refused(
+    tmp_path, then, now, sentence
+):
     def run(resume, encoding, **over):
         config = dataclasses.replace(CONFIG, optimizer="asgd", **over)
         Trainer(Bigram(), out=tmp_path, config=config, quiet=True).run(resume, encoding)
@@ -271,7 +323,9 @@ def test_a_damaged_state_is_one_sentence(tmp_path):
         trained(tmp_path, resume=True)
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_batch_and_leaves_the_checkpoint_good(tmp_path):
+def test_a_loss_that_is_not_finite_stops_with_step_and_batch_and_leaves_the_checkpoint_good(
+    tmp_path,
+):
     model = Bigram()
     model.on_batch = lambda number: setattr(model, "factor", float("nan") if number == 15 else 1.0)
     config = dataclasses.replace(CONFIG, accumulate=2)
@@ -289,13 +343,22 @@ def test_a_gradient_that_is_not_finite_stops_too():
             loss, components = super().loss(batch)
             return loss + F.sum(F.sqrt(self.table.weight * 0.0)), components
 
-    with np.errstate(all="ignore"), pytest.raises(TinylmError, match="gradient norm became (nan|inf) at step 0"):
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(TinylmError, match="gradient norm became (nan|inf) at step 0"),
+    ):
         Trainer(Steep(), config=CONFIG, quiet=True).run()
 
 
 def test_a_held_out_text_that_cannot_be_used_is_said_before_the_work(tmp_path):
     with pytest.raises(TinylmError, match="held-out text cannot be evaluated: .* too short"):
-        Trainer(Bigram(), out=tmp_path, config=CONFIG, held_out=Corpus(np.array([1]), words=1), quiet=True).run()
+        Trainer(
+            Bigram(),
+            out=tmp_path,
+            config=CONFIG,
+            held_out=Corpus(np.array([1]), words=1),
+            quiet=True,
+        ).run()
     assert not list(tmp_path.iterdir())
 
 
@@ -310,18 +373,28 @@ def test_a_held_out_loss_that_is_not_finite_is_one_sentence(tmp_path):
 
     model.evaluation_batches = batches
     with pytest.raises(TinylmError, match="the held-out loss became nan at step 4; try a smaller"):
-        Trainer(model, out=tmp_path, config=CONFIG, held_out=Corpus(HELD_OUT.ids, 50), quiet=True).run()
+        Trainer(
+            model, out=tmp_path, config=CONFIG, held_out=Corpus(HELD_OUT.ids, 50), quiet=True
+        ).run()
 
 
-def test_minutes_become_a_number_of_steps_that_gives_the_same_bits_and_survives_a_resume(tmp_path, monkeypatch):
+def test_minutes_become_a_number_of_steps_that_gives_the_same_bits_and_survives_a_resume(
+    tmp_path, monkeypatch
+):
     clock = itertools.count()
-    monkeypatch.setattr("tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.1 * next(clock)))
-    config = dataclasses.replace(CONFIG, steps=None, minutes=0.1, save_every=1000)  # 6 s of updates of 0.1 s each
+    monkeypatch.setattr(
+        "tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.1 * next(clock))
+    )
+    config = dataclasses.replace(
+        CONFIG, steps=None, minutes=0.1, save_every=1000
+    )  # 6 s of updates of 0.1 s each
     with pytest.raises(Interrupted):
         trained(tmp_path, config, stop_after=29)
     steps = checkpoint.read_json(tmp_path / checkpoint.SUMMARY)["steps"]
     assert 45 <= steps <= 55  # some of the time went into measuring
-    monkeypatch.setattr("tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.3 * next(clock)))
+    monkeypatch.setattr(
+        "tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.3 * next(clock))
+    )
     weights, result = trained(tmp_path, config, resume=True)
     assert result["steps"] == steps
     same, _ = trained(config=dataclasses.replace(CONFIG, steps=steps))
@@ -332,12 +405,17 @@ def test_accumulated_gradients_are_those_of_one_larger_batch():
     class Larger(Bigram):
         def batch(self, step, seed):
             parts = [super(Larger, self).batch(2 * step + i, seed) for i in range(2)]
-            return Batch(np.concatenate([p.inputs for p in parts]), np.concatenate([p.targets for p in parts]))
+            return Batch(
+                np.concatenate([p.inputs for p in parts]),
+                np.concatenate([p.targets for p in parts]),
+            )
 
     finals = []
     for model, accumulate in ((Bigram(), 2), (Larger(), 1)):
         model.dropout = nn.Dropout(0.0, nn.Noise())
-        Trainer(model, config=dataclasses.replace(CONFIG, accumulate=accumulate, eps=1e-3), quiet=True).run()
+        Trainer(
+            model, config=dataclasses.replace(CONFIG, accumulate=accumulate, eps=1e-3), quiet=True
+        ).run()
         finals.append(model.state_dict()["table.weight"])
     np.testing.assert_allclose(*finals, atol=1e-5)
 
@@ -350,11 +428,15 @@ def test_training_learns_and_evaluation_reports_nats_per_token_and_per_word():
     corpus, model = Corpus(np.array(chain), words=200), Bigram()
     Trainer(model, config=TrainConfig(steps=400, lr=0.1), quiet=True).run()
     found = evaluate(model, corpus)
-    assert np.log(2) - 0.05 < found["loss"] < np.log(2) + 0.1  # the chain's entropy is one coin per token
+    assert (
+        np.log(2) - 0.05 < found["loss"] < np.log(2) + 0.1
+    )  # the chain's entropy is one coin per token
     assert found["unigram"] > found["loss"] + 1 and found["tokens"] == 600
     np.testing.assert_allclose(found["nats_per_word"], found["loss"] * 601 / 200, rtol=1e-12)
     assert model.training
-    assert evaluate(model, corpus, limit=20)["tokens"] == 34  # whole batches of 17 until 20 are reached
+    assert (
+        evaluate(model, corpus, limit=20)["tokens"] == 34
+    )  # whole batches of 17 until 20 are reached
     with pytest.raises(TinylmError, match="too short"):
         evaluate(model, Corpus(np.array([1]), words=1))
 
@@ -419,7 +501,11 @@ def test_progress_without_a_terminal_is_plain_lines(capsys, monkeypatch):
             progress.update(step, loss=2.5, tokens=100)
     captured = capsys.readouterr()
     assert captured.out == "" and len(captured.err.splitlines()) == 3
-    assert "step 3/3: loss 2.500" in captured.err and "tokens/s" in captured.err and "0 s left" in captured.err
+    assert (
+        "step 3/3: loss 2.500" in captured.err
+        and "tokens/s" in captured.err
+        and "0 s left" in captured.err
+    )
 
 
 def test_progress_on_a_terminal_is_a_bar_and_quiet_is_silent(capsys, monkeypatch):
@@ -436,10 +522,17 @@ def test_progress_on_a_terminal_is_a_bar_and_quiet_is_silent(capsys, monkeypatch
 
 
 def test_durations_read_like_speech():
-    assert [duration(s) for s in (0.2, 42, 185, 7800)] == ["0 s", "42 s", "3 min 05 s", "2 h 10 min"]
+    assert [duration(s) for s in (0.2, 42, 185, 7800)] == [
+        "0 s",
+        "42 s",
+        "3 min 05 s",
+        "2 h 10 min",
+    ]
 
 
 def test_a_line_ends_at_a_newline_and_nowhere_else():
-    lines = pretrain._documents(protocol.objective("word2vec"), ["one\u2028line\x0c here\n\nanother"])
+    lines = pretrain._documents(
+        protocol.objective("word2vec"), ["one\u2028line\x0c here\n\nanother"]
+    )
     assert lines == ["one\u2028line\x0c here", "another"]
     assert pretrain._documents(protocol.objective("gpt"), ["a\nb"]) == ["a\nb"]

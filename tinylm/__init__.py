@@ -11,15 +11,44 @@ import importlib
 __version__ = "0.1.0"
 
 _PLACES = {
-    "Tensor": "tensor", "no_grad": "tensor", "check_grads": "gradcheck", "one_pool": "kernels", "set_threads": "kernels",
-    "GPT": "objectives.gpt", "GPTConfig": "objectives.gpt", "Word2Vec": "objectives.word2vec",
+    "Tensor": "tensor",
+    "no_grad": "tensor",
+    "check_grads": "gradcheck",
+    "one_pool": "kernels",
+    "set_threads": "kernels",
+    "GPT": "objectives.gpt",
+    "GPTConfig": "objectives.gpt",
+    "Word2Vec": "objectives.word2vec",
     "Word2VecConfig": "objectives.word2vec",
-    "GloVe": "objectives.glove", "GloVeConfig": "objectives.glove", "Vectors": "vectors",
-    "Trainer": "train", "TrainConfig": "train", "Classifier": "transfer",
-    "Features": "transfer", "TinylmError": "errors",
+    "GloVe": "objectives.glove",
+    "GloVeConfig": "objectives.glove",
+    "Vectors": "vectors",
+    "Trainer": "train",
+    "TrainConfig": "train",
+    "Classifier": "transfer",
+    "Features": "transfer",
+    "TinylmError": "errors",
 }
-_MODULES = {"ops", "nn", "optim", "text", "data", "objectives", "hub", "transfer", "report", "kernels", "train", "generate",
-            "checkpoint", "gradcheck", "errors", "tensor", "vectors", "sampling"}
+_MODULES = {
+    "ops",
+    "nn",
+    "optim",
+    "text",
+    "data",
+    "objectives",
+    "hub",
+    "transfer",
+    "report",
+    "kernels",
+    "train",
+    "generate",
+    "checkpoint",
+    "gradcheck",
+    "errors",
+    "tensor",
+    "vectors",
+    "sampling",
+}
 __all__ = sorted([*_PLACES, *_MODULES])
 
 

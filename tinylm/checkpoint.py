@@ -17,7 +17,13 @@ from tinylm import files
 from tinylm.errors import CheckpointError
 
 STATE, SUMMARY, LOG = "trainer.safetensors", "trainer.json", "log.jsonl"
-FACTS = {"step": int, "steps": int, "seconds": int | float, "tokens": int, "recent": list}  # that every state has
+FACTS = {
+    "step": int,
+    "steps": int,
+    "seconds": int | float,
+    "tokens": int,
+    "recent": list,
+}  # that every state has
 
 
 def read_json(path):
@@ -27,7 +33,9 @@ def read_json(path):
     """
     value = files.read_json(_existing(path))
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, expected an object with named fields")
+        raise CheckpointError(
+            f"{path} holds a JSON {type(value).__name__}, expected an object with named fields"
+        )
     return value
 
 
@@ -63,7 +71,15 @@ def load_tensors(path):
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OSError,
+        MemoryError,
+    ) as error:
         raise CheckpointError(
             f"{path} is damaged or not a safetensors file ({error}); copy it again from its source, "
             "or delete it and save anew"
@@ -74,9 +90,13 @@ def _existing(path):
     """`path`, if it is a file one can read; else a sentence."""
     path = Path(path)
     if not path.parent.is_dir():
-        raise CheckpointError(f"the folder {path.parent} does not exist; give the folder of a model or of a run")
+        raise CheckpointError(
+            f"the folder {path.parent} does not exist; give the folder of a model or of a run"
+        )
     if not path.is_file():
-        raise CheckpointError(f"{path.parent} holds no {path.name}; give the folder of a model or of a run")
+        raise CheckpointError(
+            f"{path.parent} holds no {path.name}; give the folder of a model or of a run"
+        )
     return path
 
 
@@ -94,7 +114,11 @@ class TrainerState:
 
 def save_state(folder, state):
     """Write `trainer.safetensors`: one file, one rename, so weights and moments can never be of different steps."""
-    flat = {f"{group}.{name}": array for group, arrays in state.arrays.items() for name, array in arrays.items()}
+    flat = {
+        f"{group}.{name}": array
+        for group, arrays in state.arrays.items()
+        for name, array in arrays.items()
+    }
     save_tensors(Path(folder) / STATE, flat, {"trainer": json.dumps(state.facts, allow_nan=False)})
 
 
@@ -136,12 +160,19 @@ class RunLog:
 
     def __init__(self, path, keep=-1):
         self.path = Path(path)
-        kept = [record for record in read_log(path) if record["event"] not in self.REPEATED or record["step"] <= keep]
+        kept = [
+            record
+            for record in read_log(path)
+            if record["event"] not in self.REPEATED or record["step"] <= keep
+        ]
         files.write_text(path, "".join(map(_line, kept)))
 
     def write(self, event, **fields):
         """Append one record; `fields` must be JSON.   raises DataError if the disk refuses"""
-        with files.refusing(self.path), open(self.path, "a", encoding="utf-8", newline="\n") as file:
+        with (
+            files.refusing(self.path),
+            open(self.path, "a", encoding="utf-8", newline="\n") as file,
+        ):
             file.write(_line({"event": event, **fields}))
 
 
@@ -161,6 +192,10 @@ def read_log(path):
         for line in file:
             with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
-                if isinstance(record, dict) and isinstance(record.get("step"), int) and "event" in record:
+                if (
+                    isinstance(record, dict)
+                    and isinstance(record.get("step"), int)
+                    and "event" in record
+                ):
                     records.append(record)
     return records

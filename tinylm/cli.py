@@ -16,8 +16,12 @@ from tinylm.errors import TinylmError
 def main(arguments=None):
     """Run one command. arguments : list of str, sys.argv by default; returns the exit status."""
     options = parser().parse_args(arguments)
-    with contextlib.suppress(AttributeError):  # what stands in for standard output may have no encoding
-        sys.stdout.reconfigure(errors="backslashreplace")  # a model may sample what the terminal cannot show
+    with contextlib.suppress(
+        AttributeError
+    ):  # what stands in for standard output may have no encoding
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a model may sample what the terminal cannot show
     try:
         from tinylm import commands
 
@@ -30,7 +34,10 @@ def main(arguments=None):
         return 0
     except KeyboardInterrupt as stop:
         how = "with --resume" if options.command == "pretrain" else "with the same command"
-        print("tinylm: interrupted" + (f"; {stop}, continue {how}" if str(stop) else ""), file=sys.stderr)
+        print(
+            "tinylm: interrupted" + (f"; {stop}, continue {how}" if str(stop) else ""),
+            file=sys.stderr,
+        )
         return getattr(stop, "status", 130)
 
 
@@ -40,10 +47,27 @@ def parser():
         prog="tinylm", description="Self-supervised language learning, read and run on a laptop."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_compare, _pretrain, _finetune, _predict, _generate, _neighbors, _evaluate_words, _convert, _data):
+    for add in (
+        _compare,
+        _pretrain,
+        _finetune,
+        _predict,
+        _generate,
+        _neighbors,
+        _evaluate_words,
+        _convert,
+        _data,
+    ):
         command = add(commands)
-        command.add_argument("--seed", type=_seed, default=0, help="of weights, batches, dropout, sampling (default 0)")
-        command.add_argument("--threads", type=_count, metavar="N", help="threads to use (default: all cores)")
+        command.add_argument(
+            "--seed",
+            type=_seed,
+            default=0,
+            help="of weights, batches, dropout, sampling (default 0)",
+        )
+        command.add_argument(
+            "--threads", type=_count, metavar="N", help="threads to use (default: all cores)"
+        )
         command.add_argument("--quiet", action="store_true", help="no progress")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
     return top
@@ -51,13 +75,31 @@ def parser():
 
 def _compare(commands):
     """compare: the main job."""
-    p = commands.add_parser("compare", help="pretrain, adapt with few labels, compare with honest baselines, report")
-    p.add_argument("--data", default="newsgroups", metavar="NAME|FILE", help="labelled corpus (default newsgroups)")
-    p.add_argument("--objectives", type=_words, metavar="a,b,c", help="chapters to compare (default: word2vec,gpt)")
-    p.add_argument("--minutes", type=_positive, metavar="M", help="pretraining time of each objective")
-    p.add_argument("--labels", type=_counts, metavar="2,10,50", help="labels per class (default 2,10,50)")
+    p = commands.add_parser(
+        "compare", help="pretrain, adapt with few labels, compare with honest baselines, report"
+    )
+    p.add_argument(
+        "--data",
+        default="newsgroups",
+        metavar="NAME|FILE",
+        help="labelled corpus (default newsgroups)",
+    )
+    p.add_argument(
+        "--objectives",
+        type=_words,
+        metavar="a,b,c",
+        help="chapters to compare (default: word2vec,gpt)",
+    )
+    p.add_argument(
+        "--minutes", type=_positive, metavar="M", help="pretraining time of each objective"
+    )
+    p.add_argument(
+        "--labels", type=_counts, metavar="2,10,50", help="labels per class (default 2,10,50)"
+    )
     p.add_argument("--seeds", type=_count, metavar="N", help="paired repetitions (default 3)")
-    p.add_argument("--out", metavar="DIR", help="folder of the report and the runs; finished parts are reused")
+    p.add_argument(
+        "--out", metavar="DIR", help="folder of the report and the runs; finished parts are reused"
+    )
     return p
 
 
@@ -65,12 +107,18 @@ def _pretrain(commands):
     """pretrain: learn from text."""
     p = commands.add_parser("pretrain", help="learn from text alone")
     p.add_argument("objective", metavar="OBJECTIVE", help="a chapter: gpt, word2vec, ...")
-    p.add_argument("--data", required=True, metavar="NAME|FILE", help="text file, folder, named set, or toy")
+    p.add_argument(
+        "--data", required=True, metavar="NAME|FILE", help="text file, folder, named set, or toy"
+    )
     p.add_argument("--out", required=True, metavar="DIR", help="run folder")
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=_count, metavar="N", help="updates (default 1000)")
-    length.add_argument("--minutes", type=_positive, metavar="M", help="as many updates as fit into this time")
-    p.add_argument("--config", default="tiny", metavar="SIZE", help="tiny, small, ... (default tiny)")
+    length.add_argument(
+        "--minutes", type=_positive, metavar="M", help="as many updates as fit into this time"
+    )
+    p.add_argument(
+        "--config", default="tiny", metavar="SIZE", help="tiny, small, ... (default tiny)"
+    )
     p.add_argument(
         "--set",
         action="append",
@@ -79,7 +127,9 @@ def _pretrain(commands):
         metavar="key=value",
         help="replace a field of the model's or the training's config; may be repeated",
     )
-    p.add_argument("--resume", action="store_true", help="continue the run in DIR, or start it if DIR is empty")
+    p.add_argument(
+        "--resume", action="store_true", help="continue the run in DIR, or start it if DIR is empty"
+    )
     return p
 
 
@@ -88,7 +138,12 @@ def _finetune(commands):
     p = commands.add_parser("finetune", help="adapt a pretrained run to labelled texts")
     p.add_argument("dir", metavar="DIR", help="pretrained run")
     p.add_argument("--task", default="classify", choices=("classify",))
-    p.add_argument("--train", required=True, metavar="FILE|NAME", help="labelled texts: .tsv, .jsonl, or a named set")
+    p.add_argument(
+        "--train",
+        required=True,
+        metavar="FILE|NAME",
+        help="labelled texts: .tsv, .jsonl, or a named set",
+    )
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
     p.add_argument("--method", default="finetune", choices=("finetune", "features"))
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
@@ -99,7 +154,9 @@ def _predict(commands):
     """predict: apply a classifier."""
     p = commands.add_parser("predict", help="label the lines of a file, or of standard input")
     p.add_argument("dir", metavar="DIR", help="folder that finetune wrote")
-    p.add_argument("file", metavar="FILE", nargs="?", help="one text per line (default: standard input)")
+    p.add_argument(
+        "file", metavar="FILE", nargs="?", help="one text per line (default: standard input)"
+    )
     return p
 
 
@@ -108,10 +165,30 @@ def _generate(commands):
     p = commands.add_parser("generate", help="continue a text")
     p.add_argument("dir", metavar="DIR", help="run of a causal model, ours or a published GPT-2")
     p.add_argument("--prompt", default="", metavar="TEXT")
-    p.add_argument("--tokens", type=_count, default=200, metavar="N", help="tokens to write at most (default 200)")
-    p.add_argument("--temperature", type=float, default=1.0, help="0 = always the most probable (default 1)")
-    p.add_argument("--top-k", type=int, default=0, metavar="K", help="keep the K most probable (default 0 = all)")
-    p.add_argument("--top-p", type=float, default=1.0, metavar="P", help="keep the smallest set of mass P (default 1)")
+    p.add_argument(
+        "--tokens",
+        type=_count,
+        default=200,
+        metavar="N",
+        help="tokens to write at most (default 200)",
+    )
+    p.add_argument(
+        "--temperature", type=float, default=1.0, help="0 = always the most probable (default 1)"
+    )
+    p.add_argument(
+        "--top-k",
+        type=int,
+        default=0,
+        metavar="K",
+        help="keep the K most probable (default 0 = all)",
+    )
+    p.add_argument(
+        "--top-p",
+        type=float,
+        default=1.0,
+        metavar="P",
+        help="keep the smallest set of mass P (default 1)",
+    )
     return p
 
 
@@ -126,20 +203,46 @@ def _neighbors(commands):
 
 def _evaluate_words(commands):
     """evaluate-words: word vectors against people's judgements."""
-    p = commands.add_parser("evaluate-words", help="word similarity and analogies: do the vectors agree with people?")
-    p.add_argument("dir", metavar="DIR|FILE", help="a pretrained run, or a file of word vectors in any known format")
-    p.add_argument("--restrict", type=_count, default=300_000, metavar="N", help="most frequent words (default 300000)")
+    p = commands.add_parser(
+        "evaluate-words", help="word similarity and analogies: do the vectors agree with people?"
+    )
+    p.add_argument(
+        "dir",
+        metavar="DIR|FILE",
+        help="a pretrained run, or a file of word vectors in any known format",
+    )
+    p.add_argument(
+        "--restrict",
+        type=_count,
+        default=300_000,
+        metavar="N",
+        help="most frequent words (default 300000)",
+    )
     return p
 
 
 def _convert(commands):
     """convert: word vectors from one format to another."""
     p = commands.add_parser("convert", help="word vectors from any known format to another")
-    p.add_argument("source", metavar="IN", help="a pretrained run, or a file or folder of word vectors")
-    p.add_argument("target", metavar="OUT", help=".bin word2vec, .vec text with header, .txt GloVe, no suffix: a folder")
-    p.add_argument("--format", choices=("word2vec", "gensim", "text", "glove", "folder"), help="instead of OUT's suffix")
-    p.add_argument("--errors", default="surrogateescape", choices=("surrogateescape", "strict", "replace", "ignore"),
-                   help="what to do with words that are not UTF-8 (default: keep their bytes)")
+    p.add_argument(
+        "source", metavar="IN", help="a pretrained run, or a file or folder of word vectors"
+    )
+    p.add_argument(
+        "target",
+        metavar="OUT",
+        help=".bin word2vec, .vec text with header, .txt GloVe, no suffix: a folder",
+    )
+    p.add_argument(
+        "--format",
+        choices=("word2vec", "gensim", "text", "glove", "folder"),
+        help="instead of OUT's suffix",
+    )
+    p.add_argument(
+        "--errors",
+        default="surrogateescape",
+        choices=("surrogateescape", "strict", "replace", "ignore"),
+        help="what to do with words that are not UTF-8 (default: keep their bytes)",
+    )
     return p
 
 

@@ -35,7 +35,9 @@ def _load(folder):
 
     model, tokenizer = hub.load(folder)
     if tokenizer is None:
-        raise TinylmError(f"{folder} holds no tokenizer, so text cannot be read; copy its files into the folder")
+        raise TinylmError(
+            f"{folder} holds no tokenizer, so text cannot be read; copy its files into the folder"
+        )
     return model, tokenizer
 
 
@@ -43,12 +45,23 @@ def _compare(options):
     from tinylm import report
     from tinylm.transfer import compare, verdict
 
-    given = {name: getattr(options, name) for name in ("data", "objectives", "minutes", "labels", "seeds", "out")}
+    given = {
+        name: getattr(options, name)
+        for name in ("data", "objectives", "minutes", "labels", "seeds", "out")
+    }
     given = {name: value for name, value in given.items() if value is not None}
     comparison = compare.run(compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet))
     page, sentence = report.write(comparison), verdict.sentence(comparison)
-    tables = [verdict.text_table(*table(comparison)) for table in (verdict.cells, verdict.pairs, verdict.pretraining)]
-    result = {"sentence": sentence, "report": str(page), "rows": comparison.rows, "pretrained": comparison.pretrained}
+    tables = [
+        verdict.text_table(*table(comparison))
+        for table in (verdict.cells, verdict.pairs, verdict.pretraining)
+    ]
+    result = {
+        "sentence": sentence,
+        "report": str(page),
+        "rows": comparison.rows,
+        "pretrained": comparison.pretrained,
+    }
     return _print(options, result, ["\n\n".join([*tables, sentence, f"Report: {page}"])])
 
 
@@ -56,11 +69,17 @@ def _pretrain(options):
     from tinylm.evaluation import in_words
     from tinylm.pretrain import PretrainConfig, pretrain
 
-    lengths = {name: getattr(options, name) for name in ("steps", "minutes") if getattr(options, name) is not None}
+    lengths = {
+        name: getattr(options, name)
+        for name in ("steps", "minutes")
+        if getattr(options, name) is not None
+    }
     given = dict(options.set) | lengths
     if not {"steps", "minutes"} & given.keys():
         given["steps"] = 1000
-    config = PretrainConfig(options.objective, options.data, options.out, options.config, given, options.seed)
+    config = PretrainConfig(
+        options.objective, options.data, options.out, options.config, given, options.seed
+    )
     objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
     unit = getattr(objective, "unit", "nats per prediction")
     lines = [f"{options.out}: {result['steps']} steps, training loss {result['loss']:.3f} {unit}"]
@@ -79,8 +98,14 @@ def _finetune(options):
     train, test = load_parts(options.train, options.test)
     config = AdaptConfig(seed=options.seed)
     if not options.quiet:
-        print(f"adapting to {len(train.texts):,} texts ({options.method})", file=sys.stderr, flush=True)
-    classifier = Classifier(model, tokenizer, options.method, config, None if options.quiet else _dots())
+        print(
+            f"adapting to {len(train.texts):,} texts ({options.method})",
+            file=sys.stderr,
+            flush=True,
+        )
+    classifier = Classifier(
+        model, tokenizer, options.method, config, None if options.quiet else _dots()
+    )
     classifier.fit(train.texts, train.labels).save(options.out)
     result = {
         "out": options.out,
@@ -89,7 +114,9 @@ def _finetune(options):
         "test": len(test.texts) if test else 0,
         "accuracy": classifier.score(test.texts, test.labels) if test else None,
     }
-    lines = [f"{options.out}: {len(result['classes'])} classes learned from {result['train']} texts"]
+    lines = [
+        f"{options.out}: {len(result['classes'])} classes learned from {result['train']} texts"
+    ]
     if test:
         lines.append(f"accuracy {result['accuracy']:.3f} on {result['test']} texts")
     return _print(options, result, lines)
@@ -121,7 +148,9 @@ def _predict(options):
         {"text": text, "label": str(label), "probability": float(p)}
         for text, label, p in zip(texts, labels, probabilities.max(axis=1), strict=True)
     ]
-    return _print(options, rows, [f"{row['label']}\t{row['probability']:.3f}\t{row['text']}" for row in rows])
+    return _print(
+        options, rows, [f"{row['label']}\t{row['probability']:.3f}\t{row['text']}" for row in rows]
+    )
 
 
 def _text(path):
@@ -133,7 +162,9 @@ def _text(path):
     try:
         return sys.stdin.buffer.read().decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"standard input is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from None
+        raise DataError(
+            f"standard input is not UTF-8 text ({error.reason} at byte {error.start}); convert it"
+        ) from None
 
 
 def _generate(options):
@@ -163,7 +194,9 @@ def _generate(options):
         text = tokenizer.decode(ids)[len(tokenizer.decode(prompt)) :]
         show(text.rstrip(HALF))  # the next token may complete the character
     show(text)
-    return _print(options, {"prompt": options.prompt, "text": text, "tokens": len(ids) - len(prompt)}, [""])
+    return _print(
+        options, {"prompt": options.prompt, "text": text, "tokens": len(ids) - len(prompt)}, [""]
+    )
 
 
 def _typewriter(prompt):
@@ -185,7 +218,9 @@ def _neighbors(options):
     found = nearest(*_load(options.dir), options.word, options.count)
     rows = [{"word": word, "cosine": cosine} for word, cosine in found]
     return _print(
-        options, {"word": options.word, "neighbors": rows}, [f"{row['cosine']:.3f}  {row['word']}" for row in rows]
+        options,
+        {"word": options.word, "neighbors": rows},
+        [f"{row['cosine']:.3f}  {row['word']}" for row in rows],
     )
 
 
@@ -205,12 +240,22 @@ def _evaluate_words(options):
     vectors, result = _vectors(options.dir), {}
     for name in ("wordsim353", "simlex999"):
         result[name] = vectors.evaluate_word_pairs(data.load_similarity(name), options.restrict)
-    result["analogies"] = found = vectors.evaluate_word_analogies(data.load_analogies(), options.restrict)
-    lines = [f"{name}: Spearman {row['spearman']:.4f} over {row['pairs']} pairs ({100 * row['covered']:.0f} % covered)"
-             for name, row in result.items() if "spearman" in row]
-    lines += [f"  {section}: {row['correct']} of {row['questions']}" for section, row in found["sections"].items()]
-    lines.append(f"analogies: {100 * found['accuracy']:.1f} % of {found['questions']:,} questions "
-                 f"({100 * found['covered']:.0f} % covered)")
+    result["analogies"] = found = vectors.evaluate_word_analogies(
+        data.load_analogies(), options.restrict
+    )
+    lines = [
+        f"{name}: Spearman {row['spearman']:.4f} over {row['pairs']} pairs ({100 * row['covered']:.0f} % covered)"
+        for name, row in result.items()
+        if "spearman" in row
+    ]
+    lines += [
+        f"  {section}: {row['correct']} of {row['questions']}"
+        for section, row in found["sections"].items()
+    ]
+    lines.append(
+        f"analogies: {100 * found['accuracy']:.1f} % of {found['questions']:,} questions "
+        f"({100 * found['covered']:.0f} % covered)"
+    )
     return _print(options, _finite(result), lines)
 
 
@@ -224,8 +269,16 @@ def _finite(value):
 def _convert(options):
     vectors = _vectors(options.source, options.errors)
     vectors.save(options.target, options.format)
-    result = {"out": options.target, "words": len(vectors), "dimensions": int(vectors.table.shape[1])}
-    return _print(options, result, [f"{options.target}: {len(vectors):,} words of {result['dimensions']} dimensions"])
+    result = {
+        "out": options.target,
+        "words": len(vectors),
+        "dimensions": int(vectors.table.shape[1]),
+    }
+    return _print(
+        options,
+        result,
+        [f"{options.target}: {len(vectors):,} words of {result['dimensions']} dimensions"],
+    )
 
 
 def _data(options):
@@ -233,14 +286,22 @@ def _data(options):
 
     if options.action == "list":
         rows = [
-            {"name": row.name, "package": f"{row.package}=={row.version}", "licence": row.licence, "what": row.what}
+            {
+                "name": row.name,
+                "package": f"{row.package}=={row.version}",
+                "licence": row.licence,
+                "what": row.what,
+            }
             for row in data.sets()
         ]
         width = max(len(row["name"]) for row in rows)
         return _print(
             options,
             rows,
-            [f"{row['name']:{width}}  {row['what']} ({row['package']}, {row['licence']})" for row in rows],
+            [
+                f"{row['name']:{width}}  {row['what']} ({row['package']}, {row['licence']})"
+                for row in rows
+            ],
         )
     if not options.name:
         raise TinylmError("data get needs the name of a set; `tinylm data list` shows them")

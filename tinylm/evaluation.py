@@ -19,7 +19,9 @@ def evaluate(objective, corpus, limit=200_000):
         with no_grad():
             for batch in objective.evaluation_batches(corpus):
                 loss, components = objective.loss(batch)
-                count = components.get("tokens", batch.tokens)  # where words predict several times, the predictions
+                count = components.get(
+                    "tokens", batch.tokens
+                )  # where words predict several times, the predictions
                 total += loss.item() * count  # means weighted by their counts, added up in float64
                 tokens += count
                 if tokens >= limit:
@@ -27,7 +29,9 @@ def evaluate(objective, corpus, limit=200_000):
     finally:
         objective.train(was_training)
     if not tokens:
-        raise TinylmError("the held-out text is too short to predict a single token; give more text")
+        raise TinylmError(
+            "the held-out text is too short to predict a single token; give more text"
+        )
     found = {"loss": total / tokens, "tokens": tokens}
     if hasattr(objective, "unit"):
         found["unit"] = objective.unit

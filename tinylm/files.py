@@ -12,7 +12,9 @@ from pathlib import Path
 
 from .errors import DataError
 
-LARGEST_JSON = 64 * 2**20  # bytes; a config or a summary is a few kilobytes, a vocabulary a few megabytes
+LARGEST_JSON = (
+    64 * 2**20
+)  # bytes; a config or a summary is a few kilobytes, a vocabulary a few megabytes
 PART = ".part"  # how the name of a file ends that is still being written
 
 
@@ -36,7 +38,9 @@ def refusing(path):
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(f"{path} cannot be written: {reason}; free space or choose another folder") from error
+        raise DataError(
+            f"{path} cannot be written: {reason}; free space or choose another folder"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -51,7 +55,9 @@ def replacing(path):
     with refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
-        mode = part.stat().st_mode  # an ordinary new file's, which the writer may replace by a private one
+        mode = (
+            part.stat().st_mode
+        )  # an ordinary new file's, which the writer may replace by a private one
         try:
             yield part
             os.chmod(part, mode)
@@ -68,7 +74,9 @@ def make_folder(path):
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{path} cannot be made a folder: {error.strerror or error}; choose another one") from error
+        raise DataError(
+            f"{path} cannot be made a folder: {error.strerror or error}; choose another one"
+        ) from error
 
 
 def sweep(folder):
@@ -115,7 +123,9 @@ def read_text(path):
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise DataError(f"There is no file {str(path)!r}; give the path of an existing text file.") from None
+        raise DataError(
+            f"There is no file {str(path)!r}; give the path of an existing text file."
+        ) from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"{str(path)!r} is not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); "
@@ -132,9 +142,13 @@ def read_json(path):
     """
     path = Path(path)
     if path.is_file() and (size := path.stat().st_size) > LARGEST_JSON:
-        raise DataError(f"{str(path)!r} has {size:,} bytes, a file of this kind has at most {LARGEST_JSON:,}; "
-                        "it is not what its name says: copy it again.")
+        raise DataError(
+            f"{str(path)!r} has {size:,} bytes, a file of this kind has at most {LARGEST_JSON:,}; "
+            "it is not what its name says: copy it again."
+        )
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{str(path)!r} is not valid JSON ({error}); the file is damaged or of another kind.") from None
+        raise DataError(
+            f"{str(path)!r} is not valid JSON ({error}); the file is damaged or of another kind."
+        ) from None

@@ -1,6 +1,6 @@
 """Sampling from a causal model, token by token: each step reads only the newest one, the rest is in a key/value cache.
 
-    id_{t+1} ~ softmax(logits(id_1 … id_t) / temperature), cut to top_k and top_p: see sampling.py
+id_{t+1} ~ softmax(logits(id_1 … id_t) / temperature), cut to top_k and top_p: see sampling.py
 """
 
 import numpy as np
@@ -22,13 +22,21 @@ def generate(model, ids, steps, rng=None, end_id=None, **sampling):
     """
     choice = Sampling(**sampling)
     if not hasattr(model, "start_cache"):
-        raise TinylmError(f"{type(model).__name__} cannot continue text; give a causal model such as gpt")
+        raise TinylmError(
+            f"{type(model).__name__} cannot continue text; give a causal model such as gpt"
+        )
     if rng is None and choice.temperature > 0:
-        raise TinylmError("sampling needs a random generator: pass rng=np.random.default_rng(seed), or temperature=0")
+        raise TinylmError(
+            "sampling needs a random generator: pass rng=np.random.default_rng(seed), or temperature=0"
+        )
     ids = np.asarray(ids)
     if ids.ndim != 1 or not len(ids):
-        raise ShapeError(f"generate: got a prompt of shape {ids.shape}, expected (T,) ids with T of at least 1")
-    return _continue(model, [int(i) for i in ids], steps, lambda logits: int(choice.draw(logits, rng)), end_id)
+        raise ShapeError(
+            f"generate: got a prompt of shape {ids.shape}, expected (T,) ids with T of at least 1"
+        )
+    return _continue(
+        model, [int(i) for i in ids], steps, lambda logits: int(choice.draw(logits, rng)), end_id
+    )
 
 
 def _continue(model, ids, steps, draw, end_id):

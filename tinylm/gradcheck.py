@@ -26,7 +26,9 @@ def _numeric(f, arrays, i, direction, cotangents, eps):
 
     def contracted(step):
         moved = [a + step * direction if j == i else a for j, a in enumerate(arrays)]
-        return sum(float((w * y.data).sum()) for w, y in zip(cotangents, _outputs(f, moved), strict=True))
+        return sum(
+            float((w * y.data).sum()) for w, y in zip(cotangents, _outputs(f, moved), strict=True)
+        )
 
     wide, narrow = ((contracted(e) - contracted(-e)) / (2 * e) for e in (eps, eps / 2))
     return (4 * narrow - wide) / 3
@@ -47,10 +49,14 @@ def check_grads(f, *arrays, rng=None, draws=3, eps=1e-4, tolerance=1e-6):
         y = f(*inputs)
         ys = y if isinstance(y, tuple | list) else (y,)
         cotangents = [rng.normal(size=y.shape) for y in ys]
-        contracted = sum((y * w).sum() for y, w in zip(ys, cotangents, strict=True))  # one backward: outputs share records
+        contracted = sum(
+            (y * w).sum() for y, w in zip(ys, cotangents, strict=True)
+        )  # one backward: outputs share records
         if contracted.requires_grad:
             contracted.backward()
-        size = sum(float(np.abs(w * y.data).sum()) for y, w in zip(ys, cotangents, strict=True))  # as rounding errors grow
+        size = sum(
+            float(np.abs(w * y.data).sum()) for y, w in zip(ys, cotangents, strict=True)
+        )  # as rounding errors grow
         for i, x in enumerate(inputs):
             direction = rng.normal(size=x.shape)
             numeric = _numeric(f, arrays, i, direction, cotangents, eps)
@@ -63,9 +69,12 @@ def check_grads(f, *arrays, rng=None, draws=3, eps=1e-4, tolerance=1e-6):
 
 def _report(i, arrays, grad, analytic, numeric):
     """The message of a failed check."""
+
     def show(a):
         return "None" if a is None else np.array2string(a, precision=4, threshold=20)
 
     shown = "\n".join(f"  argument {j}: {show(a)}" for j, a in enumerate(arrays))
-    return (f"the gradient of argument {i} is wrong: along a random direction the tape says {analytic:.9g}, the central "
-            f"difference {numeric:.9g}.\n{shown}\n  its gradient: {show(grad)}")
+    return (
+        f"the gradient of argument {i} is wrong: along a random direction the tape says {analytic:.9g}, the central "
+        f"difference {numeric:.9g}.\n{shown}\n  its gradient: {show(grad)}"
+    )

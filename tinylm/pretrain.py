@@ -50,24 +50,44 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     model_options, train_options, text_options = _divide(chapter, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     texts = load_texts(config.data) if texts is None else texts
-    train, held_out = (_documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0))
+    train, held_out = (
+        _documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0)
+    )
     if not any(document.strip() for document in train):
-        raise DataError(f"{config.data} holds no text to train on; give a file with at least a few paragraphs")
+        raise DataError(
+            f"{config.data} holds no text to train on; give a file with at least a few paragraphs"
+        )
     vocab_size = model_options.pop("vocab_size", None)
-    _size(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})  # mistakes are said before the work
+    _size(
+        chapter, config.size, {**model_options, "vocab_size": vocab_size or 1}
+    )  # mistakes are said before the work
     if config.out is not None:
         make_folder(config.out)
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     if not (quiet or resumed):
-        print(f"learning an encoding ({chapter.text}) from {len(train):,} documents", file=sys.stderr, flush=True)
+        print(
+            f"learning an encoding ({chapter.text}) from {len(train):,} documents",
+            file=sys.stderr,
+            flush=True,
+        )
     with hidden(quiet):
-        tokenizer = text.load(config.out) if resumed else text.learn(chapter.text, train, vocab_size, **text_options)
-    model_config = _size(chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size})
+        tokenizer = (
+            text.load(config.out)
+            if resumed
+            else text.learn(chapter.text, train, vocab_size, **text_options)
+        )
+    model_config = _size(
+        chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size}
+    )
     objective = chapter(model_config, np.random.default_rng(config.seed))
     if hasattr(objective, "spell"):
         objective.spell(tokenizer.vocab)
-    objective.prepare(encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()))
+    objective.prepare(
+        encode_corpus(
+            train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()
+        )
+    )
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     return objective, tokenizer, trainer.run(resume, {"vocab_size": vocab_size, **text_options})
@@ -90,7 +110,9 @@ def _divide(chapter, config):
         raise TinylmError(f"{config.objective} has no option {unknown[0]!r}; it knows {known}")
     for name, kind in encoding.items():
         if type(config.options.get(name, kind())) is not kind:
-            raise TinylmError(f"{name} is {config.options[name]!r}, expected {settings.spoken(kind)}")
+            raise TinylmError(
+                f"{name} is {config.options[name]!r}, expected {settings.spoken(kind)}"
+            )
     return (
         {k: v for k, v in config.options.items() if k in model and k not in training},
         {k: v for k, v in config.options.items() if k in training},
@@ -106,5 +128,7 @@ def _size(chapter, size, options):
         if isinstance(value, classmethod) and not name.startswith("_")
     ]
     if size not in sizes:
-        raise TinylmError(f"{chapter.name} has no config {size!r}; it knows {', '.join(sorted(sizes))}")
+        raise TinylmError(
+            f"{chapter.name} has no config {size!r}; it knows {', '.join(sorted(sizes))}"
+        )
     return settings.build(chapter.config_class, options, make=getattr(chapter.config_class, size))

@@ -25,7 +25,13 @@ class Progress:
         if not self.quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self.steps, initial=self.start, unit="step", dynamic_ncols=True, file=sys.stderr)
+            self._bar = tqdm(
+                total=self.steps,
+                initial=self.start,
+                unit="step",
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
         return self
 
     def __exit__(self, *failure):
@@ -34,11 +40,15 @@ class Progress:
 
     def update(self, step, loss, tokens):
         """After update `step` (counted from 1): its loss in nats per token, and how many tokens it predicted."""
-        if self._loss is None:  # the first update compiles kernels: it says nothing about the others
+        if (
+            self._loss is None
+        ):  # the first update compiles kernels: it says nothing about the others
             self._begin, self.start = time.perf_counter(), step
         else:
             self._tokens += tokens
-        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss  # smoothed for the eye only
+        self._loss = (
+            loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
+        )  # smoothed for the eye only
         if self.quiet:
             return
         now = time.perf_counter()
@@ -115,7 +125,10 @@ class EpochMean:
         """Count a step (the first is 1). returns dict of epoch (the first is 1) and loss when one ends, else None."""
         if not steps_per_epoch:
             return None
-        self.sums = [self.sums[0] + record["loss"] * record["tokens"], self.sums[1] + record["tokens"]]
+        self.sums = [
+            self.sums[0] + record["loss"] * record["tokens"],
+            self.sums[1] + record["tokens"],
+        ]
         if step % steps_per_epoch:
             return None
         mean, self.sums = self.sums[0] / max(self.sums[1], 1), [0.0, 0]

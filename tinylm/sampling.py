@@ -12,7 +12,9 @@ import numpy as np
 
 from .errors import ShapeError, TinylmError
 
-_TOGETHER = 1 << 16  # scores that get their noise at once: they stay in cache, and no second array of all of them exists
+_TOGETHER = (
+    1 << 16
+)  # scores that get their noise at once: they stay in cache, and no second array of all of them exists
 
 
 def gumbel_max(logits, rng):
@@ -25,8 +27,10 @@ def gumbel_max(logits, rng):
     rows, drawn = logits.reshape(-1, logits.shape[-1]), np.empty(logits.shape[:-1], np.int64)
     flat, step = drawn.reshape(-1), max(_TOGETHER // logits.shape[-1], 1)
     for first in range(0, len(rows), step):
-        part = rows[first:first + step]
-        flat[first:first + step] = np.argmax(part - np.log(rng.standard_exponential(part.shape)), axis=-1)
+        part = rows[first : first + step]
+        flat[first : first + step] = np.argmax(
+            part - np.log(rng.standard_exponential(part.shape)), axis=-1
+        )
     return drawn
 
 
@@ -59,13 +63,17 @@ class Sampling:
         """Scores whose softmax is drawn from: −inf where cut, else (logits − max)/temperature.   (..., V) -> float64"""
         logits = np.asarray(logits, np.float64)
         if self.temperature == 0:  # of equals the smallest id
-            return np.where(np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None], 0, -np.inf)
+            return np.where(
+                np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None], 0, -np.inf
+            )
         scores = (logits - logits.max(axis=-1, keepdims=True)) / self.temperature
         if not self.top_k and self.top_p == 1:
             return scores
-        order = np.argsort(-scores, axis=-1, kind="stable")  # most probable first; of equals the smaller id
+        order = np.argsort(
+            -scores, axis=-1, kind="stable"
+        )  # most probable first; of equals the smaller id
         p = np.exp(np.take_along_axis(scores, order, -1))
-        p[..., self.top_k or p.shape[-1]:] = 0
+        p[..., self.top_k or p.shape[-1] :] = 0
         mass = np.cumsum(p, axis=-1)
         before = np.concatenate([np.zeros_like(mass[..., :1]), mass[..., :-1]], axis=-1)
         keep = np.empty(scores.shape, bool)
@@ -79,7 +87,11 @@ class Sampling:
 
     def draw(self, logits, rng):
         """One id per row of logits (..., V) -> (...) int64; rng : numpy Generator, not needed when temperature is 0."""
-        return np.argmax(logits, axis=-1) if self.temperature == 0 else gumbel_max(self.restrict(logits), rng)
+        return (
+            np.argmax(logits, axis=-1)
+            if self.temperature == 0
+            else gumbel_max(self.restrict(logits), rng)
+        )
 
 
 def log_uniform(targets, count, vocabulary, rng):
@@ -94,17 +106,26 @@ def log_uniform(targets, count, vocabulary, rng):
     Source: TensorFlow's log_uniform_candidate_sampler (unique).
     """
     if not 1 <= count <= vocabulary:
-        raise ShapeError(f"log_uniform: {count} different ids were asked for, but there are {vocabulary}; "
-                         f"expected 1 to {vocabulary}.")
+        raise ShapeError(
+            f"log_uniform: {count} different ids were asked for, but there are {vocabulary}; "
+            f"expected 1 to {vocabulary}."
+        )
     drawn = first = np.empty(0, np.int64)
     while len(first) < count:
-        ids = np.exp(rng.random(2 * count + len(drawn)) * np.log(vocabulary + 1)).astype(np.int64) - 1
+        ids = (
+            np.exp(rng.random(2 * count + len(drawn)) * np.log(vocabulary + 1)).astype(np.int64) - 1
+        )
         drawn = np.concatenate([drawn, np.minimum(ids, vocabulary - 1)])
         first = np.sort(np.unique(drawn, return_index=True)[1])
     ids, tries = drawn[first[:count]], first[count - 1] + 1
 
     def log_expected(ids):
         with np.errstate(divide="ignore"):  # the only id of a vocabulary of one has P = 1
-            return np.log(-np.expm1(tries * np.log1p(-np.log1p(1 / (np.maximum(ids, 0) + 1)) / np.log(vocabulary + 1))))
+            return np.log(
+                -np.expm1(
+                    tries
+                    * np.log1p(-np.log1p(1 / (np.maximum(ids, 0) + 1)) / np.log(vocabulary + 1))
+                )
+            )
 
     return ids, log_expected(np.asarray(targets)), log_expected(ids)

@@ -18,7 +18,9 @@ def build(config_class, values, make=None):
     given = {}
     for name, value in values.items():
         if name not in known:
-            raise TinylmError(f"{config_class.__name__} has no option {name!r}; it knows {', '.join(known)}")
+            raise TinylmError(
+                f"{config_class.__name__} has no option {name!r}; it knows {', '.join(known)}"
+            )
         given[name] = tuple(value) if isinstance(value, list) else value
         if not _is_a(given[name], hints[name]):
             raise TinylmError(f"{name} is {value!r}, expected {spoken(hints[name])}")
@@ -31,8 +33,12 @@ def _is_a(value, hint):
     if origin in (typing.Union, types.UnionType):
         return any(_is_a(value, part) for part in parts)
     if origin is tuple:
-        parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[-1] is Ellipsis else parts
-        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_is_a, value, parts))
+        parts = (
+            parts[:1] * len(value) if isinstance(value, tuple) and parts[-1] is Ellipsis else parts
+        )
+        return (
+            isinstance(value, tuple) and len(value) == len(parts) and all(map(_is_a, value, parts))
+        )
     if hint is float:
         return type(value) in (int, float)
     if hint is int:
@@ -42,7 +48,13 @@ def _is_a(value, hint):
 
 def spoken(hint):
     """The kind of a field in words."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", types.NoneType: "nothing"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a word",
+        types.NoneType: "nothing",
+    }
     parts = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(spoken(part) for part in parts)

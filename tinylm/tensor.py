@@ -93,7 +93,9 @@ class Tensor:
         array = data if isinstance(data, np.ndarray) else np.asarray(data)
         if array.dtype.char not in "fd" or not isinstance(data, np.ndarray | np.generic):
             if array.dtype.kind not in "fiub":
-                raise TinylmError(f"A Tensor holds numbers, but the data has dtype {array.dtype}; pass an array of floats.")
+                raise TinylmError(
+                    f"A Tensor holds numbers, but the data has dtype {array.dtype}; pass an array of floats."
+                )
             array = array.astype(np.float32)
         self.data, self.grad, self.grad_home, self.node, self.name = array, None, None, None, None
         self.requires_grad = requires_grad
@@ -126,16 +128,26 @@ class Tensor:
 
     def __array__(self, dtype=None, copy=None):
         if self.requires_grad:
-            raise TinylmError("A NumPy function was called on a Tensor that requires a gradient, which would be lost; "
-                              "use the function of the same name in tinylm.ops, or .numpy() if no gradient is wanted.")
+            raise TinylmError(
+                "A NumPy function was called on a Tensor that requires a gradient, which would be lost; "
+                "use the function of the same name in tinylm.ops, or .numpy() if no gradient is wanted."
+            )
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __setitem__(self, index, value):
-        raise TinylmError("A Tensor cannot be changed in place, because the backward pass needs the old values; "
-                          "build a new one with tinylm.ops.where, concatenate or stack (or change .data of a leaf).")
+        raise TinylmError(
+            "A Tensor cannot be changed in place, because the backward pass needs the old values; "
+            "build a new one with tinylm.ops.where, concatenate or stack (or change .data of a leaf)."
+        )
 
     def __repr__(self):
-        made = f", made by {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
+        made = (
+            f", made by {self.node.name}"
+            if self.node
+            else ", requires_grad=True"
+            if self.requires_grad
+            else ""
+        )
         return f"Tensor({np.array2string(self.data, precision=4, threshold=20, prefix='Tensor(')}{made})"
 
     def backward(self, grad=None):
@@ -146,11 +158,15 @@ class Tensor:
         raises TinylmError   if nothing was recorded, or the record has been freed by an earlier backward
         """
         if not self.requires_grad:
-            raise TinylmError("backward() was called on a Tensor that no leaf with requires_grad=True led to "
-                              "(or that was computed under no_grad()); there is nothing to differentiate.")
+            raise TinylmError(
+                "backward() was called on a Tensor that no leaf with requires_grad=True led to "
+                "(or that was computed under no_grad()); there is nothing to differentiate."
+            )
         if grad is None and self.size != 1:
-            raise ShapeError(f"backward() without an argument needs a single number, but this Tensor has shape "
-                             f"{self.shape}; reduce it first (.sum(), .mean()) or pass grad of that shape.")
+            raise ShapeError(
+                f"backward() without an argument needs a single number, but this Tensor has shape "
+                f"{self.shape}; reduce it first (.sum(), .mean()) or pass grad of that shape."
+            )
         seed = np.ones(self.shape, self.dtype) if grad is None else np.array(grad, self.dtype)
         if seed.shape != self.shape:
             raise ShapeError(f"backward(grad): grad has shape {seed.shape}, expected {self.shape}.")
@@ -180,8 +196,12 @@ def record_several(name, arrays, inputs, vjp):
     whole = record(name, np.empty(0, arrays[0].dtype), inputs, lambda parts: vjp(*parts.values))
 
     def output(i):
-        return record(f"{name}[{i}]", arrays[i], (whole,),
-                      lambda dy: (Parts([dy if k == i else None for k in range(len(arrays))]),))
+        return record(
+            f"{name}[{i}]",
+            arrays[i],
+            (whole,),
+            lambda dy: (Parts([dy if k == i else None for k in range(len(arrays))]),),
+        )
 
     return tuple(output(i) for i in range(len(arrays)))
 
@@ -227,8 +247,10 @@ def _walk(root, seed):
         return _add_to_leaf(root, seed)
     order, pending = _order(root), {id(root): (seed, True)}
     if any(tensor.node.vjp is None for tensor in order):
-        raise TinylmError("backward() reached a result whose record was freed by an earlier backward(); "
-                          "compute the loss again, or add the losses and call backward() once.")
+        raise TinylmError(
+            "backward() reached a result whose record was freed by an earlier backward(); "
+            "compute the loss again, or add the losses and call backward() once."
+        )
     while order:
         tensor = order.pop()
         grad, _ = pending.pop(id(tensor), (None, None))
@@ -263,7 +285,9 @@ def _fit(name, dx, x):
         return dx if x.node is None else dx.dense(x.shape)
     dx = unbroadcast(dx, x.shape)
     if dx.shape != x.shape:
-        raise ShapeError(f"{name}: its vjp returned a gradient of shape {dx.shape} for an input of shape {x.shape}.")
+        raise ShapeError(
+            f"{name}: its vjp returned a gradient of shape {dx.shape} for an input of shape {x.shape}."
+        )
     return dx if dx.dtype == x.dtype else dx.astype(x.dtype)
 
 
@@ -291,4 +315,7 @@ def _add_to_interior(pending, x, dx):
     if isinstance(dx, Parts):
         pending[id(x)] = (total.added(dx), True)
         return
-    pending[id(x)] = (np.add(total, dx, out=total if ours and total.ndim else None), True)  # 0-d sums are NumPy scalars
+    pending[id(x)] = (
+        np.add(total, dx, out=total if ours and total.ndim else None),
+        True,
+    )  # 0-d sums are NumPy scalars

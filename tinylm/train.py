@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import signal
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -22,14 +20,30 @@ import numpy as np
 from tinylm import checkpoint, files, hub, optim, settings
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
+from tinylm.interrupt import Interrupted, Signals
 from tinylm.kernels.pool import one_pool
 from tinylm.progress import EpochMean, Progress
 
-GLANCE, LAST_LOOK = 20_000, 200_000  # tokens of held-out text read for an evaluation on the way, and for the last
+GLANCE, LAST_LOOK = (
+    20_000,
+    200_000,
+)  # tokens of held-out text read for an evaluation on the way, and for the last
 RECENT = 50  # updates over which the reported training loss is averaged
-NOT_FAST = ("optimizer", "optimizer_options", "betas", "eps", "weight_decay", "no_decay", "bias_correction", "clip",
-            "accumulate")  # what a lock-free kernel, which updates by itself, has no use for
-FREE_TO_CHANGE = ("save_every", "eval_every")  # a resumed run may have others: no weight depends on them, except that asgd
+NOT_FAST = (
+    "optimizer",
+    "optimizer_options",
+    "betas",
+    "eps",
+    "weight_decay",
+    "no_decay",
+    "bias_correction",
+    "clip",
+    "accumulate",
+)  # what a lock-free kernel, which updates by itself, has no use for
+FREE_TO_CHANGE = (
+    "save_every",
+    "eval_every",
+)  # a resumed run may have others: no weight depends on them, except that asgd
 # decides at evaluations when to begin its average
 
 
@@ -68,13 +82,23 @@ class TrainConfig:
 
     def __post_init__(self):
         if (self.steps is None) == (self.minutes is None):
-            raise TinylmError("training needs either a number of steps or a number of minutes; give one of the two")
+            raise TinylmError(
+                "training needs either a number of steps or a number of minutes; give one of the two"
+            )
         length = self.steps if self.minutes is None else self.minutes
-        self._require("steps" if self.minutes is None else "minutes", 0 < length < math.inf, "a number above 0")
+        self._require(
+            "steps" if self.minutes is None else "minutes",
+            0 < length < math.inf,
+            "a number above 0",
+        )
         self._require("lr", 0 < self.lr < math.inf, "a positive number")
         self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
-        self._require("optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS))
-        self._require("schedule", self.schedule in optim.SCHEDULES, "one of " + ", ".join(optim.SCHEDULES))
+        self._require(
+            "optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS)
+        )
+        self._require(
+            "schedule", self.schedule in optim.SCHEDULES, "one of " + ", ".join(optim.SCHEDULES)
+        )
         self._require("accumulate", self.accumulate >= 1, "at least 1")
         self._require("save_every", self.save_every >= 1, "at least 1")
         self._require("eval_every", self.eval_every >= 0, "0 or more")
@@ -99,15 +123,9 @@ class TrainConfig:
         usual = TrainConfig(steps=1)
         for name in NOT_FAST if hasattr(objective, "fast_step") else ():
             if getattr(self, name) != getattr(usual, name):
-                raise TinylmError(f"{objective.name} has no use for {name}: its own kernel makes the updates; leave it out")
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM arrived; the run is saved and can be resumed. `.status` is the exit status, 130 or 143."""
-
-    def __init__(self, number, where):
-        super().__init__(where)
-        self.status = 128 + number
+                raise TinylmError(
+                    f"{objective.name} has no use for {name}: its own kernel makes the updates; leave it out"
+                )
 
 
 class Trainer:
@@ -120,7 +138,9 @@ class Trainer:
     quiet : no progress bar and no lines
     """
 
-    def __init__(self, objective, tokenizer=None, out=None, config=None, held_out=None, quiet=False):
+    def __init__(
+        self, objective, tokenizer=None, out=None, config=None, held_out=None, quiet=False
+    ):
         self.objective, self.tokenizer, self.held_out = objective, tokenizer, held_out
         self.out = None if out is None else Path(out)
         self.config = config or TrainConfig.of(objective, steps=1000)
@@ -129,7 +149,7 @@ class Trainer:
         self.step, self.steps, self.seconds, self.tokens = 0, self.config.steps, 0.0, 0
         self.recent, self.epoch = deque(maxlen=RECENT), EpochMean()
         self.optimizer = self.log = self._identity = None
-        self._signal = None
+        self._signals = Signals()
 
     def run(self, resume=False, encoding=None):
         """Train to the last step; saves on the way, at the end, and when Ctrl-C or SIGTERM arrives.
@@ -141,19 +161,19 @@ class Trainer:
         raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
         TinylmError on a loss or gradient that is not finite; Interrupted after a signal
         """
-        with one_pool(), self._signals():
+        with one_pool(), self._signals:
             finished = self._begin(resume, encoding)
             result = finished or self._train()
             if self.optimizer:
                 self.optimizer.adopt_average()
-            if self._signal:
+            if self._signals.caught:
                 self._stop()
             return result
 
     def _stop(self):
         """End a run after a signal; whoever called it must not go on with the next."""
         saved = "stopped" if self.out is None else "saved"
-        raise Interrupted(self._signal, f"{saved} at step {self.step} of {self.steps}")
+        raise Interrupted(self._signals.caught, f"{saved} at step {self.step} of {self.steps}")
 
     # ---- beginning ----
 
@@ -167,10 +187,14 @@ class Trainer:
             self._try_evaluation()
         if not self.fast:
             c = self.config
-            self.optimizer = optim.build(c.optimizer, self.objective.named_parameters(), vars(c), c.optimizer_options)
+            self.optimizer = optim.build(
+                c.optimizer, self.objective.named_parameters(), vars(c), c.optimizer_options
+            )
         if self.out is not None:
             files.sweep(self.out)
-            self.log = checkpoint.RunLog(self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1)
+            self.log = checkpoint.RunLog(
+                self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1
+            )
         if before is None:
             if self.steps is None:
                 self.steps = self._affordable(self.config.minutes * 60)
@@ -207,8 +231,12 @@ class Trainer:
                 + "give another folder"
             )
         if not has_state:
-            if has_model and not has_log:  # with a log it is a run of ours that was killed before its first checkpoint
-                raise CheckpointError(f"{self.out} holds a model but no run to resume; give another folder")
+            if (
+                has_model and not has_log
+            ):  # with a log it is a run of ours that was killed before its first checkpoint
+                raise CheckpointError(
+                    f"{self.out} holds a model but no run to resume; give another folder"
+                )
             return None
         state = checkpoint.load_state(self.out)
         now, then = self._identity, state.facts.get("identity", {})
@@ -266,9 +294,9 @@ class Trainer:
                 last = self.step == self.steps
                 if self.held_out is not None and self.step % every == 0 and not last:
                     self._evaluate(progress)
-                if not last and (self._signal or self.step % self.config.save_every == 0):
+                if not last and (self._signals.caught or self.step % self.config.save_every == 0):
                     self._save()
-                if not last and self._signal:
+                if not last and self._signals.caught:
                     self._stop()
             held_out = None if self.held_out is None else self._evaluate(progress, LAST_LOOK)
         result = {"steps": self.steps, "loss": float(np.mean(self.recent)), "held_out": held_out}
@@ -284,7 +312,13 @@ class Trainer:
             batch = self.objective.batch(step, c.seed)
             loss = float(self.objective.fast_step(batch, lr))
             self._finite("loss", loss, f", in batch({step}, seed={c.seed})")
-            return {"loss": loss, "components": {}, "lr": lr, "grad_norm": None, "tokens": batch.tokens}
+            return {
+                "loss": loss,
+                "components": {},
+                "lr": lr,
+                "grad_norm": None,
+                "tokens": batch.tokens,
+            }
         loss, tokens, sums = 0.0, 0, {}
         self.optimizer.zero_grad()
         for number in range(step * c.accumulate, (step + 1) * c.accumulate):
@@ -302,15 +336,19 @@ class Trainer:
     def _finite(self, what, value, where=""):
         """Stop before a NaN or an infinity is saved: the last checkpoint stays good."""
         if not math.isfinite(value):
-            raise TinylmError(f"the {what} became {value} at step {self.step}{where}; "
-                              f"try a smaller learning rate than {self.config.lr} or a longer warm-up")
+            raise TinylmError(
+                f"the {what} became {value} at step {self.step}{where}; "
+                f"try a smaller learning rate than {self.config.lr} or a longer warm-up"
+            )
 
     def _note(self, record, progress):
         """Write an update to the log and to the bar."""
         self.recent.append(record["loss"])
         self.tokens += record["tokens"]
         progress.update(self.step, record["loss"], record["tokens"])
-        if ended := self.epoch.add(self.step, getattr(self.objective, "steps_per_epoch", 0), record):
+        if ended := self.epoch.add(
+            self.step, getattr(self.objective, "steps_per_epoch", 0), record
+        ):
             progress.say("epoch {epoch}: mean training loss {loss:.4f}".format(**ended))
         if self.log:
             self.log.write("step", step=self.step, **record, seconds=round(self.seconds, 4))
@@ -333,25 +371,6 @@ class Trainer:
         """Context in which the weights are their average, where the optimiser keeps one: to evaluate and to export."""
         return self.optimizer.averaged() if self.optimizer else contextlib.nullcontext()
 
-    @contextlib.contextmanager
-    def _signals(self):
-        """Turn Ctrl-C and SIGTERM into a note that the loop reads after the current step; a second one acts at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may set handlers
-            return
-        self._signal = None
-
-        def note(number, frame):
-            self._signal = number
-            signal.signal(number, before[number])
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     # ---- saving ----
 
     def _arrays(self):
@@ -362,7 +381,8 @@ class Trainer:
 
     def _copies(self):
         return {
-            group: {name: np.array(array) for name, array in arrays.items()} for group, arrays in self._arrays().items()
+            group: {name: np.array(array) for name, array in arrays.items()}
+            for group, arrays in self._arrays().items()
         }
 
     def _put_back(self, arrays):
@@ -376,7 +396,9 @@ class Trainer:
     def _restore(self, state):
         self._put_back(state.arrays)
         facts = state.facts
-        self.step, self.steps, self.seconds, self.tokens = (facts[k] for k in ("step", "steps", "seconds", "tokens"))
+        self.step, self.steps, self.seconds, self.tokens = (
+            facts[k] for k in ("step", "steps", "seconds", "tokens")
+        )
         self.recent.extend(facts["recent"])
         self.epoch.sums = facts.get("epoch", [0.0, 0])
 
@@ -385,7 +407,12 @@ class Trainer:
         if self.out is None:
             return
         facts = {name: getattr(self, name) for name in ("step", "steps", "seconds", "tokens")}
-        facts |= {"recent": list(self.recent), "epoch": self.epoch.sums, "identity": self._identity, "result": result}
+        facts |= {
+            "recent": list(self.recent),
+            "epoch": self.epoch.sums,
+            "identity": self._identity,
+            "result": result,
+        }
         self.log.write("saving", step=self.step)
         checkpoint.save_state(self.out, checkpoint.TrainerState(self._arrays(), facts))
         self._export(facts)

@@ -11,7 +11,13 @@ from tinylm.errors import DataError, ShapeError
 small = st.integers(1, 13)
 
 
-@given(n=st.integers(1, 200), length=small, batch=small, step=st.integers(0, 50), seed=st.integers(0, 5))
+@given(
+    n=st.integers(1, 200),
+    length=small,
+    batch=small,
+    step=st.integers(0, 50),
+    seed=st.integers(0, 5),
+)
 def test_windows_lie_inside_and_depend_on_nothing_but_the_arguments(n, length, batch, step, seed):
     if n < length:
         with pytest.raises(DataError, match="shorter window"):
@@ -28,7 +34,9 @@ def test_every_window_of_an_epoch_is_seen_once_whatever_the_batch_size(n, length
     per_epoch = (n - length + 1) // length
     one_by_one = [windows(n, length, 1, step, seed)[0] for step in range(2 * per_epoch)]
     for batch in {1, 2, per_epoch}:
-        rows = np.concatenate([windows(n, length, batch, s, seed) for s in range(2 * per_epoch // batch)])
+        rows = np.concatenate(
+            [windows(n, length, batch, s, seed) for s in range(2 * per_epoch // batch)]
+        )
         assert rows.tolist() == one_by_one[: len(rows)]
     for epoch in (one_by_one[:per_epoch], one_by_one[per_epoch:]):
         seen = np.concatenate([np.arange(start, start + length) for start in epoch])
@@ -59,7 +67,11 @@ def test_stream_reads_each_lane_without_gap(n, batch, length):
     assert stream(ids, batch, length, per_epoch)[2] is True
 
 
-@given(lengths=st.lists(st.integers(0, 50), max_size=200), batch=st.integers(1, 7), seed=st.integers(0, 3))
+@given(
+    lengths=st.lists(st.integers(0, 50), max_size=200),
+    batch=st.integers(1, 7),
+    seed=st.integers(0, 3),
+)
 def test_buckets_hold_every_example_once(lengths, batch, seed):
     batches = length_buckets(lengths, batch, seed, 0)
     assert sorted(i for rows in batches for i in rows.tolist()) == list(range(len(lengths)))

@@ -11,14 +11,18 @@ from tinylm.errors import DataError
 
 
 def corpus(ids, starts, vocab_size):
-    return Corpus(np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids))
+    return Corpus(
+        np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids)
+    )
 
 
 def plainly(text, window):
     """The matrix by two loops over the text."""
     matrix = np.zeros((text.vocab_size, text.vocab_size))
     for first, last in zip(text.starts[:-1], text.starts[1:], strict=True):
-        line = [word for word in text.ids[first:last] if word >= window.specials]  # unknown words take no distance
+        line = [
+            word for word in text.ids[first:last] if word >= window.specials
+        ]  # unknown words take no distance
         for i, word in enumerate(line):
             for d in range(1, min(window.size, i) + 1):
                 amount = 1 / d if window.weighted else 1
@@ -36,8 +40,14 @@ def dense(cells, vocab_size):
     return matrix
 
 
-@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 7), symmetric=st.booleans(), weighted=st.booleans(),
-       memory=st.sampled_from((1, 500, 2**30)), block=st.sampled_from((1, 31, 2**22)))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(1, 7),
+    symmetric=st.booleans(),
+    weighted=st.booleans(),
+    memory=st.sampled_from((1, 500, 2**30)),
+    block=st.sampled_from((1, 31, 2**22)),
+)
 def test_the_matrix_is_that_of_two_plain_loops(seed, size, symmetric, weighted, memory, block):
     rng, window = np.random.default_rng(seed), Window(size, symmetric, weighted, specials=2)
     ids = np.minimum(rng.geometric(0.15, 211), 22)

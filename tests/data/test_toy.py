@@ -19,8 +19,12 @@ def test_same_seed_same_text_other_seed_other_text():
 
 
 def test_no_word_has_two_meanings():
-    words = [w for part in LANGUAGE.lexicon.values() for w in part] + [w for f in LANGUAGE.feeling.values() for w in f]
-    words += [w for names in (LANGUAGE.first_names, LANGUAGE.last_names, LANGUAGE.places) for w in names]
+    words = [w for part in LANGUAGE.lexicon.values() for w in part] + [
+        w for f in LANGUAGE.feeling.values() for w in f
+    ]
+    words += [
+        w for names in (LANGUAGE.first_names, LANGUAGE.last_names, LANGUAGE.places) for w in names
+    ]
     assert len(set(words)) == len(words)
 
 
@@ -62,7 +66,9 @@ def test_a_translation_has_one_word_for_each_and_moves_the_feeling_behind_the_no
 
 def test_labels_come_in_equal_parts_and_test_texts_are_new():
     train, test = load_labelled("toy", "train"), load_labelled("toy", "test")
-    assert {label: train.labels.count(label) for label in toy.TOPICS} == dict.fromkeys(toy.TOPICS, 500)
+    assert {label: train.labels.count(label) for label in toy.TOPICS} == dict.fromkeys(
+        toy.TOPICS, 500
+    )
     assert len(set(train.texts) & set(test.texts)) < len(test) / 100
     assert set(load_labelled("toy-sentiment").labels) == set(toy.FEELINGS)
     assert load_tagged("toy", "train") and load_tagged("toy", "test")
@@ -92,7 +98,9 @@ def test_tables_are_distributions_and_start_is_stationary():
 def test_samples_follow_the_tables():
     model = toy.hidden_markov(states=5, shift=2)
     ids = model.sample(50_000, np.random.default_rng(0))
-    pairs = model.emission.T @ (model.start[:, None] * model.transition) @ model.emission  # p(x_t, x_t+1)
+    pairs = (
+        model.emission.T @ (model.start[:, None] * model.transition) @ model.emission
+    )  # p(x_t, x_t+1)
     seen = np.zeros_like(pairs)
     np.add.at(seen, (ids[:-1], ids[1:]), 1 / (len(ids) - 1))
     assert np.abs(seen - pairs).max() < 5 * np.sqrt(pairs.max() / len(ids))

@@ -37,7 +37,9 @@ def tokenizer():
 def logits(model):
     """Scores of a fixed batch of 2 x 11 ids."""
     with tinylm.no_grad():
-        return model.logits(np.random.default_rng(2).integers(CONFIG.vocab_size - 20, size=(2, 11))).data
+        return model.logits(
+            np.random.default_rng(2).integers(CONFIG.vocab_size - 20, size=(2, 11))
+        ).data
 
 
 def change(folder, **fields):
@@ -61,7 +63,9 @@ def test_gpt_is_stored_under_the_published_names_and_shapes(tmp_path, gpt):
     assert metadata["format"] == "pt" and all(name.startswith("transformer.") for name in arrays)
     assert arrays["transformer.h.0.attn.c_attn.weight"].shape == (22, 66)
     assert arrays["transformer.h.2.mlp.c_fc.weight"].shape == (22, 17)
-    np.testing.assert_array_equal(arrays["transformer.h.1.mlp.c_proj.weight"], gpt.h[1].mlp.c_proj.weight.data.T)
+    np.testing.assert_array_equal(
+        arrays["transformer.h.1.mlp.c_proj.weight"], gpt.h[1].mlp.c_proj.weight.data.T
+    )
     config = checkpoint.read_json(tmp_path / hub.CONFIG)
     assert (config["model_type"], config["architectures"]) == ("gpt2", ["GPT2LMHeadModel"])
 
@@ -72,30 +76,44 @@ def test_old_published_files_without_prefix_and_with_buffers_are_read(tmp_path, 
     old = {name.removeprefix("transformer."): array for name, array in arrays.items()}
     old |= {f"h.{i}.attn.bias": np.ones((1, 1, 13, 13), np.float32) for i in range(3)}
     checkpoint.save_tensors(tmp_path / hub.WEIGHTS, old | {"lm_head.weight": old["wte.weight"]})
-    (tmp_path / hub.CONFIG).write_text(json.dumps({**dataclasses.asdict(CONFIG), "model_type": "gpt2", "n_ctx": 13,
-                                                   "summary_type": "cls_index", "task_specific_params": {"a": 1}}))
+    (tmp_path / hub.CONFIG).write_text(
+        json.dumps(
+            {
+                **dataclasses.asdict(CONFIG),
+                "model_type": "gpt2",
+                "n_ctx": 13,
+                "summary_type": "cls_index",
+                "task_specific_params": {"a": 1},
+            }
+        )
+    )
     np.testing.assert_array_equal(logits(hub.load(tmp_path)[0]), logits(gpt))
 
 
-@pytest.mark.parametrize("fields, sentence", [
-    ({"n_layer": 4}, "lacks the tensor transformer.h.3.ln_1.weight"),
-    ({"n_layer": 2**30}, "lacks the tensor transformer.h.3.ln_1.weight"),
-    ({"n_positions": 2**30}, "wpe.weight has the shape"),
-    ({"vocab_size": 2**30}, "wte.weight has the shape"),
-    ({"n_embd": 2**20}, "wte.weight has the shape"),
-    ({"n_inner": 2**30}, "c_fc.weight has the shape"),
-    ({"n_embd": "wide"}, "n_embd is 'wide', expected a whole number"),
-    ({"n_embd": 2**70}, "n_embd is"),
-    ({"n_head": 0}, "n_head is 0"),
-    ({"n_head": 3}, "not a multiple"),
-    ({"n_head": -2}, "n_head is -2"),
-    ({"model_type": "llama"}, "llama"),
-    ({"model_type": "../../etc"}, "describes no model"),
-    ({"model_type": ["gpt2"]}, "describes no model"),
-    ({"activation_function": "swish"}, "swish"),
-    ({"scale_attn_by_inverse_layer_idx": True}, "computes only False"),
-])
-def test_a_config_that_does_not_fit_its_weights_is_one_sentence_before_anything_is_built(tmp_path, gpt, fields, sentence):
+@pytest.mark.parametrize(
+    "fields, sentence",
+    [
+        ({"n_layer": 4}, "lacks the tensor transformer.h.3.ln_1.weight"),
+        ({"n_layer": 2**30}, "lacks the tensor transformer.h.3.ln_1.weight"),
+        ({"n_positions": 2**30}, "wpe.weight has the shape"),
+        ({"vocab_size": 2**30}, "wte.weight has the shape"),
+        ({"n_embd": 2**20}, "wte.weight has the shape"),
+        ({"n_inner": 2**30}, "c_fc.weight has the shape"),
+        ({"n_embd": "wide"}, "n_embd is 'wide', expected a whole number"),
+        ({"n_embd": 2**70}, "n_embd is"),
+        ({"n_head": 0}, "n_head is 0"),
+        ({"n_head": 3}, "not a multiple"),
+        ({"n_head": -2}, "n_head is -2"),
+        ({"model_type": "llama"}, "llama"),
+        ({"model_type": "../../etc"}, "describes no model"),
+        ({"model_type": ["gpt2"]}, "describes no model"),
+        ({"activation_function": "swish"}, "swish"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "computes only False"),
+    ],
+)
+def test_a_config_that_does_not_fit_its_weights_is_one_sentence_before_anything_is_built(
+    tmp_path, gpt, fields, sentence
+):
     hub.save(tmp_path, gpt)
     change(tmp_path, **fields)
     with pytest.raises(CheckpointError, match=sentence) as caught:
@@ -124,16 +142,26 @@ def test_a_save_that_is_cut_short_leaves_no_mixture_of_two_models(tmp_path, gpt,
     hub.save(tmp_path, gpt)
     monkeypatch.setattr(hub, "save_weights", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        hub.save(tmp_path, GPT(dataclasses.replace(CONFIG, n_head=11)))  # the same shapes, another model
+        hub.save(
+            tmp_path, GPT(dataclasses.replace(CONFIG, n_head=11))
+        )  # the same shapes, another model
     with pytest.raises(CheckpointError, match="holds no model.safetensors"):
         hub.load(tmp_path)
 
 
-def test_saving_into_a_used_folder_leaves_nothing_of_the_model_before(tmp_path, gpt, tokenizer, word2vec, words):
+def test_saving_into_a_used_folder_leaves_nothing_of_the_model_before(
+    tmp_path, gpt, tokenizer, word2vec, words
+):
     hub.save(tmp_path, gpt, tokenizer)
-    (tmp_path / "vocab.bpe").write_text("", encoding="utf-8")  # as a published folder names its merges
+    (tmp_path / "vocab.bpe").write_text(
+        "", encoding="utf-8"
+    )  # as a published folder names its merges
     hub.save(tmp_path, word2vec, words)
-    assert hub.load(tmp_path)[1].vocab == read_vectors(tmp_path / word2vec_folder.VECTORS)[0] == words.vocab
+    assert (
+        hub.load(tmp_path)[1].vocab
+        == read_vectors(tmp_path / word2vec_folder.VECTORS)[0]
+        == words.vocab
+    )
     hub.save(tmp_path, gpt)
     assert hub.load(tmp_path)[1] is None
     assert {path.name for path in tmp_path.iterdir()} == {hub.CONFIG, hub.WEIGHTS}
@@ -160,8 +188,12 @@ def test_transformers_reads_our_folder_and_gives_our_logits(tmp_path, gpt, token
     np.testing.assert_allclose(logits(gpt), reference, atol=1e-5 * np.abs(reference).max())
     with tinylm.no_grad():
         for ours, state in zip(gpt.encode(ids), out.hidden_states, strict=True):
-            np.testing.assert_allclose(ours.data, state.numpy(), atol=1e-5 * np.abs(state.numpy()).max())
-    assert AutoTokenizer.from_pretrained(tmp_path)(TEXTS[0])["input_ids"] == tokenizer.encode(TEXTS[0])
+            np.testing.assert_allclose(
+                ours.data, state.numpy(), atol=1e-5 * np.abs(state.numpy()).max()
+            )
+    assert AutoTokenizer.from_pretrained(tmp_path)(TEXTS[0])["input_ids"] == tokenizer.encode(
+        TEXTS[0]
+    )
 
 
 @pytest.mark.peer
@@ -173,7 +205,9 @@ def test_a_folder_written_by_transformers_loads_here(tmp_path):
     torch.manual_seed(0)
     theirs = GPT2LMHeadModel(config).eval()
     with torch.no_grad():
-        for weights in theirs.parameters():  # biases that are not 0, activations beyond their linear part
+        for (
+            weights
+        ) in theirs.parameters():  # biases that are not 0, activations beyond their linear part
             weights += 0.1 * torch.randn(weights.shape)
         theirs.save_pretrained(tmp_path / "head")
         ids = torch.tensor(np.random.default_rng(2).integers(CONFIG.vocab_size - 20, size=(2, 11)))
@@ -216,7 +250,9 @@ def test_a_word2vec_with_ngrams_comes_back_with_its_spellings(tmp_path, words):
     again, _ = hub.load(tmp_path)
     np.testing.assert_array_equal(again.embedding_table(), model.embedding_table())
     np.testing.assert_array_equal(again.subwords()["unheard"], model.subwords()["unheard"])
-    np.testing.assert_array_equal(read_vectors(tmp_path / word2vec_folder.VECTORS)[1], model.embedding_table())
+    np.testing.assert_array_equal(
+        read_vectors(tmp_path / word2vec_folder.VECTORS)[1], model.embedding_table()
+    )
 
 
 def test_glove_comes_back_and_leaves_the_sum_of_both_tables(tmp_path, words, monkeypatch):
@@ -234,11 +270,14 @@ def test_glove_comes_back_and_leaves_the_sum_of_both_tables(tmp_path, words, mon
 
 def test_rows_beyond_the_words_and_words_without_specials_stay_as_they_are(tmp_path, words):
     many = words.vocab_size + 5
-    for model in (GloVe(GloVeConfig(many, vector_size=7, specials=0)), Word2Vec(Word2VecConfig(many, size=7))):
+    for model in (
+        GloVe(GloVeConfig(many, vector_size=7, specials=0)),
+        Word2Vec(Word2VecConfig(many, size=7)),
+    ):
         hub.save(tmp_path, model, words)
         names, table = read_vectors(tmp_path / word2vec_folder.VECTORS)
         assert names == words.vocab
-        np.testing.assert_array_equal(table, model.embedding_table()[:len(words.vocab)])
+        np.testing.assert_array_equal(table, model.embedding_table()[: len(words.vocab)])
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -252,16 +291,25 @@ def test_vectors_round_trip_in_both_forms(tmp_path, binary):
 
 def test_vectors_without_newlines_and_with_broken_letters_are_read(tmp_path):
     row = np.arange(2, dtype="<f4").tobytes()
-    (tmp_path / "v").write_bytes(b"2 2\nab " + row + b"\xc3 " + row)  # as gensim writes; half a letter
+    (tmp_path / "v").write_bytes(
+        b"2 2\nab " + row + b"\xc3 " + row
+    )  # as gensim writes; half a letter
     names, _ = read_vectors(tmp_path / "v")
     assert names[0] == "ab" and names[1].encode("utf-8", "surrogateescape") == b"\xc3"
 
 
-@pytest.mark.parametrize("content, sentence", [
-    (b"", "does not begin with"), (b"x y\n", "does not begin with"), (b"1\n", "does not begin with"),
-    (b"1000000000000 300\nab ", "more than its size can hold"), (b"-1 5\n", "more than its size"),
-    (b"1 2\nab " + b"1234567", "ends inside the numbers"), (b"1 1\n" + b"abcdefg", "ends inside a word"),
-])
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        (b"", "does not begin with"),
+        (b"x y\n", "does not begin with"),
+        (b"1\n", "does not begin with"),
+        (b"1000000000000 300\nab ", "more than its size can hold"),
+        (b"-1 5\n", "more than its size"),
+        (b"1 2\nab " + b"1234567", "ends inside the numbers"),
+        (b"1 1\n" + b"abcdefg", "ends inside a word"),
+    ],
+)
 def test_damaged_vectors_are_one_sentence(tmp_path, content, sentence):
     (tmp_path / "v").write_bytes(content)
     with pytest.raises(CheckpointError, match=sentence):

@@ -48,11 +48,14 @@ def sizes(draw, kernel):
 
 def shapes_of(argument, dims, broadcast):
     """The shape of an array argument; `broadcast` is an iterator of bools that decide each `(A|1)`."""
+
     def length(text):
         if text.startswith("("):
             return length(text.strip("()").split("|")[0]) if next(broadcast) else 1
         product, _, more = text.partition("+")
-        return int(np.prod([int(part) if part.isdigit() else dims[part] for part in product.split("*")])) + int(more or 0)
+        return int(
+            np.prod([int(part) if part.isdigit() else dims[part] for part in product.split("*")])
+        ) + int(more or 0)
 
     return tuple(length(text) for text in argument.dims)
 
@@ -89,12 +92,18 @@ def build(kernel, dims, dtype, rng):
     """A dict name -> value with all arguments of the kernel; `FINISH` then makes dependent ones consistent."""
     values = {}
     coins = (bool(rng.random() < 0.7) for _ in itertools.count())
-    left_out = {argument.name for argument in kernel.arguments if argument.optional and rng.random() < 0.3}
+    left_out = {
+        argument.name for argument in kernel.arguments if argument.optional and rng.random() < 0.3
+    }
     if "projection" in left_out:
         dims = dims | {"P": dims["H"]}  # an LSTM's state is then its hidden units
     for argument in kernel.arguments:
         if argument.kind in ARRAYS:
-            shape = (0,) * len(argument.dims) if argument.name in left_out else shapes_of(argument, dims, coins)
+            shape = (
+                (0,) * len(argument.dims)
+                if argument.name in left_out
+                else shapes_of(argument, dims, coins)
+            )
             values[argument.name] = array(argument, shape, dims, dtype, rng)
         else:
             values[argument.name] = scalar(argument.kind, rng)
@@ -129,12 +138,20 @@ def _gentle_windows(values, rng):
     """
     values["lr"] *= 0.01
     values["chances"] = np.abs(np.sin(values["chances"]))
-    (rows, width), (words, longest), nodes = values["vectors"].shape, values["ways"].shape, len(values["context"])
+    (rows, width), (words, longest), nodes = (
+        values["vectors"].shape,
+        values["ways"].shape,
+        len(values["context"]),
+    )
     ends = words + 1 + np.cumsum(np.append(0, rng.integers(1, 4, words)))
     values["bags"] = np.append(ends, rng.integers(0, rows, ends[-1] - ends[0]))
     values["context"] = rng.normal(size=(words + nodes, width)).astype(values["context"].dtype)
-    path = 2 * rng.integers(words, words + nodes, (words, longest)) + rng.integers(0, 2, (words, longest))
-    values["ways"] = np.where(np.arange(longest) < rng.integers(0, longest + 1, (words, 1)), path, -1)
+    path = 2 * rng.integers(words, words + nodes, (words, longest)) + rng.integers(
+        0, 2, (words, longest)
+    )
+    values["ways"] = np.where(
+        np.arange(longest) < rng.integers(0, longest + 1, (words, 1)), path, -1
+    )
     if rng.random() < 0.3:
         values["negative"] = -1
 
@@ -149,12 +166,16 @@ def _gentle_cells(values, rng):
 def _a_text_by_words(values, rng):
     """Lines of a text, where its words stand, and room for every cell that they may have."""
     ids, span, rows = values["ids"], values["weights"].size, values["lengths"].size
-    values.update(vocab_size=max(rows, int(ids.max(initial=0)) + 1), weights=1 / np.arange(1.0, span + 1))
+    values.update(
+        vocab_size=max(rows, int(ids.max(initial=0)) + 1), weights=1 / np.arange(1.0, span + 1)
+    )
     values["line"] = np.sort(values["line"])
     values["places"] = np.argsort(ids, kind="stable")
     uses = np.bincount(ids, minlength=values["vocab_size"])[:rows]
     values["starts"] = np.concatenate([[0], np.cumsum(uses)])
-    values["firsts"] = np.concatenate([[0], np.cumsum(np.minimum(uses * 2 * span, values["vocab_size"]))])
+    values["firsts"] = np.concatenate(
+        [[0], np.cumsum(np.minimum(uses * 2 * span, values["vocab_size"]))]
+    )
     room = values["firsts"][-1]
     values["counts"] = np.full(room, np.nan, values["counts"].dtype)
     values["columns"] = np.full(room, -1)
@@ -179,14 +200,19 @@ def _long_enough(values, rng):
 
 def _tree(pieces):
     """The tree of pieces given as tuples of symbols."""
-    return trie.grow(np.array([s for piece in pieces for s in piece], np.int64), np.array([*map(len, pieces)], np.int64))
+    return trie.grow(
+        np.array([s for piece in pieces for s in piece], np.int64),
+        np.array([*map(len, pieces)], np.int64),
+    )
 
 
 def _a_trie_of_short_pieces(values, rng):
     """Random pieces of few symbols (piece 0 is the unknown one), and a text of symbols that they use and one more."""
     count = values["scores"].size
     pieces = {tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)}
-    values.update(zip(("base", "parent", "piece"), trie.pack(_tree([(), *pieces][:count]), 4), strict=True))
+    values.update(
+        zip(("base", "parent", "piece"), trie.pack(_tree([(), *pieces][:count]), 4), strict=True)
+    )
     values["text"] %= 4
     values["scores"] = -np.abs(values["scores"])
 
@@ -194,7 +220,10 @@ def _a_trie_of_short_pieces(values, rng):
 def _a_trie_with_a_second_start(values, rng):
     """Random pieces, and of the nodes that begin some, another one to start from."""
     count = max(int(values["piece"].max(initial=0)) + 1, 2)
-    pieces = [(0, 1), *{tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)}]
+    pieces = [
+        (0, 1),
+        *{tuple(rng.integers(0, 3, rng.integers(1, 5)).tolist()): None for _ in range(count)},
+    ]
     values.update(zip(("base", "parent", "piece"), trie.pack(_tree([(), *pieces]), 4), strict=True))
     values["starts"] = np.array([0, values["base"][0]])
     values["text"] %= 4
@@ -240,9 +269,16 @@ FINISH = {
 
 def copies(values):
     """The same arguments in fresh arrays of the same layout."""
-    return {name: value.copy(order="K") if isinstance(value, np.ndarray) else value for name, value in values.items()}
+    return {
+        name: value.copy(order="K") if isinstance(value, np.ndarray) else value
+        for name, value in values.items()
+    }
 
 
 def written(kernel, values):
     """name -> array of everything that the kernel writes."""
-    return {argument.name: values[argument.name] for argument in kernel.arguments if argument.kind in WRITTEN}
+    return {
+        argument.name: values[argument.name]
+        for argument in kernel.arguments
+        if argument.kind in WRITTEN
+    }

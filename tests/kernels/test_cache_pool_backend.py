@@ -27,16 +27,29 @@ print(int((out > 0).sum()))
 
 def python(code, folder=PACKAGE.parent, **environment):
     """Run code in a fresh process that imports tinylm from `folder`; returns the completed process."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("TINYLM_BACKEND", "NUMBA_CACHE_DIR")}
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-                          env={**inherited, "PYTHONPATH": str(folder), **{k: str(v) for k, v in environment.items()}})
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("TINYLM_BACKEND", "NUMBA_CACHE_DIR")
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**inherited, "PYTHONPATH": str(folder), **{k: str(v) for k, v in environment.items()}},
+    )
 
 
 @pytest.fixture
 def copied(tmp_path):
     """A copy of the package's core in a folder of its own."""
     target = tmp_path / "tinylm"
-    shutil.copytree(PACKAGE / "kernels", target / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PACKAGE / "kernels", target / "kernels", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in ("__init__.py", "errors.py", "files.py"):
         shutil.copy(PACKAGE / name, target / name)
     return target
@@ -52,7 +65,9 @@ def test_an_edited_helper_is_seen_although_the_kernel_was_cached(copied, tmp_pat
     edited = python(DROPOUT, tmp_path, TINYLM_HOME=tmp_path / "home")
     assert "compiling kernels" in first.stderr and "compiling kernels" in edited.stderr
     assert again.stderr == "", "the second process compiled or warned"
-    assert int(first.stdout) == int(again.stdout) > 2048 and int(edited.stdout) == 4096 - int(first.stdout)
+    assert int(first.stdout) == int(again.stdout) > 2048 and int(edited.stdout) == 4096 - int(
+        first.stdout
+    )
 
 
 def test_the_key_of_the_cache_changes_with_every_kernel_source(copied):
@@ -73,9 +88,11 @@ def test_the_cache_folder_belongs_to_the_user_alone(copied, tmp_path):
 
 
 def test_threads_that_ask_at_once_are_told_the_same_folder(tmp_path):
-    code = ("import threading; from tinylm.kernels import cache; found = []\n"
-            "threads = [threading.Thread(target=lambda: found.append(cache.folder())) for _ in range(16)]\n"
-            "for t in threads: t.start()\nfor t in threads: t.join()\nprint(len({str(f) for f in found}), all(found))")
+    code = (
+        "import threading; from tinylm.kernels import cache; found = []\n"
+        "threads = [threading.Thread(target=lambda: found.append(cache.folder())) for _ in range(16)]\n"
+        "for t in threads: t.start()\nfor t in threads: t.join()\nprint(len({str(f) for f in found}), all(found))"
+    )
     for _ in range(3):
         assert python(code, TINYLM_HOME=tmp_path).stdout.split() == ["1", "True"]
 
@@ -122,7 +139,11 @@ def test_the_numpy_backend_compiles_nothing(tmp_path):
     code = NOTHING_COMPILES.replace("FOLDER", repr(str(Path(__file__).parent)))
     done = python(code, TINYLM_BACKEND="numpy", TINYLM_HOME=tmp_path / "home")
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= len(kernels.KERNELS) and done.stderr == "" and not (tmp_path / "home").exists()
+    assert (
+        int(done.stdout) >= len(kernels.KERNELS)
+        and done.stderr == ""
+        and not (tmp_path / "home").exists()
+    )
 
 
 def test_an_unknown_backend_is_refused_at_import():
@@ -132,14 +153,23 @@ def test_an_unknown_backend_is_refused_at_import():
 
 def test_a_second_copy_of_the_package_compiles_its_own(copied, tmp_path):
     shutil.copytree(copied, tmp_path / "other" / "tinylm")
-    first, second = (python(DROPOUT, folder, TINYLM_HOME=tmp_path / "home") for folder in (tmp_path, tmp_path / "other"))
-    assert "compiling kernels" in first.stderr and "compiling kernels" in second.stderr and first.stdout == second.stdout
+    first, second = (
+        python(DROPOUT, folder, TINYLM_HOME=tmp_path / "home")
+        for folder in (tmp_path, tmp_path / "other")
+    )
+    assert (
+        "compiling kernels" in first.stderr
+        and "compiling kernels" in second.stderr
+        and first.stdout == second.stdout
+    )
 
 
 def numpys_threads():
     """Thread counts of the BLAS that NumPy brought along."""
     found = [x for x in ThreadpoolController().lib_controllers if x.user_api == "blas"]
-    return [x.num_threads for x in found if {"numpy", "numpy.libs"} & set(Path(x.filepath).parts[-3:-1])]
+    return [
+        x.num_threads for x in found if {"numpy", "numpy.libs"} & set(Path(x.filepath).parts[-3:-1])
+    ]
 
 
 def test_one_pool_limits_numpys_products_and_restores_their_threads():
@@ -163,13 +193,16 @@ def test_one_pool_limits_numpys_products_and_restores_their_threads():
 
 
 def test_a_kernel_leaves_numpys_threads_alone():
-    code = DROPOUT + """
+    code = (
+        DROPOUT
+        + """
 from pathlib import Path
 from threadpoolctl import ThreadpoolController
 blas = [x for x in ThreadpoolController().lib_controllers if x.user_api == "blas"]
 numpys = [x for x in blas if {"numpy", "numpy.libs"} & set(Path(x.filepath).parts)]
 print([x.num_threads for x in numpys] == [2] * len(numpys) and all(x.num_threads == 1 for x in blas if x not in numpys))
 """
+    )
     done = python(code, OPENBLAS_NUM_THREADS=2)
     assert done.stdout.split()[-1] == "True", done.stderr
 
@@ -203,7 +236,9 @@ NO_KERNEL = DROPOUT.replace("kernels.dropout", "# kernels.dropout").replace("pri
 @pytest.mark.parametrize("before", (DROPOUT, NO_KERNEL + "kernels.set_threads(1)"))
 def test_a_child_forked_after_the_pool_started_gets_one_sentence(before):
     done = python(FORK.replace("BEFORE", before))
-    assert "TinylmError This process was forked" in done.stdout and "'spawn'" in done.stdout, done.stdout + done.stderr
+    assert "TinylmError This process was forked" in done.stdout and "'spawn'" in done.stdout, (
+        done.stdout + done.stderr
+    )
 
 
 def test_a_child_forked_before_any_kernel_may_run_them():

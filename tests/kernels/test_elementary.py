@@ -35,11 +35,17 @@ def on_arrays(name):
 @pytest.mark.parametrize("name", CASES)
 def test_float32_functions_are_as_exact_as_they_say(name):
     true, (low, high), relative, absolute = CASES[name]
-    x = np.concatenate([np.linspace(low, high, 100_003), np.linspace(-0.5, 0.5, 10_007), [0.0]]).astype(np.float32)
+    x = np.concatenate(
+        [np.linspace(low, high, 100_003), np.linspace(-0.5, 0.5, 10_007), [0.0]]
+    ).astype(np.float32)
     compiled = on_arrays(name)
-    np.testing.assert_allclose(compiled(x), true(x.astype(np.float64)), rtol=relative, atol=absolute)
+    np.testing.assert_allclose(
+        compiled(x), true(x.astype(np.float64)), rtol=relative, atol=absolute
+    )
     assert np.isnan(compiled(np.array([np.nan], np.float32)))[0]
-    np.testing.assert_allclose(compiled(x.astype(np.float64)), true(x.astype(np.float64)), rtol=1e-14)
+    np.testing.assert_allclose(
+        compiled(x.astype(np.float64)), true(x.astype(np.float64)), rtol=1e-14
+    )
 
 
 def test_exp_ends_where_it_says():

@@ -12,8 +12,14 @@ from tinylm import kernels
 from tinylm.kernels import KERNELS
 from tinylm.kernels.registry import parse_spec
 
-TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}  # relative to the largest magnitude of the output or the inputs
-LOCK_FREE = {"word2vec", "glove"}  # exact with one thread only: threads write the same rows without asking
+TOLERANCE = {
+    np.float32: 1e-5,
+    np.float64: 1e-12,
+}  # relative to the largest magnitude of the output or the inputs
+LOCK_FREE = {
+    "word2vec",
+    "glove",
+}  # exact with one thread only: threads write the same rows without asking
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 both_dtypes = pytest.mark.parametrize("dtype", (np.float32, np.float64))
 seeds = st.integers(0, 2**32 - 1)
@@ -51,12 +57,21 @@ def largest(array):
 
 def assert_close(kernel, values, got, wanted, dtype):
     """All written arrays agree, relative to the largest magnitude of each or of the inputs (dropout enlarges these)."""
-    inputs = [largest(values[a.name]) for a in kernel.arguments if a.kind in ("float", "inout", "posinout")]
+    inputs = [
+        largest(values[a.name])
+        for a in kernel.arguments
+        if a.kind in ("float", "inout", "posinout")
+    ]
     for name, expected in written(kernel, wanted).items():
         if expected.size:
             scale = max([largest(expected), *inputs]) / (1 - values.get("rate", 0))
-            np.testing.assert_allclose(got[name], expected, rtol=0, atol=TOLERANCE[dtype] * scale,
-                                       err_msg=f"{kernel.name}: {name}")
+            np.testing.assert_allclose(
+                got[name],
+                expected,
+                rtol=0,
+                atol=TOLERANCE[dtype] * scale,
+                err_msg=f"{kernel.name}: {name}",
+            )
 
 
 @every_kernel
@@ -70,9 +85,16 @@ def test_the_compiled_kernel_equals_its_reference(kernel, dtype, data, seed):
 
 def _poisoned(kernel, values, rng):
     """Put NaN into one element of one non-empty float input; returns False when there is none."""
-    derived = ("out", "lse") if kernel.name == "attention_backward" else ()  # the reference computes them anew
-    inputs = [values[a.name] for a in kernel.arguments
-              if a.kind in ("float", "inout", "posinout") and a.name not in derived and values[a.name].size]
+    derived = (
+        ("out", "lse") if kernel.name == "attention_backward" else ()
+    )  # the reference computes them anew
+    inputs = [
+        values[a.name]
+        for a in kernel.arguments
+        if a.kind in ("float", "inout", "posinout")
+        and a.name not in derived
+        and values[a.name].size
+    ]
     if not inputs:
         return False
     chosen = inputs[rng.integers(len(inputs))]
@@ -94,28 +116,42 @@ def test_nan_goes_in_and_comes_out(kernel, dtype, data, seed):
     got, wanted = (written(kernel, result) for result in both(kernel, values))
     for name, expected in wanted.items():
         assert np.isnan(got[name]).any() == np.isnan(expected).any(), name
-        assert not (np.isnan(got[name]) & ~np.isnan(expected)).any(), f"{name}: NaN spread further than in the reference"
+        assert not (np.isnan(got[name]) & ~np.isnan(expected)).any(), (
+            f"{name}: NaN spread further than in the reference"
+        )
 
 
-@pytest.mark.parametrize("kernel", [k for k in KERNELS.values() if k.name not in LOCK_FREE], ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize(
+    "kernel",
+    [k for k in KERNELS.values() if k.name not in LOCK_FREE],
+    ids=lambda kernel: kernel.name,
+)
 @both_dtypes
 def test_one_and_two_threads_give_the_same_bits(kernel, dtype):
     names, rng = dimension_names(kernel), np.random.default_rng(5)
     for enlarged in names:  # each dimension in turn spans several blocks
-        dims = {name: large_sizes(kernel)[-1] if name == enlarged else 13 if len(names) <= 3 else 5 for name in names}
+        dims = {
+            name: large_sizes(kernel)[-1] if name == enlarged else 13 if len(names) <= 3 else 5
+            for name in names
+        }
         values, results = build(kernel, dims, dtype, rng), []
         for count in (1, 2):
             with thread_count(count):
                 results.append(written(kernel, run(kernel.compiled, values)))
         for name, array in results[0].items():
-            assert array.tobytes() == results[1][name].tobytes(), f"{kernel.name}: {name} depends on the threads"
+            assert array.tobytes() == results[1][name].tobytes(), (
+                f"{kernel.name}: {name} depends on the threads"
+            )
 
 
 @every_kernel
 def test_a_spec_names_the_kernels_arguments_and_nothing_unwritten(kernel):
     code = kernel.function.__code__
-    assert tuple(a.name for a in kernel.arguments) == code.co_varnames[:code.co_argcount]
-    assert kernel.reference.__code__.co_varnames[:code.co_argcount] == code.co_varnames[:code.co_argcount]
+    assert tuple(a.name for a in kernel.arguments) == code.co_varnames[: code.co_argcount]
+    assert (
+        kernel.reference.__code__.co_varnames[: code.co_argcount]
+        == code.co_varnames[: code.co_argcount]
+    )
     assert any(a.kind in WRITTEN for a in kernel.arguments)
 
 

@@ -17,7 +17,9 @@ def random(*shape, seed=0):
 
 
 def char_cnn(**options):
-    return nn.CharCNN(nn.CharCNNConfig(**SMALL | options), rng=np.random.default_rng(1)).astype(np.float64)
+    return nn.CharCNN(nn.CharCNNConfig(**SMALL | options), rng=np.random.default_rng(1)).astype(
+        np.float64
+    )
 
 
 def characters(words, length, used, seed=0):
@@ -43,24 +45,36 @@ def by_hand(model, ids):
     features = []
     for conv in model.convolutions:
         w = conv.weight.data
-        z = [np.einsum("btkc,ock->bto", model.char_embed.weight.data[ids[..., i:i + w.shape[2]]], w)
-             for i in range(ids.shape[-1] - w.shape[2] + 1)]
+        z = [
+            np.einsum(
+                "btkc,ock->bto", model.char_embed.weight.data[ids[..., i : i + w.shape[2]]], w
+            )
+            for i in range(ids.shape[-1] - w.shape[2] + 1)
+        ]
         features.append(act(np.max(z, axis=0) + conv.bias.data))
     x = np.concatenate(features, axis=-1)
     for layer in model.highway:
         g = 1 / (1 + np.exp(-(x @ layer.carry.weight.data.T + layer.carry.bias.data)))
         t = np.maximum(x @ layer.transform.weight.data.T + layer.transform.bias.data, 0)
         x = g * t + (1 - g) * x
-    return x if model.projection is None else x @ model.projection.weight.data.T + model.projection.bias.data
+    return (
+        x
+        if model.projection is None
+        else x @ model.projection.weight.data.T + model.projection.bias.data
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"activation": "tanh", "n_highway": 1}, {"projection_dim": 14, "n_highway": 0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"activation": "tanh", "n_highway": 1}, {"projection_dim": 14, "n_highway": 0}]
+)
 def test_the_character_cnn_is_its_definition(options):
     model, ids = char_cnn(**options), np.random.default_rng(2).integers(0, 11, (2, 5, 7))
     for layer in model.convolutions:
         layer.bias.data[...] = np.random.default_rng(3).normal(size=layer.bias.shape)
     y = model(ids)
-    assert y.shape == (2, 5, model.config.projection_dim) and (model.projection is None) == (y.shape[2] == 14)
+    assert y.shape == (2, 5, model.config.projection_dim) and (model.projection is None) == (
+        y.shape[2] == 14
+    )
     np.testing.assert_allclose(y.data, by_hand(model, ids), atol=1e-12)
 
 
@@ -76,7 +90,9 @@ def gradients(model, ids):
 def test_padding_that_every_word_has_costs_nothing_and_changes_nothing(monkeypatch):
     model, ids, seen = char_cnn(), characters(17, 19, used=5), []
     embed = model.char_embed.forward
-    monkeypatch.setattr(model.char_embed, "forward", lambda ids: seen.append(ids.shape) or embed(ids))
+    monkeypatch.setattr(
+        model.char_embed, "forward", lambda ids: seen.append(ids.shape) or embed(ids)
+    )
     short = gradients(model, ids)
     assert seen == [(17, 5 + 3)]
     monkeypatch.setattr("tinylm.nn.characters._without_repeats", lambda ids, size: ids)
@@ -95,7 +111,9 @@ def test_a_mix_is_the_mean_times_gamma_until_it_learns_and_then_can_pick_a_layer
     layers = [random(2, 3, 5, seed=i) for i in range(4)]
     mix = nn.ScalarMix(4)
     mix.gamma.data[...] = 3
-    np.testing.assert_allclose(mix(layers).data, 3 * np.mean([x.data for x in layers], axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        mix(layers).data, 3 * np.mean([x.data for x in layers], axis=0), atol=1e-6
+    )
     mix.w.data[2] = 50
     np.testing.assert_allclose(mix(layers).data, 3 * layers[2].data, atol=1e-5)
     F.sum(mix(layers)).backward()
@@ -109,7 +127,9 @@ def test_a_normalised_layer_has_mean_zero_and_variance_one_over_real_positions()
     y = nn.ScalarMix(1, layer_norm=True)([Tensor(x)], mask).data
     assert abs(y[mask].mean()) < 1e-5 and abs(y[mask].var() - 1) < 1e-5
     x[~mask] = 1000  # what is no position counts for nothing
-    np.testing.assert_allclose(nn.ScalarMix(1, layer_norm=True)([Tensor(x)], mask).data[mask], y[mask], atol=1e-5)
+    np.testing.assert_allclose(
+        nn.ScalarMix(1, layer_norm=True)([Tensor(x)], mask).data[mask], y[mask], atol=1e-5
+    )
 
 
 def test_the_pooler_reads_the_first_token_only():
@@ -128,6 +148,10 @@ def test_concat_pooling_is_last_maximum_and_mean_of_each_row_alone():
         y = nn.ConcatPool()(x, mask).data
         for row, real, pooled in zip(x.data, mask, y, strict=True):
             kept = row[real]
-            wanted = np.concatenate([kept[-1], kept.max(0), kept.mean(0)]) if len(kept) else np.zeros(9)
+            wanted = (
+                np.concatenate([kept[-1], kept.max(0), kept.mean(0)]) if len(kept) else np.zeros(9)
+            )
             np.testing.assert_allclose(pooled, wanted, atol=1e-6)
-    np.testing.assert_array_equal(nn.ConcatPool()(x).data, nn.ConcatPool()(x, np.ones((5, 7), bool)).data)
+    np.testing.assert_array_equal(
+        nn.ConcatPool()(x).data, nn.ConcatPool()(x, np.ones((5, 7), bool)).data
+    )

@@ -22,13 +22,20 @@ class Pair(nn.Module):
 
 def test_a_tied_parameter_appears_once_and_names_are_dotted():
     assert [name for name, _ in Pair().named_parameters()] == [
-        "first.weight", "first.bias", "rest.0.bias", "rest.1.weight", "rest.1.bias"]
+        "first.weight",
+        "first.bias",
+        "rest.0.bias",
+        "rest.1.weight",
+        "rest.1.bias",
+    ]
 
 
 def test_state_goes_round_and_misfits_are_named():
     a, b = Pair(), Pair()
     b.load_state_dict(a.state_dict())
-    assert all(np.array_equal(p.data, q.data) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    assert all(
+        np.array_equal(p.data, q.data) for p, q in zip(a.parameters(), b.parameters(), strict=True)
+    )
     state = dict(a.state_dict())
     with pytest.raises(CheckpointError, match="'extra'"):
         b.load_state_dict(state | {"extra": np.zeros(1)})
@@ -85,23 +92,33 @@ def test_apply_visits_the_parts_before_the_whole():
 
 
 def test_repr_shows_the_nesting_and_says_equal_entries_of_a_list_once():
-    assert repr(Pair()) == ("Pair()\n  first: Linear(weight (5, 5), bias (5,))\n  rest: ModuleList()\n"
-                            "    0: Linear(weight (5, 5), bias (5,))\n    1: LayerNorm(weight (5,), bias (5,))")
-    same = nn.ModuleList([nn.LayerNorm(3), nn.LayerNorm(3), nn.ModuleList([nn.LayerNorm(2)]), nn.LayerNorm(3)])
-    assert repr(same) == ("ModuleList()\n  0 to 1: LayerNorm(weight (3,), bias (3,))\n  2: ModuleList()\n"
-                          "    0: LayerNorm(weight (2,), bias (2,))\n  3: LayerNorm(weight (3,), bias (3,))")
+    assert repr(Pair()) == (
+        "Pair()\n  first: Linear(weight (5, 5), bias (5,))\n  rest: ModuleList()\n"
+        "    0: Linear(weight (5, 5), bias (5,))\n    1: LayerNorm(weight (5,), bias (5,))"
+    )
+    same = nn.ModuleList(
+        [nn.LayerNorm(3), nn.LayerNorm(3), nn.ModuleList([nn.LayerNorm(2)]), nn.LayerNorm(3)]
+    )
+    assert repr(same) == (
+        "ModuleList()\n  0 to 1: LayerNorm(weight (3,), bias (3,))\n  2: ModuleList()\n"
+        "    0: LayerNorm(weight (2,), bias (2,))\n  3: LayerNorm(weight (3,), bias (3,))"
+    )
 
 
 def test_a_summary_counts_a_tied_parameter_once_and_what_is_frozen():
     pair = Pair()
-    assert pair.summary() == ("first.weight   (5, 5)  25\nfirst.bias     (5,)    5\nrest.0.bias    (5,)    5\n"
-                              "rest.1.weight  (5,)    5\nrest.1.bias    (5,)    5\ntotal                  45")
+    assert pair.summary() == (
+        "first.weight   (5, 5)  25\nfirst.bias     (5,)    5\nrest.0.bias    (5,)    5\n"
+        "rest.1.weight  (5,)    5\nrest.1.bias    (5,)    5\ntotal                  45"
+    )
     nn.freeze_to([pair.first.parameters(), pair.rest[1].parameters()], 1)
     assert pair.summary().splitlines()[0] == "first.weight   (5, 5)  25 frozen"
     assert pair.summary().splitlines()[-1].split() == ["trained", "15"]
 
 
-@pytest.mark.parametrize("n, trained", [(0, "abc"), (1, "bc"), (-1, "c"), (-2, "bc"), (3, ""), (-5, "abc")])
+@pytest.mark.parametrize(
+    "n, trained", [(0, "abc"), (1, "bc"), (-1, "c"), (-2, "bc"), (3, ""), (-5, "abc")]
+)
 def test_freeze_to_trains_the_groups_from_n_on(n, trained):
     groups = {name: nn.Parameter(np.ones(1)) for name in "abc"}
     nn.freeze_to([[p] for p in groups.values()], n)
@@ -117,7 +134,9 @@ def test_a_table_tied_between_groups_is_trained_with_the_upper_one():
 def test_frozen_layers_get_no_gradient_and_the_others_the_same_one():
     rng = np.random.default_rng(0)
     config = nn.BlockConfig(width=6, heads=2, hidden=12)
-    blocks = nn.ModuleList([nn.TransformerBlock(config, noise=nn.Noise(), rng=rng) for _ in range(2)]).astype(np.float64)
+    blocks = nn.ModuleList(
+        [nn.TransformerBlock(config, noise=nn.Noise(), rng=rng) for _ in range(2)]
+    ).astype(np.float64)
     x, gradients = rng.normal(size=(2, 5, 6)), []
     for n in (0, 1):
         nn.freeze_to([block.parameters() for block in blocks], n)
@@ -139,9 +158,14 @@ class Normed(nn.Module):
 def test_buffers_are_saved_and_converted_but_not_learned():
     a, b = Normed(), Normed()
     a.norm(RNG.normal(size=(7, 5)).astype(np.float32))
-    assert {"norm.running_mean", "norm.running_var"} == a.state_dict().keys() - {name for name, _ in a.named_parameters()}
+    assert {"norm.running_mean", "norm.running_var"} == a.state_dict().keys() - {
+        name for name, _ in a.named_parameters()
+    }
     b.load_state_dict(a.state_dict())
-    assert np.array_equal(b.norm.running_mean.data, a.norm.running_mean.data) and b.norm.running_mean.data.any()
+    assert (
+        np.array_equal(b.norm.running_mean.data, a.norm.running_mean.data)
+        and b.norm.running_mean.data.any()
+    )
     assert b.astype(np.float64).norm.running_var.dtype == np.float64
 
 
@@ -150,7 +174,9 @@ def test_batch_norm_in_evaluation_uses_what_training_has_seen():
     for _ in range(100):
         trained = layer(x).data
     before = layer.running_mean.data.copy()
-    np.testing.assert_allclose(layer.eval()(x[:1]).data, trained[:1], atol=1e-2)  # one row alone, as in its batch
+    np.testing.assert_allclose(
+        layer.eval()(x[:1]).data, trained[:1], atol=1e-2
+    )  # one row alone, as in its batch
     assert np.array_equal(layer.running_mean.data, before)
     with pytest.raises(ShapeError, match="at least two"):
         layer.train()(x[:1])

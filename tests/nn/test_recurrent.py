@@ -21,7 +21,9 @@ def lstm(seed=0, **options):
 X = np.random.default_rng(1).normal(size=(2, 7, 3))
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"proj_size": 2, "num_layers": 3}, {"cell_clip": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2}, {"proj_size": 2, "num_layers": 3}, {"cell_clip": 0.1}]
+)
 def test_chunks_with_carried_state_are_the_whole(options):
     model = lstm(**options)
     whole, end = model(X)
@@ -68,12 +70,18 @@ def test_the_second_direction_is_the_first_one_on_the_reversed_text():
 def test_clips_bound_the_cell_and_the_projected_state():
     model = lstm(proj_size=2, cell_clip=0.05, projection_clip=0.01)
     out, [(h, c)] = model(10 * X)
-    assert np.abs(c.data).max() == 0.05 and np.abs(out.data).max() <= 0.01 and np.abs(h.data).max() <= 0.01
+    assert (
+        np.abs(c.data).max() == 0.05
+        and np.abs(out.data).max() <= 0.01
+        and np.abs(h.data).max() <= 0.01
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_gradient_passes_where_a_clip_cut(seed):
-    rng = np.random.default_rng(seed)  # fixed: a cell that lies at its bound by chance has no derivative
+    rng = np.random.default_rng(
+        seed
+    )  # fixed: a cell that lies at its bound by chance has no derivative
     arrays = [rng.normal(size=size) for size in ((5, 2, 3), (28, 3), (28, 2), (28,), (2, 7))]
 
     def outputs(x, *weights):
@@ -110,10 +118,13 @@ def test_word_dropout_takes_whole_rows():
     assert set(map(tuple, y)) == {(0.0, 0.0, 0.0), (2.0, 2.0, 2.0)}
 
 
-@pytest.mark.parametrize("weights, match", [
-    ([np.ones((8, 3)), np.ones((8, 3))], r"weight_hh.*\(8, 3\).*without a projection"),
-    ([np.ones((8, 4)), np.ones((8, 2))], r"weight_ih has shape \(8, 4\); expected \(8, 3\)"),
-])
+@pytest.mark.parametrize(
+    "weights, match",
+    [
+        ([np.ones((8, 3)), np.ones((8, 3))], r"weight_hh.*\(8, 3\).*without a projection"),
+        ([np.ones((8, 4)), np.ones((8, 2))], r"weight_ih has shape \(8, 4\); expected \(8, 3\)"),
+    ],
+)
 def test_misfits_are_named(weights, match):
     with pytest.raises(ShapeError, match=match):
         F.lstm(np.ones((5, 2, 3)), None, weights)
@@ -123,12 +134,23 @@ def _paired(draw):
     """An LSTM of ours and PyTorch's with the same weights and options."""
     import torch
 
-    options = {"num_layers": draw(st.integers(1, 3)), "bias": draw(st.booleans()), "bidirectional": draw(st.booleans()),
-               "proj_size": draw(st.sampled_from((0, 2)))}
+    options = {
+        "num_layers": draw(st.integers(1, 3)),
+        "bias": draw(st.booleans()),
+        "bidirectional": draw(st.booleans()),
+        "proj_size": draw(st.sampled_from((0, 2))),
+    }
     ours = lstm(seed=draw(st.integers(0, 9)), **options)
     theirs = torch.nn.LSTM(3, 5, batch_first=True, dtype=torch.float64, **options)
-    state = {name.replace("bias_", "bias_ih_"): torch.tensor(array) for name, array in ours.state_dict().items()}
-    zeros = {name: torch.zeros_like(p) for name, p in theirs.named_parameters() if name.startswith("bias_hh")}
+    state = {
+        name.replace("bias_", "bias_ih_"): torch.tensor(array)
+        for name, array in ours.state_dict().items()
+    }
+    zeros = {
+        name: torch.zeros_like(p)
+        for name, p in theirs.named_parameters()
+        if name.startswith("bias_hh")
+    }
     theirs.load_state_dict(state | zeros)
     return ours, theirs
 
@@ -145,7 +167,9 @@ def test_the_module_is_pytorchs_with_every_option(data, seed):
     x, lengths = rng.normal(size=(batch, length, 3)), rng.integers(1, length + 1, batch)
     mine, other = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
     out, ends = ours(mine, mask=np.arange(length) < lengths[:, None])
-    packed = torch.nn.utils.rnn.pack_padded_sequence(other, torch.tensor(lengths), True, enforce_sorted=False)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        other, torch.tensor(lengths), True, enforce_sorted=False
+    )
     wanted, (h, c) = theirs(packed)
     wanted, _ = torch.nn.utils.rnn.pad_packed_sequence(wanted, True, total_length=length)
     np.testing.assert_allclose(out.data, wanted.detach().numpy(), atol=1e-10)
@@ -158,4 +182,6 @@ def test_the_module_is_pytorchs_with_every_option(data, seed):
     np.testing.assert_allclose(mine.grad, other.grad.numpy(), atol=1e-10)
     gradients = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
     for name, p in ours.named_parameters():
-        np.testing.assert_allclose(p.grad, gradients[name.replace("bias_", "bias_ih_")], atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(
+            p.grad, gradients[name.replace("bias_", "bias_ih_")], atol=1e-9, err_msg=name
+        )

@@ -15,7 +15,9 @@ from tinylm.text import Words
 
 def corpus(ids, starts, vocab_size):
     """A Corpus of given ids and document starts."""
-    return Corpus(np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids))
+    return Corpus(
+        np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids)
+    )
 
 
 @pytest.fixture
@@ -43,11 +45,15 @@ def test_one_kernel_update_is_one_step_of_adagrad_on_the_tape(seed, one_thread):
     tape, fast = prepared(seed, **over), prepared(seed, **over)
     batch, lr, costs = tape.batch(0, seed), 0.05, []
     for n in range(batch.tokens):
-        one = GloVeBatch(*(getattr(batch, f.name)[n:n + 1] for f in dataclasses.fields(batch)))
+        one = GloVeBatch(*(getattr(batch, f.name)[n : n + 1] for f in dataclasses.fields(batch)))
         costs.append(tape.adagrad_step(one, lr))
     assert abs(fast.fast_step(batch, lr) - np.mean(costs)) < 1e-12
-    for ours, theirs in zip([*fast.parameters(), *fast.squares], [*tape.parameters(), *tape.squares], strict=True):
-        np.testing.assert_allclose(getattr(ours, "data", ours), getattr(theirs, "data", theirs), rtol=0, atol=1e-12)
+    for ours, theirs in zip(
+        [*fast.parameters(), *fast.squares], [*tape.parameters(), *tape.squares], strict=True
+    ):
+        np.testing.assert_allclose(
+            getattr(ours, "data", ours), getattr(theirs, "data", theirs), rtol=0, atol=1e-12
+        )
 
 
 def transcribed(model, batch, eta, W=None, G=None):
@@ -83,7 +89,9 @@ def test_the_kernel_equals_its_reference_over_several_chunks(dtype, tolerance, o
     model, results = prepared(3).astype(dtype), []
     batch = model.batch(0, 0)
     for run in (KERNELS["glove"].reference, KERNELS["glove"].compiled):
-        arrays = [np.array(p.data) for p in model.parameters()] + [np.array(s) for s in model.squares]
+        arrays = [np.array(p.data) for p in model.parameters()] + [
+            np.array(s) for s in model.squares
+        ]
         losses = np.empty(batch.tokens, dtype)
         run(*arrays, batch.rows, batch.columns, *model._goals(batch), 0.05, 100.0, losses)
         results.append([*arrays, losses])
@@ -105,7 +113,9 @@ def test_an_epoch_holds_every_cell_once_and_steps_are_a_pure_function():
     model, again = prepared(batch_cells=37), prepared(batch_cells=37)
     assert model.steps_per_epoch > 3
     for epoch in range(2):
-        batches = [model.batch(epoch * model.steps_per_epoch + s, 5) for s in range(model.steps_per_epoch)]
+        batches = [
+            model.batch(epoch * model.steps_per_epoch + s, 5) for s in range(model.steps_per_epoch)
+        ]
         seen = np.concatenate([b.rows * 19 + b.columns for b in batches])
         assert seen.size == np.unique(seen).size == model.cells.size
     np.testing.assert_array_equal(again.batch(4, 5).rows, model.batch(4, 5).rows)
@@ -138,14 +148,20 @@ def test_words_of_one_topic_become_neighbours_and_the_cost_on_other_text_falls()
 
     def fitted(size):
         """A model after 30 epochs, and its cost on the other text; of size 0 it has no vectors, only biases."""
-        model = GloVe(GloVeConfig.tiny(tokenizer.vocab_size, vector_size=max(size, 1), window_size=20, batch_cells=5000))
+        model = GloVe(
+            GloVeConfig.tiny(
+                tokenizer.vocab_size, vector_size=max(size, 1), window_size=20, batch_cells=5000
+            )
+        )
         model.prepare(text)
         for table in (model.vectors, model.context):
             table.data *= size > 0
         for step in range(30 * model.steps_per_epoch):
             model.fast_step(model.batch(step, 1), 0.05)
         parts = [model.loss(batch)[1] for batch in model.evaluation_batches(held_out)]
-        return model, np.average([part["loss"] for part in parts], weights=[part["tokens"] for part in parts])
+        return model, np.average(
+            [part["loss"] for part in parts], weights=[part["tokens"] for part in parts]
+        )
 
     model, cost = fitted(31)
     assert cost < fitted(0)[1]
@@ -155,8 +171,13 @@ def test_words_of_one_topic_become_neighbours_and_the_cost_on_other_text_falls()
     table = model.embedding_table()
     unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     near = np.argsort(-(unit[known] @ unit.T), axis=1)[:, 1:6]
-    right = np.mean([topic[tokenizer.vocab[i]] == topic.get(tokenizer.vocab[j]) for i, js in zip(known, near, strict=True)
-                     for j in js])
+    right = np.mean(
+        [
+            topic[tokenizer.vocab[i]] == topic.get(tokenizer.vocab[j])
+            for i, js in zip(known, near, strict=True)
+            for j in js
+        ]
+    )
     assert len(known) > 100 and right > 0.8  # 1/6 by chance
 
 
@@ -171,15 +192,18 @@ def test_what_transfer_uses():
     assert sorted(map(id, sum(model.layer_groups(), []))) == sorted(map(id, model.parameters()))
 
 
-@pytest.mark.parametrize("run, words", [
-    (lambda: GloVeConfig(10, window_size=0), "window_size is 0"),
-    (lambda: GloVeConfig(10, x_max=0.0), "x_max is 0.0; expected more than 0"),
-    (lambda: GloVeConfig(10, memory=float("nan")), "memory is nan"),
-    (lambda: GloVe(GloVeConfig(10)).batch(0, 0), "call prepare"),
-    (lambda: GloVe(GloVeConfig(10)).prepare(corpus([3, 4], [0, 2], 11)), "11 kinds of tokens"),
-    (lambda: GloVe(GloVeConfig(10)).prepare(corpus([3, 0], [0, 2], 10)), "No two words"),
-    (lambda: GloVe(GloVeConfig(10)).encode(np.array([[10]])), "10"),
-])
+@pytest.mark.parametrize(
+    "run, words",
+    [
+        (lambda: GloVeConfig(10, window_size=0), "window_size is 0"),
+        (lambda: GloVeConfig(10, x_max=0.0), "x_max is 0.0; expected more than 0"),
+        (lambda: GloVeConfig(10, memory=float("nan")), "memory is nan"),
+        (lambda: GloVe(GloVeConfig(10)).batch(0, 0), "call prepare"),
+        (lambda: GloVe(GloVeConfig(10)).prepare(corpus([3, 4], [0, 2], 11)), "11 kinds of tokens"),
+        (lambda: GloVe(GloVeConfig(10)).prepare(corpus([3, 0], [0, 2], 10)), "No two words"),
+        (lambda: GloVe(GloVeConfig(10)).encode(np.array([[10]])), "10"),
+    ],
+)
 def test_mistakes_get_one_clear_sentence(run, words):
     with pytest.raises((TinylmError, ShapeError, DataError), match=words):
         run()

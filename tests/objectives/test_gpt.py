@@ -16,7 +16,16 @@ from tinylm.objectives.gpt import GPTBatch
 from tinylm.optim import AdamW
 
 V, T = 23, 11
-CONFIG = GPTConfig(V, n_positions=T, n_embd=12, n_layer=2, n_head=3, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+CONFIG = GPTConfig(
+    V,
+    n_positions=T,
+    n_embd=12,
+    n_layer=2,
+    n_head=3,
+    resid_pdrop=0.0,
+    embd_pdrop=0.0,
+    attn_pdrop=0.0,
+)
 
 
 def ids(*shape, seed=0):
@@ -35,7 +44,9 @@ def test_future_tokens_cannot_change_earlier_logits():
     b = a.copy()
     b[:, 7:] = (b[:, 7:] + 1) % V
     before, after = model.logits(a).data, model.logits(b).data
-    assert np.array_equal(before[:, :7], after[:, :7]) and not np.allclose(before[:, 7:], after[:, 7:])
+    assert np.array_equal(before[:, :7], after[:, :7]) and not np.allclose(
+        before[:, 7:], after[:, 7:]
+    )
 
 
 def test_padding_on_the_right_changes_no_real_position():
@@ -58,15 +69,28 @@ def test_the_cache_gives_the_logits_of_the_whole_text():
     cache = model.start_cache(2, T)
     model.step(a[:, :4], cache)
     for t in range(4, T):
-        last = model.step(a[:, t:t + 1], cache)
+        last = model.step(a[:, t : t + 1], cache)
     np.testing.assert_allclose(last, model.logits(a).data[:, -1], atol=1e-5)
 
 
 def test_every_parameter_has_the_gradient_of_the_loss_dropout_included():
-    config = GPTConfig(V, n_positions=T, n_embd=6, n_layer=1, n_head=2, resid_pdrop=0.2, embd_pdrop=0.2, attn_pdrop=0.2)
+    config = GPTConfig(
+        V,
+        n_positions=T,
+        n_embd=6,
+        n_layer=1,
+        n_head=2,
+        resid_pdrop=0.2,
+        embd_pdrop=0.2,
+        attn_pdrop=0.2,
+    )
     model = GPT(config).astype(np.float64)
-    holders = [(module, name) for module in model.modules() for name, p in vars(module).items()
-               if isinstance(p, tinylm.nn.Parameter)]
+    holders = [
+        (module, name)
+        for module in model.modules()
+        for name, p in vars(module).items()
+        if isinstance(p, tinylm.nn.Parameter)
+    ]
 
     def loss(*tensors):
         for (module, name), x in zip(holders, tensors, strict=True):
@@ -81,9 +105,13 @@ def test_both_gradients_of_the_tied_table_add_up():
     model.loss(batch())[0].backward()
     untied = GPT(CONFIG).astype(np.float64)
     head = tinylm.nn.Parameter(untied.wte.weight.data.copy())
-    tinylm.ops.linear_cross_entropy(untied.encode(batch().inputs)[-1], head, batch().targets).backward()
+    tinylm.ops.linear_cross_entropy(
+        untied.encode(batch().inputs)[-1], head, batch().targets
+    ).backward()
     assert min(np.abs(untied.wte.weight.grad).max(), np.abs(head.grad).max()) > 1e-3
-    np.testing.assert_allclose(model.wte.weight.grad, untied.wte.weight.grad + head.grad, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        model.wte.weight.grad, untied.wte.weight.grad + head.grad, rtol=0, atol=1e-14
+    )
 
 
 def test_the_loss_of_an_untrained_model_is_near_log_v():
@@ -128,19 +156,34 @@ def test_loss_and_gradients_agree_between_the_backends(tmp_path, dtype, toleranc
     found = []
     for backend in ("numba", "numpy"):
         path = tmp_path / f"{backend}.npz"
-        subprocess.run([sys.executable, "-c", BACKENDS, dtype, str(path)], check=True,
-                       env=os.environ | {"TINYLM_BACKEND": backend})
+        subprocess.run(
+            [sys.executable, "-c", BACKENDS, dtype, str(path)],
+            check=True,
+            env=os.environ | {"TINYLM_BACKEND": backend},
+        )
         found.append(dict(np.load(path)))
     for name, value in found[1].items():
-        np.testing.assert_allclose(found[0][name], value, atol=tolerance * max(np.abs(value).max(), 1e-3), err_msg=name)
+        np.testing.assert_allclose(
+            found[0][name], value, atol=tolerance * max(np.abs(value).max(), 1e-3), err_msg=name
+        )
 
 
 def test_config_and_input_mistakes_are_one_sentence_each():
     with pytest.raises(ShapeError, match="n_embd = 10 is not a multiple of n_head = 3"):
         GPTConfig(V, n_embd=10, n_head=3)
-    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "batch_size"):
+    for name in (
+        "vocab_size",
+        "n_positions",
+        "n_embd",
+        "n_layer",
+        "n_head",
+        "n_inner",
+        "batch_size",
+    ):
         for wrong in (0, -1):
-            with pytest.raises(TinylmError, match=f"GPTConfig: {name} is {wrong}; expected at least 1"):
+            with pytest.raises(
+                TinylmError, match=f"GPTConfig: {name} is {wrong}; expected at least 1"
+            ):
                 GPTConfig(**{"vocab_size": V, name: wrong})
     with pytest.raises(TinylmError, match="initializer_range is nan; expected at least 0"):
         GPTConfig(V, initializer_range=float("nan"))
@@ -162,7 +205,11 @@ def test_batches_are_a_pure_function_and_cover_an_epoch():
     text = ids(5 * 2 * T + 1).astype(np.int32)
     model.prepare(Corpus(text, np.array([0, len(text)]), V, len(text), len(text)))
     first, again = model.batch(3, seed=1), model.batch(3, seed=1)
-    assert np.array_equal(first.inputs, again.inputs) and np.array_equal(first.inputs[:, 1:], first.targets[:, :-1])
+    assert np.array_equal(first.inputs, again.inputs) and np.array_equal(
+        first.inputs[:, 1:], first.targets[:, :-1]
+    )
     evaluated = list(model.evaluation_batches(model.corpus))
     assert sum(b.tokens for b in evaluated) == len(text) - 1
-    assert np.array_equal(np.concatenate([b.inputs.ravel() for b in evaluated])[:len(text) - 1], text[:-1])
+    assert np.array_equal(
+        np.concatenate([b.inputs.ravel() for b in evaluated])[: len(text) - 1], text[:-1]
+    )

@@ -18,7 +18,9 @@ from tinylm.vectors.ngrams import NGrams, fnv1a
 
 def corpus(ids, starts, vocab_size):
     """A Corpus of given ids and document starts."""
-    return Corpus(np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids))
+    return Corpus(
+        np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids)
+    )
 
 
 def random_corpus(words, vocab_size, rng, documents=7):
@@ -27,9 +29,14 @@ def random_corpus(words, vocab_size, rng, documents=7):
     return corpus(ids, np.linspace(0, words, documents + 1).astype(int), vocab_size)
 
 
-FORMS = [dict(cbow=cbow, cbow_mean=mean, **more) for cbow, mean in ((False, False), (True, False), (True, True))
-         for more in (dict(hs=False), dict(hs=True), dict(minn=2, maxn=3, bucket=11))]
-SPELLINGS = ["".join("abc"[i // 3**place % 3] for place in range(1 + i % 4)) for i in range(31)]  # like each other
+FORMS = [
+    dict(cbow=cbow, cbow_mean=mean, **more)
+    for cbow, mean in ((False, False), (True, False), (True, True))
+    for more in (dict(hs=False), dict(hs=True), dict(minn=2, maxn=3, bucket=11))
+]
+SPELLINGS = [
+    "".join("abc"[i // 3**place % 3] for place in range(1 + i % 4)) for i in range(31)
+]  # like each other
 
 
 @pytest.fixture
@@ -46,12 +53,16 @@ def one_thread():
 def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
     rng = np.random.default_rng(seed)
     negative = 0 if seed == 2 else int(rng.integers(1, 6))
-    config = Word2VecConfig(17, size=7, window=3, negative=negative, sample=0.05, batch_words=53, **form)
+    config = Word2VecConfig(
+        17, size=7, window=3, negative=negative, sample=0.05, batch_words=53, **form
+    )
     tape, fast = (Word2Vec(config).astype(np.float64) for _ in range(2))
     for model in (tape, fast):
         model.spell(SPELLINGS[:17])
         model.prepare(random_corpus(53, 17, np.random.default_rng(seed)))
-        model.context.data[...] = np.random.default_rng(seed + 1).normal(size=model.context.shape) / 3
+        model.context.data[...] = (
+            np.random.default_rng(seed + 1).normal(size=model.context.shape) / 3
+        )
     batch, lr = tape.batch(0, seed), 0.05
     centres, inputs, outputs = tape.predictions(batch)
     total, count = 0.0, np.unique(centres).size if config.cbow else inputs.size
@@ -71,15 +82,32 @@ def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])
 @pytest.mark.parametrize("form", FORMS, ids=str)
-def test_the_kernel_equals_its_reference_over_several_chunks_of_text(dtype, tolerance, form, one_thread):
+def test_the_kernel_equals_its_reference_over_several_chunks_of_text(
+    dtype, tolerance, form, one_thread
+):
     model = Word2Vec(Word2VecConfig(31, size=13, batch_words=907, **form)).astype(dtype)
     model.spell(SPELLINGS)
     model.prepare(random_corpus(907, 31, np.random.default_rng(0), documents=67))
     batch, kernel = model.batch(0, 0), KERNELS["word2vec"]
     results = []
     for run in (kernel.reference, kernel.compiled):
-        tables, losses = (model.vectors.data.copy(), model.context.data.copy()), np.empty((2, batch.ids.size), dtype)
-        run(*tables, model.bags, batch.ids, batch.begins, *model.tables, 5, 5, model.mode, 0.05, batch.key, losses)
+        tables, losses = (
+            (model.vectors.data.copy(), model.context.data.copy()),
+            np.empty((2, batch.ids.size), dtype),
+        )
+        run(
+            *tables,
+            model.bags,
+            batch.ids,
+            batch.begins,
+            *model.tables,
+            5,
+            5,
+            model.mode,
+            0.05,
+            batch.key,
+            losses,
+        )
         results.append([*tables, *losses])
     for ours, expected in zip(results[1], results[0], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * np.abs(expected).max())
@@ -98,7 +126,10 @@ def test_the_loss_of_an_untrained_model_is_that_of_guessing():
 
 def within_binomial_error(hits, trials, probability):
     """Five standard deviations of a binomial count."""
-    return np.abs(hits - trials * probability) <= 5 * np.sqrt(trials * probability * (1 - probability)) + 1e-9
+    return (
+        np.abs(hits - trials * probability)
+        <= 5 * np.sqrt(trials * probability * (1 - probability)) + 1e-9
+    )
 
 
 def test_words_survive_with_the_probability_of_the_released_program():
@@ -110,7 +141,9 @@ def test_words_survive_with_the_probability_of_the_released_program():
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = np.minimum((np.sqrt(share / sample) + 1) * sample / share, 1)
     # window 1: every survivor with a surviving neighbour is a centre, and sentences here are about 198 words long
-    batch = dataclasses.replace(model.batch(0, 0), ids=text.ids.astype(np.int64), begins=np.arange(words) == 0)
+    batch = dataclasses.replace(
+        model.batch(0, 0), ids=text.ids.astype(np.int64), begins=np.arange(words) == 0
+    )
     centres, _, _ = model.predictions(batch)
     kept = np.bincount(text.ids[np.unique(centres)], minlength=23)
     seen = text.counts > 0
@@ -129,7 +162,9 @@ def test_windows_are_uniform_and_never_leave_the_sentence():
     window, length, sentences = 4, 41, 1009
     words = length * sentences
     model = Word2Vec(Word2VecConfig(53, sample=0, window=window, negative=0, batch_words=words))
-    model.prepare(corpus(np.tile(np.arange(3, 3 + length), sentences), np.arange(sentences + 1) * length, 53))
+    model.prepare(
+        corpus(np.tile(np.arange(3, 3 + length), sentences), np.arange(sentences + 1) * length, 53)
+    )
     batch = model.batch(0, 0)
     _, inputs, outputs = model.predictions(batch)
     distance = np.abs(inputs - outputs[:, 0])  # ids count the positions within a sentence
@@ -162,9 +197,13 @@ def test_negatives_follow_the_counts_to_the_power_of_three_quarters_without_the_
     noise /= noise.sum()
     for word in np.flatnonzero(noise):
         others = truth != word
-        assert within_binomial_error((negatives[others] == word).sum(), others.sum() * K, noise[word])
+        assert within_binomial_error(
+            (negatives[others] == word).sum(), others.sum() * K, noise[word]
+        )
         assert not (negatives[~others] == word).any()  # skipped, not redrawn
-        assert within_binomial_error((negatives[~others] == -1).sum(), (~others).sum() * K, noise[word])
+        assert within_binomial_error(
+            (negatives[~others] == -1).sum(), (~others).sum() * K, noise[word]
+        )
 
 
 def test_the_alias_table_is_the_distribution_exactly():
@@ -179,7 +218,10 @@ def test_an_epoch_holds_every_sentence_once_and_steps_are_a_pure_function():
     text = corpus(np.arange(3, 1010), np.array([0, 5, 5, 400, 1007]), 1010)
     model = Word2Vec(Word2VecConfig(1010, max_sentence=101, batch_words=211))
     model.prepare(text)
-    epochs = [[model.batch(e * model.steps_per_epoch + s, 7) for s in range(model.steps_per_epoch)] for e in range(2)]
+    epochs = [
+        [model.batch(e * model.steps_per_epoch + s, 7) for s in range(model.steps_per_epoch)]
+        for e in range(2)
+    ]
     for batches in epochs:
         assert sorted(np.concatenate([b.ids for b in batches])) == list(range(3, 1010))
         for batch in batches:
@@ -201,7 +243,12 @@ def test_specials_vanish_before_windows_are_cut():
     batch = model.batch(0, 0)
     assert sorted(batch.ids.tolist()) == [5, 6, 7, 8] and batch.begins.sum() == 2
     _, inputs, outputs = model.predictions(batch)
-    assert set(zip(inputs.tolist(), outputs[:, 0].tolist(), strict=True)) == {(5, 6), (6, 5), (7, 8), (8, 7)}
+    assert set(zip(inputs.tolist(), outputs[:, 0].tolist(), strict=True)) == {
+        (5, 6),
+        (6, 5),
+        (7, 8),
+        (8, 7),
+    }
     assert (model.vectors.data[:3] == 0).all()
 
 
@@ -219,7 +266,9 @@ def toy_model(documents, **over):
 def train(model, epochs, lr=0.025):
     """Linear decay over some epochs, as Trainer does it; returns the last loss."""
     steps = epochs * model.steps_per_epoch
-    return [model.fast_step(model.batch(step, 1), lr * (1 - step / steps)) for step in range(steps)][-1]
+    return [
+        model.fast_step(model.batch(step, 1), lr * (1 - step / steps)) for step in range(steps)
+    ][-1]
 
 
 def test_one_thread_gives_the_same_bits_for_the_same_seed(one_thread):
@@ -236,7 +285,11 @@ def test_words_of_one_topic_become_neighbours_and_the_held_out_loss_beats_knowin
     model, tokenizer, text = toy_model(2000)
     train(model, 15)
     topic = {word: name for (name, _), words in toy.Language().lexicon.items() for word in words}
-    known = [word for word, count in zip(tokenizer.vocab, text.counts, strict=False) if word in topic and count >= 20]
+    known = [
+        word
+        for word, count in zip(tokenizer.vocab, text.counts, strict=False)
+        if word in topic and count >= 20
+    ]
     vectors = tinylm.Vectors(tokenizer.vocab, model.embedding_table())
     near = [(word, other) for word in known for other, _ in vectors.most_similar(word, n=5)]
     right = np.mean([topic[word] == topic.get(other) for word, other in near])
@@ -246,7 +299,9 @@ def test_words_of_one_topic_become_neighbours_and_the_held_out_loss_beats_knowin
     batches = list(model.evaluation_batches(held_out))
     parts = [model.loss(batch)[1] for batch in batches]
     loss = np.average([part["loss"] for part in parts], weights=[part["tokens"] for part in parts])
-    assert loss < loss_without_context([model.predictions(batch)[2] for batch in batches], model.config.vocab_size)
+    assert loss < loss_without_context(
+        [model.predictions(batch)[2] for batch in batches], model.config.vocab_size
+    )
 
 
 def loss_without_context(outputs, vocab_size):
@@ -277,7 +332,9 @@ def test_what_transfer_and_generation_use():
     (states,) = model.encode(ids, mask=ids > 0)
     assert states.shape == (2, 3, 5) and (states.data == model.embedding_table()[ids]).all()
     model.context.data[...] = np.random.default_rng(0).normal(size=(11, 5))
-    np.testing.assert_allclose(model.logits(ids).data, states.data @ model.context.data.T, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.logits(ids).data, states.data @ model.context.data.T, rtol=1e-5
+    )
     assert [name for name, _ in model.named_parameters()] == ["vectors", "context"]
     assert sum(model.layer_groups(), []) == model.parameters()
 
@@ -288,15 +345,27 @@ def spelled(model):
     return model
 
 
-@pytest.mark.parametrize("run, words", [
-    (lambda: Word2VecConfig(10, window=0), "window is 0"),
-    (lambda: Word2Vec(Word2VecConfig(10)).batch(0, 0), "call prepare"),
-    (lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([3, 4], [0, 2], 11)), "11 kinds of tokens"),
-    (lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([0, 2], [0, 2], 10)), "no word that the vocabulary knows"),
-    (lambda: Word2VecConfig(10, minn=4, maxn=3), "maxn is 3"),
-    (lambda: Word2Vec(Word2VecConfig(10, maxn=3)).embedding_table(), "call spell"),
-    (lambda: spelled(Word2Vec(Word2VecConfig(10, maxn=3))).encode(np.array([[3, 10]])), "from 0 to 9"),
-])
+@pytest.mark.parametrize(
+    "run, words",
+    [
+        (lambda: Word2VecConfig(10, window=0), "window is 0"),
+        (lambda: Word2Vec(Word2VecConfig(10)).batch(0, 0), "call prepare"),
+        (
+            lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([3, 4], [0, 2], 11)),
+            "11 kinds of tokens",
+        ),
+        (
+            lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([0, 2], [0, 2], 10)),
+            "no word that the vocabulary knows",
+        ),
+        (lambda: Word2VecConfig(10, minn=4, maxn=3), "maxn is 3"),
+        (lambda: Word2Vec(Word2VecConfig(10, maxn=3)).embedding_table(), "call spell"),
+        (
+            lambda: spelled(Word2Vec(Word2VecConfig(10, maxn=3))).encode(np.array([[3, 10]])),
+            "from 0 to 9",
+        ),
+    ],
+)
 def test_mistakes_get_one_clear_sentence(run, words):
     with pytest.raises((TinylmError, ShapeError), match=words):
         run()
@@ -306,7 +375,10 @@ def test_a_text_of_single_words_trains_on_nothing():
     model = Word2Vec(Word2VecConfig(10))
     model.prepare(corpus([3, 4, 5], [0, 1, 2, 3], 10))
     before = model.vectors.data.copy()
-    assert model.fast_step(model.batch(0, 0), 0.025) == 0.0 and model.loss(model.batch(0, 0))[0].item() == 0.0
+    assert (
+        model.fast_step(model.batch(0, 0), 0.025) == 0.0
+        and model.loss(model.batch(0, 0))[0].item() == 0.0
+    )
     assert (model.vectors.data == before).all()
 
 
@@ -321,11 +393,17 @@ def test_a_weight_that_is_not_finite_shows_in_the_loss():
 def test_a_window_of_cbow_is_one_prediction_from_the_mean_or_the_sum():
     """Scores see the mean, but every word of the window gets the whole error, as in the released program."""
     for mean in (False, True):
-        model = Word2Vec(Word2VecConfig(9, size=3, window=2, sample=0, cbow=True, cbow_mean=mean)).astype(np.float64)
+        model = Word2Vec(
+            Word2VecConfig(9, size=3, window=2, sample=0, cbow=True, cbow_mean=mean)
+        ).astype(np.float64)
         model.prepare(corpus([3, 4, 5, 6, 7, 8, 3], [0, 7], 9))
         rng = np.random.default_rng(0)
         model.vectors.data[...], model.context.data[...] = rng.normal(size=(2, 9, 3))
-        centres, inputs, outputs = np.array([5, 5, 5]), np.array([3, 4, 4]), np.array([[6, 7, -1]] * 3)
+        centres, inputs, outputs = (
+            np.array([5, 5, 5]),
+            np.array([3, 4, 4]),
+            np.array([[6, 7, -1]] * 3),
+        )
         h = model.vectors.data[inputs].sum(axis=0) / (3 if mean else 1)
         u = model.context.data[[6, 7]]
         nats = model.nats(centres, inputs, outputs)
@@ -339,10 +417,22 @@ def test_a_window_of_cbow_is_one_prediction_from_the_mean_or_the_sum():
 
 def test_a_word_with_ngrams_is_the_mean_of_its_own_row_and_those_of_its_pieces():
     model = Word2Vec(Word2VecConfig(9, size=3, minn=2, maxn=3, bucket=101)).astype(np.float64)
-    words = ["<unk>", "<pad>", "<eos>", "ab", "abc", "", "größe"]  # the vocabulary may be larger than its words
+    words = [
+        "<unk>",
+        "<pad>",
+        "<eos>",
+        "ab",
+        "abc",
+        "",
+        "größe",
+    ]  # the vocabulary may be larger than its words
     model.spell(words)
     table, rows = model.embedding_table(), model.vectors.data
-    pieces = [9 + row for piece in ("<a", "<ab", "ab", "ab>", "b>") for row in [fnv1a(piece.encode()) % 101]]
+    pieces = [
+        9 + row
+        for piece in ("<a", "<ab", "ab", "ab>", "b>")
+        for row in [fnv1a(piece.encode()) % 101]
+    ]
     np.testing.assert_allclose(table[3], rows[[3, *pieces]].mean(axis=0), rtol=1e-12)
     assert table.shape == (9, 3) and (table[:3] == 0).all()
     ids = np.array([[3, 6, 0], [4, 3, 8]])
@@ -351,7 +441,9 @@ def test_a_word_with_ngrams_is_the_mean_of_its_own_row_and_those_of_its_pieces()
     states.sum().backward()
     assert np.flatnonzero(np.abs(model.vectors.grad).sum(axis=1)).size > 10
     vectors = tinylm.Vectors(words, table[:7], model.subwords())
-    np.testing.assert_allclose(vectors["abcab"], rows[9:][NGrams(2, 3, 101).rows("abcab")].mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        vectors["abcab"], rows[9:][NGrams(2, 3, 101).rows("abcab")].mean(axis=0), rtol=1e-12
+    )
     assert "abcab" not in vectors and vectors.most_similar("abcab")[0][0] in words
     assert vectors.similarity("abcab", "abcab") == pytest.approx(1)
     np.testing.assert_allclose(duplicate(model).embedding_table(), table, rtol=0, atol=1e-7)
@@ -379,13 +471,20 @@ def test_the_probabilities_of_hierarchical_softmax_sum_to_one():
 def test_every_form_learns_topics(form):
     ngrams = {"bucket": 1009} if "maxn" in form else {}
     model, tokenizer, text = toy_model(1500, negative=0 if form.get("hs") else 5, **form | ngrams)
-    rates = {kernels.CBOW_SUM: 0.02, kernels.CBOW_MEAN: 0.15}  # a sum of hundreds of rows, each changed whole, or their mean
+    rates = {
+        kernels.CBOW_SUM: 0.02,
+        kernels.CBOW_MEAN: 0.15,
+    }  # a sum of hundreds of rows, each changed whole, or their mean
     lr = rates.get(model.mode, 0.05) if ngrams else 0.05
     losses = [model.fast_step(model.batch(0, 1), lr / 2)]
     losses.append(train(model, 12, lr))
     assert losses[1] < losses[0]
     topic = {word: name for (name, _), words in toy.Language().lexicon.items() for word in words}
-    known = [word for word, count in zip(tokenizer.vocab, text.counts, strict=False) if word in topic and count >= 20]
+    known = [
+        word
+        for word, count in zip(tokenizer.vocab, text.counts, strict=False)
+        if word in topic and count >= 20
+    ]
     vectors = tinylm.Vectors(tokenizer.vocab, model.embedding_table())
     near = [(word, other) for word in known for other, _ in vectors.most_similar(word, n=5)]
     assert np.mean([topic[word] == topic.get(other) for word, other in near]) > 0.6  # 1/6 by chance

@@ -16,24 +16,63 @@ from tinylm.kernels import KERNELS
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- ops: written by tests/ops/ops_table.py -->\n", "<!-- end of ops -->\n"
 OTHER_NAMES = {  # ours -> PyTorch's where it is another one; "" where there is none
-    "power": "pow", "transpose": "permute", "concatenate": "cat", "max": "amax", "min": "amin",
-    "getitem": "Tensor.__getitem__", "lstm": "nn.LSTM",
-} | dict.fromkeys(("linear_cross_entropy", "packed_attention", "relative_shift", "gather_positions", "max_over_time",
-                   "conv1d_max", "sampled_softmax_loss", "nce_loss", "negative_sampling_loss",
-                   "hierarchical_softmax_loss"), "")
-IN_FUNCTIONAL = {"batch_norm", "binary_cross_entropy_with_logits", "conv1d", "cosine_embedding_loss", "cosine_similarity",
-                 "cross_entropy", "dropout", "embedding", "gelu", "kl_div", "layer_norm", "linear", "mse_loss", "nll_loss",
-                 "scaled_dot_product_attention"}
+    "power": "pow",
+    "transpose": "permute",
+    "concatenate": "cat",
+    "max": "amax",
+    "min": "amin",
+    "getitem": "Tensor.__getitem__",
+    "lstm": "nn.LSTM",
+} | dict.fromkeys(
+    (
+        "linear_cross_entropy",
+        "packed_attention",
+        "relative_shift",
+        "gather_positions",
+        "max_over_time",
+        "conv1d_max",
+        "sampled_softmax_loss",
+        "nce_loss",
+        "negative_sampling_loss",
+        "hierarchical_softmax_loss",
+    ),
+    "",
+)
+IN_FUNCTIONAL = {
+    "batch_norm",
+    "binary_cross_entropy_with_logits",
+    "conv1d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gelu",
+    "kl_div",
+    "layer_norm",
+    "linear",
+    "mse_loss",
+    "nll_loss",
+    "scaled_dot_product_attention",
+}
 
 
 def all_ops():
     """name -> function, in the order of the modules that ops/__init__.py names for reading."""
     order = re.findall(r"(\w+)\.py", F.__doc__)
-    found = {name: getattr(F, name) for name in F.__all__ if isinstance(getattr(F, name), types.FunctionType)}
+    found = {
+        name: getattr(F, name)
+        for name in F.__all__
+        if isinstance(getattr(F, name), types.FunctionType)
+    }
 
     def place(name):
         module = found[name].__module__.rpartition(".")[2]
-        return order.index(module) if module in order else len(order), module, found[name].__code__.co_firstlineno
+        return (
+            order.index(module) if module in order else len(order),
+            module,
+            found[name].__code__.co_firstlineno,
+        )
 
     return {name: found[name] for name in sorted(found, key=place)}
 
@@ -55,11 +94,19 @@ def kernels_of(function, seen=None):
     seen.add(function)
     found = []
     for code in _codes(function.__code__):
-        names = [name for name in code.co_names if function.__globals__.get("kernels") is kernels and name in KERNELS]
+        names = [
+            name
+            for name in code.co_names
+            if function.__globals__.get("kernels") is kernels and name in KERNELS
+        ]
         found += names if "kernels" in code.co_names else []
         for name in code.co_names:
             called = function.__globals__.get(name)
-            if isinstance(called, types.FunctionType) and called not in seen and called.__module__.startswith(F.__name__):
+            if (
+                isinstance(called, types.FunctionType)
+                and called not in seen
+                and called.__module__.startswith(F.__name__)
+            ):
                 found += kernels_of(called, seen)
     return list(dict.fromkeys(found))
 
@@ -68,10 +115,14 @@ def markdown():
     """The table as Markdown, a string."""
     rows = ["| op | equation | gradient | computed by | PyTorch |", "|---|---|---|---|---|"]
     for name, function in all_ops().items():
-        equation, _, gradient = inspect.getdoc(function).splitlines()[0].replace("|", "\\|").partition("   ")
+        equation, _, gradient = (
+            inspect.getdoc(function).splitlines()[0].replace("|", "\\|").partition("   ")
+        )
         gradient = gradient.removeprefix("gradients: ").strip()
         computed = ", ".join(f"`{kernel}`" for kernel in kernels_of(function)) or "NumPy"
-        rows.append(f"| `{name}` | {equation} | {gradient} | {computed} | {torch_name(name) and f'`{torch_name(name)}`'} |")
+        rows.append(
+            f"| `{name}` | {equation} | {gradient} | {computed} | {torch_name(name) and f'`{torch_name(name)}`'} |"
+        )
     return "\n".join(rows) + "\n"
 
 

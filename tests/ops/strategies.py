@@ -36,7 +36,7 @@ def shape(draw, least=0, most=3, zero=True):
 
 def stretched(draw, full):
     """A shape that broadcasts to `full`: leading axes dropped, others 1."""
-    kept = full[draw(st.integers(0, len(full))):]
+    kept = full[draw(st.integers(0, len(full))) :]
     return tuple(1 if draw(st.integers(0, 2)) == 1 else n for n in kept)
 
 
@@ -70,6 +70,7 @@ def axes_of(draw, ndim, several=True):
 
 # --- elementwise
 
+
 def _elementwise(name, values, **arguments):
     def draw_case(draw):
         return partial(getattr(F, name), **arguments), [values(draw(generators), shape(draw))]
@@ -82,8 +83,15 @@ def _normal(rng, shape):
 
 
 for _name, _values in {
-    "neg": _normal, "square": _normal, "exp": _normal, "tanh": _normal, "sigmoid": _normal,
-    "sqrt": positive, "log": positive, "abs": apart, "relu": apart,
+    "neg": _normal,
+    "square": _normal,
+    "exp": _normal,
+    "tanh": _normal,
+    "sigmoid": _normal,
+    "sqrt": positive,
+    "log": positive,
+    "abs": apart,
+    "relu": apart,
 }.items():
     _elementwise(_name, _values)
 
@@ -103,7 +111,10 @@ _binary("div", lambda rng, shape: positive(rng, shape) * rng.choice([-1, 1], sha
 
 def _extreme_of_two(name):
     def draw_case(draw):
-        rng, (a, b) = draw(generators), pair_of_shapes(draw)  # even against odd multiples: never equal
+        rng, (a, b) = (
+            draw(generators),
+            pair_of_shapes(draw),
+        )  # even against odd multiples: never equal
         return getattr(F, name), [0.4 * rng.integers(-5, 5, a), 0.4 * rng.integers(-5, 5, b) + 0.2]
 
     STRATEGIES[name] = st.composite(draw_case)()
@@ -115,7 +126,11 @@ _extreme_of_two("minimum")
 
 @case
 def power(draw):
-    exponent, rng, dims = draw(st.sampled_from((-1.5, -1, 0, 0.5, 1, 2, 3))), draw(generators), shape(draw)
+    exponent, rng, dims = (
+        draw(st.sampled_from((-1.5, -1, 0, 0.5, 1, 2, 3))),
+        draw(generators),
+        shape(draw),
+    )
     signs = rng.choice([-1, 1], dims) if exponent == int(exponent) else 1
     return lambda x: F.power(x, exponent), [positive(rng, dims) * signs]
 
@@ -130,7 +145,9 @@ def gelu(draw):
 def clip(draw):
     low, high = draw(st.sampled_from(((-1.0, 1.0), (0.0, 2.0), (-3.0, -1.0), (-np.inf, 1.0))))
     rng, dims = draw(generators), shape(draw)
-    return lambda x: F.clip(x, low, high), [rng.integers(-4, 4, dims) + 0.5 + rng.uniform(-0.3, 0.3, dims)]
+    return lambda x: F.clip(x, low, high), [
+        rng.integers(-4, 4, dims) + 0.5 + rng.uniform(-0.3, 0.3, dims)
+    ]
 
 
 @case
@@ -142,11 +159,14 @@ def where(draw):
 
 # --- reductions and softmax
 
+
 def _reduction(name, values, empty):
     def draw_case(draw):
         dims = shape(draw, zero=empty)
         axis, keepdims = axes_of(draw, len(dims)), draw(st.booleans())
-        return lambda x: getattr(F, name)(x, axis=axis, keepdims=keepdims), [values(draw(generators), dims)]
+        return lambda x: getattr(F, name)(x, axis=axis, keepdims=keepdims), [
+            values(draw(generators), dims)
+        ]
 
     STRATEGIES[name] = st.composite(draw_case)()
 
@@ -173,6 +193,7 @@ _softmax("log_softmax")
 
 # --- shapes
 
+
 @case
 def reshape(draw):
     a, b, c = size(draw, zero=True), size(draw), size(draw)
@@ -180,8 +201,9 @@ def reshape(draw):
     if a and draw(st.booleans()):
         new = (-1, *new[1:])
     separate = draw(st.booleans())
-    return (lambda x: F.reshape(x, *new)) if separate else (lambda x: F.reshape(x, new)), \
-        [draw(generators).normal(size=(a, b, c))]
+    return (lambda x: F.reshape(x, *new)) if separate else (lambda x: F.reshape(x, new)), [
+        draw(generators).normal(size=(a, b, c))
+    ]
 
 
 @case
@@ -211,7 +233,10 @@ def concatenate(draw):
     dims, rng = shape(draw, least=1), draw(generators)
     axis = draw(st.integers(-len(dims), len(dims) - 1))
     lengths = [size(draw, zero=True) for _ in range(draw(st.integers(1, 3)))]
-    arrays = [rng.normal(size=tuple(n if i == axis % len(dims) else m for i, m in enumerate(dims))) for n in lengths]
+    arrays = [
+        rng.normal(size=tuple(n if i == axis % len(dims) else m for i, m in enumerate(dims)))
+        for n in lengths
+    ]
     return lambda *xs: F.concatenate(xs, axis), arrays
 
 
@@ -219,7 +244,9 @@ def concatenate(draw):
 def stack(draw):
     dims, rng = shape(draw), draw(generators)
     axis = draw(st.integers(-len(dims) - 1, len(dims)))
-    return lambda *xs: F.stack(xs, axis), [rng.normal(size=dims) for _ in range(draw(st.integers(1, 3)))]
+    return lambda *xs: F.stack(xs, axis), [
+        rng.normal(size=dims) for _ in range(draw(st.integers(1, 3)))
+    ]
 
 
 @case
@@ -228,11 +255,26 @@ def getitem(draw):
     ids = rng.integers(-dims[0], dims[0], shape(draw, most=2))  # repeats, negatives, none at all
     columns = rng.integers(0, dims[1], ids.shape)
     mask = rng.random(dims) < 0.5
-    index = draw(st.sampled_from((
-        int(dims[0] - 1), -1, slice(None, None, 2), slice(None, None, -1), slice(1, 1), (Ellipsis, 0),
-        (slice(None), None, 0), ids, (ids, columns), (slice(None), columns), (ids, slice(0, 1)),
-        mask, mask[:, 0] if mask.ndim == 2 else mask[:, 0, 0], ids.tolist() if ids.ndim == 1 and ids.size else ids,
-    )))
+    index = draw(
+        st.sampled_from(
+            (
+                int(dims[0] - 1),
+                -1,
+                slice(None, None, 2),
+                slice(None, None, -1),
+                slice(1, 1),
+                (Ellipsis, 0),
+                (slice(None), None, 0),
+                ids,
+                (ids, columns),
+                (slice(None), columns),
+                (ids, slice(0, 1)),
+                mask,
+                mask[:, 0] if mask.ndim == 2 else mask[:, 0, 0],
+                ids.tolist() if ids.ndim == 1 and ids.size else ids,
+            )
+        )
+    )
     return lambda x: F.getitem(x, index), [rng.normal(size=dims)]
 
 
@@ -245,10 +287,14 @@ def relative_shift(draw):
 
 # --- products
 
+
 @case
 def matmul(draw):
     n, k, m = (size(draw, zero=True) for _ in range(3))
-    rng, kind = draw(generators), draw(st.sampled_from(("matrices", "vector left", "vector right", "vectors")))
+    rng, kind = (
+        draw(generators),
+        draw(st.sampled_from(("matrices", "vector left", "vector right", "vectors"))),
+    )
     outer = shape(draw, most=2, zero=False)
     left, right = draw(st.permutations((outer, stretched(draw, outer))))
     a = (k,) if kind in ("vector left", "vectors") else (*left, n, k)
@@ -258,16 +304,25 @@ def matmul(draw):
 
 def linear_arguments(draw):
     """(keyword arguments, arrays x, weight[, bias][, residual], names of the optional two); relu's kink is kept away."""
-    outer, width, rows, rng = shape(draw, most=2), size(draw, zero=True), size(draw, zero=True), draw(generators)
+    outer, width, rows, rng = (
+        shape(draw, most=2),
+        size(draw, zero=True),
+        size(draw, zero=True),
+        draw(generators),
+    )
     names = [name for name in ("bias", "residual") if draw(st.booleans())]
-    options = {"activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid")))}
+    options = {
+        "activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid")))
+    }
     optional = {"bias": (rows,), "residual": (*outer, rows)}
     while True:
         x, weight = rng.normal(size=(*outer, width)), rng.normal(size=(rows, width))
         others = [rng.normal(size=optional[name]) for name in names]
         pre = x @ weight.T + (others[0] if "bias" in names else 0)
         if not width:  # relu would stand at its kink
-            options["activation"] = options["activation"] if options["activation"] != "relu" else None
+            options["activation"] = (
+                options["activation"] if options["activation"] != "relu" else None
+            )
         if options["activation"] != "relu" or np.abs(pre).min(initial=1) > 0.01:
             return options, [x, weight, *others], names
 
@@ -276,10 +331,13 @@ def linear_arguments(draw):
 def linear(draw):
     options, arrays, names = linear_arguments(draw)
     options |= {"dropout": draw(st.sampled_from((0.0, 0.0, 0.3))), "key": draw(keys)}
-    return lambda x, w, *others: F.linear(x, w, **dict(zip(names, others, strict=True)), **options), arrays
+    return lambda x, w, *others: F.linear(
+        x, w, **dict(zip(names, others, strict=True)), **options
+    ), arrays
 
 
 # --- layers
+
 
 @case
 def layer_norm(draw):
@@ -312,7 +370,11 @@ def lstm_arguments(draw, widths=lambda hidden: (None, 1, 2, 3)):
     rng, dims = draw(generators), [size(draw) for _ in range(4)]
     length, batch, inputs, hidden = dims
     width = draw(st.sampled_from(widths(hidden)))
-    shapes = {"x": (length, batch, inputs), "weight_ih": (4 * hidden, inputs), "weight_hh": (4 * hidden, width or hidden)}
+    shapes = {
+        "x": (length, batch, inputs),
+        "weight_ih": (4 * hidden, inputs),
+        "weight_hh": (4 * hidden, width or hidden),
+    }
     if draw(st.booleans()):
         shapes["bias"] = (4 * hidden,)
     if width:
@@ -320,7 +382,10 @@ def lstm_arguments(draw, widths=lambda hidden: (None, 1, 2, 3)):
     if draw(st.booleans()):
         shapes |= {"h": (batch, width or hidden), "c": (batch, hidden)}
     mask = rng.random((length, batch)) < 0.7 if draw(st.booleans()) else None
-    arrays = [rng.normal(size=shape) / (shape[-1] ** 0.5 if "weight" in name else 1) for name, shape in shapes.items()]
+    arrays = [
+        rng.normal(size=shape) / (shape[-1] ** 0.5 if "weight" in name else 1)
+        for name, shape in shapes.items()
+    ]
     return {"mask": mask, "reverse": draw(st.booleans())}, list(shapes), arrays
 
 
@@ -340,16 +405,30 @@ def lstm(draw):
 
 def conv1d_arguments(draw, rng, dilation=1, padding=0):
     """Arrays x (B, T, C), weight (O, C, K) and perhaps bias (O,), of which x is long enough once it is padded."""
-    batch, width, filters, span = size(draw, zero=True), size(draw), size(draw), draw(st.sampled_from((1, 2, 3)))
+    batch, width, filters, span = (
+        size(draw, zero=True),
+        size(draw),
+        size(draw),
+        draw(st.sampled_from((1, 2, 3))),
+    )
     least = max(1, dilation * (span - 1) + 1 - 2 * padding)
-    arrays = [rng.normal(size=(batch, least + draw(st.integers(0, 5)), width)), rng.normal(size=(filters, width, span))]
+    arrays = [
+        rng.normal(size=(batch, least + draw(st.integers(0, 5)), width)),
+        rng.normal(size=(filters, width, span)),
+    ]
     return [*arrays, rng.normal(size=filters)] if draw(st.booleans()) else arrays
 
 
 def conv1d_options(draw):
     """stride, padding and dilation."""
-    return {name: draw(st.sampled_from(values)) for name, values in (
-        ("stride", (1, 1, 2, 3)), ("padding", (0, 0, 1, 2)), ("dilation", (1, 1, 2)))}
+    return {
+        name: draw(st.sampled_from(values))
+        for name, values in (
+            ("stride", (1, 1, 2, 3)),
+            ("padding", (0, 0, 1, 2)),
+            ("dilation", (1, 1, 2)),
+        )
+    }
 
 
 @case
@@ -410,7 +489,12 @@ def attention_options(draw, rng, full):
 
 @case
 def scaled_dot_product_attention(draw):
-    rng, batch, heads, width = draw(generators), size(draw, zero=True), draw(st.sampled_from((1, 2, 3))), size(draw)
+    rng, batch, heads, width = (
+        draw(generators),
+        size(draw, zero=True),
+        draw(st.sampled_from((1, 2, 3))),
+        size(draw),
+    )
     length, source = size(draw, zero=True), size(draw)
     options = attention_options(draw, rng, (batch, heads, length, source))
     arrays = [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)]
@@ -427,13 +511,21 @@ def scaled_dot_product_attention(draw):
 
 @case
 def packed_attention(draw):
-    rng, batch, heads, width = draw(generators), size(draw, zero=True), draw(st.sampled_from((1, 2, 3))), size(draw)
+    rng, batch, heads, width = (
+        draw(generators),
+        size(draw, zero=True),
+        draw(st.sampled_from((1, 2, 3))),
+        size(draw),
+    )
     length = size(draw)
     options = attention_options(draw, rng, (batch, heads, length, length))
-    return lambda x: F.packed_attention(x, heads, **options), [rng.normal(size=(batch, length, 3 * heads * width))]
+    return lambda x: F.packed_attention(x, heads, **options), [
+        rng.normal(size=(batch, length, 3 * heads * width))
+    ]
 
 
 # --- losses
+
 
 def target_ids(draw, rng, dims, vocabulary):
     """Targets of shape `dims`, some of them ignored, and the number that says so."""
@@ -445,18 +537,25 @@ def target_ids(draw, rng, dims, vocabulary):
 def nll_loss(draw):
     rng, dims, vocabulary = draw(generators), shape(draw, most=2), size(draw)
     targets, ignored = target_ids(draw, rng, dims, vocabulary)
-    return lambda x: F.nll_loss(x, targets, ignore_index=ignored), [rng.normal(size=(*dims, vocabulary))]
+    return lambda x: F.nll_loss(x, targets, ignore_index=ignored), [
+        rng.normal(size=(*dims, vocabulary))
+    ]
 
 
 @case
 def cross_entropy(draw):
     rng, dims, vocabulary = draw(generators), shape(draw, most=2), size(draw)
-    options = {"reduction": draw(st.sampled_from(("mean", "sum", "none"))),
-               "weight": draw(st.sampled_from((None, positive(rng, vocabulary)))),
-               "label_smoothing": draw(st.sampled_from((0.0, 0.1, 1.0)))}
+    options = {
+        "reduction": draw(st.sampled_from(("mean", "sum", "none"))),
+        "weight": draw(st.sampled_from((None, positive(rng, vocabulary)))),
+        "label_smoothing": draw(st.sampled_from((0.0, 0.1, 1.0))),
+    }
     logits = rng.normal(size=(*dims, vocabulary))
     if draw(st.booleans()):
-        return lambda x, t: F.cross_entropy(x, t, **options), [logits, rng.random((*dims, vocabulary))]
+        return lambda x, t: F.cross_entropy(x, t, **options), [
+            logits,
+            rng.random((*dims, vocabulary)),
+        ]
     targets, ignored = target_ids(draw, rng, dims, vocabulary)
     return lambda x: F.cross_entropy(x, targets, ignore_index=ignored, **options), [logits]
 
@@ -466,15 +565,21 @@ def linear_cross_entropy(draw):
     rng, dims, vocabulary, width = draw(generators), shape(draw, most=2), size(draw), size(draw)
     targets, ignored = target_ids(draw, rng, dims, vocabulary)
     bias = [rng.normal(size=vocabulary)] if draw(st.booleans()) else []
-    return lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b), \
-        [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width)), *bias]
+    return lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b), [
+        rng.normal(size=(*dims, width)),
+        rng.normal(size=(vocabulary, width)),
+        *bias,
+    ]
 
 
 @case
 def mse_loss(draw):
     rng, full = draw(generators), shape(draw, zero=False)
     reduction = draw(st.sampled_from(("mean", "sum", "none")))
-    return lambda x, y: F.mse_loss(x, y, reduction), [rng.normal(size=full), rng.normal(size=stretched(draw, full))]
+    return lambda x, y: F.mse_loss(x, y, reduction), [
+        rng.normal(size=full),
+        rng.normal(size=stretched(draw, full)),
+    ]
 
 
 @case
@@ -482,7 +587,9 @@ def binary_cross_entropy_with_logits(draw):
     rng, dims = draw(generators), shape(draw)
     reduction = draw(st.sampled_from(("mean", "sum", "none")))
     targets = rng.random(stretched(draw, dims))
-    return lambda x: F.binary_cross_entropy_with_logits(x, targets, reduction), [3 * rng.normal(size=dims)]
+    return lambda x: F.binary_cross_entropy_with_logits(x, targets, reduction), [
+        3 * rng.normal(size=dims)
+    ]
 
 
 # --- losses that look at a few words, distances
@@ -492,12 +599,22 @@ REDUCTIONS = st.sampled_from(("mean", "sum", "none"))
 
 def sampled_arguments(draw):
     """(targets, sampled as ops.sampled_softmax_loss takes it, arrays h, weight and, or not, bias); some ids are negative."""
-    rng, dims, vocabulary, width, count = draw(generators), shape(draw, most=2), size(draw), size(draw), size(draw)
+    rng, dims, vocabulary, width, count = (
+        draw(generators),
+        shape(draw, most=2),
+        size(draw),
+        size(draw),
+        size(draw),
+    )
     ids = rng.integers(0, vocabulary, (count,) if draw(st.booleans()) else (*dims, count))
     targets = rng.integers(0, vocabulary, dims)
     if draw(st.booleans()):
-        ids, targets = (np.where(rng.random(np.shape(each)) < 0.3, -1, each) for each in (ids, targets))
-    sampled = (ids, rng.normal(size=dims), rng.normal(size=ids.shape)) if draw(st.booleans()) else (ids,)
+        ids, targets = (
+            np.where(rng.random(np.shape(each)) < 0.3, -1, each) for each in (ids, targets)
+        )
+    sampled = (
+        (ids, rng.normal(size=dims), rng.normal(size=ids.shape)) if draw(st.booleans()) else (ids,)
+    )
     arrays = [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width))]
     return targets, sampled, arrays + ([rng.normal(size=vocabulary)] if draw(st.booleans()) else [])
 
@@ -522,10 +639,18 @@ def negative_sampling_loss(draw):
 
 @case
 def hierarchical_softmax_loss(draw):
-    rng, dims, nodes, width, reduction = draw(generators), shape(draw, most=2), size(draw), size(draw), draw(REDUCTIONS)
+    rng, dims, nodes, width, reduction = (
+        draw(generators),
+        shape(draw, most=2),
+        size(draw),
+        size(draw),
+        draw(REDUCTIONS),
+    )
     paths = rng.integers(-1, nodes, (*dims, size(draw, zero=True)))
-    return lambda h, w: F.hierarchical_softmax_loss(h, w, paths, paths % 2, reduction), \
-        [rng.normal(size=(*dims, width)), rng.normal(size=(nodes, width))]
+    return lambda h, w: F.hierarchical_softmax_loss(h, w, paths, paths % 2, reduction), [
+        rng.normal(size=(*dims, width)),
+        rng.normal(size=(nodes, width)),
+    ]
 
 
 @case
@@ -540,12 +665,20 @@ def kl_div(draw):
 def cosine_similarity(draw):
     rng, (a, b), width = draw(generators), pair_of_shapes(draw), size(draw)
     axis = draw(st.integers(-1 - min(len(a), len(b)), -1))
-    return lambda x, y: F.cosine_similarity(x, y, axis), [rng.normal(size=(*a, width)) + 0.5, rng.normal(size=(*b, width))]
+    return lambda x, y: F.cosine_similarity(x, y, axis), [
+        rng.normal(size=(*a, width)) + 0.5,
+        rng.normal(size=(*b, width)),
+    ]
 
 
 @case
 def cosine_embedding_loss(draw):
-    rng, dims, width, reduction = draw(generators), shape(draw, most=2), size(draw), draw(REDUCTIONS)
+    rng, dims, width, reduction = (
+        draw(generators),
+        shape(draw, most=2),
+        size(draw),
+        draw(REDUCTIONS),
+    )
     target, margin = rng.choice([-1, 1], dims), draw(st.sampled_from((0.0, -0.5, 0.3)))
     while True:  # no cosine near the margin
         a, b = rng.normal(size=(2, *dims, width))

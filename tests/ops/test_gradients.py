@@ -13,8 +13,12 @@ from tinylm.gradcheck import GradientError, check_grads
 from tinylm.ops import OPS
 from tinylm.tensor import Rows
 
-BROADCASTING = dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum", "where", "broadcast_to", "matmul"), (0, 1))
-BROADCASTING["scaled_dot_product_attention"] = (3,)  # op -> the inputs that are broadcast; here the bias
+BROADCASTING = dict.fromkeys(
+    ("add", "sub", "mul", "div", "maximum", "minimum", "where", "broadcast_to", "matmul"), (0, 1)
+)
+BROADCASTING["scaled_dot_product_attention"] = (
+    3,
+)  # op -> the inputs that are broadcast; here the bias
 
 
 def test_every_op_has_a_strategy():
@@ -48,27 +52,38 @@ def test_float32_stays_float32_and_no_layout_in_memory_matters(name, data):
     f, arrays = data.draw(STRATEGIES[name])
     results = []
     for layout in (np.copy, turned, locked):
-        inputs = [tinylm.tensor.Tensor(layout(a.astype(np.float32)), requires_grad=True) for a in arrays]
+        inputs = [
+            tinylm.tensor.Tensor(layout(a.astype(np.float32)), requires_grad=True) for a in arrays
+        ]
         y = f(*inputs)
         assert y.dtype == np.float32
         y.backward(layout(np.cos(np.arange(y.size)).reshape(y.shape)))
-        assert all(x.grad is None or (x.grad.dtype == np.float32 and x.grad.shape == x.shape) for x in inputs)
+        assert all(
+            x.grad is None or (x.grad.dtype == np.float32 and x.grad.shape == x.shape)
+            for x in inputs
+        )
         results.append([y.data] + [x.grad for x in inputs if x.grad is not None])
     for other in results[1:]:
         for found, wanted in zip(other, results[0], strict=True):
-            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max(initial=0))
+            np.testing.assert_allclose(
+                found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max(initial=0)
+            )
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_one_and_two_threads_give_the_same_bits(name, restored_threads):
-    for f, arrays in cases_of(name, 10):  # small arrays; the kernels' own test has them span several blocks
+    for f, arrays in cases_of(
+        name, 10
+    ):  # small arrays; the kernels' own test has them span several blocks
         found = []
         for count in (1, 2):
             tinylm.kernels.set_threads(count)
             inputs = [tinylm.tensor.Tensor(a, requires_grad=True) for a in arrays]
             y = f(*inputs)
             y.backward(np.ones(y.shape))
-            found.append([y.data.tobytes()] + [x.grad is not None and x.grad.tobytes() for x in inputs])
+            found.append(
+                [y.data.tobytes()] + [x.grad is not None and x.grad.tobytes() for x in inputs]
+            )
         assert found[0] == found[1]
 
 
@@ -90,6 +105,7 @@ def taking_the_first(grad, shape):
 
 def scaled(factor):
     """Mutants that multiply the gradient of input i."""
+
     def mutate(vjp, dy, inputs, i):
         grads = list(vjp(dy))
         dx = grads[i]
@@ -101,8 +117,12 @@ def scaled(factor):
 
 def un_broadcast_by(wrong):
     """Mutants that undo the broadcasting of input i wrongly, whether the op or the tape does it."""
+
     def mutate(vjp, dy, inputs, i):
-        grads, places = list(vjp(dy)), [m for m in vars(tinylm.ops).values() if hasattr(m, "unbroadcast")]
+        grads, places = (
+            list(vjp(dy)),
+            [m for m in vars(tinylm.ops).values() if hasattr(m, "unbroadcast")],
+        )
         for module in places:
             module.unbroadcast = wrong
         try:
@@ -118,11 +138,15 @@ def un_broadcast_by(wrong):
 
 
 MUTANTS = {"zero": scaled(0), "sign": scaled(-1), "scale": scaled(1.01)}
-UNBROADCAST_MUTANTS = {"mean": un_broadcast_by(averaging), "first": un_broadcast_by(taking_the_first)}
+UNBROADCAST_MUTANTS = {
+    "mean": un_broadcast_by(averaging),
+    "first": un_broadcast_by(taking_the_first),
+}
 
 
 def recorded_by(f, name, made):
     """f, with `made(node)` instead of every node of op `name` that f records (not those that the checker records)."""
+
     def node(op, inputs, vjp):
         true = TRUE_NODE(op, inputs, vjp)
         return made(true) if op == name else true
@@ -139,6 +163,7 @@ def recorded_by(f, name, made):
 
 def mutant_of(f, name, mutate, arity, i):
     """f with the gradient of input i mutated wherever op `name` is recorded with `arity` inputs."""
+
     def made(node):
         if len(node.inputs) != arity:
             return node
@@ -186,15 +211,24 @@ def test_a_wrong_gradient_of_any_input_is_caught(name):
         for arity in set(arities(f, arrays, name)):
             by_arity.setdefault(arity, []).append((f, arrays))
     assert by_arity, f"no case of the strategy records a node called {name!r}"
-    mutants = [MUTANTS | (UNBROADCAST_MUTANTS if i in BROADCASTING.get(name, ()) else {}) for i in range(max(by_arity))]
-    survivors = [f"{kind} of input {i} of {arity}" for arity, drawn in by_arity.items() for i in range(arity)
-                 for kind, mutate in mutants[i].items()
-                 if not any(caught(mutant_of(f, name, mutate, arity, i), arrays) for f, arrays in drawn)]
+    mutants = [
+        MUTANTS | (UNBROADCAST_MUTANTS if i in BROADCASTING.get(name, ()) else {})
+        for i in range(max(by_arity))
+    ]
+    survivors = [
+        f"{kind} of input {i} of {arity}"
+        for arity, drawn in by_arity.items()
+        for i in range(arity)
+        for kind, mutate in mutants[i].items()
+        if not any(caught(mutant_of(f, name, mutate, arity, i), arrays) for f, arrays in drawn)
+    ]
     assert not survivors, f"{name}: mutants that no case of the strategy catches: {survivors}"
 
 
 def test_an_unmutated_op_passes_through_the_same_machinery():
-    f, arrays = next((f, arrays) for f, arrays in cases_of("mul", 20) if all(a.size for a in arrays))
+    f, arrays = next(
+        (f, arrays) for f, arrays in cases_of("mul", 20) if all(a.size for a in arrays)
+    )
     assert not caught(mutant_of(f, "mul", scaled(1), 2, 0), arrays)
 
 
@@ -204,7 +238,9 @@ def reporting_shapes(node):
 
     def checked(dy):
         grads = vjp(dy)
-        assert all(isinstance(dx, Rows) or dx.shape == x.shape for dx, x in zip(grads, inputs, strict=True))
+        assert all(
+            isinstance(dx, Rows) or dx.shape == x.shape for dx, x in zip(grads, inputs, strict=True)
+        )
         return grads
 
     return TRUE_NODE(node.name, inputs, checked)

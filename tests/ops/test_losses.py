@@ -50,7 +50,9 @@ def test_the_blocks_share_the_rows_out_and_none_exceeds_the_limit(monkeypatch):
     for rows, vocabulary in ((0, 53), (1, 53), (101, 53), (101, 1), (7, 2003)):
         blocks = loss_module._row_blocks(rows, vocabulary)
         assert [i for block in blocks for i in range(rows)[block]] == list(range(rows))
-        assert all((block.stop - block.start) * vocabulary <= max(1000, vocabulary) for block in blocks)
+        assert all(
+            (block.stop - block.start) * vocabulary <= max(1000, vocabulary) for block in blocks
+        )
 
 
 def test_the_logits_of_a_large_vocabulary_are_never_all_in_memory(monkeypatch):
@@ -81,15 +83,21 @@ def test_evaluation_keeps_no_logits():
 
 # --- label smoothing
 
+
 def test_full_smoothing_forgets_the_target_and_a_wrong_share_is_refused():
     logits = np.random.default_rng(0).normal(size=(5, 7))
-    losses = [F.cross_entropy(logits, np.full(5, target), label_smoothing=1.0).item() for target in (0, 6)]
-    assert losses[0] == pytest.approx(losses[1]) == pytest.approx(-F.log_softmax(logits).data.mean())
+    losses = [
+        F.cross_entropy(logits, np.full(5, target), label_smoothing=1.0).item() for target in (0, 6)
+    ]
+    assert (
+        losses[0] == pytest.approx(losses[1]) == pytest.approx(-F.log_softmax(logits).data.mean())
+    )
     with pytest.raises(ValueError, match=r"label_smoothing is 1.5; expected a share in \[0, 1\]"):
         F.cross_entropy(logits, np.zeros(5, int), label_smoothing=1.5)
 
 
 # --- sampled losses
+
 
 def leaves_of(rng, *shapes):
     """Random float64 leaves."""
@@ -110,7 +118,9 @@ def test_sampling_the_whole_vocabulary_without_correction_is_the_full_softmax():
     targets = rng.integers(0, 11, (5, 3))
     targets[1, 2] = -100
     full = gradients(F.linear_cross_entropy(h, weight, targets, bias=bias), leaves)
-    sampled = gradients(F.sampled_softmax_loss(h, weight, bias, targets, (rng.permutation(11),)), leaves)
+    sampled = gradients(
+        F.sampled_softmax_loss(h, weight, bias, targets, (rng.permutation(11),)), leaves
+    )
     for got, wanted in zip(sampled, full, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-14)
 
@@ -120,16 +130,25 @@ def test_a_sampled_target_is_left_out_and_a_lone_target_costs_nothing():
     h, weight = leaves_of(rng, (5, 7), (11, 7))
     targets = np.array([0, 3, 3, 5, 10])
     with_hits = F.sampled_softmax_loss(h, weight, None, targets, (np.array([1, 3, 5]),), "none")
-    without = [F.sampled_softmax_loss(h[i], weight, None, targets[i], (np.setdiff1d([1, 3, 5], targets[i]),)).item()
-               for i in range(5)]
+    without = [
+        F.sampled_softmax_loss(
+            h[i], weight, None, targets[i], (np.setdiff1d([1, 3, 5], targets[i]),)
+        ).item()
+        for i in range(5)
+    ]
     np.testing.assert_allclose(with_hits.data, without, rtol=1e-12)
     assert F.sampled_softmax_loss(h[1], weight, None, 3, (np.array([3]),)).item() == 0
 
 
 def test_the_correction_brings_the_sampled_gradient_near_the_full_one():
     rng, vocabulary = np.random.default_rng(0), 211
-    h, weight = leaves = [Tensor(rng.normal(size=shape) / 2, requires_grad=True) for shape in ((101, 5), (vocabulary, 5))]
-    targets = np.concatenate([log_uniform((), 1, vocabulary, rng)[0] for _ in range(101)])  # as frequent as words are
+    h, weight = leaves = [
+        Tensor(rng.normal(size=shape) / 2, requires_grad=True)
+        for shape in ((101, 5), (vocabulary, 5))
+    ]
+    targets = np.concatenate(
+        [log_uniform((), 1, vocabulary, rng)[0] for _ in range(101)]
+    )  # as frequent as words are
     full = gradients(F.linear_cross_entropy(h, weight, targets), leaves)[2]
     distance = {}
     for kept in (3, 1):  # with the logs of the expected counts, and without
@@ -167,10 +186,16 @@ def test_negative_sampling_is_the_sum_of_its_formula_and_skips_negative_ids():
     h, weight = leaves_of(rng, (5, 7), (11, 7))
     targets, negatives = np.array([0, 3, -1, 5, 10]), rng.integers(-1, 11, (5, 3))
     scores = h.data @ weight.data.T
-    wanted = [0 if t < 0 else -np.log(logistic(s[t])) - sum(np.log(logistic(-s[k])) for k in ks if k >= 0)
-              for s, t, ks in zip(scores, targets, negatives, strict=True)]
-    np.testing.assert_allclose(F.negative_sampling_loss(h, weight, targets, negatives, "none").data, wanted, rtol=1e-12)
-    assert F.negative_sampling_loss(h, weight, targets, negatives).item() == pytest.approx(sum(wanted) / 4)
+    wanted = [
+        0 if t < 0 else -np.log(logistic(s[t])) - sum(np.log(logistic(-s[k])) for k in ks if k >= 0)
+        for s, t, ks in zip(scores, targets, negatives, strict=True)
+    ]
+    np.testing.assert_allclose(
+        F.negative_sampling_loss(h, weight, targets, negatives, "none").data, wanted, rtol=1e-12
+    )
+    assert F.negative_sampling_loss(h, weight, targets, negatives).item() == pytest.approx(
+        sum(wanted) / 4
+    )
 
 
 def test_nce_asks_how_likely_a_word_is_to_come_from_the_text():
@@ -181,9 +206,13 @@ def test_nce_asks_how_likely_a_word_is_to_come_from_the_text():
     model = np.exp(h.data @ weight.data.T + bias.data)  # p(word | row), not normalised
     from_text = model / (model + K * noise)
     rows = np.arange(5)
-    wanted = -np.log(from_text[rows, targets]) - np.log(1 - from_text[rows[:, None], negatives]).sum(axis=1)
+    wanted = -np.log(from_text[rows, targets]) - np.log(
+        1 - from_text[rows[:, None], negatives]
+    ).sum(axis=1)
     sampled = (negatives, np.log(K * noise[targets]), np.log(K * noise[negatives]))
-    np.testing.assert_allclose(F.nce_loss(h, weight, bias, targets, sampled, "none").data, wanted, rtol=1e-10)
+    np.testing.assert_allclose(
+        F.nce_loss(h, weight, bias, targets, sampled, "none").data, wanted, rtol=1e-10
+    )
 
 
 def test_noise_for_all_rows_is_noise_for_each():
@@ -192,12 +221,15 @@ def test_noise_for_all_rows_is_noise_for_each():
     targets, ids = rng.integers(0, 11, (5, 3)), np.array([2, 9, 2, 4])
     for function in (F.nce_loss, F.sampled_softmax_loss):
         shared = gradients(function(h, weight, bias, targets, (ids,)), leaves)
-        own = gradients(function(h, weight, bias, targets, (np.broadcast_to(ids, (5, 3, 4)),)), leaves)
+        own = gradients(
+            function(h, weight, bias, targets, (np.broadcast_to(ids, (5, 3, 4)),)), leaves
+        )
         for got, wanted in zip(shared, own, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-14)
 
 
 # --- hierarchical softmax
+
 
 def smallest_cost(counts):
     """Σ count · code length of the best code: the two least frequent are joined until one is left."""
@@ -217,18 +249,33 @@ vocabularies = st.lists(st.integers(0, 20), min_size=1, max_size=29).map(np.arra
 def test_a_huffman_code_is_free_of_prefixes_and_the_shortest_there_is(counts):
     paths, codes = huffman_tree(counts)
     lengths = (paths >= 0).sum(axis=1)
-    words = ["".join("01"[int(bit)] for bit in code[:n]) for code, n in zip(codes, lengths, strict=True)]
-    assert not any(b.startswith(a) for i, a in enumerate(words) for j, b in enumerate(words) if i != j)
+    words = [
+        "".join("01"[int(bit)] for bit in code[:n]) for code, n in zip(codes, lengths, strict=True)
+    ]
+    assert not any(
+        b.startswith(a) for i, a in enumerate(words) for j, b in enumerate(words) if i != j
+    )
     assert (np.maximum(counts, 1) * lengths).sum() == smallest_cost(counts.tolist())
     assert ((paths >= 0) == (np.arange(paths.shape[1]) < lengths[:, None])).all()
     assert (paths[:, 0] == len(counts) - 2).all() if len(counts) > 1 else paths.shape == (1, 0)
 
 
 def test_ties_are_those_of_the_released_program():
-    paths, codes = huffman_tree([2, 5, 3, 1, 2])  # worked by hand; of equal counts a node goes before a word
-    bits = ["".join("01"[int(bit)] for bit in code[path >= 0]) for code, path in zip(codes, paths, strict=True)]
+    paths, codes = huffman_tree(
+        [2, 5, 3, 1, 2]
+    )  # worked by hand; of equal counts a node goes before a word
+    bits = [
+        "".join("01"[int(bit)] for bit in code[path >= 0])
+        for code, path in zip(codes, paths, strict=True)
+    ]
     assert bits == ["110", "0", "10", "1110", "1111"]
-    assert paths.tolist() == [[3, 2, 1, -1], [3, -1, -1, -1], [3, 2, -1, -1], [3, 2, 1, 0], [3, 2, 1, 0]]
+    assert paths.tolist() == [
+        [3, 2, 1, -1],
+        [3, -1, -1, -1],
+        [3, 2, -1, -1],
+        [3, 2, 1, 0],
+        [3, 2, 1, 0],
+    ]
 
 
 @given(vocabularies, generators)
@@ -241,13 +288,18 @@ def test_the_probabilities_of_all_codes_sum_to_one(counts, rng):
 
 # --- distances and positions
 
+
 def test_a_distribution_is_at_no_distance_from_itself_and_zeros_cost_nothing():
     p = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
     with np.errstate(divide="ignore"):
         assert F.kl_div(np.log(p), p, "sum").item() == 0
         assert F.kl_div(np.log(p), np.log(p), "sum", log_target=True).item() == 0
-    assert F.kl_div(np.zeros((2, 3)), p, "batchmean").item() == pytest.approx((p[p > 0] * np.log(p[p > 0])).sum() / 2)
-    assert F.kl_div(np.zeros((2, 3), np.float32), p).dtype == np.float32  # a teacher's array does not widen the student
+    assert F.kl_div(np.zeros((2, 3)), p, "batchmean").item() == pytest.approx(
+        (p[p > 0] * np.log(p[p > 0])).sum() / 2
+    )
+    assert (
+        F.kl_div(np.zeros((2, 3), np.float32), p).dtype == np.float32
+    )  # a teacher's array does not widen the student
 
 
 def test_a_vector_of_zeros_is_like_nothing_and_gets_a_finite_gradient():
@@ -264,4 +316,7 @@ def test_positions_that_are_padding_give_zeros_whatever_stands_there():
     (_, a, _), (b, _, c), none = *x.data, np.zeros(5)
     np.testing.assert_array_equal(y.data, [[a, none, a], [c, b, none]])
     y.backward(np.ones(y.shape))
-    assert x.grad[:, :, 0].tolist() == [[0, 2, 0], [1, 0, 1]]  # repeats add up, padding gets nothing
+    assert x.grad[:, :, 0].tolist() == [
+        [0, 2, 0],
+        [1, 0, 1],
+    ]  # repeats add up, padding gets nothing

@@ -29,7 +29,10 @@ import tinylm.ops as F
 from tinylm.tensor import Tensor
 
 pytestmark = pytest.mark.peer
-TOLERANCE = {np.float64: 1e-10, np.float32: 1e-5}  # of the reference's largest magnitude, see `floor_of`
+TOLERANCE = {
+    np.float64: 1e-10,
+    np.float32: 1e-5,
+}  # of the reference's largest magnitude, see `floor_of`
 PAIRS = {}  # name -> strategy of (our function, PyTorch's function, arrays)
 
 
@@ -60,15 +63,30 @@ def assert_agree(ours, theirs, arrays, dtype, rng):
     cotangent = np.asarray(rng.normal(size=y.shape), dtype)
     y.backward(cotangent)
     wanted.backward(torch().tensor(cotangent))
-    gradients = [np.zeros(x.shape, dtype) if t.grad is None else t.grad.numpy() for x, t in zip(mine, other, strict=True)]
+    gradients = [
+        np.zeros(x.shape, dtype) if t.grad is None else t.grad.numpy()
+        for x, t in zip(mine, other, strict=True)
+    ]
     largest = max(floor, *(float(np.abs(g).max(initial=0)) for g in gradients))
     for i, (x, expected) in enumerate(zip(mine, gradients, strict=True)):
-        compare(f"gradient {i}", np.zeros_like(x.data) if x.grad is None else x.grad, expected, dtype, largest)
+        compare(
+            f"gradient {i}",
+            np.zeros_like(x.data) if x.grad is None else x.grad,
+            expected,
+            dtype,
+            largest,
+        )
 
 
 def compare(what, got, wanted, dtype, largest):
     """All entries within the tolerance, relative to the largest of `wanted` or to `largest`."""
-    assert got.shape == wanted.shape and got.dtype == wanted.dtype, (what, got.shape, wanted.shape, got.dtype, wanted.dtype)
+    assert got.shape == wanted.shape and got.dtype == wanted.dtype, (
+        what,
+        got.shape,
+        wanted.shape,
+        got.dtype,
+        wanted.dtype,
+    )
     scale = max(float(np.abs(wanted).max(initial=0)), largest)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE[dtype] * scale, err_msg=what)
 
@@ -90,21 +108,40 @@ def _normal(rng, dims):
     return rng.normal(size=dims)
 
 
-for _name, _values in {"neg": _normal, "exp": _normal, "tanh": _normal, "sigmoid": _normal, "square": _normal,
-                       "relu": apart, "abs": apart, "sqrt": positive, "log": positive}.items():
+for _name, _values in {
+    "neg": _normal,
+    "exp": _normal,
+    "tanh": _normal,
+    "sigmoid": _normal,
+    "square": _normal,
+    "relu": apart,
+    "abs": apart,
+    "sqrt": positive,
+    "log": positive,
+}.items():
     _unary(_name, _values, lambda x, _name=_name: getattr(torch(), _name)(x))
 
 
 def _binary(name, values, theirs):
     def draw_case(draw):
         rng, (a, b) = draw(generators), pair_of_shapes(draw)
-        return getattr(F, name), lambda x, y: getattr(torch(), theirs)(x, y), [rng.normal(size=a), values(rng, b)]
+        return (
+            getattr(F, name),
+            lambda x, y: getattr(torch(), theirs)(x, y),
+            [rng.normal(size=a), values(rng, b)],
+        )
 
     PAIRS[name] = st.composite(draw_case)()
 
 
-for _name, _values, _theirs in (("add", _normal, "add"), ("sub", _normal, "sub"), ("mul", _normal, "mul"),
-                                ("div", positive, "div"), ("maximum", _normal, "maximum"), ("minimum", _normal, "minimum")):
+for _name, _values, _theirs in (
+    ("add", _normal, "add"),
+    ("sub", _normal, "sub"),
+    ("mul", _normal, "mul"),
+    ("div", positive, "div"),
+    ("maximum", _normal, "maximum"),
+    ("minimum", _normal, "minimum"),
+):
     _binary(_name, _values, _theirs)
 
 
@@ -113,14 +150,22 @@ def _reduction(name, theirs, **options):
         dims = shape(draw, least=1, zero=name == "sum")
         axis, keepdims = axes_of(draw, len(dims)), draw(st.booleans())
         axes = tuple(range(len(dims))) if axis is None else axis
-        return (lambda x: getattr(F, name)(x, axis=axis, keepdims=keepdims),
-                lambda x: getattr(torch(), theirs)(x, dim=axes, keepdim=keepdims, **options),
-                [apart(draw(generators), dims)])
+        return (
+            lambda x: getattr(F, name)(x, axis=axis, keepdims=keepdims),
+            lambda x: getattr(torch(), theirs)(x, dim=axes, keepdim=keepdims, **options),
+            [apart(draw(generators), dims)],
+        )
 
     PAIRS[name] = st.composite(draw_case)()
 
 
-for _name, _theirs in (("sum", "sum"), ("mean", "mean"), ("logsumexp", "logsumexp"), ("max", "amax"), ("min", "amin")):
+for _name, _theirs in (
+    ("sum", "sum"),
+    ("mean", "mean"),
+    ("logsumexp", "logsumexp"),
+    ("max", "amax"),
+    ("min", "amin"),
+):
     _reduction(_name, _theirs)
 _reduction("var", "var", correction=0)
 
@@ -129,8 +174,11 @@ def _softmax(name):
     def draw_case(draw):
         dims = shape(draw, least=1, zero=False)
         axis = axes_of(draw, len(dims), several=False)
-        return (lambda x: getattr(F, name)(x, axis=axis), lambda x: getattr(torch(), name)(x, dim=axis),
-                [4 * draw(generators).normal(size=dims)])
+        return (
+            lambda x: getattr(F, name)(x, axis=axis),
+            lambda x: getattr(torch(), name)(x, dim=axis),
+            [4 * draw(generators).normal(size=dims)],
+        )
 
     PAIRS[name] = st.composite(draw_case)()
 
@@ -142,64 +190,97 @@ _softmax("log_softmax")
 @pair
 def power(draw):
     exponent = draw(st.sampled_from((-1.5, 0, 0.5, 1, 2, 3)))
-    return lambda x: F.power(x, exponent), lambda x: torch().pow(x, exponent), [positive(draw(generators), shape(draw))]
+    return (
+        lambda x: F.power(x, exponent),
+        lambda x: torch().pow(x, exponent),
+        [positive(draw(generators), shape(draw))],
+    )
 
 
 @pair
 def gelu(draw):
     kind = draw(st.sampled_from(("none", "tanh")))
-    return (lambda x: F.gelu(x, approximate=kind), lambda x: torch().nn.functional.gelu(x, approximate=kind),
-            [2 * draw(generators).normal(size=shape(draw))])
+    return (
+        lambda x: F.gelu(x, approximate=kind),
+        lambda x: torch().nn.functional.gelu(x, approximate=kind),
+        [2 * draw(generators).normal(size=shape(draw))],
+    )
 
 
 @pair
 def clip(draw):
-    return lambda x: F.clip(x, -1, 1), lambda x: torch().clip(x, -1, 1), [2 * draw(generators).normal(size=shape(draw))]
+    return (
+        lambda x: F.clip(x, -1, 1),
+        lambda x: torch().clip(x, -1, 1),
+        [2 * draw(generators).normal(size=shape(draw))],
+    )
 
 
 @pair
 def where(draw):
     rng, (a, b) = draw(generators), pair_of_shapes(draw)
     condition = rng.random(stretched(draw, np.broadcast_shapes(a, b))) < 0.5
-    return (lambda x, y: F.where(condition, x, y), lambda x, y: torch().where(torch().tensor(condition), x, y),
-            [rng.normal(size=a), rng.normal(size=b)])
+    return (
+        lambda x, y: F.where(condition, x, y),
+        lambda x, y: torch().where(torch().tensor(condition), x, y),
+        [rng.normal(size=a), rng.normal(size=b)],
+    )
 
 
 # --- shapes
 
+
 @pair
 def reshape(draw):
     a, b, c = size(draw), size(draw), size(draw)
-    return lambda x: F.reshape(x, c, -1), lambda x: x.reshape(c, -1), [draw(generators).normal(size=(a, b, c))]
+    return (
+        lambda x: F.reshape(x, c, -1),
+        lambda x: x.reshape(c, -1),
+        [draw(generators).normal(size=(a, b, c))],
+    )
 
 
 @pair
 def transpose(draw):
     dims = shape(draw)
     axes = draw(st.permutations(range(len(dims))))
-    return lambda x: F.transpose(x, axes), lambda x: x.permute(axes), [draw(generators).normal(size=dims)]
+    return (
+        lambda x: F.transpose(x, axes),
+        lambda x: x.permute(axes),
+        [draw(generators).normal(size=dims)],
+    )
 
 
 @pair
 def swapaxes(draw):
     dims = shape(draw, least=1)
     a, b = (draw(st.integers(-len(dims), len(dims) - 1)) for _ in range(2))
-    return lambda x: F.swapaxes(x, a, b), lambda x: x.swapaxes(a, b), [draw(generators).normal(size=dims)]
+    return (
+        lambda x: F.swapaxes(x, a, b),
+        lambda x: x.swapaxes(a, b),
+        [draw(generators).normal(size=dims)],
+    )
 
 
 @pair
 def broadcast_to(draw):
     full = shape(draw)
-    return (lambda x: F.broadcast_to(x, full), lambda x: torch().broadcast_to(x, full),
-            [draw(generators).normal(size=stretched(draw, full))])
+    return (
+        lambda x: F.broadcast_to(x, full),
+        lambda x: torch().broadcast_to(x, full),
+        [draw(generators).normal(size=stretched(draw, full))],
+    )
 
 
 def _joining(name, theirs):
     def draw_case(draw):
         dims, rng = shape(draw, least=1), draw(generators)
         axis = draw(st.integers(-len(dims), len(dims) - 1))
-        return (lambda *xs: getattr(F, name)(xs, axis), lambda *xs: getattr(torch(), theirs)(xs, axis),
-                [rng.normal(size=dims) for _ in range(draw(st.integers(1, 3)))])
+        return (
+            lambda *xs: getattr(F, name)(xs, axis),
+            lambda *xs: getattr(torch(), theirs)(xs, axis),
+            [rng.normal(size=dims) for _ in range(draw(st.integers(1, 3)))],
+        )
 
     PAIRS[name] = st.composite(draw_case)()
 
@@ -213,9 +294,20 @@ def getitem(draw):
     rng, dims = draw(generators), shape(draw, least=2, zero=False)
     ids = rng.integers(0, dims[0], shape(draw, most=2))
     mask = rng.random(dims[0]) < 0.5
-    theirs = {"ids": lambda x: x[torch().tensor(ids)], "mask": lambda x: x[torch().tensor(mask)],
-              "slice": lambda x: x[:, ::2], "pair": lambda x: x[torch().tensor(ids), 0], "row": lambda x: x[-1]}
-    index = {"ids": ids, "mask": mask, "slice": (slice(None), slice(None, None, 2)), "pair": (ids, 0), "row": -1}
+    theirs = {
+        "ids": lambda x: x[torch().tensor(ids)],
+        "mask": lambda x: x[torch().tensor(mask)],
+        "slice": lambda x: x[:, ::2],
+        "pair": lambda x: x[torch().tensor(ids), 0],
+        "row": lambda x: x[-1],
+    }
+    index = {
+        "ids": ids,
+        "mask": mask,
+        "slice": (slice(None), slice(None, None, 2)),
+        "pair": (ids, 0),
+        "row": -1,
+    }
     kind = draw(st.sampled_from(sorted(index)))
     return lambda x: F.getitem(x, index[kind]), theirs[kind], [rng.normal(size=dims)]
 
@@ -228,11 +320,15 @@ def relative_shift(draw):
         columns = length - torch().arange(length)[:, None] + torch().arange(source)
         return torch().gather(x, 2, columns.expand(batch, length, source))
 
-    return (lambda x: F.relative_shift(x, source), theirs,
-            [draw(generators).normal(size=(batch, length, length + source))])
+    return (
+        lambda x: F.relative_shift(x, source),
+        theirs,
+        [draw(generators).normal(size=(batch, length, length + source))],
+    )
 
 
 # --- products and layers
+
 
 @pair
 def matmul(draw):
@@ -248,8 +344,14 @@ def _torch_linear(x, weight, bias, residual, activation):
     """The layer as a PyTorch program writes it."""
     functional = torch().nn.functional
     y = functional.linear(x, weight, bias)
-    y = {None: lambda y: y, "relu": functional.relu, "gelu": functional.gelu, "tanh": torch().tanh,
-         "sigmoid": torch().sigmoid, "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh")}[activation](y)
+    y = {
+        None: lambda y: y,
+        "relu": functional.relu,
+        "gelu": functional.gelu,
+        "tanh": torch().tanh,
+        "sigmoid": torch().sigmoid,
+        "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh"),
+    }[activation](y)
     return y if residual is None else y + residual
 
 
@@ -259,26 +361,37 @@ def linear(draw):
 
     def theirs(x, weight, *others):
         given = dict(zip(names, others, strict=True))
-        return _torch_linear(x, weight, given.get("bias"), given.get("residual"), options["activation"])
+        return _torch_linear(
+            x, weight, given.get("bias"), given.get("residual"), options["activation"]
+        )
 
-    return lambda x, w, *others: F.linear(x, w, **dict(zip(names, others, strict=True)), **options), theirs, arrays
+    return (
+        lambda x, w, *others: F.linear(x, w, **dict(zip(names, others, strict=True)), **options),
+        theirs,
+        arrays,
+    )
 
 
 @pair
 def layer_norm(draw):
     rng, width = draw(generators), draw(st.sampled_from((2, 3, 5, 7)))
     x, (weight, bias) = apart(rng, (*shape(draw, most=2), width), 0.3), rng.normal(size=(2, width))
-    return (lambda x, w, b: F.layer_norm(x, (width,), w, b, 1e-5),
-            lambda x, w, b: torch().nn.functional.layer_norm(x, (width,), w, b, 1e-5), [x, weight, bias])
+    return (
+        lambda x, w, b: F.layer_norm(x, (width,), w, b, 1e-5),
+        lambda x, w, b: torch().nn.functional.layer_norm(x, (width,), w, b, 1e-5),
+        [x, weight, bias],
+    )
 
 
 @pair
 def embedding(draw):
     rng, rows = draw(generators), size(draw)
     ids = rng.integers(0, rows, shape(draw, most=2))
-    return (lambda weight: F.embedding(weight, ids),
-            lambda weight: torch().nn.functional.embedding(torch().tensor(ids), weight),
-            [rng.normal(size=(rows, size(draw)))])
+    return (
+        lambda weight: F.embedding(weight, ids),
+        lambda weight: torch().nn.functional.embedding(torch().tensor(ids), weight),
+        [rng.normal(size=(rows, size(draw)))],
+    )
 
 
 def _torch_lstm(named, lengths, reverse):
@@ -286,14 +399,34 @@ def _torch_lstm(named, lengths, reverse):
     nn, x = torch().nn, named["x"]
     hidden, width = named["weight_ih"].shape[0] // 4, named["weight_hh"].shape[1]
     projected = width if "projection" in named else 0
-    lstm = nn.LSTM(x.shape[2], hidden, bias="bias" in named, proj_size=projected, bidirectional=reverse, dtype=x.dtype)
-    given = {"weight_ih_l0": "weight_ih", "weight_hh_l0": "weight_hh", "bias_ih_l0": "bias", "weight_hr_l0": "projection"}
+    lstm = nn.LSTM(
+        x.shape[2],
+        hidden,
+        bias="bias" in named,
+        proj_size=projected,
+        bidirectional=reverse,
+        dtype=x.dtype,
+    )
+    given = {
+        "weight_ih_l0": "weight_ih",
+        "weight_hh_l0": "weight_hh",
+        "bias_ih_l0": "bias",
+        "weight_hr_l0": "projection",
+    }
     values = dict(lstm.named_parameters()) | {
-        name + suffix: named[ours] for name, ours in given.items() if ours in named
-        for suffix in (("", "_reverse") if reverse else ("",))}
-    values |= {name: torch().zeros_like(p) for name, p in values.items() if name.startswith("bias_hh")}
+        name + suffix: named[ours]
+        for name, ours in given.items()
+        if ours in named
+        for suffix in (("", "_reverse") if reverse else ("",))
+    }
+    values |= {
+        name: torch().zeros_like(p) for name, p in values.items() if name.startswith("bias_hh")
+    }
     zeros = [torch().zeros(x.shape[1], n, dtype=x.dtype) for n in (width, hidden)]
-    state = [torch().stack([s] * (1 + reverse)) for s in ((named["h"], named["c"]) if "h" in named else zeros)]
+    state = [
+        torch().stack([s] * (1 + reverse))
+        for s in ((named["h"], named["c"]) if "h" in named else zeros)
+    ]
     packed = nn.utils.rnn.pack_padded_sequence(x, torch().tensor(lengths), enforce_sorted=False)
     out, (h, c) = torch().func.functional_call(lstm, values, (packed, tuple(state)))
     out, _ = nn.utils.rnn.pad_packed_sequence(out, total_length=x.shape[0])
@@ -302,12 +435,19 @@ def _torch_lstm(named, lengths, reverse):
 
 @pair
 def lstm(draw):
-    options, names, arrays = lstm_arguments(draw, lambda hidden: (None, *range(1, hidden)))  # PyTorch's are narrower
+    options, names, arrays = lstm_arguments(
+        draw, lambda hidden: (None, *range(1, hidden))
+    )  # PyTorch's are narrower
     length, batch = arrays[0].shape[:2]
-    lengths = draw(generators).integers(1, length + 1, batch)  # PyTorch masks the ends of sequences only
+    lengths = draw(generators).integers(
+        1, length + 1, batch
+    )  # PyTorch masks the ends of sequences only
     options["mask"] = np.arange(length)[:, None] < lengths
-    return (lambda *xs: run_lstm(dict(zip(names, xs, strict=True)), options),
-            lambda *xs: _torch_lstm(dict(zip(names, xs, strict=True)), lengths, options["reverse"]), arrays)
+    return (
+        lambda *xs: run_lstm(dict(zip(names, xs, strict=True)), options),
+        lambda *xs: _torch_lstm(dict(zip(names, xs, strict=True)), lengths, options["reverse"]),
+        arrays,
+    )
 
 
 def _torch_conv1d(x, weight, *bias, **options):
@@ -319,8 +459,11 @@ def _torch_conv1d(x, weight, *bias, **options):
 def conv1d(draw):
     options, rng = conv1d_options(draw), draw(generators)
     arrays = conv1d_arguments(draw, rng, options["dilation"], options["padding"])
-    return (lambda x, w, *bias: F.conv1d(x, w, *bias, **options),
-            lambda x, w, *bias: _torch_conv1d(x, w, *bias, **options), arrays)
+    return (
+        lambda x, w, *bias: F.conv1d(x, w, *bias, **options),
+        lambda x, w, *bias: _torch_conv1d(x, w, *bias, **options),
+        arrays,
+    )
 
 
 @pair
@@ -348,7 +491,9 @@ def batch_norm(draw):
     def ours(x, w, b):
         arrays = [r.astype(x.dtype) for r in running]
         y = F.batch_norm(x, *arrays, w, b, training, 0.3, 1e-3)
-        return F.concatenate([y, np.stack(arrays)])  # what became of the running statistics is compared too
+        return F.concatenate(
+            [y, np.stack(arrays)]
+        )  # what became of the running statistics is compared too
 
     def theirs(x, w, b):
         arrays = [torch().tensor(r).to(x.dtype) for r in running]
@@ -376,32 +521,58 @@ def _torch_attention(q, k, v, may_attend, bias=None):
 
 @pair
 def scaled_dot_product_attention(draw):
-    rng, batch, heads, width = draw(generators), size(draw), draw(st.sampled_from((1, 2, 3))), size(draw)
+    rng, batch, heads, width = (
+        draw(generators),
+        size(draw),
+        draw(st.sampled_from((1, 2, 3))),
+        size(draw),
+    )
     length, source = size(draw), size(draw)
     options = attention_options(draw, rng, (batch, heads, length, source)) | {"dropout": 0.0}
     may_attend = allowed(options["mask"], options["causal"], (batch, heads, length, source))
     arrays = [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)]
     if draw(st.booleans()):
         arrays.append(rng.normal(size=stretched(draw, (batch, heads, length, source))))
-    return (lambda q, k, v, *bias: F.scaled_dot_product_attention(q, k, v, **options, bias=(*bias, None)[0]),
-            lambda q, k, v, *bias: _torch_attention(q, k, v, may_attend, *bias), arrays)
+    return (
+        lambda q, k, v, *bias: F.scaled_dot_product_attention(
+            q, k, v, **options, bias=(*bias, None)[0]
+        ),
+        lambda q, k, v, *bias: _torch_attention(q, k, v, may_attend, *bias),
+        arrays,
+    )
 
 
 @pair
 def packed_attention(draw):
-    rng, batch, heads, width = draw(generators), size(draw), draw(st.sampled_from((1, 2, 3))), size(draw)
+    rng, batch, heads, width = (
+        draw(generators),
+        size(draw),
+        draw(st.sampled_from((1, 2, 3))),
+        size(draw),
+    )
     length = size(draw)
     options = attention_options(draw, rng, (batch, heads, length, length)) | {"dropout": 0.0}
     may_attend = allowed(options["mask"], options["causal"], (batch, heads, length, length))
 
     def theirs(x):
-        q, k, v = (part.reshape(batch, length, heads, width).swapaxes(1, 2) for part in x.chunk(3, dim=2))
-        return _torch_attention(q, k, v, may_attend).swapaxes(1, 2).reshape(batch, length, heads * width)
+        q, k, v = (
+            part.reshape(batch, length, heads, width).swapaxes(1, 2) for part in x.chunk(3, dim=2)
+        )
+        return (
+            _torch_attention(q, k, v, may_attend)
+            .swapaxes(1, 2)
+            .reshape(batch, length, heads * width)
+        )
 
-    return lambda x: F.packed_attention(x, heads, **options), theirs, [rng.normal(size=(batch, length, 3 * heads * width))]
+    return (
+        lambda x: F.packed_attention(x, heads, **options),
+        theirs,
+        [rng.normal(size=(batch, length, 3 * heads * width))],
+    )
 
 
 # --- losses
+
 
 def counted_targets(draw, rng, dims, vocabulary):
     """Targets of which at least one counts: with none PyTorch's mean is NaN, ours 0."""
@@ -412,7 +583,11 @@ def counted_targets(draw, rng, dims, vocabulary):
 
 @pair
 def cross_entropy(draw):
-    rng, dims, vocabulary = draw(generators), shape(draw, least=1, most=2, zero=False), draw(st.sampled_from((2, 3, 5, 7)))
+    rng, dims, vocabulary = (
+        draw(generators),
+        shape(draw, least=1, most=2, zero=False),
+        draw(st.sampled_from((2, 3, 5, 7))),
+    )
     weight = positive(rng, vocabulary) if draw(st.booleans()) else None
     smoothing = draw(st.sampled_from((0.0, 0.1, 1.0)))
     reduction = draw(st.sampled_from(("mean", "sum", "none")))
@@ -426,20 +601,32 @@ def cross_entropy(draw):
     def theirs(x, *soft_targets):  # PyTorch has the classes on axis 1
         flat = soft_targets[0].reshape(-1, vocabulary) if soft else torch().tensor(targets.ravel())
         factors = None if weight is None else torch().tensor(weight).to(x.dtype)
-        options = {"ignore_index": -100 if soft else ignored, "reduction": reduction, "label_smoothing": smoothing}
+        options = {
+            "ignore_index": -100 if soft else ignored,
+            "reduction": reduction,
+            "label_smoothing": smoothing,
+        }
         y = torch().nn.functional.cross_entropy(x.reshape(-1, vocabulary), flat, factors, **options)
         return y.reshape(dims) if reduction == "none" else y
 
-    return ours, theirs, [2 * rng.normal(size=(*dims, vocabulary)), *([probabilities] if soft else [])]
+    return (
+        ours,
+        theirs,
+        [2 * rng.normal(size=(*dims, vocabulary)), *([probabilities] if soft else [])],
+    )
 
 
 @pair
 def nll_loss(draw):
     rng, count, vocabulary = draw(generators), size(draw), size(draw)
     targets, ignored = target_ids(draw, rng, (count,), vocabulary)
-    return (lambda x: F.nll_loss(x, targets, ignored),
-            lambda x: torch().nn.functional.nll_loss(x, torch().tensor(targets), ignore_index=ignored, reduction="none"),
-            [rng.normal(size=(count, vocabulary))])
+    return (
+        lambda x: F.nll_loss(x, targets, ignored),
+        lambda x: torch().nn.functional.nll_loss(
+            x, torch().tensor(targets), ignore_index=ignored, reduction="none"
+        ),
+        [rng.normal(size=(count, vocabulary))],
+    )
 
 
 @pair
@@ -450,63 +637,107 @@ def linear_cross_entropy(draw):
 
     def theirs(h, weight, *bias):
         logits = torch().nn.functional.linear(h, weight, *bias).reshape(-1, vocabulary)
-        return torch().nn.functional.cross_entropy(logits, torch().tensor(targets.ravel()), ignore_index=ignored)
+        return torch().nn.functional.cross_entropy(
+            logits, torch().tensor(targets.ravel()), ignore_index=ignored
+        )
 
     bias = [rng.normal(size=vocabulary)] if draw(st.booleans()) else []
-    return (lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b), theirs,
-            [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width)), *bias])
+    return (
+        lambda h, w, *b: F.linear_cross_entropy(h, w, targets, ignored, *b),
+        theirs,
+        [rng.normal(size=(*dims, width)), rng.normal(size=(vocabulary, width)), *bias],
+    )
 
 
 @pair
 def mse_loss(draw):
-    rng, dims, reduction = draw(generators), shape(draw, zero=False), draw(st.sampled_from(("mean", "sum", "none")))
-    return (lambda x, y: F.mse_loss(x, y, reduction), lambda x, y: torch().nn.functional.mse_loss(x, y, reduction=reduction),
-            [rng.normal(size=dims), rng.normal(size=dims)])
+    rng, dims, reduction = (
+        draw(generators),
+        shape(draw, zero=False),
+        draw(st.sampled_from(("mean", "sum", "none"))),
+    )
+    return (
+        lambda x, y: F.mse_loss(x, y, reduction),
+        lambda x, y: torch().nn.functional.mse_loss(x, y, reduction=reduction),
+        [rng.normal(size=dims), rng.normal(size=dims)],
+    )
 
 
 @pair
 def binary_cross_entropy_with_logits(draw):
-    rng, dims, reduction = draw(generators), shape(draw, zero=False), draw(st.sampled_from(("mean", "sum", "none")))
+    rng, dims, reduction = (
+        draw(generators),
+        shape(draw, zero=False),
+        draw(st.sampled_from(("mean", "sum", "none"))),
+    )
     targets = rng.random(dims)
 
     def theirs(x):
         function = torch().nn.functional.binary_cross_entropy_with_logits
         return function(x, torch().tensor(targets).to(x.dtype), reduction=reduction)
 
-    return lambda x: F.binary_cross_entropy_with_logits(x, targets, reduction), theirs, [4 * rng.normal(size=dims)]
+    return (
+        lambda x: F.binary_cross_entropy_with_logits(x, targets, reduction),
+        theirs,
+        [4 * rng.normal(size=dims)],
+    )
 
 
 @pair
 def sampled_softmax_loss(draw):
-    (targets, sampled, arrays), reduction = sampled_arguments(draw), draw(st.sampled_from(("sum", "none")))
+    (targets, sampled, arrays), reduction = (
+        sampled_arguments(draw),
+        draw(st.sampled_from(("sum", "none"))),
+    )
 
-    def theirs(h, weight, *bias):  # the cross-entropy of the target's score before all others, what is left out far below
-        ids, *logs = (torch().tensor(each) for each in (np.broadcast_to(sampled[0], (*targets.shape, len(sampled[0].T))),
-                                                        *sampled[1:]))
+    def theirs(
+        h, weight, *bias
+    ):  # the cross-entropy of the target's score before all others, what is left out far below
+        ids, *logs = (
+            torch().tensor(each)
+            for each in (
+                np.broadcast_to(sampled[0], (*targets.shape, len(sampled[0].T))),
+                *sampled[1:],
+            )
+        )
         target = torch().tensor(targets).unsqueeze(-1)
         every = torch().cat([target, ids], -1)
         scores = torch().einsum("...c,...kc->...k", h, weight[every.clamp(min=0)])
         scores = scores + bias[0][every.clamp(min=0)] if bias else scores
         if logs:
-            scores = scores - torch().cat([logs[0].unsqueeze(-1), logs[1].broadcast_to(ids.shape)], -1).to(scores.dtype)
-        left_out = torch().cat([torch().zeros_like(target, dtype=bool), (ids == target) | (ids < 0)], -1)
-        losses = -scores.masked_fill(left_out, -1e30).log_softmax(-1)[..., 0] * (target[..., 0] >= 0)
+            scores = scores - torch().cat(
+                [logs[0].unsqueeze(-1), logs[1].broadcast_to(ids.shape)], -1
+            ).to(scores.dtype)
+        left_out = torch().cat(
+            [torch().zeros_like(target, dtype=bool), (ids == target) | (ids < 0)], -1
+        )
+        losses = -scores.masked_fill(left_out, -1e30).log_softmax(-1)[..., 0] * (
+            target[..., 0] >= 0
+        )
         return losses if reduction == "none" else losses.sum()
 
-    return lambda h, w, b=None: F.sampled_softmax_loss(h, w, b, targets, sampled, reduction), theirs, arrays
+    return (
+        lambda h, w, b=None: F.sampled_softmax_loss(h, w, b, targets, sampled, reduction),
+        theirs,
+        arrays,
+    )
 
 
 @pair
 def kl_div(draw):
     rng, dims, log_target = draw(generators), shape(draw, least=1, zero=False), draw(st.booleans())
     reduction = draw(st.sampled_from(("mean", "sum", "none", "batchmean")))
+
     def theirs(x, t):  # PyTorch warns that its "mean" will change
         asked = "none" if reduction == "mean" else reduction
         losses = torch().nn.functional.kl_div(x, t, reduction=asked, log_target=log_target)
         return losses.mean() if reduction == "mean" else losses
 
-    return (lambda x, t: F.kl_div(x, t, reduction, log_target), theirs,
-            [rng.normal(size=dims), rng.normal(size=dims) if log_target else positive(rng, dims)])
+    return (
+        lambda x, t: F.kl_div(x, t, reduction, log_target),
+        theirs,
+        [rng.normal(size=dims), rng.normal(size=dims) if log_target else positive(rng, dims)],
+    )
 
 
 @pair
@@ -514,31 +745,49 @@ def cosine_similarity(draw):
     rng, (a, b), width = draw(generators), pair_of_shapes(draw), size(draw)
     axis, eps = draw(st.integers(-1 - min(len(a), len(b)), -1)), draw(st.sampled_from((1e-8, 1e-3)))
     # the sums give the gradients a size: those of parallel vectors alone are rounding
-    return (lambda x, y: F.cosine_similarity(x, y, axis, eps) + F.sum(x) + F.sum(y),
-            lambda x, y: torch().nn.functional.cosine_similarity(x, y, dim=axis, eps=eps) + x.sum() + y.sum(),
-            [positive(rng, (*dims, width)) * rng.choice([-1, 1], (*dims, width)) for dims in (a, b)])
+    return (
+        lambda x, y: F.cosine_similarity(x, y, axis, eps) + F.sum(x) + F.sum(y),
+        lambda x, y: (
+            torch().nn.functional.cosine_similarity(x, y, dim=axis, eps=eps) + x.sum() + y.sum()
+        ),
+        [positive(rng, (*dims, width)) * rng.choice([-1, 1], (*dims, width)) for dims in (a, b)],
+    )
 
 
 @pair
 def cosine_embedding_loss(draw):
-    rng, count, width, margin = draw(generators), size(draw), draw(st.sampled_from((2, 3, 5))), draw(st.floats(-0.9, 0.9))
+    rng, count, width, margin = (
+        draw(generators),
+        size(draw),
+        draw(st.sampled_from((2, 3, 5))),
+        draw(st.floats(-0.9, 0.9)),
+    )
     target, reduction = rng.choice([-1, 1], count), draw(st.sampled_from(("mean", "sum", "none")))
 
     def theirs(x, y):
         function = torch().nn.functional.cosine_embedding_loss
-        return function(x, y, torch().tensor(target), margin=margin, reduction=reduction) + x.sum() + y.sum()
+        return (
+            function(x, y, torch().tensor(target), margin=margin, reduction=reduction)
+            + x.sum()
+            + y.sum()
+        )
 
-    return (lambda x, y: F.cosine_embedding_loss(x, y, target, margin, reduction) + F.sum(x) + F.sum(y), theirs,
-            list(rng.normal(size=(2, count, width))))
+    return (
+        lambda x, y: F.cosine_embedding_loss(x, y, target, margin, reduction) + F.sum(x) + F.sum(y),
+        theirs,
+        list(rng.normal(size=(2, count, width))),
+    )
 
 
 @pair
 def gather_positions(draw):
     rng, batch, length, width = draw(generators), size(draw), size(draw), size(draw)
     positions = rng.integers(0, length, (batch, size(draw)))
-    return (lambda x: F.gather_positions(x, positions),
-            lambda x: torch().gather(x, 1, torch().tensor(positions)[..., None].expand(-1, -1, width)),
-            [rng.normal(size=(batch, length, width))])
+    return (
+        lambda x: F.gather_positions(x, positions),
+        lambda x: torch().gather(x, 1, torch().tensor(positions)[..., None].expand(-1, -1, width)),
+        [rng.normal(size=(batch, length, width))],
+    )
 
 
 WITHOUT_COUNTERPART = {"dropout"}  # another generator draws the mask

@@ -12,8 +12,10 @@ from tinylm.optim import schedules
 def problem(dtype=np.float64):
     """Named parameters and a loss that is not quadratic."""
     rng = np.random.default_rng(0)
-    named = [("layer.weight", nn.Parameter(rng.normal(size=(5, 3)).astype(dtype))),
-             ("layer.bias", nn.Parameter(rng.normal(size=5).astype(dtype)))]
+    named = [
+        ("layer.weight", nn.Parameter(rng.normal(size=(5, 3)).astype(dtype))),
+        ("layer.bias", nn.Parameter(rng.normal(size=5).astype(dtype))),
+    ]
     x = rng.normal(size=(7, 3)).astype(dtype)
     return named, lambda: F.mean(F.square(F.tanh(F.linear(x, named[0][1], named[1][1]))))
 
@@ -27,7 +29,10 @@ def run(optimizer, loss, steps, **how):
 
 def test_one_step_is_the_equation_with_and_without_bias_correction():
     for corrected in (True, False):
-        (named, loss), settings = problem(), dict(lr=0.1, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.2)
+        (named, loss), settings = (
+            problem(),
+            dict(lr=0.1, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.2),
+        )
         before = [p.data.copy() for _, p in named]
         optimizer = optim.AdamW(named, bias_correction=corrected, **settings)
         run(optimizer, loss, 1)
@@ -35,7 +40,9 @@ def test_one_step_is_the_equation_with_and_without_bias_correction():
             g = p.grad
             m, v = (0.2 * g, 0.1 * g * g) if not corrected else (g, g * g)
             decay = 0 if name.endswith("bias") else 0.2
-            np.testing.assert_allclose(p.data, old - 0.1 * (m / (np.sqrt(v) + 1e-3) + decay * old), atol=1e-13)
+            np.testing.assert_allclose(
+                p.data, old - 0.1 * (m / (np.sqrt(v) + 1e-3) + decay * old), atol=1e-13
+            )
 
 
 def test_clipping_scales_to_the_norm_and_reports_the_norm_before():
@@ -49,13 +56,17 @@ def test_clipping_scales_to_the_norm_and_reports_the_norm_before():
     assert first.step(max_norm=norm / 2) == pytest.approx(norm, rel=1e-12)
     second.step()
     for (_, p), (_, q) in zip(a, b, strict=True):
-        np.testing.assert_allclose(p.data, q.data, atol=1e-7)  # Adam hardly sees the scale; the moments do
+        np.testing.assert_allclose(
+            p.data, q.data, atol=1e-7
+        )  # Adam hardly sees the scale; the moments do
     np.testing.assert_allclose(first.state()["m.0"], second.state()["m.0"], rtol=1e-5)
 
 
 def test_groups_scale_the_rate():
     named, loss = problem()
-    optimizer = optim.AdamW([{"params": named[:1], "scale": 0.0}, {"params": named[1:]}], weight_decay=0.0)
+    optimizer = optim.AdamW(
+        [{"params": named[:1], "scale": 0.0}, {"params": named[1:]}], weight_decay=0.0
+    )
     before = named[0][1].data.copy()
     run(optimizer, loss, 3)
     assert np.array_equal(named[0][1].data, before) and named[1][1].grad is not None
@@ -105,7 +116,9 @@ def test_schedules_rise_and_fall_where_they_should():
         assert values[100] == pytest.approx(0, abs=1e-12)
         assert all(a > b for a, b in zip(values[10:], values[11:], strict=False))
         assert schedule(100, 100, 10, floor=0.25) == pytest.approx(0.25)
-    assert schedules.cosine(55, 100, 10) == pytest.approx(0.5) and schedules.constant(99, 100, 10) == 1
+    assert (
+        schedules.cosine(55, 100, 10) == pytest.approx(0.5) and schedules.constant(99, 100, 10) == 1
+    )
 
 
 def _gradients(weight, optimised):
@@ -116,14 +129,20 @@ def _gradients(weight, optimised):
     x = np.random.default_rng(1).normal(size=(5, 7)).astype(weight.dtype)
     for _ in range(2):
         h = F.linear(F.embedding(w, np.array([1, 1, 3])), w, bias=w[0])
-        loss = F.linear_cross_entropy(h, w, np.array([2, 5, 0])) + F.sum(F.linear(w, w) * 0.1) + F.sum(F.linear(x, w) * x)
+        loss = (
+            F.linear_cross_entropy(h, w, np.array([2, 5, 0]))
+            + F.sum(F.linear(w, w) * 0.1)
+            + F.sum(F.linear(x, w) * x)
+        )
         loss.backward()
     return w.grad
 
 
 def test_gradients_written_straight_into_their_place_are_the_same():
     weight = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
-    np.testing.assert_allclose(_gradients(weight, True), _gradients(weight, False), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        _gradients(weight, True), _gradients(weight, False), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_parameter_that_is_both_inputs_of_an_op_gets_the_sum():

@@ -10,10 +10,14 @@ from tinylm.errors import CheckpointError, TinylmError
 X = np.random.default_rng(1).normal(size=(7, 3))
 Y = np.random.default_rng(2).integers(0, 5, 7)
 CASES = {
-    "AdamW": dict(lr=0.01, weight_decay=0.1), "Adam": dict(lr=0.01, weight_decay=0.1), "Adam-plain": dict(lr=0.003),
-    "SGD": dict(lr=0.1), "SGD-momentum": dict(lr=0.03, momentum=0.9, dampening=0.3, weight_decay=0.01),
+    "AdamW": dict(lr=0.01, weight_decay=0.1),
+    "Adam": dict(lr=0.01, weight_decay=0.1),
+    "Adam-plain": dict(lr=0.003),
+    "SGD": dict(lr=0.1),
+    "SGD-momentum": dict(lr=0.03, momentum=0.9, dampening=0.3, weight_decay=0.01),
     "SGD-nesterov": dict(lr=0.03, momentum=0.9, nesterov=True, weight_decay=0.01),
-    "ASGD": dict(lr=0.1, weight_decay=0.01), "Adagrad": dict(lr=0.05, weight_decay=0.01),
+    "ASGD": dict(lr=0.1, weight_decay=0.01),
+    "Adagrad": dict(lr=0.05, weight_decay=0.01),
     "Adagrad-one": dict(lr=0.2, initial_accumulator_value=1.0),
 }
 every_case = pytest.mark.parametrize("case", CASES)
@@ -56,13 +60,21 @@ def test_five_hundred_steps_follow_torch(case):
     import torch
 
     model = Network()
-    twins = {name: torch.nn.Parameter(torch.tensor(p.data.copy())) for name, p in model.named_parameters()}
-    ours, given = build(case, model), CASES[case] | ({"lambd": 0.0, "t0": 0} if case == "ASGD" else {})
+    twins = {
+        name: torch.nn.Parameter(torch.tensor(p.data.copy()))
+        for name, p in model.named_parameters()
+    }
+    ours, given = (
+        build(case, model),
+        CASES[case] | ({"lambd": 0.0, "t0": 0} if case == "ASGD" else {}),
+    )
     theirs = getattr(torch.optim, case.partition("-")[0])(twins.values(), **given)
     x, y = torch.tensor(X), torch.tensor(Y)
     for step in range(500):
         theirs.zero_grad()
-        hidden = torch.tanh(torch.nn.functional.linear(x, twins["first.weight"], twins["first.bias"]))
+        hidden = torch.tanh(
+            torch.nn.functional.linear(x, twins["first.weight"], twins["first.bias"])
+        )
         logits = torch.nn.functional.linear(hidden, twins["second.weight"], twins["second.bias"])
         torch.nn.functional.cross_entropy(logits, y).backward()
         theirs.step()
@@ -74,7 +86,9 @@ def test_five_hundred_steps_follow_torch(case):
     if case == "ASGD":
         with ours.averaged():
             for name, p in model.named_parameters():
-                np.testing.assert_allclose(p.data, theirs.state[twins[name]]["ax"].numpy(), rtol=0, atol=1e-8)
+                np.testing.assert_allclose(
+                    p.data, theirs.state[twins[name]]["ax"].numpy(), rtol=0, atol=1e-8
+                )
 
 
 @every_case
@@ -87,7 +101,9 @@ def test_a_saved_state_continues_to_the_same_bits_and_float32_stays(case):
     second.load_state({name: np.array(array) for name, array in first.state().items()})
     train(halved, second, 5)
     assert np.array_equal(values(whole), values(halved)) and values(whole).dtype == np.float32
-    assert all(array.dtype in (np.float32, np.int64, np.float64) for array in second.state().values())
+    assert all(
+        array.dtype in (np.float32, np.int64, np.float64) for array in second.state().values()
+    )
     if first.segments[0].state:
         with pytest.raises(CheckpointError, match="another model"):
             second.load_state({"steps": np.array(1)})
@@ -115,7 +131,9 @@ def test_what_is_frozen_stays_and_moves_again_when_it_is_thawed(case):
     before = {name: p.data.copy() for name, p in model.named_parameters()}
     nn.freeze_to([model.first.parameters(), model.second.parameters()], -1)
     train(model, optimizer, 2)
-    moved = {name for name, p in model.named_parameters() if not np.array_equal(p.data, before[name])}
+    moved = {
+        name for name, p in model.named_parameters() if not np.array_equal(p.data, before[name])
+    }
     assert moved == {"second.weight", "second.bias"} and model.first.weight.grad is None
     nn.freeze_to([model.first.parameters(), model.second.parameters()], 0)
     train(model, optimizer, 1)
@@ -160,21 +178,35 @@ def decays(model, **options):
 
 
 def test_decay_is_left_out_by_name_by_rank_and_taken_back_by_a_later_pattern():
-    weights, biases = {"first.weight": 0.25, "second.weight": 0.25}, {"first.bias": 0.0, "second.bias": 0.0}
+    weights, biases = (
+        {"first.weight": 0.25, "second.weight": 0.25},
+        {"first.bias": 0.0, "second.bias": 0.0},
+    )
     assert decays(Network()) == weights | biases
     assert decays(Network(), no_decay=lambda name, p: p.ndim < 2) == weights | biases
-    assert decays(Network(), no_decay=("bias$", "!^first")) == weights | biases | {"first.bias": 0.25}
+    assert decays(Network(), no_decay=("bias$", "!^first")) == weights | biases | {
+        "first.bias": 0.25
+    }
     assert decays(Network(), no_decay=()) == dict.fromkeys(weights | biases, 0.25)
 
 
 def test_groups_by_name_have_their_own_rate_and_decay():
     model = Network()
-    groups = optim.groups_by_name(model, {"^second": {"scale": 10.0, "weight_decay": 0.5}, "weight$": {"scale": 2.0}})
+    groups = optim.groups_by_name(
+        model, {"^second": {"scale": 10.0, "weight_decay": 0.5}, "weight$": {"scale": 2.0}}
+    )
     found = {name: group for group in groups for name, _ in group["params"]}
-    assert found["second.weight"]["scale"] == found["second.bias"]["scale"] == 10 and found["first.weight"]["scale"] == 2
+    assert (
+        found["second.weight"]["scale"] == found["second.bias"]["scale"] == 10
+        and found["first.weight"]["scale"] == 2
+    )
     assert "scale" not in found["first.bias"]
     optimizer = optim.SGD(groups, lr=0.1, weight_decay=0.25)
-    assert {(s.scale, s.decay) for s in optimizer.segments} == {(10.0, 0.5), (2.0, 0.25), (1.0, 0.25)}
+    assert {(s.scale, s.decay) for s in optimizer.segments} == {
+        (10.0, 0.5),
+        (2.0, 0.25),
+        (1.0, 0.25),
+    }
 
 
 def test_layerwise_rates_are_those_of_ulmfit_electra_and_xlnet():
@@ -183,10 +215,14 @@ def test_layerwise_rates_are_those_of_ulmfit_electra_and_xlnet():
 
     def rates(key="scale", **options):
         optimizer = optim.SGD(optim.layerwise(model, key=key, **options), lr=1.0)
-        return [next(getattr(s, key) for s in optimizer.segments if any(p is q[0] for p in s.members))
-                for q in (*layers, head)]
+        return [
+            next(getattr(s, key) for s in optimizer.segments if any(p is q[0] for p in s.members))
+            for q in (*layers, head)
+        ]
 
-    assert rates(layers=[*layers, head], factor=1 / 2.6) == pytest.approx([2.6**-3, 2.6**-2, 2.6**-1, 1])
+    assert rates(layers=[*layers, head], factor=1 / 2.6) == pytest.approx(
+        [2.6**-3, 2.6**-2, 2.6**-1, 1]
+    )
     d, top = 0.8, 3  # embeddings and 2 layers below the head: d^(L+2), d^(L+1), d^2
     assert rates(layers=layers, factor=d, top=d**2) == pytest.approx([d**4, d**top, d**2, 1])
     assert rates("grad_scale", layers=layers[1:], factor=0.75) == pytest.approx([1, 0.75, 1, 1])
@@ -194,7 +230,9 @@ def test_layerwise_rates_are_those_of_ulmfit_electra_and_xlnet():
 
 def test_a_factor_on_the_gradient_comes_after_clipping():
     p, q = nn.Parameter(np.zeros(1)), nn.Parameter(np.zeros(1))
-    optimizer = optim.SGD([{"params": [("p", p)], "grad_scale": 0.5}, {"params": [("q", q)]}], lr=1.0)
+    optimizer = optim.SGD(
+        [{"params": [("p", p)], "grad_scale": 0.5}, {"params": [("q", q)]}], lr=1.0
+    )
     p.grad, q.grad = np.array([3.0]), np.array([4.0])
     assert optimizer.step(max_norm=1.0) == pytest.approx(5)
     assert p.data[0] == pytest.approx(-0.3, rel=1e-5) and q.data[0] == pytest.approx(-0.8, rel=1e-5)
@@ -202,7 +240,9 @@ def test_a_factor_on_the_gradient_comes_after_clipping():
 
 def test_delayed_adagrad_divides_by_what_it_had_seen_before():
     p = nn.Parameter(np.zeros(1))
-    optimizer = optim.Adagrad([("p", p)], lr=1.0, initial_accumulator_value=1.0, eps=0.0, delayed=True)
+    optimizer = optim.Adagrad(
+        [("p", p)], lr=1.0, initial_accumulator_value=1.0, eps=0.0, delayed=True
+    )
     for _ in range(2):
         p.grad = np.array([2.0])
         optimizer.step()
@@ -213,7 +253,9 @@ def test_the_mean_of_the_weights_is_lent_and_given_back():
     model, optimizer, seen = (m := Network()), optim.ASGD(m, lr=0.5), []
     train(model, optimizer, 3)
     with optimizer.averaged():
-        assert np.array_equal(values(model), own := values(model))  # no mean yet: the weights themselves
+        assert np.array_equal(
+            values(model), own := values(model)
+        )  # no mean yet: the weights themselves
     optimizer.start_average()
     for _ in range(4):
         train(model, optimizer, 1)

@@ -20,7 +20,9 @@ def finished(tmp_path_factory):
     adapt = AdaptConfig(max_length=17, updates=2)
     out = tmp_path_factory.mktemp("compare")
     return compare.run(
-        compare.CompareConfig("toy", ("gpt",), 0.02, (2,), 2, out, "tiny", test_size=40, adapt=adapt, quiet=True)
+        compare.CompareConfig(
+            "toy", ("gpt",), 0.02, (2,), 2, out, "tiny", test_size=40, adapt=adapt, quiet=True
+        )
     )
 
 
@@ -35,12 +37,20 @@ def test_the_report_needs_nothing_but_itself(finished, capsys):
     for source in re.findall(r'(?:src|href|srcset)\s*=\s*"([^"]*)"', text):
         assert source.startswith("data:")
     assert "http://" not in text and "https://" not in text and "<script" not in text
-    for part in ("Results", "Pretraining", "Nearest neighbours", "How it was done", "60 test posts"[3:]):
+    for part in (
+        "Results",
+        "Pretraining",
+        "Nearest neighbours",
+        "How it was done",
+        "60 test posts"[3:],
+    ):
         assert part in text
     assert text.count("<img") == (4 if pictures.available() else 0)
 
 
-def test_without_matplotlib_the_report_has_its_tables_and_one_sentence_names_the_extra(finished, monkeypatch, capsys):
+def test_without_matplotlib_the_report_has_its_tables_and_one_sentence_names_the_extra(
+    finished, monkeypatch, capsys
+):
     monkeypatch.setattr(pictures, "available", lambda: False)
     text = report.write(finished).read_text(encoding="utf-8")
     assert "<img" not in text and "<table" in text
@@ -87,7 +97,10 @@ def test_neighbours_are_other_tokens_nearest_first(model):
     found = looking.nearest(model, tokenizer, "c", n=3)
     assert len(found) == 3 and not {"c", *tokenizer.specials} & {word for word, _ in found}
     vectors = looking.token_vectors(model, tokenizer.vocab_size)
-    cosines = [float(vectors[tokenizer.encode(word)[0]] @ vectors[tokenizer.encode("c")[0]]) for word, _ in found]
+    cosines = [
+        float(vectors[tokenizer.encode(word)[0]] @ vectors[tokenizer.encode("c")[0]])
+        for word, _ in found
+    ]
     np.testing.assert_allclose(cosines, [cosine for _, cosine in found], rtol=1e-6)
     assert cosines == sorted(cosines, reverse=True)
     with pytest.raises(VocabularyError, match="'unheard' is not one of"):

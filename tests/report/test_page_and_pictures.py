@@ -41,8 +41,20 @@ def read(text):
 @settings(max_examples=50, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1))
 def test_no_text_can_become_markup(text):
-    plain = read(html.page("t", html.paragraph("x"), html.table(["x"], [["x"]]), html.figure(SVG, "x"), foot="x"))
-    full = read(html.page("t", html.paragraph(text), html.table([text], [[text]]), html.figure(SVG, text), foot=text))
+    plain = read(
+        html.page(
+            "t", html.paragraph("x"), html.table(["x"], [["x"]]), html.figure(SVG, "x"), foot="x"
+        )
+    )
+    full = read(
+        html.page(
+            "t",
+            html.paragraph(text),
+            html.table([text], [[text]]),
+            html.figure(SVG, text),
+            foot=text,
+        )
+    )
     assert full.tags == plain.tags
     assert full.text.count(text) >= 4 and ("alt", text) in full.attributes
 
@@ -51,13 +63,19 @@ def test_nothing_is_loaded_from_outside():
     text = html.page("t", html.figure(SVG, "a"), html.section("s", html.paragraph("p")))
     page = read(text)
     assert {"script", "link", "iframe", "object", "embed"}.isdisjoint(page.tags)
-    assert all(value.startswith("data:") for name, value in page.attributes if name in ("src", "srcset"))
+    assert all(
+        value.startswith("data:") for name, value in page.attributes if name in ("src", "srcset")
+    )
     assert not re.search(r"@import|url\(", text)
 
 
 def test_the_page_is_made_for_phones_dark_rooms_and_paper():
     text = html.page("t")
-    assert 'name="viewport"' in text and "prefers-color-scheme: dark" in text and "@media print" in text
+    assert (
+        'name="viewport"' in text
+        and "prefers-color-scheme: dark" in text
+        and "@media print" in text
+    )
 
 
 @given(st.integers(0, 2**32))
@@ -79,13 +97,17 @@ def drawings():
     yield lambda: pictures.label_efficiency({"a <b>": budgets, "c": {2: summarise([0.2])}})
     yield lambda: pictures.embedding_map(np.arange(35.0).reshape(7, 5) ** 2 % 11, list("aabbccd"))
     yield lambda: pictures.attention(np.eye(3), ["$x$", "\n", "<b>"])
-    yield lambda: pictures.embedding_map(rng.standard_normal((4, 3)) * 0 + np.eye(4, 3), ["$a", "b_", "a^", "b"])
+    yield lambda: pictures.embedding_map(
+        rng.standard_normal((4, 3)) * 0 + np.eye(4, 3), ["$a", "b_", "a^", "b"]
+    )
 
 
 @pytest.mark.parametrize("number", range(5))
 def test_a_picture_is_valid_svg_and_the_same_every_time(number):
     draw = list(drawings())[number]
-    if not pictures.available():  # the extra 'demos' is not installed: the sentence that names it is all one can get
+    if (
+        not pictures.available()
+    ):  # the extra 'demos' is not installed: the sentence that names it is all one can get
         with pytest.raises(TinylmError, match="matplotlib"):
             draw()
         return

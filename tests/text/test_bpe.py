@@ -14,7 +14,9 @@ from tinylm.errors import VocabularyError
 from tinylm.text import BPE
 from tinylm.text.spelling import BYTE_CHARACTERS, PATTERN
 
-TEXT = " ".join(toy.documents(60)) + " aaaa aaaaa abababab naïve 東京 🙂🙂 it's IT'S 12 123  \n\n\t x"
+TEXT = (
+    " ".join(toy.documents(60)) + " aaaa aaaaa abababab naïve 東京 🙂🙂 it's IT'S 12 123  \n\n\t x"
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,9 @@ def bpe():
 def naive_merges(texts, n, min_count=2):
     """The definition: count all pairs anew, take the most frequent (ties: smallest ids), merge it everywhere."""
     vocab = list(BYTE_CHARACTERS.values())
-    words = Counter(tuple(BYTE_CHARACTERS[b] for b in w.encode()) for t in texts for w in PATTERN.findall(t))
+    words = Counter(
+        tuple(BYTE_CHARACTERS[b] for b in w.encode()) for t in texts for w in PATTERN.findall(t)
+    )
     merges = []
     for _ in range(n):
         pairs = Counter()
@@ -44,7 +48,9 @@ def naive_merges(texts, n, min_count=2):
         merged = Counter()
         for word, count in words.items():
             out = []
-            for token in word:  # greedy from the left; a token that was just made is not merged again
+            for (
+                token
+            ) in word:  # greedy from the left; a token that was just made is not merged again
                 if out and not out[-1][1] and (out[-1][0], token) == best:
                     out[-1] = (out[-1][0] + token, True)
                 else:
@@ -59,7 +65,9 @@ def test_incremental_training_equals_the_definition(bpe):
 
 
 def test_incremental_training_equals_the_definition_on_thousands_of_pairs():
-    letters = np.random.default_rng(0).choice(list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ  "), 6000)
+    letters = np.random.default_rng(0).choice(
+        list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ  "), 6000
+    )
     learned = BPE.train(["".join(letters)], 290, specials=())
     assert learned.merges == naive_merges(["".join(letters)], 34)
 
@@ -155,7 +163,16 @@ def test_released_file_names_are_read_too(bpe, tmp_path):
     assert BPE.load(tmp_path).encode(TEXT) == bpe.encode(TEXT)
 
 
-SAMPLES = [TEXT, "", " ", "  a", "I'll we've 'S \u00a0x\u2003y", "a\r\nb \n c", "e\u0301 ﬁ ½ ٣ Ⅷ", "\x00\x1c\x85"]
+SAMPLES = [
+    TEXT,
+    "",
+    " ",
+    "  a",
+    "I'll we've 'S \u00a0x\u2003y",
+    "a\r\nb \n c",
+    "e\u0301 ﬁ ½ ٣ Ⅷ",
+    "\x00\x1c\x85",
+]
 
 
 @pytest.mark.peer
@@ -166,7 +183,10 @@ def test_training_and_encoding_equal_tokenizers(bpe, tmp_path):
     theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     theirs.train_from_iterator(
-        [TEXT], trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False, min_frequency=2)
+        [TEXT],
+        trainers.BpeTrainer(
+            vocab_size=400, initial_alphabet=alphabet, show_progress=False, min_frequency=2
+        ),
     )
     model = json.loads(theirs.to_str())["model"]
     assert [tuple(m) for m in model["merges"]] == bpe.merges

@@ -43,7 +43,11 @@ def test_saved_encoding_is_loaded_as_itself(encoding, tmp_path):
     loaded = text.load(tmp_path)
     assert type(loaded) is type(encoding)
     assert loaded.vocab == encoding.vocab and loaded.specials == encoding.specials
-    assert (loaded.unk_id, loaded.pad_id, loaded.end_id) == (encoding.unk_id, encoding.pad_id, encoding.end_id)
+    assert (loaded.unk_id, loaded.pad_id, loaded.end_id) == (
+        encoding.unk_id,
+        encoding.pad_id,
+        encoding.end_id,
+    )
     assert loaded.encode(TEXTS[1]) == encoding.encode(TEXTS[1])
     assert set(encoding.files) <= {path.name for path in tmp_path.iterdir()}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -93,7 +97,9 @@ def test_calling_pads_on_the_right_and_cuts(encoding):
 
 def test_every_encoding_takes_any_template_and_padding_on_the_left(encoding):
     encoding.add_specials(["<start>", "<sep>", "<cls>"])
-    encoding.template = Template("<start> A", "A <sep> B:1 <sep>:1 <cls>:2", typed=True, pad_type=3, pad_left=True)
+    encoding.template = Template(
+        "<start> A", "A <sep> B:1 <sep>:1 <cls>:2", typed=True, pad_type=3, pad_left=True
+    )
     batch = encoding(["the cat", "the"], ["the dog the dog", "the"])
     a, b = encoding.encode("the cat"), encoding.encode("the dog the dog")
     start, sep, cls = (encoding.token_id(name) for name in ("<start>", "<sep>", "<cls>"))
@@ -101,7 +107,9 @@ def test_every_encoding_takes_any_template_and_padding_on_the_left(encoding):
     assert batch["token_types"][0].tolist() == [0] * (len(a) + 1) + [1] * (len(b) + 1) + [2]
     missing = batch["ids"].shape[1] - int(batch["mask"][1].sum())
     assert not batch["mask"][1, :missing].any() and batch["mask"][1, missing:].all()
-    assert (batch["token_types"][1, :missing] == 3).all() and (batch["ids"][1, :missing] == encoding.pad_id).all()
+    assert (batch["token_types"][1, :missing] == 3).all() and (
+        batch["ids"][1, :missing] == encoding.pad_id
+    ).all()
     assert encoding("the")["ids"][0].tolist() == [start, *encoding.encode("the")]
     with pytest.raises(VocabularyError, match="already a token"):
         encoding.add_specials(["<sep>"])
@@ -184,10 +192,23 @@ def test_unknown_kind_and_empty_folder_name_what_there_is(tmp_path):
         text.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["words.json", "chars.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model",
-                                  "tokenizer.model", "elmo.json", "bytes.json"])
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1, 2]", b'{"type": "words", "vocab": ["a", "a"]}', b"\xff\xfe", b"a b c"]
+    "name",
+    [
+        "words.json",
+        "chars.json",
+        "vocab.json",
+        "merges.txt",
+        "vocab.txt",
+        "spiece.model",
+        "tokenizer.model",
+        "elmo.json",
+        "bytes.json",
+    ],
+)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1, 2]", b'{"type": "words", "vocab": ["a", "a"]}', b"\xff\xfe", b"a b c"],
 )
 def test_damaged_file_is_one_sentence(name, content, tmp_path):
     for kind in (*KINDS, *set(MORE) - {"gpt1"}):
@@ -242,7 +263,9 @@ def test_lower_case_keeps_offsets_even_where_it_is_longer():
 def test_the_name_of_a_special_token_is_ordinary_text(kind):
     encoding = text.learn(kind, ["<unk> <pad> <eos> <|endoftext|> <unk>"], 300)
     special_ids = {encoding.token_id(name) for name in encoding.specials}
-    assert encoding.specials and not special_ids & set(encoding.encode("<unk> <pad> <eos> <|endoftext|>"))
+    assert encoding.specials and not special_ids & set(
+        encoding.encode("<unk> <pad> <eos> <|endoftext|>")
+    )
 
 
 def test_own_vocabulary_files_are_json_people_can_read(tmp_path):

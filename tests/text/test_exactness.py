@@ -40,7 +40,9 @@ class Twins:
         """Both give the same ids and offsets, and ours the normal text back."""
         for begin in range(0, len(texts), 2000):
             part = texts[begin : begin + 2000]
-            for t, row, (ids, spans) in zip(part, self.ours.encode_batch(part), self.theirs(part), strict=True):
+            for t, row, (ids, spans) in zip(
+                part, self.ours.encode_batch(part), self.theirs(part), strict=True
+            ):
                 shown = ascii(t[:500])
                 assert row.tolist() == ids, shown
                 assert self.ours.offsets(t) == spans, shown
@@ -49,11 +51,14 @@ class Twins:
 
 def of_tokenizers(theirs):
     """texts -> (ids, offsets) of a program of tokenizers."""
-    return lambda texts: [(found.ids, found.offsets) for found in theirs.encode_batch(texts, add_special_tokens=False)]
+    return lambda texts: [
+        (found.ids, found.offsets) for found in theirs.encode_batch(texts, add_special_tokens=False)
+    ]
 
 
 def of_transformers(theirs):
     """The same of transformers; the names of special tokens are ordinary text."""
+
     def run(texts):
         found = theirs(texts, add_special_tokens=False, split_special_tokens=True,
                        return_offsets_mapping=True, verbose=False)  # fmt: skip
@@ -64,11 +69,15 @@ def of_transformers(theirs):
 
 def of_sentencepiece(theirs):
     """The same of sentencepiece."""
-    return lambda texts: [(found["ids"], found["offsets"]) for found in theirs.encode(texts, return_type="offset_mapping")]
+    return lambda texts: [
+        (found["ids"], found["offsets"])
+        for found in theirs.encode(texts, return_type="offset_mapping")
+    ]
 
 
 def words_of(wordpiece):
     """text -> its clean words with a space between them, [UNK] for those that the vocabulary cannot spell."""
+
     @cache
     def known(word):
         return "[UNK]" if wordpiece.unk_id in wordpiece.encode(word) else word
@@ -203,6 +212,8 @@ def test_our_unigram_pieces_cut_as_sentencepiece_does_with_them(unigram, name):
     unigram(name).check(corpus(name))
 
 
-@pytest.mark.parametrize("name", ["kjv", "dialogs"])  # unknown characters are <unk>, and are written by their bytes
+@pytest.mark.parametrize(
+    "name", ["kjv", "dialogs"]
+)  # unknown characters are <unk>, and are written by their bytes
 def test_our_unigram_pieces_on_any_string(unigram, strings, name):
     unigram(name).check(strings)

@@ -26,17 +26,29 @@ def city_texts(n=400):
     return lines
 
 
-@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=9), max_size=9), st.integers(1, 3), st.sampled_from((0.5, 1, 2)))
+@given(
+    st.lists(st.lists(st.sampled_from("abcd"), max_size=9), max_size=9),
+    st.integers(1, 3),
+    st.sampled_from((0.5, 1, 2)),
+)
 def test_the_score_is_the_published_one(texts, least, threshold):
     words, pairs = Counter(), Counter()
     for line in texts:
         words.update(line)
         pairs.update((line[i], line[i + 1]) for i in range(len(line) - 1))
-    expected = {pair for pair, n in pairs.items() if n >= least and min(words[w] for w in pair) >= least
-                and (n - least) / words[pair[0]] / words[pair[1]] * sum(words.values()) > threshold * (1 + 1e-9)}
+    expected = {
+        pair
+        for pair, n in pairs.items()
+        if n >= least
+        and min(words[w] for w in pair) >= least
+        and (n - least) / words[pair[0]] / words[pair[1]] * sum(words.values())
+        > threshold * (1 + 1e-9)
+    }
     found = learn_pairs(texts, least, threshold)
     assert expected <= found and len(found - expected) <= sum(
-        abs((n - least) / words[a] / words[b] * sum(words.values()) - threshold) < 1e-6 for (a, b), n in pairs.items())
+        abs((n - least) / words[a] / words[b] * sum(words.values()) - threshold) < 1e-6
+        for (a, b), n in pairs.items()
+    )
 
 
 def test_words_are_joined_greedily_and_a_phrase_grows_once_per_pass():

@@ -17,7 +17,10 @@ from tinylm.text.normalizing import Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.spelling import EndOfWord, Metaspace
 
-TEXT = " ".join(toy.documents(60)) + " Unaffable ünïted 東京 it's IT'S 12-123 naïve naïveté aaaa aaaaaa"
+TEXT = (
+    " ".join(toy.documents(60))
+    + " Unaffable ünïted 東京 it's IT'S 12-123 naïve naïveté aaaa aaaaaa"
+)
 ANY_TEXT = st.text(st.one_of(
     st.characters(exclude_categories=("Cs",)), st.sampled_from("aAbEé ÉßİΣς'.-,!東京각ｱﬁ½☕▁ab  "),
     st.sampled_from("\u0301\u0327\u20e3\u200d\ufe0f\U0001f469\U0001f3fd\u00a0\u2028\t\n\r\x00\x0b\x1c\x85\ufffd\u00ad"),
@@ -31,18 +34,30 @@ def gpt1():
 
 @pytest.fixture(scope="module", params=[False, True], ids=["unk", "bytes"])
 def pieces(request):
-    return BPE.train(TEXT, 500 if request.param else 250, spelling=Metaspace(byte_fallback=request.param))
+    return BPE.train(
+        TEXT, 500 if request.param else 250, spelling=Metaspace(byte_fallback=request.param)
+    )
 
 
-@given(st.text("abc", min_size=1, max_size=12), st.lists(st.text("abc", min_size=2, max_size=4), max_size=6, unique=True))
+@given(
+    st.text("abc", min_size=1, max_size=12),
+    st.lists(st.text("abc", min_size=2, max_size=4), max_size=6, unique=True),
+)
 def test_merging_with_a_heap_is_taking_the_best_pair_again_and_again(word, made):
     tokens = ["a", "b", "c", *made]
     find = {token: i for i, token in enumerate(tokens)}
     ranks = {(find[t[:i]], find[t[i:]]): (find[t] // 2, find[t])  # two tokens share a rank: the leftmost is merged first
              for t in made for i in range(1, len(t)) if t[:i] in find and t[i:] in find}  # fmt: skip
-    table = Table(len(tokens), list(ranks), [token for _, token in ranks.values()], [rank for rank, _ in ranks.values()])
+    table = Table(
+        len(tokens),
+        list(ranks),
+        [token for _, token in ranks.values()],
+        [rank for rank, _ in ranks.values()],
+    )
     ids = [find[c] for c in word]
-    while pairs := [(ranks[pair][0], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in ranks]:
+    while pairs := [
+        (ranks[pair][0], i) for i, pair in enumerate(itertools.pairwise(ids)) if pair in ranks
+    ]:
         _, i = min(pairs)
         ids[i : i + 2] = [ranks[ids[i], ids[i + 1]][1]]
     begins, found = table.cut([[find[c] for c in word]])
@@ -54,7 +69,13 @@ def test_dropout_leaves_all_or_nothing_at_its_ends_and_keeps_the_text(gpt1, piec
     rng, t = np.random.default_rng(0), TEXT[-80:]
     for encoding in (gpt1, pieces, BPE.train(TEXT, 300)):
         assert encoding.sample(t, 0.0, rng) == encoding.encode(t)
-        assert max(len(encoding.vocab[i].removesuffix("</w>")) for i in encoding.sample("a naïve", 1.0, rng)) == 1
+        assert (
+            max(
+                len(encoding.vocab[i].removesuffix("</w>"))
+                for i in encoding.sample("a naïve", 1.0, rng)
+            )
+            == 1
+        )
         drawn = [encoding.sample(t, 0.3, rng) for _ in range(20)]
         assert len(set(map(tuple, drawn))) > 10
         assert {encoding.decode(ids) for ids in drawn} == {encoding.decode(encoding.encode(t))}
@@ -78,7 +99,9 @@ def test_a_dropout_that_is_no_probability_is_one_sentence(gpt1, dropout):
 
 
 def test_each_merge_is_left_out_with_the_probability_asked_for():
-    encoding = BPE(["<unk>", "a", "b", "ab"], [("a", "b")], ("<unk>",), Metaspace(Normalizer(prefix=False)))
+    encoding = BPE(
+        ["<unk>", "a", "b", "ab"], [("a", "b")], ("<unk>",), Metaspace(Normalizer(prefix=False))
+    )
     rng, n = np.random.default_rng(1), 4000
     merged = sum(len(encoding.sample("ab", 0.3, rng)) == 1 for _ in range(n))
     assert abs(merged - 0.7 * n) < 5 * (n * 0.3 * 0.7) ** 0.5
@@ -100,7 +123,9 @@ def test_known_text_round_trips_after_its_own_cleaning(gpt1, t):
 def test_any_text_round_trips_after_its_own_normaliser(t):
     encoding = BPE([*("<unk>", "<s>", "</s>"), *BYTE_TOKENS, *"ab▁", "ab"], [("a", "b")], ("<unk>", "<s>", "</s>"),
                    Metaspace(byte_fallback=True))  # fmt: skip
-    assert encoding.decode(encoding.encode(t)) == encoding.spelling.normalizer(t).replace("▁", " ")[1:]
+    assert (
+        encoding.decode(encoding.encode(t)) == encoding.spelling.normalizer(t).replace("▁", " ")[1:]
+    )
 
 
 @given(ANY_TEXT)
@@ -127,15 +152,25 @@ def test_ties_go_to_the_shortest_piece_then_the_first_in_the_alphabet():
     assert encoding.vocab[3:] == ["bc", "xa", "▁bc", "▁xa", "a", "b", "c", "x", "▁"]
 
 
-@pytest.mark.parametrize("spelling", [EndOfWord(), Metaspace(), Metaspace(Normalizer(collapse=False), True)])
+@pytest.mark.parametrize(
+    "spelling", [EndOfWord(), Metaspace(), Metaspace(Normalizer(collapse=False), True)]
+)
 def test_saved_byte_pairs_are_loaded_as_themselves(spelling, tmp_path):
     encoding = BPE.train(TEXT, 450, spelling=spelling)
     encoding.add_specials(["<start>"])
     encoding.save(tmp_path)
     loaded = text.load(tmp_path)
     assert isinstance(loaded, BPE) and type(loaded.spelling) is type(encoding.spelling)
-    assert (loaded.vocab, loaded.merges, loaded.specials) == (encoding.vocab, encoding.merges, encoding.specials)
-    assert (loaded.unk_id, loaded.pad_id, loaded.end_id) == (encoding.unk_id, encoding.pad_id, encoding.end_id)
+    assert (loaded.vocab, loaded.merges, loaded.specials) == (
+        encoding.vocab,
+        encoding.merges,
+        encoding.specials,
+    )
+    assert (loaded.unk_id, loaded.pad_id, loaded.end_id) == (
+        encoding.unk_id,
+        encoding.pad_id,
+        encoding.end_id,
+    )
     assert loaded.encode(TEXT) == encoding.encode(TEXT)
     assert set(encoding.files) <= {path.name for path in tmp_path.iterdir()}
 
@@ -160,7 +195,10 @@ def test_what_a_vocabulary_cannot_be_is_one_sentence(tmp_path):
             BPE.train(["", " "], 300, spelling=spelling)
     with pytest.raises(VocabularyError, match="NUL"):
         BPE.train("abc\0abc", 300, spelling=Metaspace())
-    for vocab, why in (('{"a": 0, "b": 1}', "lacks 256|lacks 254"), ('{"a</w>": 0, "a": 1}', "<unk>")):
+    for vocab, why in (
+        ('{"a": 0, "b": 1}', "lacks 256|lacks 254"),
+        ('{"a</w>": 0, "a": 1}', "<unk>"),
+    ):
         (tmp_path / "vocab.json").write_text(vocab)
         (tmp_path / "merges.txt").write_text("")
         with pytest.raises(DataError, match=why):
@@ -194,6 +232,7 @@ def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place)
 
 # --- beside other programs
 
+
 @pytest.fixture(scope="module")
 def gpt1_there(gpt1, tmp_path_factory):
     from transformers import OpenAIGPTTokenizer
@@ -210,7 +249,10 @@ def test_gpt1s_files_load_in_tokenizers(gpt1, tmp_path):
     gpt1.save(tmp_path)
     paths = (str(tmp_path / name) for name in gpt1.files)
     theirs = Tokenizer(models.BPE.from_file(*paths, unk_token="<unk>", end_of_word_suffix="</w>"))
-    theirs.normalizer, theirs.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    theirs.normalizer, theirs.pre_tokenizer = (
+        normalizers.BertNormalizer(),
+        pre_tokenizers.BertPreTokenizer(),
+    )
     for t in (TEXT, "", "ЖЖ Thé\0"):
         found = theirs.encode(t)
         assert gpt1.encode(t) == found.ids and gpt1.offsets(t) == found.offsets
@@ -230,7 +272,9 @@ def assert_same(ours, theirs, texts):
 @given(ANY_TEXT)
 def test_any_text_is_encoded_as_by_transformers_gpt1(gpt1, gpt1_there, t):
     assert_same(gpt1, gpt1_there, [t])
-    assert gpt1_there.decode(gpt1.encode(t), clean_up_tokenization_spaces=False) == gpt1.decode(gpt1.encode(t))
+    assert gpt1_there.decode(gpt1.encode(t), clean_up_tokenization_spaces=False) == gpt1.decode(
+        gpt1.encode(t)
+    )
 
 
 @pytest.mark.peer
@@ -264,7 +308,9 @@ def test_any_text_is_encoded_as_by_sentencepiece_with_our_file(pieces, tmp_path_
     path = tmp_path_factory.getbasetemp() / f"{pieces.vocab_size}"
     if not path.exists():
         pieces.save(path)
-    assert_same_pieces(pieces, spm.SentencePieceProcessor(model_file=str(path / "tokenizer.model")), [t])
+    assert_same_pieces(
+        pieces, spm.SentencePieceProcessor(model_file=str(path / "tokenizer.model")), [t]
+    )
 
 
 @pytest.mark.peer

@@ -25,11 +25,15 @@ MAKERS = {
     "gpt2": lambda: BPE.train(TEXT, 300),
     "gpt1": lambda: BPE.train(TEXT, 200, spelling=EndOfWord()),
     "pieces": lambda: BPE.train(TEXT, 450, spelling=Metaspace(byte_fallback=True)),
-    "loose pieces": lambda: BPE.train(TEXT, 200, spelling=Metaspace(Normalizer("nfkc", prefix=False, collapse=False))),
+    "loose pieces": lambda: BPE.train(
+        TEXT, 200, spelling=Metaspace(Normalizer("nfkc", prefix=False, collapse=False))
+    ),
     "bert": lambda: WordPiece.train(TEXT, 200),
     "cased bert": lambda: WordPiece.train(TEXT, 200, lower=False),
     "unigram": lambda: Unigram.train(TEXT, 200),
-    "nfkc unigram": lambda: Unigram.train(TEXT, 420, Normalizer("nfkc"), byte_fallback=True, exact=False),
+    "nfkc unigram": lambda: Unigram.train(
+        TEXT, 420, Normalizer("nfkc"), byte_fallback=True, exact=False
+    ),
 }
 
 
@@ -40,7 +44,12 @@ def encoding(request):
 
 def same(a, b):
     """Both encodings are the same."""
-    assert type(a) is type(b) and a.vocab == b.vocab and a.specials == b.specials and a.template == b.template
+    assert (
+        type(a) is type(b)
+        and a.vocab == b.vocab
+        and a.specials == b.specials
+        and a.template == b.template
+    )
     assert (a.unk_id, a.pad_id, a.end_id) == (b.unk_id, b.pad_id, b.end_id)
     for t in TEXT:
         assert a.encode(t) == b.encode(t) and a.decode(a.encode(t)) == b.decode(b.encode(t))
@@ -51,7 +60,9 @@ def test_what_is_written_is_read_as_itself(encoding, tmp_path):
     loaded = text.load(tmp_path)
     same(encoding, loaded)
     tokenizer_json.save(loaded, tmp_path / "again")
-    assert (tmp_path / "again" / "tokenizer.json").read_bytes() == (tmp_path / "tokenizer.json").read_bytes()
+    assert (tmp_path / "again" / "tokenizer.json").read_bytes() == (
+        tmp_path / "tokenizer.json"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("template", [XLNET, BERT, Template("<sep> A")])
@@ -97,18 +108,28 @@ def test_another_setting_of_a_model_is_named(kind, name, value, tmp_path):
     stored = tokenizer_json.describe(MAKERS[kind]())
     stored["model"][name] = value
     (tmp_path / "tokenizer.json").write_text(json.dumps(stored))
-    with pytest.raises(DataError, match="§" if name == "merges" else "damaged" if name == "vocab" else name):
+    with pytest.raises(
+        DataError, match="§" if name == "merges" else "damaged" if name == "vocab" else name
+    ):
         text.load(tmp_path)
 
 
 @given(st.data())
 def test_any_change_of_a_file_is_read_or_refused(tmp_path_factory, data):
-    stored = json.loads(json.dumps(tokenizer_json.describe(MAKERS[data.draw(st.sampled_from(["gpt2", "unigram"]))]())))
+    stored = json.loads(
+        json.dumps(
+            tokenizer_json.describe(MAKERS[data.draw(st.sampled_from(["gpt2", "unigram"]))]())
+        )
+    )
     place = stored
     while isinstance(place, dict | list) and place:  # somewhere in the file something else stands
-        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        key = data.draw(
+            st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place)))
+        )
         if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-            place[key] = data.draw(st.sampled_from([None, 0, -1, "", "x", [], {}, [1], {"type": "NFKC"}, True, 1e400]))
+            place[key] = data.draw(
+                st.sampled_from([None, 0, -1, "", "x", [], {}, [1], {"type": "NFKC"}, True, 1e400])
+            )
             break
         place = place[key]
     folder = tmp_path_factory.getbasetemp()
@@ -131,6 +152,7 @@ def test_a_model_folder_may_hold_it(tmp_path):
 
 # --- beside tokenizers
 
+
 @pytest.fixture(scope="module")
 def there(encoding):
     from tokenizers import Tokenizer
@@ -146,10 +168,14 @@ def test_our_file_encodes_any_text_alike_in_tokenizers(encoding, there, t):
     if any(name in t for name in encoding.specials):
         return
     assert encoding.encode(t) == found.ids
-    if there.pre_tokenizer:  # where they are replaced in the normalizer, spaces are aligned otherwise: see the next test
+    if (
+        there.pre_tokenizer
+    ):  # where they are replaced in the normalizer, spaces are aligned otherwise: see the next test
         assert encoding.offsets(t) == found.offsets
     if not isinstance(encoding, WordPiece):  # which writes "##a" at the beginning without the marks
-        assert there.decode(found.ids, skip_special_tokens=False) == encoding.decode(found.ids).replace(" ⁇ ", "<unk>")
+        assert there.decode(found.ids, skip_special_tokens=False) == encoding.decode(
+            found.ids
+        ).replace(" ⁇ ", "<unk>")
 
 
 @pytest.mark.peer
@@ -157,7 +183,9 @@ def test_our_file_gives_the_same_offsets_in_tokenizers(encoding, there):
     for t in TEXT:
         found, tokens = there.encode(t, add_special_tokens=False), encoding.tokens(t)
         first = tokens[0] == "▁"  # which stands for nothing in the text
-        if not any(token.startswith("<0x") for token in tokens):  # where tokenizers gives to each all unknown neighbours
+        if not any(
+            token.startswith("<0x") for token in tokens
+        ):  # where tokenizers gives to each all unknown neighbours
             assert encoding.offsets(t)[first:] == found.offsets[first:]
 
 
@@ -171,7 +199,9 @@ def test_framed_texts_and_pairs_are_alike_in_tokenizers(encoding, tmp_path):
     theirs = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for pairs in (None, TEXT[1:6]):
         batch = encoding(TEXT[:5], pairs)
-        found = theirs.encode_batch(TEXT[:5] if pairs is None else list(zip(TEXT[:5], pairs, strict=True)))
+        found = theirs.encode_batch(
+            TEXT[:5] if pairs is None else list(zip(TEXT[:5], pairs, strict=True))
+        )
         assert batch["ids"].tolist() == [row.ids for row in found]
         assert batch["token_types"].tolist() == [row.type_ids for row in found]
         assert batch["mask"].astype(int).tolist() == [row.attention_mask for row in found]
@@ -180,11 +210,27 @@ def test_framed_texts_and_pairs_are_alike_in_tokenizers(encoding, tmp_path):
 
 def published(kind):
     """A tokenizer trained by tokenizers with the parts of a published file."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
 
     bert = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    metaspace = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    quotes = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(), normalizers.StripAccents()]
+    metaspace = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
+    quotes = [
+        normalizers.Replace("``", '"'),
+        normalizers.Replace("''", '"'),
+        normalizers.NFKD(),
+        normalizers.StripAccents(),
+    ]
     one_space = normalizers.Replace(Regex(" {2,}"), " ")
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     model, normalizer, cutter, decoder, trainer = {
@@ -210,7 +256,10 @@ def published(kind):
         theirs.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     elif kind == "xlnet":
         theirs.post_processor = processors.TemplateProcessing(
-            single="$A <sep> <cls>:2", pair="$A <sep> $B:1 <sep>:1 <cls>:2", special_tokens=[("<sep>", 3), ("<cls>", 4)])
+            single="$A <sep> <cls>:2",
+            pair="$A <sep> $B:1 <sep>:1 <cls>:2",
+            special_tokens=[("<sep>", 3), ("<cls>", 4)],
+        )
     return theirs
 
 

@@ -40,13 +40,21 @@ def cuts(word):
             yield [word[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
-@given(st.lists(st.floats(-9, -0.1), min_size=9, max_size=9), st.text("abc", min_size=1, max_size=6))
+@given(
+    st.lists(st.floats(-9, -0.1), min_size=9, max_size=9), st.text("abc", min_size=1, max_size=6)
+)
 def test_the_best_cuts_are_those_of_trying_all(scores, word):
     texts = ["a", "b", "c", "ab", "bc", "abc", "ca", "aa", "cab"]
-    pieces = [("<unk>", 0.0, UNKNOWN), *((t, s, NORMAL) for t, s in zip(texts, scores, strict=True))]
+    pieces = [
+        ("<unk>", 0.0, UNKNOWN),
+        *((t, s, NORMAL) for t, s in zip(texts, scores, strict=True)),
+    ]
     encoding = Unigram(pieces, Normalizer(prefix=False))
     value = dict(zip(texts, encoding.scores[1:].astype(float), strict=True))
-    totals = sorted((sum(value[p] for p in cut) for cut in cuts(word) if all(p in value for p in cut)), reverse=True)
+    totals = sorted(
+        (sum(value[p] for p in cut) for cut in cuts(word) if all(p in value for p in cut)),
+        reverse=True,
+    )
     found = encoding.n_best(word, 4)
     np.testing.assert_allclose([score for _, score in found], totals[:4], atol=1e-5)
     assert math.isclose(sum(value[t] for t in encoding.tokens(word)), totals[0], abs_tol=1e-5)
@@ -54,7 +62,13 @@ def test_the_best_cuts_are_those_of_trying_all(scores, word):
 
 
 def test_cuts_are_drawn_in_proportion_to_their_probability():
-    pieces = [("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("b", -1.5, NORMAL), ("ab", -2.0, NORMAL), ("aba", -3.5, NORMAL)]
+    pieces = [
+        ("<unk>", 0.0, UNKNOWN),
+        ("a", -1.0, NORMAL),
+        ("b", -1.5, NORMAL),
+        ("ab", -2.0, NORMAL),
+        ("aba", -3.5, NORMAL),
+    ]
     encoding = Unigram(pieces, Normalizer(prefix=False))
     rng, alpha, n = np.random.default_rng(0), 0.7, 3000
     drawn = Counter(tuple(encoding.sample("aba", alpha, rng)) for _ in range(n))
@@ -84,7 +98,13 @@ def test_the_log_likelihood_rises_with_every_step_of_plain_em(monkeypatch):
 
 
 def test_a_long_text_is_cut_as_its_parts_are():
-    pieces = [("<unk>", 0.0, UNKNOWN), ("a", -9.0, NORMAL), ("b", -9.0, NORMAL), ("ab", -9.01, NORMAL), ("ba", -9.0, NORMAL)]
+    pieces = [
+        ("<unk>", 0.0, UNKNOWN),
+        ("a", -9.0, NORMAL),
+        ("b", -9.0, NORMAL),
+        ("ab", -9.01, NORMAL),
+        ("ba", -9.0, NORMAL),
+    ]
     encoding = Unigram(pieces, Normalizer(prefix=False))
     count = int(-REBASED / 9)  # float32 would no longer tell ab from ba
     assert encoding.encode("a" * count + "aba" * 3) == [1] * count + encoding.encode("aba") * 3
@@ -104,7 +124,9 @@ def test_many_texts_at_once_are_cut_as_one_by_one(unigram, monkeypatch):
     monkeypatch.setattr("tinylm.text.base.AT_ONCE", 60)
     texts = [*TEXT[:20], "", "Ж", "ЖЖ the", "Ж", " ", TEXT[-1]]
     for encoding in (unigram, Unigram.train(TEXT, 420, byte_fallback=True, exact=False)):
-        assert [row.tolist() for row in encoding.encode_batch(texts)] == [encoding.encode(t) for t in texts]
+        assert [row.tolist() for row in encoding.encode_batch(texts)] == [
+            encoding.encode(t) for t in texts
+        ]
 
 
 def test_unknown_characters_are_one_token_or_their_bytes(unigram):
@@ -145,10 +167,14 @@ def test_the_nfkc_rules_are_those_of_unicode():
 def test_a_written_map_replaces_the_longest_match(rules, t):
     wanted, place = "", 0
     while place < len(t):
-        found = next((t[place:end] for end in range(len(t), place, -1) if t[place:end] in rules), None)
+        found = next(
+            (t[place:end] for end in range(len(t), place, -1) if t[place:end] in rules), None
+        )
         wanted += t[place] if found is None else rules[found]
         place += len(found or "x")
-    assert Normalizer(charsmap.write(rules), prefix=False, collapse=False)(t) == wanted.replace(" ", "▁")
+    assert Normalizer(charsmap.write(rules), prefix=False, collapse=False)(t) == wanted.replace(
+        " ", "▁"
+    )
 
 
 def test_an_unknown_normaliser_and_a_damaged_map_are_one_sentence():
@@ -164,14 +190,18 @@ def test_an_unknown_normaliser_and_a_damaged_map_are_one_sentence():
 def test_any_text_round_trips_after_its_own_normaliser(t):
     raw = [(f"<0x{b:02X}>", 0.0, protobuf.BYTE) for b in range(256)]
     fallback = Unigram([("<unk>", 0.0, UNKNOWN), *raw, ("▁", -1.0, NORMAL)])
-    assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ").lstrip(" ")
+    assert fallback.decode(fallback.encode(t)) == fallback.normalizer(t).replace("▁", " ").lstrip(
+        " "
+    )
 
 
 def test_nul_and_lone_surrogates_get_no_piece_but_pass_as_bytes():
     odd = "a\x00b\x00c \ud83d d"
     encoding = Unigram.train([odd] * 9, 400, byte_fallback=True, exact=False)
     assert not any(c in t for t in encoding.vocab for c in "\x00\ud83d") and "a" in encoding.vocab
-    assert encoding.decode(encoding.encode("a\x00b")) == "a\x00b" and encoding.offsets("a\x00b")[-1] == (2, 3)
+    assert encoding.decode(encoding.encode("a\x00b")) == "a\x00b" and encoding.offsets("a\x00b")[
+        -1
+    ] == (2, 3)
     with pytest.raises(VocabularyError, match="training text is empty"):
         Unigram.train([" "], 300)
 
@@ -183,7 +213,9 @@ def test_too_large_and_too_small_vocabularies_are_one_sentence():
         Unigram.train("abcdefg abcdefg", 5)
 
 
-@pytest.mark.parametrize("content", [b"\x0a", b"\x0a" + b"\xff" * 11, b"\x0a\x03\x0a\x01a", b"\x0b"])
+@pytest.mark.parametrize(
+    "content", [b"\x0a", b"\x0a" + b"\xff" * 11, b"\x0a\x03\x0a\x01a", b"\x0b"]
+)
 def test_damaged_model_is_one_sentence(content, tmp_path):
     (tmp_path / "spiece.model").write_bytes(content)
     with pytest.raises(DataError, match=r"spiece\.model"):
@@ -193,7 +225,9 @@ def test_damaged_model_is_one_sentence(content, tmp_path):
 @given(st.binary(max_size=60), st.integers(0, 400))
 def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place):
     folder = tmp_path_factory.getbasetemp()
-    good = protobuf.write(protobuf.Model([("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("b", -2.0, NORMAL)]))
+    good = protobuf.write(
+        protobuf.Model([("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("b", -2.0, NORMAL)])
+    )
     (folder / "spiece.model").write_bytes(good[:place] + junk + good[place:])
     try:
         text.load(folder).encode("ab c")
@@ -202,15 +236,28 @@ def test_any_bytes_in_a_model_are_read_or_refused(tmp_path_factory, junk, place)
 
 
 def test_the_normaliser_is_saved_with_the_pieces(unigram, tmp_path):
-    for normalizer in (Normalizer("nfkc", prefix=False), Normalizer("nmt_nfkc", collapse=False), Normalizer()):
+    for normalizer in (
+        Normalizer("nfkc", prefix=False),
+        Normalizer("nmt_nfkc", collapse=False),
+        Normalizer(),
+    ):
         Unigram(unigram.pieces, normalizer).save(tmp_path)
         loaded = text.load(tmp_path)
         assert loaded.pieces == unigram.pieces and loaded.normalizer.charsmap == normalizer.charsmap
-        assert (loaded.normalizer.prefix, loaded.normalizer.collapse) == (normalizer.prefix, normalizer.collapse)
+        assert (loaded.normalizer.prefix, loaded.normalizer.collapse) == (
+            normalizer.prefix,
+            normalizer.collapse,
+        )
 
 
 def test_controls_and_user_symbols_keep_their_kind(tmp_path):
-    pieces = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("<x>", 0.0, USER), ("a", -1.0, NORMAL), ("▁", -2.0, NORMAL)]
+    pieces = [
+        ("<unk>", 0.0, UNKNOWN),
+        ("<s>", 0.0, CONTROL),
+        ("<x>", 0.0, USER),
+        ("a", -1.0, NORMAL),
+        ("▁", -2.0, NORMAL),
+    ]
     Unigram(pieces).save(tmp_path)
     loaded = text.load(tmp_path)
     assert loaded.pieces == pieces and loaded.specials == ("<unk>", "<s>")
@@ -218,6 +265,7 @@ def test_controls_and_user_symbols_keep_their_kind(tmp_path):
 
 
 # --- the programs that know the format
+
 
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory):
@@ -234,7 +282,10 @@ def peers(tmp_path_factory):
                                        normalization_rule_name=name, **more)  # fmt: skip
     Unigram.train(TEXT, 180, Normalizer("nmt_nfkc")).save(folder / "ours")
     places = [folder / name for name in ("nmt_nfkc", "nfkc_cf", "identity", "ours")]
-    return [(text.load(p), spm.SentencePieceProcessor(model_file=str(p / "spiece.model"))) for p in places]
+    return [
+        (text.load(p), spm.SentencePieceProcessor(model_file=str(p / "spiece.model")))
+        for p in places
+    ]
 
 
 @pytest.mark.peer
@@ -250,7 +301,9 @@ def test_every_model_encodes_as_sentencepiece_does(peers, t):
 
 @pytest.mark.peer
 def test_transformers_reads_our_file_and_we_read_what_it_saves(tmp_path):
-    from transformers import BertGenerationTokenizer  # reads spiece.model; others turn it into tokenizer.json first
+    from transformers import (
+        BertGenerationTokenizer,
+    )  # reads spiece.model; others turn it into tokenizer.json first
 
     ours = Unigram.train(TEXT, 180, Normalizer("nmt_nfkc"))
     ours.save(tmp_path)
@@ -282,7 +335,9 @@ def test_our_model_is_as_likely_as_theirs_and_encodes_alike_there(name, tmp_path
     (tmp_path / "m.model").rename(tmp_path / "spiece.model")
     theirs = text.load(tmp_path)
     both = ((ours, rows), (theirs, theirs.encode_batch(texts)))
-    likelihood = [float(encoding.scores[np.concatenate(found)].sum(dtype=float)) for encoding, found in both]
+    likelihood = [
+        float(encoding.scores[np.concatenate(found)].sum(dtype=float)) for encoding, found in both
+    ]
     assert likelihood[0] > 1.005 * likelihood[1]  # both negative: at most 0.5 % less likely
 
 

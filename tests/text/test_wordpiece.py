@@ -13,7 +13,9 @@ from tinylm.errors import VocabularyError
 from tinylm.text import WordPiece
 from tinylm.text.cleaning import SPLIT_BUT_REMOVED, Cleaning, chunks
 
-TEXT = " ".join(toy.documents(60)) + " Unaffable unaffably ünïted 東京 it's IT'S 12-123 naïve naïveté"
+TEXT = (
+    " ".join(toy.documents(60)) + " Unaffable unaffably ünïted 東京 it's IT'S 12-123 naïve naïveté"
+)
 # over all of Unicode, often with the marks, emoji, ideographs and long words where tokenizers go wrong
 ANY_TEXT = st.text(st.one_of(
     st.characters(exclude_categories=("Cs",)), st.sampled_from("aAbEé ÉßİΣς'.-,!東京각ｱﬁ½☕"),
@@ -27,7 +29,20 @@ def wordpiece():
 
 
 def test_a_word_is_the_longest_pieces_from_its_beginning_on():
-    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##aff", "##able", "##a", "##f", "a", "unaff"]
+    vocab = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "un",
+        "##aff",
+        "##able",
+        "##a",
+        "##f",
+        "a",
+        "unaff",
+    ]
     encoding = WordPiece(vocab)
     assert encoding.tokens("Unaffable") == ["unaff", "##able"]
     assert encoding.tokens("a unaffax unaf") == ["a", "[UNK]", "un", "##a", "##f"]
@@ -90,7 +105,11 @@ def test_a_call_gives_berts_input(wordpiece):
 def test_casing_is_kept_with_the_vocabulary(tmp_path):
     WordPiece.train(TEXT, 400, lower=False, exact=False).save(tmp_path)
     loaded = text.load(tmp_path)
-    assert isinstance(loaded, WordPiece) and not loaded.cleaning.lower and not loaded.cleaning.strip_accents
+    assert (
+        isinstance(loaded, WordPiece)
+        and not loaded.cleaning.lower
+        and not loaded.cleaning.strip_accents
+    )
     assert "Unaffable" in loaded.decode(loaded.encode("Unaffable"))
 
 
@@ -121,7 +140,9 @@ def test_every_character_is_classed_as_in_tokenizers():
     for code in (c for c in range(0x110000) if not 0xD800 <= c < 0xE000):
         t = f"a{chr(code)}b"
         theirs = [word for word, _ in cut.pre_tokenize_str(normalizer.normalize_str(t))]
-        assert theirs == cleaning.words(t) or code == 0x11938, hex(code)  # U+11938: a younger Unicode decomposes it
+        assert theirs == cleaning.words(t) or code == 0x11938, hex(
+            code
+        )  # U+11938: a younger Unicode decomposes it
 
 
 @pytest.mark.named_set
@@ -129,7 +150,11 @@ def test_every_character_is_classed_as_in_tokenizers():
 def test_pairs_truncation_and_padding_equal_transformers(minilm):
     ours, theirs = minilm
     texts = ["The quick brown fox jumps.", "One", "a b c d e f g h"]
-    pairs = ["Over the lazy dogs of unaffable people", "two three four five six seven eight nine ten", "x"]
+    pairs = [
+        "Over the lazy dogs of unaffable people",
+        "two three four five six seven eight nine ten",
+        "x",
+    ]
     for length in range(3, 22):
         for arguments in ((texts,), (texts, pairs)):
             found = theirs(*arguments, max_length=length, truncation="longest_first", padding=True)
@@ -154,9 +179,19 @@ def test_the_trainer_equals_tokenizers_where_no_tie_depends_on_the_order_of_its_
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     theirs = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    theirs.normalizer, theirs.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    theirs.normalizer, theirs.pre_tokenizer = (
+        normalizers.BertNormalizer(),
+        pre_tokenizers.BertPreTokenizer(),
+    )
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [("ab" * 3, 64), ("abc", 32), ("cab", 16), ("bca", 8), ("acb", 4), ("ccab", 2)]  # no two pairs are as frequent
+    words = [
+        ("ab" * 3, 64),
+        ("abc", 32),
+        ("cab", 16),
+        ("bca", 8),
+        ("acb", 4),
+        ("ccab", 2),
+    ]  # no two pairs are as frequent
     corpus = [" ".join([word] * n) for word, n in words]
     theirs.train_from_iterator(corpus, trainers.WordPieceTrainer(vocab_size=18, special_tokens=specials,
                                                                  show_progress=False, min_frequency=2))  # fmt: skip

@@ -9,7 +9,9 @@ from tinylm import nn, text
 from tinylm.text import Bytes, ElmoWords, Words, rules
 from tinylm.text.elmo import LENGTH, character_ids
 
-ANY_TEXT = st.text(st.one_of(st.characters(exclude_categories=()), st.sampled_from("aAbBé .!oo")), max_size=40)
+ANY_TEXT = st.text(
+    st.one_of(st.characters(exclude_categories=()), st.sampled_from("aAbBé .!oo")), max_size=40
+)
 PATTERN = [259, *[b + 1 for b in b"cat"], 260]
 
 
@@ -17,7 +19,9 @@ PATTERN = [259, *[b + 1 for b in b"cat"], 260]
 def test_bytes_are_the_bytes_of_the_text(t):
     encoding = Bytes()
     ids = encoding.encode(t)
-    assert [i - 3 for i in ids] == list(t.encode("utf-8", "surrogatepass")) and encoding.decode(ids) == t
+    assert [i - 3 for i in ids] == list(t.encode("utf-8", "surrogatepass")) and encoding.decode(
+        ids
+    ) == t
     offsets = encoding.offsets(t)
     assert len(offsets) == len(ids) and sorted(set(offsets)) == [(i, i + 1) for i in range(len(t))]
 
@@ -41,9 +45,18 @@ def test_a_call_gives_characters_beside_ids_and_nothing_where_no_word_stands():
     chars = batch["chars"]
     assert chars.shape == (2, 5, 50) and chars.max() < 262
     assert np.array_equal(chars.any(axis=2), batch["mask"])
-    assert chars[0, 2].tolist() == character_ids("zebra").tolist() and chars[1, 1, :5].tolist() == PATTERN
-    assert chars[0, 0, :3].tolist() == [259, 257, 260] and chars[0, 4, :3].tolist() == [259, 258, 260]
-    assert np.array_equal(encoding(["the zebra cat"], max_length=3)["chars"][0], chars[0, [0, 1, 4]])
+    assert (
+        chars[0, 2].tolist() == character_ids("zebra").tolist()
+        and chars[1, 1, :5].tolist() == PATTERN
+    )
+    assert chars[0, 0, :3].tolist() == [259, 257, 260] and chars[0, 4, :3].tolist() == [
+        259,
+        258,
+        260,
+    ]
+    assert np.array_equal(
+        encoding(["the zebra cat"], max_length=3)["chars"][0], chars[0, [0, 1, 4]]
+    )
 
 
 def test_pairs_have_characters_too():
@@ -56,12 +69,16 @@ def test_pairs_have_characters_too():
 
 def test_the_character_cnn_reads_every_word_for_itself():
     encoding = ElmoWords.train("the cat sat")
-    cnn = nn.CharCNN(nn.CharCNNConfig(filters=((1, 3), (2, 5)), projection_dim=7), rng=np.random.default_rng(0))
+    cnn = nn.CharCNN(
+        nn.CharCNNConfig(filters=((1, 3), (2, 5)), projection_dim=7), rng=np.random.default_rng(0)
+    )
     batch = encoding(["the cat sat", "a cat"])
     x = cnn(batch["chars"])
     assert x.shape == (2, 5, 7)
     np.testing.assert_allclose(x.data[0, 2], x.data[1, 2], atol=1e-6)  # "cat", wherever it stands
-    np.testing.assert_allclose(x.data[0, 2], cnn(character_ids("cat")[None, None]).data[0, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        x.data[0, 2], cnn(character_ids("cat")[None, None]).data[0, 0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("t, words", [
@@ -87,7 +104,9 @@ def test_the_rules_keep_all_characters_in_order(t):
 def test_words_with_rules_round_trip_after_them(t):
     encoding = Words.train([t, "a"], rules=True)
     words = encoding.split(t)
-    assert encoding.decode(encoding.encode(t)) == " ".join(words) and len(encoding.offsets(t)) == len(words)
+    assert encoding.decode(encoding.encode(t)) == " ".join(words) and len(
+        encoding.offsets(t)
+    ) == len(words)
     assert not {0, 1, 2, 3} & set(encoding.encode(t))
     assert encoding(t)["ids"][0, 0] == encoding.token_id("xxbos") == 3
 

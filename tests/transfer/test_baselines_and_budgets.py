@@ -25,7 +25,11 @@ labels = st.lists(st.sampled_from("abcde"), min_size=1, max_size=40)
 
 def posts(n_per_class, rng):
     """Three topics; half the words of a text belong to its topic, half to everyone."""
-    topics = {"sky": "star orbit moon comet", "ice": "puck goal skate rink", "god": "faith prayer church saint"}
+    topics = {
+        "sky": "star orbit moon comet",
+        "ice": "puck goal skate rink",
+        "god": "faith prayer church saint",
+    }
     common = "the and with from about there because people".split()
     texts, names = [], []
     for name, words in topics.items():
@@ -48,7 +52,9 @@ def test_scores_lie_in_the_unit_interval_and_are_1_for_the_truth(truth, random):
 @given(st.data())
 def test_scores_do_not_depend_on_the_order_of_the_examples(data):
     truth = np.array(data.draw(labels))
-    guess = np.array(data.draw(st.lists(st.sampled_from("abcde"), min_size=truth.size, max_size=truth.size)))
+    guess = np.array(
+        data.draw(st.lists(st.sampled_from("abcde"), min_size=truth.size, max_size=truth.size))
+    )
     order = np.array(data.draw(st.permutations(range(truth.size))))
     assert accuracy(truth, guess) == accuracy(truth[order], guess[order])
     assert macro_f1(truth, guess) == macro_f1(truth[order], guess[order])
@@ -139,9 +145,13 @@ def test_the_gradient_vanishes_at_the_solution():
 def test_cross_validation_takes_the_trust_that_the_held_out_labels_support():
     y = np.repeat([0, 1, 2], [40, 7, 7])
     x = np.eye(3)[y] * 0.1
-    assert SoftmaxRegression(C=(1e-4, 1e4)).fit(x, y).C_ == 1e4  # with little trust only the bias learns: majority
+    assert (
+        SoftmaxRegression(C=(1e-4, 1e4)).fit(x, y).C_ == 1e4
+    )  # with little trust only the bias learns: majority
     assert SoftmaxRegression(C=(1e3, 1e4)).fit(x, y).C_ == 1e3  # a tie: the simpler model
-    assert SoftmaxRegression(C=(0.3, 3.0, 30.0)).fit(np.eye(3), list("abc")).C_ == 3.0  # nothing to hold out
+    assert (
+        SoftmaxRegression(C=(0.3, 3.0, 30.0)).fit(np.eye(3), list("abc")).C_ == 3.0
+    )  # nothing to hold out
 
 
 def test_probabilities_sum_to_one_and_classes_keep_their_names():
@@ -205,7 +215,9 @@ def test_softmax_regression_is_scikit_learns(c):
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((53, 7)), np.arange(53) % 5
     theirs = LogisticRegression(C=c, tol=1e-8, max_iter=5000).fit(x, y)
-    np.testing.assert_allclose(SoftmaxRegression(c).fit(x, y).predict_proba(x), theirs.predict_proba(x), atol=1e-4)
+    np.testing.assert_allclose(
+        SoftmaxRegression(c).fit(x, y).predict_proba(x), theirs.predict_proba(x), atol=1e-4
+    )
 
 
 @pytest.mark.peer
@@ -215,7 +227,9 @@ def test_metrics_are_scikit_learns():
     rng = np.random.default_rng(4)
     for _ in range(20):
         truth, guess = rng.choice(list("abcdef"), 17), rng.choice(list("abcdef"), 17)
-        assert macro_f1(truth, guess) == pytest.approx(f1_score(truth, guess, average="macro", zero_division=0))
+        assert macro_f1(truth, guess) == pytest.approx(
+            f1_score(truth, guess, average="macro", zero_division=0)
+        )
         assert accuracy(truth, guess) == pytest.approx(accuracy_score(truth, guess))
 
 
@@ -232,7 +246,9 @@ def test_word_counting_on_newsgroups_is_within_a_point_of_scikit_learns():
     for seed in range(3):
         rows = label_budget(task.labels, 10, seed)
         texts, names = [task.texts[i] for i in rows], task.labels[rows]
-        peer = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000))
+        peer = make_pipeline(
+            TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000)
+        )
         theirs.append(peer.fit(texts, names).score(task.test_texts, task.test_labels))
         ours.append(TfidfClassifier().fit(texts, names).score(task.test_texts, task.test_labels))
     assert abs(np.mean(ours) - np.mean(theirs)) < 0.01

@@ -12,8 +12,19 @@ from tinylm.transfer.task import Task, load_task
 
 
 def config(out, **over):
-    given = dict(data="toy", objectives=("gpt",), minutes=0.02, labels=(2, 3), seeds=2, out=out, size="tiny", quiet=True)
-    return compare.CompareConfig(**given | {"test_size": 60, "adapt": AdaptConfig(max_length=17, updates=3)} | over)
+    given = dict(
+        data="toy",
+        objectives=("gpt",),
+        minutes=0.02,
+        labels=(2, 3),
+        seeds=2,
+        out=out,
+        size="tiny",
+        quiet=True,
+    )
+    return compare.CompareConfig(
+        **given | {"test_size": 60, "adapt": AdaptConfig(max_length=17, updates=3)} | over
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +61,23 @@ def test_a_run_that_was_killed_goes_on_with_the_missing_rows(finished, tmp_path)
     again = compare.run(replace(finished.config, out=folder))
 
     def scores(rows):
-        return {(row["method"], row["budget"], row["seed"]): (row["accuracy"], row["macro_f1"]) for row in rows}
+        return {
+            (row["method"], row["budget"], row["seed"]): (row["accuracy"], row["macro_f1"])
+            for row in rows
+        }
 
-    assert scores(again.rows) == scores(finished.rows)  # and what was computed again came out the same
+    assert scores(again.rows) == scores(
+        finished.rows
+    )  # and what was computed again came out the same
 
 
 def test_a_folder_holds_one_experiment(finished):
-    for change in (dict(minutes=0.03), dict(test_size=61), dict(adapt=AdaptConfig(updates=4)), dict(seed=1)):
+    for change in (
+        dict(minutes=0.03),
+        dict(test_size=61),
+        dict(adapt=AdaptConfig(updates=4)),
+        dict(seed=1),
+    ):
         with pytest.raises(TinylmError, match="give another folder"):
             compare.run(replace(finished.config, **change))
 
@@ -89,9 +110,21 @@ def test_test_texts_are_a_fixed_draw_that_no_training_text_enters():
 
 def made_up(**accuracies):
     """accuracies : method with _ for a blank -> {budget: [accuracy per seed]}"""
-    names = {"tfidf": "TF-IDF", "tuned": "gpt fine-tuned", "scratch": "gpt from scratch", "features": "gpt features"}
+    names = {
+        "tfidf": "TF-IDF",
+        "tuned": "gpt fine-tuned",
+        "scratch": "gpt from scratch",
+        "features": "gpt features",
+    }
     rows = [
-        {"method": names[key], "budget": budget, "seed": seed, "accuracy": value, "macro_f1": value, "seconds": 1.0}
+        {
+            "method": names[key],
+            "budget": budget,
+            "seed": seed,
+            "accuracy": value,
+            "macro_f1": value,
+            "seconds": 1.0,
+        }
         for key, by_budget in accuracies.items()
         for budget, values in by_budget.items()
         for seed, value in enumerate(values)
@@ -110,8 +143,14 @@ def test_the_sentence_says_where_word_counting_wins():
             scratch={2: [0.1, 0.1], 10: [0.6, 0.7]},
         )
     )
-    assert "gpt fine-tuned beats its from-scratch twin at 2 labels per class (not clearly at 10)" in said
-    assert "TF-IDF, which needs no pretraining, is still the best system at 10 labels per class" in said
+    assert (
+        "gpt fine-tuned beats its from-scratch twin at 2 labels per class (not clearly at 10)"
+        in said
+    )
+    assert (
+        "TF-IDF, which needs no pretraining, is still the best system at 10 labels per class"
+        in said
+    )
     assert "the best at 2 is gpt fine-tuned" in said
 
 
@@ -128,6 +167,11 @@ def test_the_table_shows_mean_and_spread_and_leaves_gaps_open():
 
 
 def test_the_paired_comparison_counts_seeds():
-    result = made_up(tuned={2: [0.5, 0.6], 10: [0.5, 0.6]}, scratch={2: [0.1, 0.2], 10: [0.55, 0.2]})
+    result = made_up(
+        tuned={2: [0.5, 0.6], 10: [0.5, 0.6]}, scratch={2: [0.1, 0.2], 10: [0.55, 0.2]}
+    )
     rows = verdict.pairs(result)[1]
-    assert rows == [["gpt", "2", "+40.0", "2 of 2", "beats"], ["gpt", "10", "+17.5", "1 of 2", "undecided"]]
+    assert rows == [
+        ["gpt", "2", "+40.0", "2 of 2", "beats"],
+        ["gpt", "10", "+17.5", "1 of 2", "undecided"],
+    ]

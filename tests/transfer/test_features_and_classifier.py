@@ -14,7 +14,11 @@ from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
 from tinylm.transfer.features import encode_texts, pool, take
 
-TOPICS = {"ice": "puck goal skate rink", "sky": "star orbit moon comet", "sea": "wave tide sail anchor"}
+TOPICS = {
+    "ice": "puck goal skate rink",
+    "sky": "star orbit moon comet",
+    "sea": "wave tide sail anchor",
+}
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,15 @@ def test_pooling_is_the_mean_over_real_positions(encoder, tokenizer):
     last, every = pool(states, batch["mask"], ("last",)), pool(states, batch["mask"], ("all",))
     np.testing.assert_allclose(last[1], states[1].data[1, 0], atol=1e-6)
     np.testing.assert_allclose(last[0], states[1].data[0].mean(axis=0), atol=1e-6)
-    np.testing.assert_allclose(every, np.concatenate([pool(states, batch["mask"], (i,)) for i in (0, 1)], axis=1))
-    np.testing.assert_allclose(pool(states, batch["mask"], ("mean",)), (every[:, :11] + every[:, 11:]) / 2, atol=1e-6)
-    assert np.array_equal(pool(states[:1], batch["mask"]), every[:, :11])  # a single layer is not counted twice
+    np.testing.assert_allclose(
+        every, np.concatenate([pool(states, batch["mask"], (i,)) for i in (0, 1)], axis=1)
+    )
+    np.testing.assert_allclose(
+        pool(states, batch["mask"], ("mean",)), (every[:, :11] + every[:, 11:]) / 2, atol=1e-6
+    )
+    assert np.array_equal(
+        pool(states[:1], batch["mask"]), every[:, :11]
+    )  # a single layer is not counted twice
     with pytest.raises(ShapeError, match="layer 2 "):
         pool(states, batch["mask"], (2,))
 
@@ -178,7 +188,9 @@ def test_a_copy_is_equal_and_independent_and_a_twin_shares_only_the_architecture
     assert same(weights(copy), weights(encoder)) and not same(weights(other), weights(encoder))
     copy.mix.weight.data += 1
     assert not same(weights(copy), weights(encoder))
-    assert {n: w.shape for n, w in weights(other).items()} == {n: w.shape for n, w in weights(encoder).items()}
+    assert {n: w.shape for n, w in weights(other).items()} == {
+        n: w.shape for n, w in weights(encoder).items()
+    }
 
 
 def test_the_rate_is_chosen_inside_the_labels(encoder, tokenizer, monkeypatch):
@@ -194,13 +206,17 @@ def test_the_rate_is_chosen_inside_the_labels(encoder, tokenizer, monkeypatch):
     monkeypatch.setattr(Classifier, "_tune", ruined_by_large_rates)
     config = AdaptConfig(rates=(10.0, 0.01), updates=2, n_folds=2)
     assert Classifier(encoder, tokenizer, "finetune", config).fit(*posts(8)).rate_ == 0.01
-    assert seen == [(12, 0.01), (12, 10.0)] * 2 + [(24, 0.01)]  # halves of the labels, then all of them
+    assert seen == [(12, 0.01), (12, 10.0)] * 2 + [
+        (24, 0.01)
+    ]  # halves of the labels, then all of them
 
 
 def test_fine_tuning_begins_where_the_features_end(encoder, tokenizer):
     """With a rate of almost nothing, a tuned classifier is softmax regression on the frozen last layer."""
     texts, labels = posts(8)
-    tuned = Classifier(encoder, tokenizer, "finetune", AdaptConfig(rates=(1e-9,), updates=3, weight_decay=0.0))
+    tuned = Classifier(
+        encoder, tokenizer, "finetune", AdaptConfig(rates=(1e-9,), updates=3, weight_decay=0.0)
+    )
     frozen = Classifier(encoder, tokenizer, "features", AdaptConfig(layers=("last",)))
     p, q = (model.fit(texts, labels).predict_proba(texts) for model in (tuned, frozen))
     np.testing.assert_allclose(p, q, atol=1e-4)
@@ -208,7 +224,9 @@ def test_fine_tuning_begins_where_the_features_end(encoder, tokenizer):
 
 def test_progress_is_reported_for_every_update(encoder, tokenizer):
     seen = []
-    Classifier(encoder, tokenizer, "finetune", AdaptConfig(updates=6), lambda *at: seen.append(at)).fit(*posts(3))
+    Classifier(
+        encoder, tokenizer, "finetune", AdaptConfig(updates=6), lambda *at: seen.append(at)
+    ).fit(*posts(3))
     assert seen == [(i, 6) for i in range(1, 7)]
 
 
@@ -233,7 +251,10 @@ def test_mistakes_are_explained(encoder, tokenizer):
 @pytest.fixture
 def shelf(monkeypatch):
     kept = {}
-    monkeypatch.setattr("tinylm.hub.save", lambda path, model, tokenizer: kept.update({str(path): (model, tokenizer)}))
+    monkeypatch.setattr(
+        "tinylm.hub.save",
+        lambda path, model, tokenizer: kept.update({str(path): (model, tokenizer)}),
+    )
     monkeypatch.setattr("tinylm.hub.load", lambda path: kept[str(path)])
     return kept
 
@@ -248,7 +269,9 @@ def test_a_saved_classifier_predicts_the_same_bits(encoder, tokenizer, method, t
     assert loaded.config == model.config and loaded.classes_.tolist() == model.classes_.tolist()
 
 
-def test_a_save_that_is_killed_leaves_no_classifier(encoder, tokenizer, tmp_path, shelf, monkeypatch):
+def test_a_save_that_is_killed_leaves_no_classifier(
+    encoder, tokenizer, tmp_path, shelf, monkeypatch
+):
     model = Classifier(encoder, tokenizer).fit(*posts(4))
     model.save(tmp_path)
 
@@ -262,9 +285,22 @@ def test_a_save_that_is_killed_leaves_no_classifier(encoder, tokenizer, tmp_path
         Classifier.load(tmp_path)
 
 
-DAMAGES = [(part, wrong) for part in ("labels", "method", "layers", "config") for wrong in (None, ["a"], "ice", 7)]
-DAMAGES += [("labels", {}), ("labels", [["ice"], ["sea"], ["sky"]]), ("labels", ["ice", None, "sky"]), ("layers", {})]
-DAMAGES += [("config", {"max_length": "long"}), ("config", {"batch_size": 0}), ("config", {"rates": "fast"})]
+DAMAGES = [
+    (part, wrong)
+    for part in ("labels", "method", "layers", "config")
+    for wrong in (None, ["a"], "ice", 7)
+]
+DAMAGES += [
+    ("labels", {}),
+    ("labels", [["ice"], ["sea"], ["sky"]]),
+    ("labels", ["ice", None, "sky"]),
+    ("layers", {}),
+]
+DAMAGES += [
+    ("config", {"max_length": "long"}),
+    ("config", {"batch_size": 0}),
+    ("config", {"rates": "fast"}),
+]
 
 
 @pytest.mark.parametrize("part, wrong", DAMAGES)
@@ -277,7 +313,9 @@ def test_a_damaged_classifier_is_one_sentence(encoder, tokenizer, tmp_path, shel
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"updates": 0}, {"max_length": 0}, {"clip": 0.0}, {"warmup": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"updates": 0}, {"max_length": 0}, {"clip": 0.0}, {"warmup": -0.1}]
+)
 def test_a_setting_that_cannot_be_meant_is_one_sentence(wrong):
     with pytest.raises(TinylmError, match=f"AdaptConfig: {next(iter(wrong))} is"):
         AdaptConfig(**wrong)

@@ -12,20 +12,32 @@ from tinylm.vectors.ngrams import fnv1a
 def test_the_pieces_of_where_are_those_of_the_paper():
     pieces = NGrams(3, 4).pieces("where")
     assert sorted(pieces) == sorted("<wh whe her ere re> <whe wher here ere>".split())
-    assert NGrams(1, 2).pieces("aß") == ["<a", "a", "aß", "ß", "ß>"]  # characters, not bytes; a bracket alone is none
+    assert NGrams(1, 2).pieces("aß") == [
+        "<a",
+        "a",
+        "aß",
+        "ß",
+        "ß>",
+    ]  # characters, not bytes; a bracket alone is none
     assert NGrams(3, 6).pieces("") == [] and NGrams(3, 6).pieces("a") == ["<a>"]
 
 
 def test_the_hash_is_fnv1a_on_letters_and_sign_extends_other_bytes():
-    assert fnv1a(b"") == 0x811C9DC5 and fnv1a(b"a") == 0xE40C292C and fnv1a(b"foobar") == 0xBF9CF968  # the published values
+    assert (
+        fnv1a(b"") == 0x811C9DC5 and fnv1a(b"a") == 0xE40C292C and fnv1a(b"foobar") == 0xBF9CF968
+    )  # the published values
     assert fnv1a(b"\xff") == ((0x811C9DC5 ^ 0xFFFFFFFF) * 16777619) % 2**32
 
 
 def test_a_bag_is_the_words_own_row_and_its_pieces_behind_all_words():
     ngrams, words = NGrams(2, 3, 7), ["<unk>", "ab", "b"]
     bags = ngrams.bags(words, specials=1)
-    rows = [bags[bags[w]:bags[w + 1]].tolist() for w in range(3)]
-    assert rows == [[0], [1, *(3 + row for row in ngrams.rows("ab"))], [2, *(3 + row for row in ngrams.rows("b"))]]
+    rows = [bags[bags[w] : bags[w + 1]].tolist() for w in range(3)]
+    assert rows == [
+        [0],
+        [1, *(3 + row for row in ngrams.rows("ab"))],
+        [2, *(3 + row for row in ngrams.rows("b"))],
+    ]
 
 
 def test_unseen_words_have_vectors_and_those_without_pieces_none():

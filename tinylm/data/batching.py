@@ -28,8 +28,12 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
             "batch_size of at least 1 and a step of at least 0."
         )
     if n_ids < length:
-        raise DataError(f"The corpus has {n_ids} tokens, a window needs {length}; give more text or a shorter window.")
-    per_epoch = max((n_ids - length + 1) // length, 1)  # what fits behind the largest offset, so all epochs are equal
+        raise DataError(
+            f"The corpus has {n_ids} tokens, a window needs {length}; give more text or a shorter window."
+        )
+    per_epoch = max(
+        (n_ids - length + 1) // length, 1
+    )  # what fits behind the largest offset, so all epochs are equal
     places = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
     starts = np.empty(batch_size, np.int64)
     for epoch in range(int(places[0]) // per_epoch, int(places[-1]) // per_epoch + 1):
@@ -40,7 +44,9 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
     return starts
 
 
-def stream(ids: np.ndarray, batch_size: int, length: int, step: int) -> tuple[np.ndarray, np.ndarray, bool]:
+def stream(
+    ids: np.ndarray, batch_size: int, length: int, step: int
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Batch number `step` of one continuous reading of the corpus in B parallel lanes, for models that carry a state.
 
     Lane b reads the b-th B-th of the corpus from its beginning; the inputs of step s + 1 continue those of step s.
@@ -63,7 +69,9 @@ def stream(ids: np.ndarray, batch_size: int, length: int, step: int) -> tuple[np
     return lanes[:, begin : begin + length], lanes[:, begin + 1 : begin + length + 1], place == 0
 
 
-def length_buckets(lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def length_buckets(
+    lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
     """Batches of examples of similar length, so that little is padding; their order is shuffled by seed and epoch.
 
     Examples are shuffled, then sorted by length inside chunks of 50 batches: similar, and still different each epoch.
@@ -85,7 +93,10 @@ def length_buckets(lengths: Sequence[int] | np.ndarray, batch_size: int, seed: i
 
 
 def pad(
-    rows: Sequence[Sequence[int] | np.ndarray], pad_id: int = 0, length: int | None = None, left: bool = False
+    rows: Sequence[Sequence[int] | np.ndarray],
+    pad_id: int = 0,
+    length: int | None = None,
+    left: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Token lists of different lengths as one rectangle, padded on the right (or on the left).
 

@@ -42,9 +42,15 @@ def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int
     """
     blocks, most = _blocks(corpus, window)
     rng, parts = np.random.default_rng([seed, 10]), _files(most, memory)
-    cells = np.concatenate([np.empty(0, CELL), *blocks]) if parts <= 1 else _through_files(blocks, parts, rng)
+    cells = (
+        np.concatenate([np.empty(0, CELL), *blocks])
+        if parts <= 1
+        else _through_files(blocks, parts, rng)
+    )
     if not cells.size:
-        raise DataError("No two words that the vocabulary knows stand together in the text; give more text.")
+        raise DataError(
+            "No two words that the vocabulary knows stand together in the text; give more text."
+        )
     return cells[rng.permutation(cells.size)] if parts <= 1 else cells
 
 
@@ -53,13 +59,18 @@ def _files(most: int, memory: float) -> int:
     return int(min(-(-3 * most * CELL.itemsize // max(memory, 1)), MOST_FILES))
 
 
-def _through_files(blocks: Iterator[np.ndarray], parts: int, rng: np.random.Generator) -> np.ndarray:
+def _through_files(
+    blocks: Iterator[np.ndarray], parts: int, rng: np.random.Generator
+) -> np.ndarray:
     """Shuffle more than the memory holds: every cell goes to one of so many files by chance, and each is shuffled."""
     with contextlib.ExitStack() as stack:
         whole, *piles = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1 + parts)]
         for block in blocks:
             pile = rng.integers(parts, size=block.size)
-            order, ends = np.argsort(pile, kind="stable"), np.cumsum(np.bincount(pile, minlength=parts))
+            order, ends = (
+                np.argsort(pile, kind="stable"),
+                np.cumsum(np.bincount(pile, minlength=parts)),
+            )
             for file, rows in zip(piles, np.split(order, ends[:-1]), strict=True):
                 file.write(block[rows].tobytes())
         for file in piles:
@@ -78,7 +89,9 @@ def _blocks(corpus: Corpus, window: Window) -> tuple[Iterator[np.ndarray], int]:
     ids = corpus.ids[real].astype(np.int64)
     line = np.repeat(np.arange(len(corpus.starts) - 1), np.diff(corpus.starts))[real]
     uses = np.bincount(ids, minlength=corpus.vocab_size)
-    most = np.minimum(uses * window.size * (1 + window.symmetric), corpus.vocab_size)  # cells of a row
+    most = np.minimum(
+        uses * window.size * (1 + window.symmetric), corpus.vocab_size
+    )  # cells of a row
 
     def blocks() -> Iterator[np.ndarray]:
         places = np.argsort(ids, kind="stable")
@@ -87,18 +100,31 @@ def _blocks(corpus: Corpus, window: Window) -> tuple[Iterator[np.ndarray], int]:
         first = 0
         while first < corpus.vocab_size:
             last = max(first + 1, int(np.searchsorted(firsts, firsts[first] + BLOCK, "right")) - 1)
-            room = firsts[first:last + 1] - firsts[first]
+            room = firsts[first : last + 1] - firsts[first]
             counts, columns = np.empty(room[-1], np.float32), np.empty(room[-1], np.int64)
             lengths = np.empty(last - first, np.int64)
-            kernels.cooccurrence(counts, columns, lengths, ids, line, places, starts[first:last + 1], room, weights,
-                                 int(window.symmetric), corpus.vocab_size)
+            kernels.cooccurrence(
+                counts,
+                columns,
+                lengths,
+                ids,
+                line,
+                places,
+                starts[first : last + 1],
+                room,
+                weights,
+                int(window.symmetric),
+                corpus.vocab_size,
+            )
             yield _packed(first, (counts, columns, lengths), room)
             first = last
 
     return blocks(), int(most.sum())
 
 
-def _packed(first_row: int, found: tuple[np.ndarray, np.ndarray, np.ndarray], room: np.ndarray) -> np.ndarray:
+def _packed(
+    first_row: int, found: tuple[np.ndarray, np.ndarray, np.ndarray], room: np.ndarray
+) -> np.ndarray:
     """CELLs from what the kernel wrote: the parts stand where their rows would begin if all were full."""
     counts, columns, lengths = found
     ends = np.concatenate([[0], np.cumsum(lengths)])
@@ -106,6 +132,6 @@ def _packed(first_row: int, found: tuple[np.ndarray, np.ndarray, np.ndarray], ro
     cells["row"] = np.repeat(np.arange(first_row, first_row + lengths.size), lengths)
     for first, last in kernels.row_parts(room):
         size = ends[last] - ends[first]
-        cells["column"][ends[first]:ends[last]] = columns[room[first]:room[first] + size]
-        cells["count"][ends[first]:ends[last]] = counts[room[first]:room[first] + size]
+        cells["column"][ends[first] : ends[last]] = columns[room[first] : room[first] + size]
+        cells["count"][ends[first] : ends[last]] = counts[room[first] : room[first] + size]
     return cells

@@ -80,7 +80,9 @@ def encode_corpus(
     raises DataError        if the texts hold no token at all; VocabularyError if end_id is not in the vocabulary
     """
     if end_id is not None and not 0 <= end_id < tokenizer.vocab_size:
-        raise VocabularyError(f"end_id is {end_id}, but the vocabulary has the ids 0 to {tokenizer.vocab_size - 1}.")
+        raise VocabularyError(
+            f"end_id is {end_id}, but the vocabulary has the ids 0 to {tokenizer.vocab_size - 1}."
+        )
     from tqdm import tqdm
 
     texts = [texts] if isinstance(texts, str) else texts
@@ -88,7 +90,9 @@ def encode_corpus(
     end = np.array([] if end_id is None else [end_id], np.int32)
     pieces: list[np.ndarray] = []
     lengths, words, characters, remaining = [0], 0, 0, iter(texts)
-    with tqdm(total=total, desc="encoding", unit=" documents", disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=total, desc="encoding", unit=" documents", disable=not progress, leave=False
+    ) as bar:
         while chunk := list(islice(remaining, CHUNK)):
             for text, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
                 pieces += [ids, end]
@@ -97,11 +101,21 @@ def encode_corpus(
                 characters += len(text)
             bar.update(len(chunk))
     if characters == 0 or sum(lengths) == 0:
-        raise DataError("The text is empty: it holds no token; give documents with some text in them.")
-    return Corpus(np.concatenate(pieces), np.cumsum(lengths, dtype=np.int64), tokenizer.vocab_size, words, characters)
+        raise DataError(
+            "The text is empty: it holds no token; give documents with some text in them."
+        )
+    return Corpus(
+        np.concatenate(pieces),
+        np.cumsum(lengths, dtype=np.int64),
+        tokenizer.vocab_size,
+        words,
+        characters,
+    )
 
 
-def split_documents(texts: Sequence[str], share: float = 0.05, seed: int = 0) -> tuple[list[str], list[str]]:
+def split_documents(
+    texts: Sequence[str], share: float = 0.05, seed: int = 0
+) -> tuple[list[str], list[str]]:
     """Training and held-out documents: whole documents, drawn at random; both parts keep the order of the original.
 
     A single document is cut once, at white space, and its last part is held out: neighbouring lines never fall apart.
@@ -116,10 +130,14 @@ def split_documents(texts: Sequence[str], share: float = 0.05, seed: int = 0) ->
         space = [i for i in range(int(len(text) * (1 - share)), 0, -1) if text[i].isspace()][:1]
         first, last = (text[: space[0]], text[space[0] + 1 :]) if space else ("", text)
         if not first.strip() or not last.strip():
-            raise DataError("The only document is too short to hold a part of it out; give more text.")
+            raise DataError(
+                "The only document is too short to hold a part of it out; give more text."
+            )
         return [first], [last]
     if not texts:
         raise DataError("There are no documents to split; give at least one.")
     n = min(max(round(len(texts) * share), 1), len(texts) - 1)
     held = set(np.random.default_rng([seed, 3]).permutation(len(texts))[:n].tolist())
-    return [t for d, t in enumerate(texts) if d not in held], [t for d, t in enumerate(texts) if d in held]
+    return [t for d, t in enumerate(texts) if d not in held], [
+        t for d, t in enumerate(texts) if d in held
+    ]

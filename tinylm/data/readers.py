@@ -35,7 +35,9 @@ def tsv(path: Path) -> Rows:
         if len(fields) > max(text, label) and fields[label].strip():
             rows.append((fields[text].strip(), fields[label].strip()))
         elif line.strip():
-            raise DataError(f"{str(path)!r}, line {number}: expected text<TAB>label, but there is no label.")
+            raise DataError(
+                f"{str(path)!r}, line {number}: expected text<TAB>label, but there is no label."
+            )
     return rows
 
 
@@ -54,7 +56,9 @@ def jsonl(path: Path, labelled: bool = True) -> Rows:
             rows.append((value["text"].strip(), str(label)))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             wanted = '{"text": "...", "label": "..."}' if labelled else '{"text": "..."}'
-            raise DataError(f"{str(path)!r}, line {number}: expected a JSON object like {wanted}.") from None
+            raise DataError(
+                f"{str(path)!r}, line {number}: expected a JSON object like {wanted}."
+            ) from None
     return rows
 
 
@@ -70,7 +74,9 @@ def conll(path: Path) -> Tagged:
             if sentences[-1][0]:
                 sentences.append(([], []))
         elif len(fields) < 2:
-            raise DataError(f"{str(path)!r}, line {number}: expected a token and its tag, got {line[:40]!r}.")
+            raise DataError(
+                f"{str(path)!r}, line {number}: expected a token and its tag, got {line[:40]!r}."
+            )
         else:
             sentences[-1][0].append(fields[0])
             sentences[-1][1].append(fields[-1])
@@ -89,7 +95,9 @@ def questions(path: Path, fine: bool = False) -> Rows:
     fine : the 50 labels "COARSE:fine" instead of the 6 coarse ones
     """
     lines = (line.partition(" ") for line in read_text(path).split("\n"))
-    return unique([(text.strip(), label if fine else label.partition(":")[0]) for label, _, text in lines])
+    return unique(
+        [(text.strip(), label if fine else label.partition(":")[0]) for label, _, text in lines]
+    )
 
 
 def movie_scores(path: Path) -> list[tuple[str, float]]:
@@ -100,13 +108,17 @@ def movie_scores(path: Path) -> list[tuple[str, float]]:
 
 def movies(path: Path) -> Rows:
     """The sign of the score as the label, "positive" or "negative"; the few snippets at exactly 0 are dropped."""
-    return unique([(t, "positive" if score > 0 else "negative") for t, score in movie_scores(path) if score])
+    return unique(
+        [(t, "positive" if score > 0 else "negative") for t, score in movie_scores(path) if score]
+    )
 
 
 def spam(path: Path) -> Rows:
     """Text messages labelled "spam" or "ham", each different one once."""
     rows = csv.reader(io.StringIO(read_text(path), newline=""))
-    return unique([(text.strip(), "spam" if label == "1" else "ham") for _, label, text in list(rows)[1:]])
+    return unique(
+        [(text.strip(), "spam" if label == "1" else "ham") for _, label, text in list(rows)[1:]]
+    )
 
 
 def dialogs(path: Path) -> Rows:
@@ -117,7 +129,11 @@ def dialogs(path: Path) -> Rows:
 
 def word_pairs(path: Path) -> list[tuple[str, str, float]]:
     """Lines word<TAB>word<TAB>score after comments: human judgements of relatedness or similarity, 0 to 10."""
-    lines = (line.split("\t") for line in read_text(path).split("\n") if line and not line.startswith("#"))
+    lines = (
+        line.split("\t")
+        for line in read_text(path).split("\n")
+        if line and not line.startswith("#")
+    )
     return [(first, second, float(score)) for first, second, score in lines]
 
 
@@ -142,7 +158,9 @@ def kjv(path: Path) -> list[str]:
     module = ast.parse(read_text(path))
     call = next((node.value for node in module.body if isinstance(node, ast.Assign)), None)
     if not isinstance(call, ast.Call) or len(call.args) < 3:
-        raise DataError(f"{str(path)!r} does not hold the text that was expected; fetch the set again.")
+        raise DataError(
+            f"{str(path)!r} does not hold the text that was expected; fetch the set again."
+        )
     text, offset_of = ast.literal_eval(call.args[1]), ast.literal_eval(call.args[2])
     begins = [offset for verse, offset in sorted(offset_of.items()) if verse % 1000 == 1]
     chapters = (text[start:end] for start, end in zip(begins, [*begins[1:], None], strict=True))
@@ -153,7 +171,11 @@ def articles(path: Path) -> list[tuple[str, str]]:
     """(title, wiki markup) of the encyclopedia articles in a dump; redirections and other pages are left out."""
     with bz2.open(path) as file:
         pages = list(_pages(file))
-    return [(title, text) for title, space, text in pages if space == "0" and not text.lower().startswith("#redirect")]
+    return [
+        (title, text)
+        for title, space, text in pages
+        if space == "0" and not text.lower().startswith("#redirect")
+    ]
 
 
 def _pages(file: bz2.BZ2File) -> Iterator[tuple[str, str, str]]:
@@ -167,10 +189,20 @@ def _pages(file: bz2.BZ2File) -> Iterator[tuple[str, str, str]]:
 
 def plain_text(markup: str) -> str:
     """Wiki markup without its marks: templates, tables and notes are dropped, links leave their words."""
-    text = re.sub(r"<!--.*?-->|<ref[^>/]*/>|<(ref|math|gallery|timeline|source|code)\b.*?</\1>", "", markup, flags=re.S)
+    text = re.sub(
+        r"<!--.*?-->|<ref[^>/]*/>|<(ref|math|gallery|timeline|source|code)\b.*?</\1>",
+        "",
+        markup,
+        flags=re.S,
+    )
     before = ""
     while before != text:  # from the inside out: templates and tables nest
-        before, text = text, re.sub(r"\{\{(?:(?!\{\{|\}\}).)*\}\}|\{\|(?:(?!\{\||\|\}).)*\|\}", "", text, flags=re.S)
+        before, text = (
+            text,
+            re.sub(
+                r"\{\{(?:(?!\{\{|\}\}).)*\}\}|\{\|(?:(?!\{\||\|\}).)*\|\}", "", text, flags=re.S
+            ),
+        )
     before = ""
     while before != text:  # the words of a link may be a link
         before, text = text, re.sub(r"\[\[(?:[^\[\]|]*\|)*([^\[\]|]*)\]\]", _link_words, text)

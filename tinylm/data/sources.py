@@ -65,8 +65,12 @@ _LABELLED: Mapping[str, Callable[[str], readers.Rows]] = {
 
 _TEXTS: Mapping[str, Callable[[], list[str]]] = {
     "kjv": lambda: readers.kjv(_file("kjv")),
-    "wikipedia": lambda: [readers.plain_text(markup) for _, markup in readers.articles(_file("wikipedia"))],
-    "dialogs": lambda: [f"{statement}\n{reply}" for statement, reply in readers.dialogs(_file("dialogs"))],
+    "wikipedia": lambda: [
+        readers.plain_text(markup) for _, markup in readers.articles(_file("wikipedia"))
+    ],
+    "dialogs": lambda: [
+        f"{statement}\n{reply}" for statement, reply in readers.dialogs(_file("dialogs"))
+    ],
     "entities": lambda: [" ".join(tokens) for tokens, _ in load_tagged("entities", "train")],
     "toy-markov": lambda: _markov_documents(),
 }
@@ -90,7 +94,9 @@ def load_texts(source: str | Path) -> list[str]:
             raise DataError(f"The folder {name!r} holds no .txt file; put one document into each.")
         texts = [read_text(file) for file in files]
     elif path.suffix == ".jsonl" and path.exists():
-        texts = [text for text, _ in _part(readers.unique(readers.jsonl(path, labelled=False)), "train")]
+        texts = [
+            text for text, _ in _part(readers.unique(readers.jsonl(path, labelled=False)), "train")
+        ]
     elif path.suffix == ".tsv" and path.exists():
         texts = load_labelled(path, "train").texts
     elif path.exists():
@@ -127,14 +133,18 @@ def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     return Labelled([text for text, _ in rows], [label for _, label in rows])
 
 
-def load_parts(train: str | Path, test: str | Path | None = None) -> tuple[Labelled, Labelled | None]:
+def load_parts(
+    train: str | Path, test: str | Path | None = None
+) -> tuple[Labelled, Labelled | None]:
     """What to learn from and what to test on, as commands take it: two files are used whole, one source is split.
 
     train, test : sources as in load_labelled. A named set gives the part that is asked for; a file gives everything,
         unless both are the same file, which then gives its training and its test part
     returns (training data, test data or None)
     """
-    one = test is not None and (str(train) == str(test) or Path(train).resolve() == Path(test).resolve())
+    one = test is not None and (
+        str(train) == str(test) or Path(train).resolve() == Path(test).resolve()
+    )
 
     def part(source: str | Path, split: str) -> Labelled:
         return load_labelled(source, split if one or str(source) in _LABELLED else "all")
@@ -152,9 +162,13 @@ def load_tagged(source: str | Path, split: str = "train") -> readers.Tagged:
         sentences = readers.conll(_file(name) if name == "entities" else path)
     else:
         raise _unknown(name, ["entities", "toy"])
-    sentences = _part(list({tuple(tokens): (tokens, tags) for tokens, tags in sentences}.values()), split)
+    sentences = _part(
+        list({tuple(tokens): (tokens, tags) for tokens, tags in sentences}.values()), split
+    )
     if not sentences:
-        raise DataError(f"{name!r} holds no tagged sentence for {split!r}; give at least {TEST_EVERY} different ones.")
+        raise DataError(
+            f"{name!r} holds no tagged sentence for {split!r}; give at least {TEST_EVERY} different ones."
+        )
     return sentences
 
 
@@ -175,7 +189,9 @@ def _part(examples: list[Example], split: str) -> list[Example]:
     if split == "all":
         return examples
     place = np.random.default_rng([0, 8]).permutation(len(examples)) % TEST_EVERY == 0
-    return [example for example, test in zip(examples, place, strict=True) if test == (split == "test")]
+    return [
+        example for example, test in zip(examples, place, strict=True) if test == (split == "test")
+    ]
 
 
 def _markov_documents() -> list[str]:
@@ -191,7 +207,11 @@ def _check_split(split: str) -> None:
 def _unknown(name: str, fitting: list[str]) -> DataError:
     """The sentence for a source that is neither a file nor a name that fits."""
     if name in {row.name for row in sets()}:
-        return DataError(f"The data set {name!r} is of another kind; fitting here are {', '.join(fitting)}, or a file.")
+        return DataError(
+            f"The data set {name!r} is of another kind; fitting here are {', '.join(fitting)}, or a file."
+        )
     near = difflib.get_close_matches(name, fitting, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return DataError(f"{name!r} is neither an existing file nor a known set; known are {', '.join(fitting)}{hint}")
+    return DataError(
+        f"{name!r} is neither an existing file nor a known set; known are {', '.join(fitting)}{hint}"
+    )

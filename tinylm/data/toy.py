@@ -60,12 +60,18 @@ class Language:
 
         self.lexicon = {(t, part): take(n) for t in TOPICS for part, n in WORDS_PER_TOPIC.items()}
         self.feeling = {feeling: take(20) for feeling in FEELINGS}
-        self.first_names, self.last_names, self.places = ([word.capitalize() for word in take(n)] for n in (20, 20, 30))
+        self.first_names, self.last_names, self.places = (
+            [word.capitalize() for word in take(n)] for n in (20, 20, 30)
+        )
         self.foreign = {word: word[::-1] + "o" for part in self.lexicon.values() for word in part}
-        self.foreign |= {word: word[::-1] + "a" for words in self.feeling.values() for word in words}
+        self.foreign |= {
+            word: word[::-1] + "a" for words in self.feeling.values() for word in words
+        }
         self.foreign |= {"the": "lo", "by": "da", "in": "su", "was": "era", "not": "ne", ".": "."}
 
-    def sentence(self, rng: np.random.Generator, topic: str | None = None, sentiment: str | None = None) -> Sentence:
+    def sentence(
+        self, rng: np.random.Generator, topic: str | None = None, sentiment: str | None = None
+    ) -> Sentence:
         """One sentence of a given or random topic and sentiment: "Fakimu Zatu in Pupizu tinora the not zuru vikovi ."
 
         (Who, where, does, how it is felt, what.) A feeling after "not" counts as its opposite.
@@ -73,7 +79,9 @@ class Language:
         topic = topic or TOPICS[int(rng.integers(len(TOPICS)))]
         sentiment = sentiment or FEELINGS[int(rng.integers(2))]
         verb, thing = self._word(rng, topic, "verb"), self._word(rng, topic, "noun")
-        person = (_draw(rng, self.first_names), _draw(rng, self.last_names))[: 1 + (rng.random() < 0.5)]
+        person = (_draw(rng, self.first_names), _draw(rng, self.last_names))[
+            : 1 + (rng.random() < 0.5)
+        ]
         place = _draw(rng, self.places) if rng.random() < 0.5 else None
         negated = rng.random() < 0.25
         feeling = _draw(rng, self.feeling[FEELINGS[FEELINGS.index(sentiment) ^ negated]])
@@ -88,11 +96,15 @@ class Language:
         ]
         return self._tagged(tokens, topic, sentiment, (" ".join(person), verb, thing))
 
-    def document(self, rng: np.random.Generator, topic: str | None = None, sentiment: str | None = None) -> str:
+    def document(
+        self, rng: np.random.Generator, topic: str | None = None, sentiment: str | None = None
+    ) -> str:
         """Three to six sentences of one topic and one sentiment."""
         topic = topic or TOPICS[int(rng.integers(len(TOPICS)))]
         sentiment = sentiment or FEELINGS[int(rng.integers(2))]
-        return " ".join(self.sentence(rng, topic, sentiment).text for _ in range(int(rng.integers(3, 7))))
+        return " ".join(
+            self.sentence(rng, topic, sentiment).text for _ in range(int(rng.integers(3, 7)))
+        )
 
     def pair(self, rng: np.random.Generator) -> tuple[str, str, str]:
         """Two sentences and "same" or "different": a rewording of the first, or one in which one word of it changed."""
@@ -113,9 +125,13 @@ class Language:
 
     def _word(self, rng: np.random.Generator, topic: str, part: str) -> str:
         stray = rng.random() < STRAY
-        return _draw(rng, self.lexicon[TOPICS[int(rng.integers(len(TOPICS)))] if stray else topic, part])
+        return _draw(
+            rng, self.lexicon[TOPICS[int(rng.integers(len(TOPICS)))] if stray else topic, part]
+        )
 
-    def _tagged(self, tokens: Sequence[str], topic: str, sentiment: str, meaning: tuple[str, str, str]) -> Sentence:
+    def _tagged(
+        self, tokens: Sequence[str], topic: str, sentiment: str, meaning: tuple[str, str, str]
+    ) -> Sentence:
         kind = {w: "B-person" for w in self.first_names} | {w: "I-person" for w in self.last_names}
         kind |= {w: "B-place" for w in self.places}
         tags = tuple(kind.get(token, "O") for token in tokens)
@@ -144,17 +160,23 @@ def documents(n: int, seed: int = 0, language: Language | None = None) -> list[s
     return [language.document(rng) for _ in range(n)]
 
 
-def labelled(n: int, seed: int = 0, task: str = "topic", language: Language | None = None) -> list[tuple[str, str]]:
+def labelled(
+    n: int, seed: int = 0, task: str = "topic", language: Language | None = None
+) -> list[tuple[str, str]]:
     """n documents with their topic, or with their sentiment (task="sentiment"), the labels in equal parts."""
     rng, language = np.random.default_rng([seed, 6]), language or Language()
     names = {"topic": TOPICS, "sentiment": FEELINGS}.get(task)
     if names is None:
-        raise VocabularyError(f"The toy language has no task {task!r}; its tasks are topic and sentiment.")
+        raise VocabularyError(
+            f"The toy language has no task {task!r}; its tasks are topic and sentiment."
+        )
     labels = [names[i % len(names)] for i in range(n)]
     return [(language.document(rng, **{task: label}), label) for label in labels]
 
 
-def tagged(n: int, seed: int = 0, language: Language | None = None) -> list[tuple[list[str], list[str]]]:
+def tagged(
+    n: int, seed: int = 0, language: Language | None = None
+) -> list[tuple[list[str], list[str]]]:
     """n sentences as (tokens, BIO tags)."""
     rng, language = np.random.default_rng([seed, 7]), language or Language()
     return [(list(s.tokens), list(s.tags)) for s in (language.sentence(rng) for _ in range(n))]
@@ -191,7 +213,9 @@ class HiddenMarkov:
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n tokens, (n,) int32, from a state drawn from `start`."""
-        moves, writes = (np.cumsum(table, 1)[:, :-1].tolist() for table in (self.transition, self.emission))
+        moves, writes = (
+            np.cumsum(table, 1)[:, :-1].tolist() for table in (self.transition, self.emission)
+        )
         state = bisect(np.cumsum(self.start)[:-1].tolist(), rng.random())
         ids = np.empty(n, np.int32)
         for i, (write, move) in enumerate(rng.random((n, 2)).tolist()):
@@ -206,7 +230,9 @@ class HiddenMarkov:
         """
         ids = np.asarray(ids)
         if ids.ndim != 1 or (ids.size and not 0 <= ids.min() <= ids.max() < self.vocab_size):
-            raise ShapeError(f"Expected a (N,) array of ids 0 to {self.vocab_size - 1}; got shape {ids.shape}.")
+            raise ShapeError(
+                f"Expected a (N,) array of ids 0 to {self.vocab_size - 1}; got shape {ids.shape}."
+            )
         belief, losses, columns = self.start, np.empty(len(ids)), self.emission.T.copy()
         for t, token in enumerate(ids.tolist()):
             joint = belief * columns[token]
@@ -229,10 +255,14 @@ class HiddenMarkov:
         try:
             return np.array([find[word] for word in text.split()], np.int32)
         except KeyError as error:
-            raise VocabularyError(f"{error.args[0]!r} is not a word of this hidden Markov text.") from None
+            raise VocabularyError(
+                f"{error.args[0]!r} is not a word of this hidden Markov text."
+            ) from None
 
 
-def hidden_markov(states: int = 12, shift: int = 5, forward: float = 0.8, stay: float = 0.15) -> HiddenMarkov:
+def hidden_markov(
+    states: int = 12, shift: int = 5, forward: float = 0.8, stay: float = 0.15
+) -> HiddenMarkov:
     """States in a ring that is walked mostly forward; each writes four tokens, two of which it shares with another.
 
     A token alone leaves two states possible; only what came before tells which. With the defaults V = 24, the unigram
@@ -241,7 +271,9 @@ def hidden_markov(states: int = 12, shift: int = 5, forward: float = 0.8, stay: 
     shift : state s shares tokens with the states s + shift and s - shift
     forward, stay : the chances of one step and of none; the rest is a jump to any state. Noise: 3 % of tokens are any
     """
-    if not (3 <= states <= 35 and shift % states and 0 <= forward and 0 <= stay and forward + stay <= 1):
+    if not (
+        3 <= states <= 35 and shift % states and 0 <= forward and 0 <= stay and forward + stay <= 1
+    ):
         raise ShapeError(
             "hidden_markov needs 3 to 35 states, a shift that is no multiple of them, and chances up to 1."
         )

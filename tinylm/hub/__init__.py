@@ -42,7 +42,9 @@ def save(path, model, tokenizer=None):
         for name in (WEIGHTS, VECTORS, *text.FILES):
             (path / name).unlink(missing_ok=True)
     except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror or error}; choose another folder"
+        ) from error
     if tokenizer is not None:
         tokenizer.save(path)
     known = family.to_config(model.config, getattr(tokenizer, "end_id", None))
@@ -54,7 +56,9 @@ def save(path, model, tokenizer=None):
 def save_weights(path, model):
     """Write only the weights, into a folder that `save` made for the same model."""
     family, own = _family(model.model_type), model.state_dict()
-    arrays = {theirs: _turn(family, ours, own[ours]) for ours, theirs, _ in family.shapes(model.config)}
+    arrays = {
+        theirs: _turn(family, ours, own[ours]) for ours, theirs, _ in family.shapes(model.config)
+    }
     checkpoint.save_tensors(Path(path) / WEIGHTS, arrays)
     family.export(Path(path), model)
 
@@ -72,7 +76,9 @@ def load(path):
         family = _family(model_class.model_type)
         config = family.from_config(fields, model_class.config_class)
     except TinylmError as error:
-        raise CheckpointError(f"{path / CONFIG} describes no model that tinylm has: {error}") from error
+        raise CheckpointError(
+            f"{path / CONFIG} describes no model that tinylm has: {error}"
+        ) from error
     arrays, _ = checkpoint.load_tensors(path / WEIGHTS)
     state = _read(path / WEIGHTS, family, config, arrays)
     model = model_class(config)
@@ -100,7 +106,9 @@ def _read(path, family, config, arrays):
     """Our state dict from published arrays, every shape checked before anything of the config's size is made."""
     state = {}
     for ours, theirs, shape in family.shapes(config):
-        found = next((arrays[name] for name in (theirs, *family.also(theirs)) if name in arrays), None)
+        found = next(
+            (arrays[name] for name in (theirs, *family.also(theirs)) if name in arrays), None
+        )
         if found is None:
             raise CheckpointError(
                 f"{path} lacks the tensor {theirs}, which its {CONFIG} asks for; the two files do not belong together"

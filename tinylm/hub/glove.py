@@ -34,7 +34,7 @@ def export(path, model):
     """Write `vectors.bin` beside the weights, if the folder holds the words."""
     if text.find(path):
         words = text.load(path).vocab
-        table = model.embedding_table()[:len(words)]  # the model may have more rows
+        table = model.embedding_table()[: len(words)]  # the model may have more rows
         if model.config.specials:
-            table[:1] = table[model.config.specials:][-RAREST:].mean(axis=0)  # <unk>
+            table[:1] = table[model.config.specials :][-RAREST:].mean(axis=0)  # <unk>
         write_vectors(path / VECTORS, words, table)

@@ -20,7 +20,11 @@ def from_config(fields, config_class):
 def shapes(config):
     """Iterator of (our name, stored name, shape): the two tables."""
     yield "vectors", "vectors", (config.vocab_size + config.bucket * (config.maxn > 0), config.size)
-    yield "context", "context", (config.vocab_size + config.hs * (config.vocab_size - 1), config.size)
+    yield (
+        "context",
+        "context",
+        (config.vocab_size + config.hs * (config.vocab_size - 1), config.size),
+    )
 
 
 def also(name):
@@ -32,4 +36,6 @@ def export(path, model):
     """Write `vectors.bin` beside the weights, if the folder holds the words."""
     if text.find(path):
         words = text.load(path).vocab
-        write_vectors(path / VECTORS, words, model.embedding_table()[:len(words)])  # the model may have more rows
+        write_vectors(
+            path / VECTORS, words, model.embedding_table()[: len(words)]
+        )  # the model may have more rows

@@ -59,7 +59,11 @@ def derivative_ref(x, act):
 def activate_row(row, slope, act):
     """slope = f'(row), then row = f(row) in place; one exponential serves both."""
     one, half, cubic = row.dtype.type(1), row.dtype.type(0.5), row.dtype.type(CUBIC)
-    root_half, root, density = row.dtype.type(ROOT_HALF), row.dtype.type(2 * ROOT_2_PI), row.dtype.type(DENSITY)
+    root_half, root, density = (
+        row.dtype.type(ROOT_HALF),
+        row.dtype.type(2 * ROOT_2_PI),
+        row.dtype.type(DENSITY),
+    )
     three = row.dtype.type(3)
     if act == 1:
         for j in range(row.size):

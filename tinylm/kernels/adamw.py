@@ -34,27 +34,47 @@ def _adamw_block(p, g, m, v, b1, b2, s, penalty, rate, shrink, inverse, small):
         p[i] = p[i] * shrink - rate * first / (np.sqrt(second * inverse) + small)
 
 
-@kernel(reference=_adamw_ref, parallel=True,
-        spec="p: inout[N]; g: float[N]; m: inout[N]; v: posinout[N]; lr: real; beta1: rate; beta2: rate; eps: real; "
-             "decay: rate; l2: rate; correction1: real; correction2: real; scale: real")
+@kernel(
+    reference=_adamw_ref,
+    parallel=True,
+    spec="p: inout[N]; g: float[N]; m: inout[N]; v: posinout[N]; lr: real; beta1: rate; beta2: rate; eps: real; "
+    "decay: rate; l2: rate; correction1: real; correction2: real; scale: real",
+)
 def adamw(p, g, m, v, lr, beta1, beta2, eps, decay, l2, correction1, correction2, scale):
     """One update of p, m, v (N,) in place from the gradient g (N,): AdamW with `decay`, Adam with `l2`.
 
     Source: Loshchilov & Hutter 2019; ε outside the root. Differs: none.
     """
     one = p.dtype.type(1)
-    b1, b2, s, penalty = p.dtype.type(beta1), p.dtype.type(beta2), p.dtype.type(scale), p.dtype.type(l2)
+    b1, b2, s, penalty = (
+        p.dtype.type(beta1),
+        p.dtype.type(beta2),
+        p.dtype.type(scale),
+        p.dtype.type(l2),
+    )
     rate, shrink = p.dtype.type(lr / correction1), one - p.dtype.type(lr * decay)
     inverse, small = p.dtype.type(1 / correction2), p.dtype.type(eps)
     for block in prange((p.size + BLOCK - 1) // BLOCK):
         start, stop = block * BLOCK, min(block * BLOCK + BLOCK, p.size)
-        _adamw_block(p[start:stop], g[start:stop], m[start:stop], v[start:stop], b1, b2, s, penalty, rate, shrink, inverse,
-                     small)
+        _adamw_block(
+            p[start:stop],
+            g[start:stop],
+            m[start:stop],
+            v[start:stop],
+            b1,
+            b2,
+            s,
+            penalty,
+            rate,
+            shrink,
+            inverse,
+            small,
+        )
 
 
 def _squared_norm_ref(g, partial):
     for block in range(partial.size):
-        part = g[block * BLOCK:(block + 1) * BLOCK]
+        part = g[block * BLOCK : (block + 1) * BLOCK]
         partial[block] = (part * part).sum()
 
 
@@ -70,4 +90,6 @@ def _sum_of_squares(row):
 def squared_norm(g, partial):
     """partial[i] = Σ g² over the i-th block of BLOCK elements.   g : (N,)   partial : (blocks,)"""
     for block in prange(partial.size):
-        partial[block] = _sum_of_squares(g[min(block * BLOCK, g.size):min(block * BLOCK + BLOCK, g.size)])
+        partial[block] = _sum_of_squares(
+            g[min(block * BLOCK, g.size) : min(block * BLOCK + BLOCK, g.size)]
+        )

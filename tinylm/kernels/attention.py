@@ -57,7 +57,9 @@ def _weights_ref(q, k, mask, bias, causal):
 
 def _dropped(shape, key, rate, dtype):
     """mask/(1 − rate) for the weights (B, H, T, S)."""
-    return (kept_ref(np.arange(np.prod(shape)).reshape(shape), key, rate) / (1 - rate)).astype(dtype)
+    return (kept_ref(np.arange(np.prod(shape)).reshape(shape), key, rate) / (1 - rate)).astype(
+        dtype
+    )
 
 
 def _attention_ref(q, k, v, mask, bias, causal, rate, key, lse, out):
@@ -106,7 +108,11 @@ def _open_row(row, mask, is_open, bias, b, h, t):
         for s in range(row.size):
             row[s] += extra[s]
     if not is_open:
-        allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, t if mask.shape[2] > 1 else 0]
+        allowed = mask[
+            b if mask.shape[0] > 1 else 0,
+            h if mask.shape[1] > 1 else 0,
+            t if mask.shape[2] > 1 else 0,
+        ]
         if allowed.size == 1:
             if not allowed[0]:
                 row[:] = -np.inf
@@ -154,10 +160,13 @@ def _scale_row(row, scale):
         row[d] *= scale
 
 
-@kernel(reference=_attention_ref, parallel=True,
-        spec="q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
-             "mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: float[B,H,T,S]?; causal: 0..1; rate: rate; key: key; "
-             "lse: out[B,H,T]; out: out[B,T,1,H,D]")
+@kernel(
+    reference=_attention_ref,
+    parallel=True,
+    spec="q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
+    "mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: float[B,H,T,S]?; causal: 0..1; rate: rate; key: key; "
+    "lse: out[B,H,T]; out: out[B,T,1,H,D]",
+)
 def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
     """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log-normaliser (+inf: nothing allowed).
 
@@ -172,7 +181,10 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
         b, h = nth % batch, nth // batch  # so that each thread gets short texts and long ones
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
-        turned, values = np.empty((width, source + PAD), q.dtype), np.empty((source, width), q.dtype)
+        turned, values = (
+            np.empty((width, source + PAD), q.dtype),
+            np.empty((source, width), q.dtype),
+        )
         _load_turned(k, bh, KEY, turned)
         _load(v, bh, VALUE, 0, one, values)
         scores, rows = np.empty((BLOCK, source + PAD), q.dtype), np.empty((BLOCK, width), q.dtype)
@@ -243,10 +255,13 @@ def _dot_row(x, bh, t, row):
     return total
 
 
-@kernel(reference=_attention_backward_ref, parallel=True,
-        spec="dout: float[B,T,1,H,D]; q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
-             "out: float[B,T,1,H,D]; lse: float[B,H,T]; mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: inout[B,H,T,S]?; "
-             "causal: 0..1; rate: rate; key: key; dq: out[B,T,(3|1),H,D]; dk: out[B,S,(3|1),H,D]; dv: out[B,S,(3|1),H,D]")
+@kernel(
+    reference=_attention_backward_ref,
+    parallel=True,
+    spec="dout: float[B,T,1,H,D]; q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
+    "out: float[B,T,1,H,D]; lse: float[B,H,T]; mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: inout[B,H,T,S]?; "
+    "causal: 0..1; rate: rate; key: key; dq: out[B,T,(3|1),H,D]; dk: out[B,S,(3|1),H,D]; dv: out[B,S,(3|1),H,D]",
+)
 def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, dq, dk, dv):
     """dq, dk, dv of `attention` from its output, its lse and dout; the bias is overwritten by its gradient dS.
 
@@ -259,12 +274,18 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
         b, h = nth % batch, nth // batch  # so that each thread gets short texts and long ones
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
-        keys, turned = np.empty((source, width), q.dtype), np.empty((2, width, source + PAD), q.dtype)
+        keys, turned = (
+            np.empty((source, width), q.dtype),
+            np.empty((2, width, source + PAD), q.dtype),
+        )
         _load(k, bh, KEY, 0, one, keys)
         _load_turned(k, bh, KEY, turned[0])
         _load_turned(v, bh, VALUE, turned[1])
         dkeys, dvalues = np.zeros((source, width), q.dtype), np.zeros((source, width), q.dtype)
-        scores, dscores = np.empty((BLOCK, source + PAD), q.dtype), np.empty((BLOCK, source + PAD), q.dtype)
+        scores, dscores = (
+            np.empty((BLOCK, source + PAD), q.dtype),
+            np.empty((BLOCK, source + PAD), q.dtype),
+        )
         rows, drows = np.empty((BLOCK, width), q.dtype), np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
@@ -277,8 +298,15 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
                 _open_row(scores[i, :limit], mask, is_open, bias, b, h, t)
-                _backward_row(scores[i, :limit], dscores[i, :limit], lse[b, h, t], _dot_row(out, bh, t, drows[i]),
-                              (bh * length + t) * source, key, rate)
+                _backward_row(
+                    scores[i, :limit],
+                    dscores[i, :limit],
+                    lse[b, h, t],
+                    _dot_row(out, bh, t, drows[i]),
+                    (bh * length + t) * source,
+                    key,
+                    rate,
+                )
                 scores[i, limit:columns] = 0
                 dscores[i, limit:columns] = 0
                 if bias.size:

@@ -25,8 +25,25 @@ PLAIN, TRANSPOSED = ord("n"), ord("t")
 def _external(dtype):
     """Numba's entry to the BLAS: kind, two times transposed or not, m, n, k, α, a, stride, b, stride, β, c, stride."""
     pointer, size = types.CPointer(dtype), types.intp
-    return types.ExternalFunction("numba_xxgemm", types.intc(
-        types.char, types.char, types.char, size, size, size, pointer, pointer, size, pointer, size, pointer, pointer, size))
+    return types.ExternalFunction(
+        "numba_xxgemm",
+        types.intc(
+            types.char,
+            types.char,
+            types.char,
+            size,
+            size,
+            size,
+            pointer,
+            pointer,
+            size,
+            pointer,
+            size,
+            pointer,
+            pointer,
+            size,
+        ),
+    )
 
 
 _SINGLE, _DOUBLE = _external(types.float32), _external(types.float64)
@@ -48,8 +65,22 @@ def _whole_of(a, transposed, b, beta, out):
 
     def call(a, transposed, b, beta, out):
         one, scale = np.ones(1, a.dtype), np.full(1, beta, a.dtype)
-        gemm(kind, PLAIN, TRANSPOSED if transposed else PLAIN, out.shape[1], out.shape[0], b.shape[0], one.ctypes,
-             b.ctypes, _stride(b), a.ctypes, _stride(a), scale.ctypes, out.ctypes, _stride(out))
+        gemm(
+            kind,
+            PLAIN,
+            TRANSPOSED if transposed else PLAIN,
+            out.shape[1],
+            out.shape[0],
+            b.shape[0],
+            one.ctypes,
+            b.ctypes,
+            _stride(b),
+            a.ctypes,
+            _stride(a),
+            scale.ctypes,
+            out.ctypes,
+            _stride(out),
+        )
 
     return call
 
@@ -72,7 +103,9 @@ def product(a, transposed, b, add, out):
     part = VOLUME // (min(n, ROWS) * min(m, COLUMNS))
     for i in range(0, n, ROWS):
         for j in range(0, m, COLUMNS):
-            tile = out[i:i + ROWS, j:j + COLUMNS]
+            tile = out[i : i + ROWS, j : j + COLUMNS]
             for k in range(0, depth, part):
-                left = a[k:k + part, i:i + ROWS] if transposed else a[i:i + ROWS, k:k + part]
-                _whole(left, transposed, b[k:k + part, j:j + COLUMNS], 1.0 if k else beta, tile)
+                left = (
+                    a[k : k + part, i : i + ROWS] if transposed else a[i : i + ROWS, k : k + part]
+                )
+                _whole(left, transposed, b[k : k + part, j : j + COLUMNS], 1.0 if k else beta, tile)

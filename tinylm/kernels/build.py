@@ -19,7 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-COMMON = ("attention", "linear", "cross_entropy", "layer_norm", "adamw", "embedding", "dropout")  # a transformer's step
+COMMON = (
+    "attention",
+    "linear",
+    "cross_entropy",
+    "layer_norm",
+    "adamw",
+    "embedding",
+    "dropout",
+)  # a transformer's step
 _lock = threading.Lock()
 _jobs = {}  # (module, dtype) -> the children that compile it
 
@@ -32,7 +40,11 @@ def build_elsewhere(module, dtype, done):
     with _lock:
         if (module, dtype) not in _jobs:
             package, _, name = module.rpartition(".")
-            others = [f"{package}.{other}" for other in COMMON if other != name] if name in COMMON else []
+            others = (
+                [f"{package}.{other}" for other in COMMON if other != name]
+                if name in COMMON
+                else []
+            )
             children = _start(dtype, [module, *others])
             _jobs.update({(each, dtype): children for each in (module, *others)})
     while not done() and any(child.poll() is None for child in _jobs[module, dtype]):
@@ -45,10 +57,15 @@ def _start(dtype, modules):
     atexit.register(_end, claims, children)
     command = [sys.executable, "-m", __name__, dtype.name, claims, *modules]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    if getattr(sys, "frozen", False) or not sys.executable:  # there is no interpreter to start, only the program itself
+    if (
+        getattr(sys, "frozen", False) or not sys.executable
+    ):  # there is no interpreter to start, only the program itself
         return children
     with contextlib.suppress(OSError):
-        children += [subprocess.Popen(command, **quiet) for _ in range(min(os.cpu_count() or 1, 4, len(modules)))]
+        children += [
+            subprocess.Popen(command, **quiet)
+            for _ in range(min(os.cpu_count() or 1, 4, len(modules)))
+        ]
     return children
 
 

@@ -64,8 +64,16 @@ def folder():
 def announce():
     """Say once, on stderr, that kernels are being compiled; returns True when they will be kept."""
     if not _state["told"]:
-        where = f"kept in {folder()}" if folder() else "no cache folder can be written, so each process compiles anew"
-        print(f"tinylm: compiling kernels for this machine, up to half a minute ({where})", file=sys.stderr, flush=True)
+        where = (
+            f"kept in {folder()}"
+            if folder()
+            else "no cache folder can be written, so each process compiles anew"
+        )
+        print(
+            f"tinylm: compiling kernels for this machine, up to half a minute ({where})",
+            file=sys.stderr,
+            flush=True,
+        )
     _state["told"] = True
     return bool(folder())
 
@@ -95,7 +103,9 @@ def dispatcher(function, parallel, fastmath):
     place = folder()
     if not place:
         return numba.njit(function, **options)
-    with _lock:  # the setting is the whole process'; it is read when the dispatcher is made, then restored
+    with (
+        _lock
+    ):  # the setting is the whole process'; it is read when the dispatcher is made, then restored
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(place)
         try:
             return numba.njit(function, cache=True, **options)

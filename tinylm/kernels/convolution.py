@@ -14,13 +14,18 @@ from numba import prange
 
 from .registry import helper, kernel
 
-WINDOWS, PARTS = 512, 8  # windows of a product, and how many tasks share the products: each has its memory only once
+WINDOWS, PARTS = (
+    512,
+    8,
+)  # windows of a product, and how many tasks share the products: each has its memory only once
 ROWS, STRIP = 4, 32  # rows of a task, and filters of a task, in the backward
 
 
 def _conv1d_max_ref(x, weight, best, out):
     size = weight.shape[1] // x.shape[2]
-    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=1).swapaxes(2, 3)  # (B,T,C) -> (B,T',K,C)
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=1).swapaxes(
+        2, 3
+    )  # (B,T,C) -> (B,T',K,C)
     z = windows.reshape(*windows.shape[:2], weight.shape[1]) @ weight.T
     best[...], out[...] = z.argmax(axis=1), z.max(axis=1)
 
@@ -29,7 +34,7 @@ def _conv1d_max_ref(x, weight, best, out):
 def _unfold(row, channels, windows):
     """windows (T', K·C): each is the one before moved on by the channels of one step in the row (T·C,)."""
     for t in range(windows.shape[0]):
-        target, source = windows[t], row[t * channels:t * channels + windows.shape[1]]
+        target, source = windows[t], row[t * channels : t * channels + windows.shape[1]]
         for j in range(target.size):
             target[j] = source[j]
 
@@ -44,15 +49,20 @@ def _maximum_over_rows(z, position, best, out):
         values, row = z[t], position.dtype.type(t)
         for o in range(width):
             new, old = values[o], out[o]
-            higher = not (new <= old) and old == old  # the first NaN stays; `and`, because `&` is not vectorised
+            higher = (
+                not (new <= old) and old == old
+            )  # the first NaN stays; `and`, because `&` is not vectorised
             position[o] = row if higher else position[o]
             out[o] = new if higher else old
     for o in range(width):
         best[o] = position[o]
 
 
-@kernel(reference=_conv1d_max_ref, parallel=True,
-        spec="x: float[B,S,C]; weight: float[O,K*C]; best: outids[B,O]; out: out[B,O]")
+@kernel(
+    reference=_conv1d_max_ref,
+    parallel=True,
+    spec="x: float[B,S,C]; weight: float[O,K*C]; best: outids[B,O]; out: out[B,O]",
+)
 def conv1d_max(x, weight, best, out):
     """out = max over time of the convolution, best = the first window that reaches it.
 
@@ -62,18 +72,29 @@ def conv1d_max(x, weight, best, out):
     width = weight.shape[1]
     steps = length - width // channels + 1
     rows = max(1, WINDOWS // steps)
-    share = ((batch + rows - 1) // rows + PARTS - 1) // PARTS * rows  # rows of a part: whole products, as many for each
+    share = (
+        ((batch + rows - 1) // rows + PARTS - 1) // PARTS * rows
+    )  # rows of a part: whole products, as many for each
     for part in prange((batch + share - 1) // share if batch else 0):
         last = min(part * share + share, batch)
-        windows, z = np.empty((rows * steps, width), x.dtype), np.empty((rows * steps, out.shape[1]), x.dtype)
+        windows, z = (
+            np.empty((rows * steps, width), x.dtype),
+            np.empty((rows * steps, out.shape[1]), x.dtype),
+        )
         position = np.empty(out.shape[1], np.int32)
         for first in range(part * share, last, rows):
             count = min(rows, last - first)
             for r in range(count):
-                _unfold(x[first + r].reshape(length * channels), channels, windows[r * steps:r * steps + steps])
-            np.dot(windows[:count * steps], weight.T, z[:count * steps])
+                _unfold(
+                    x[first + r].reshape(length * channels),
+                    channels,
+                    windows[r * steps : r * steps + steps],
+                )
+            np.dot(windows[: count * steps], weight.T, z[: count * steps])
             for r in range(count):
-                _maximum_over_rows(z[r * steps:r * steps + steps], position, best[first + r], out[first + r])
+                _maximum_over_rows(
+                    z[r * steps : r * steps + steps], position, best[first + r], out[first + r]
+                )
 
 
 def _conv1d_max_backward_ref(dy, best, x, weight, dx, dweight):
@@ -82,14 +103,19 @@ def _conv1d_max_backward_ref(dy, best, x, weight, dx, dweight):
         dx[...] = 0
     dweight[...] = 0
     for b in range(batch):
-        places = best[b][:, None] * channels + np.arange(width)  # (O,K·C): each filter's best window in the row of x
+        places = best[b][:, None] * channels + np.arange(
+            width
+        )  # (O,K·C): each filter's best window in the row of x
         dweight += dy[b][:, None] * x[b].ravel()[places]
         if dx.size:
             np.add.at(dx[b].reshape(-1), places, dy[b][:, None] * weight)
 
 
-@kernel(reference=_conv1d_max_backward_ref, parallel=True,
-        spec="dy: float[B,O]; best: ids<S[B,O]; x: float[B,S,C]; weight: float[O,K*C]; dx: out[B,S,C]?; dweight: out[O,K*C]")
+@kernel(
+    reference=_conv1d_max_backward_ref,
+    parallel=True,
+    spec="dy: float[B,O]; best: ids<S[B,O]; x: float[B,S,C]; weight: float[O,K*C]; dx: out[B,S,C]?; dweight: out[O,K*C]",
+)
 def conv1d_max_backward(dy, best, x, weight, dx, dweight):
     """Gradients from the windows at the maxima.
 
@@ -102,7 +128,7 @@ def conv1d_max_backward(dy, best, x, weight, dx, dweight):
             row[:] = 0
             for o in range(filters):
                 grad, source = dy[b, o], weight[o]
-                target = row[best[b, o] * channels:best[b, o] * channels + width]
+                target = row[best[b, o] * channels : best[b, o] * channels + width]
                 for j in range(width):
                     target[j] += grad * source[j]
     for task in prange((filters + STRIP - 1) // STRIP):
@@ -112,6 +138,6 @@ def conv1d_max_backward(dy, best, x, weight, dx, dweight):
             row = x[b].reshape(length * channels)
             for o in range(first, last):
                 grad, target = dy[b, o], dweight[o]
-                source = row[best[b, o] * channels:best[b, o] * channels + width]
+                source = row[best[b, o] * channels : best[b, o] * channels + width]
                 for j in range(width):
                     target[j] += grad * source[j]

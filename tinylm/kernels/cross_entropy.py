@@ -46,7 +46,7 @@ def _linear_cross_entropy_ref(h, weight, bias, targets, counted, logits, factors
     e[rows[real], targets[real]] -= total[real]
     factors[...] = np.where(real, 1 / (total * h.dtype.type(counted)), 0)
     for first, last in _blocks_ref(vocabulary):
-        logits[n * first:n * last] = e[:, first:last].ravel()
+        logits[n * first : n * last] = e[:, first:last].ravel()
 
 
 @helper
@@ -57,7 +57,7 @@ def _row_loss(logits, i, n, target, top):
     picked, total = top, logits.dtype.type(0)
     for first in range(0, vocabulary, columns):
         width = min(columns, vocabulary - first)
-        row = logits[n * first + i * width:n * first + (i + 1) * width]
+        row = logits[n * first + i * width : n * first + (i + 1) * width]
         if first <= target < first + width:
             picked = row[target - first]
         part = logits.dtype.type(0)
@@ -72,9 +72,12 @@ def _row_loss(logits, i, n, target, top):
     return (top + np.log(total) - picked if target >= 0 else logits.dtype.type(0)), total
 
 
-@kernel(reference=_linear_cross_entropy_ref, parallel=True,
-        spec="h: float[N,C]; weight: float[V,C]; bias: float[V]?; targets: ids<V[N]; counted: real; logits: out[N*V]; "
-             "factors: out[N]; losses: out[N]")
+@kernel(
+    reference=_linear_cross_entropy_ref,
+    parallel=True,
+    spec="h: float[N,C]; weight: float[V,C]; bias: float[V]?; targets: ids<V[N]; counted: real; logits: out[N*V]; "
+    "factors: out[N]; losses: out[N]",
+)
 def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, losses):
     """losses[n] = −log softmax(h[n] Wᵀ + b)[targets[n]] in nats; factors · logits become the gradient of Σ losses / counted.
 
@@ -89,7 +92,7 @@ def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, los
         tops = np.full(end - begin, -np.inf, h.dtype)
         for first in range(0, vocabulary, width):
             last = min(first + width, vocabulary)
-            part = logits[n * first:n * last].reshape((n, last - first))
+            part = logits[n * first : n * last].reshape((n, last - first))
             np.dot(h[begin:end], weight[first:last].T, part[begin:end])
             for i in range(begin, end):
                 if bias.size:
@@ -100,14 +103,16 @@ def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, los
                 tops[i - begin] = tops[i - begin] if top < tops[i - begin] else top
         for i in range(begin, end):
             losses[i], total = _row_loss(logits, i, n, targets[i], tops[i - begin])
-            factors[i] = one / (total * h.dtype.type(counted)) if targets[i] >= 0 else h.dtype.type(0)
+            factors[i] = (
+                one / (total * h.dtype.type(counted)) if targets[i] >= 0 else h.dtype.type(0)
+            )
 
 
 def _head_backward_ref(logits, factors, weight, scaled, dh, dweight, dbias):
     n, vocabulary = dh.shape[0], weight.shape[0]
     dh[...] = 0
     for first, last in _blocks_ref(vocabulary):
-        part = logits[n * first:n * last].reshape(n, last - first)
+        part = logits[n * first : n * last].reshape(n, last - first)
         dh += part @ weight[first:last]
         dweight[first:last] = part.T @ scaled
         if dbias.size:
@@ -121,16 +126,19 @@ def _head_input(logits, factors, weight, begin, n, dh):
     width = columns_per_block(weight.shape[0])
     for first in range(0, weight.shape[0], width):
         last = min(first + width, weight.shape[0])
-        part = logits[n * first:n * last].reshape((n, last - first))
-        product(part[begin:begin + dh.shape[0]], False, weight[first:last], first > 0, dh)
+        part = logits[n * first : n * last].reshape((n, last - first))
+        product(part[begin : begin + dh.shape[0]], False, weight[first:last], first > 0, dh)
     for i in range(dh.shape[0]):
         for j in range(dh.shape[1]):
             dh[i, j] *= factors[begin + i]
 
 
-@kernel(reference=_head_backward_ref, parallel=True,
-        spec="logits: float[N*V]; factors: float[N]; weight: float[V,C]; scaled: float[N,C]; dh: out[N,C]; "
-             "dweight: out[V,C]; dbias: out[V]?")
+@kernel(
+    reference=_head_backward_ref,
+    parallel=True,
+    spec="logits: float[N*V]; factors: float[N]; weight: float[V,C]; scaled: float[N,C]; dh: out[N,C]; "
+    "dweight: out[V,C]; dbias: out[V]?",
+)
 def head_backward(logits, factors, weight, scaled, dh, dweight, dbias):
     """dh = dlogits W, dW = dlogitsᵀ h and db = Σ_rows dlogits, with dlogits = factors · logits and scaled = factors · h.
 
@@ -144,7 +152,7 @@ def head_backward(logits, factors, weight, scaled, dh, dweight, dbias):
         is_strip, index = strip_of(task, blocks, strips)
         if is_strip:
             first, last = index * width, min(index * width + width, vocabulary)
-            part = logits[n * first:n * last].reshape((n, last - first))
+            part = logits[n * first : n * last].reshape((n, last - first))
             product(part, True, scaled, False, dweight[first:last])
             if dbias.size:
                 np.dot(part.T, factors, dbias[first:last])

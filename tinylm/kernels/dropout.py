@@ -30,7 +30,9 @@ def _dropout_ref(x, key, rate, out):
     out[...] = drop_ref(x, key, rate)
 
 
-@kernel(reference=_dropout_ref, spec="x: float[N]; key: key; rate: rate; out: out[N]", parallel=True)
+@kernel(
+    reference=_dropout_ref, spec="x: float[N]; key: key; rate: rate; out: out[N]", parallel=True
+)
 def dropout(x, key, rate, out):
     """out = dropout(x) over a flat array.
 

@@ -25,7 +25,9 @@ def _exp32(x):
     x = _f(-80) if tiny else x
     x = _f(88.3) if x > _f(88.3) else x
     n = np.floor(x * _f(1.44269504) + _f(0.5))
-    r = x - n * _f(0.693359375) + n * _f(2.12194440e-4)  # ln 2 in two parts, so that n·ln 2 is exact
+    r = (
+        x - n * _f(0.693359375) + n * _f(2.12194440e-4)
+    )  # ln 2 in two parts, so that n·ln 2 is exact
     p = _f(1.9875691e-4)
     p = p * r + _f(1.3981999e-3)
     p = p * r + _f(8.3334519e-3)
@@ -33,7 +35,9 @@ def _exp32(x):
     p = p * r + _f(1.6666666e-1)
     p = p * r + _f(0.5)
     p = p * r * r + r + _f(1)
-    y = p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)  # 2^n by its exponent bits
+    y = p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(
+        np.float32
+    )  # 2^n by its exponent bits
     return _f(0) if tiny else y
 
 

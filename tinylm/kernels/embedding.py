@@ -30,7 +30,9 @@ def _scatter_ref(dy, ids, dweight):
     np.add.at(dweight, ids, dy)
 
 
-@kernel(reference=_scatter_ref, parallel=True, spec="dy: float[N,C]; ids: ids<V[N]; dweight: inout[V,C]")
+@kernel(
+    reference=_scatter_ref, parallel=True, spec="dy: float[N,C]; ids: ids<V[N]; dweight: inout[V,C]"
+)
 def embedding_scatter(dy, ids, dweight):
     """dweight[ids[n]] += dy[n], repeated ids included.   dy : (N, C)   ids : (N,) int64   dweight : (V, C), in place"""
     width = dy.shape[1]

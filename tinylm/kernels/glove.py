@@ -24,18 +24,31 @@ def row_parts(firsts):
     return list(zip(cuts[:-1], cuts[1:], strict=True))
 
 
-def _cooccurrence_ref(counts, columns, lengths, ids, line, places, starts, firsts, weights, symmetric, vocab_size):
+def _cooccurrence_ref(
+    counts, columns, lengths, ids, line, places, starts, firsts, weights, symmetric, vocab_size
+):
     distance = np.arange(1, weights.size + 1)
-    offsets, amounts = np.concatenate([-distance, distance]), np.concatenate([weights, weights * bool(symmetric)])
+    offsets, amounts = (
+        np.concatenate([-distance, distance]),
+        np.concatenate([weights, weights * bool(symmetric)]),
+    )
     for first, last in row_parts(firsts):
         end = firsts[first]
         for row in range(first, last):
-            at = places[starts[row]:starts[row + 1], None]
+            at = places[starts[row] : starts[row + 1], None]
             partner = np.clip(at + offsets, 0, max(ids.size - 1, 0))  # (occurrences, 2·window)
             inside = (partner == at + offsets) & (line[partner] == line[at]) & (amounts > 0)
-            found, met, which = np.unique(ids[partner[inside]], return_index=True, return_inverse=True)
-            order, total = np.argsort(met), np.bincount(which, np.broadcast_to(amounts, inside.shape)[inside], found.size)
-            columns[end:end + found.size], counts[end:end + found.size] = found[order], total[order]
+            found, met, which = np.unique(
+                ids[partner[inside]], return_index=True, return_inverse=True
+            )
+            order, total = (
+                np.argsort(met),
+                np.bincount(which, np.broadcast_to(amounts, inside.shape)[inside], found.size),
+            )
+            columns[end : end + found.size], counts[end : end + found.size] = (
+                found[order],
+                total[order],
+            )
             lengths[row] = found.size
             end += found.size
 
@@ -50,10 +63,15 @@ def _add(total, met, size, word, amount):
     return size
 
 
-@kernel(reference=_cooccurrence_ref, parallel=True,
-        spec="counts: out[M]; columns: outids[M]; lengths: outids[R]; ids: ids<R[N]; line: ids<N[N]; places: ids<N[N]; "
-             "starts: ids<N[R+1]; firsts: ids<M[R+1]; weights: double[W]; symmetric: 0..1; vocab_size: 1..9")
-def cooccurrence(counts, columns, lengths, ids, line, places, starts, firsts, weights, symmetric, vocab_size):
+@kernel(
+    reference=_cooccurrence_ref,
+    parallel=True,
+    spec="counts: out[M]; columns: outids[M]; lengths: outids[R]; ids: ids<R[N]; line: ids<N[N]; places: ids<N[N]; "
+    "starts: ids<N[R+1]; firsts: ids<M[R+1]; weights: double[W]; symmetric: 0..1; vocab_size: 1..9",
+)
+def cooccurrence(
+    counts, columns, lengths, ids, line, places, starts, firsts, weights, symmetric, vocab_size
+):
     """Some rows of the matrix of co-occurrences: their cells that are not zero, in the order in which they are met.
 
     ids : (N,) words      line : (N,) the line of each word, never falling     places : (N,) where the rows' words stand
@@ -64,7 +82,11 @@ def cooccurrence(counts, columns, lengths, ids, line, places, starts, firsts, we
     """
     for chunk in prange(CHUNKS):
         first = np.searchsorted(firsts, firsts[-1] * chunk // CHUNKS)
-        last = np.searchsorted(firsts, firsts[-1] * (chunk + 1) // CHUNKS) if chunk < CHUNKS - 1 else lengths.size
+        last = (
+            np.searchsorted(firsts, firsts[-1] * (chunk + 1) // CHUNKS)
+            if chunk < CHUNKS - 1
+            else lengths.size
+        )
         end = firsts[first]
         total, met = np.zeros(vocab_size), np.empty(vocab_size, np.int64)
         for row in range(first, last):
@@ -86,8 +108,21 @@ def cooccurrence(counts, columns, lengths, ids, line, places, starts, firsts, we
             end += size
 
 
-def _glove_ref(vectors, context, biases, vector_squares, context_squares, bias_squares, rows, columns, weights, logs, lr,
-               clip, losses):
+def _glove_ref(
+    vectors,
+    context,
+    biases,
+    vector_squares,
+    context_squares,
+    bias_squares,
+    rows,
+    columns,
+    weights,
+    logs,
+    lr,
+    clip,
+    losses,
+):
     real = vectors.dtype.type
     for n, (i, j) in enumerate(zip(rows, columns, strict=True)):
         w, u = vectors[i].copy(), context[j].copy()
@@ -96,7 +131,10 @@ def _glove_ref(vectors, context, biases, vector_squares, context_squares, bias_s
         losses[n] = slope * error / 2
         if not np.isfinite(losses[n]):
             continue
-        for table, squares, row, other in ((vectors, vector_squares, i, u), (context, context_squares, j, w)):
+        for table, squares, row, other in (
+            (vectors, vector_squares, i, u),
+            (context, context_squares, j, w),
+        ):
             step = np.clip(slope * other, -real(clip), real(clip)) * real(lr)
             table[row] -= step / np.sqrt(squares[row])
             squares[row] += step * step
@@ -116,12 +154,28 @@ def _fit(w, u, w_squares, u_squares, slope, lr, clip):
         w_squares[k], u_squares[k] = p + g * g, q + h * h
 
 
-@kernel(reference=_glove_ref, parallel=True,
-        spec="vectors: inout[V,C]; context: inout[V,C]; biases: inout[2,V]; vector_squares: posinout[V,C]; "
-             "context_squares: posinout[V,C]; bias_squares: posinout[2,V]; rows: ids<V[N]; columns: ids<V[N]; "
-             "weights: float[N]; logs: float[N]; lr: real; clip: real; losses: out[N]")
-def glove(vectors, context, biases, vector_squares, context_squares, bias_squares, rows, columns, weights, logs, lr, clip,
-          losses):
+@kernel(
+    reference=_glove_ref,
+    parallel=True,
+    spec="vectors: inout[V,C]; context: inout[V,C]; biases: inout[2,V]; vector_squares: posinout[V,C]; "
+    "context_squares: posinout[V,C]; bias_squares: posinout[2,V]; rows: ids<V[N]; columns: ids<V[N]; "
+    "weights: float[N]; logs: float[N]; lr: real; clip: real; losses: out[N]",
+)
+def glove(
+    vectors,
+    context,
+    biases,
+    vector_squares,
+    context_squares,
+    bias_squares,
+    rows,
+    columns,
+    weights,
+    logs,
+    lr,
+    clip,
+    losses,
+):
     """One pass of AdaGrad over some cells, lock-free, one update per cell (with one thread: exact).
 
     vectors, context : (V, C), biases : (2, V) of both, in place     *_squares : the sums G of the same shapes, in place

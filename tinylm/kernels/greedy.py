@@ -69,12 +69,16 @@ def longest_match(text, begins, base, parent, piece, starts, most, unknown, chos
 
 def merge_ref(units, begins, first, second, ranks, made, rate, key, chosen):
     """The definition: see `merge`."""
-    merges = {(a, int(second[m])): m for a in range(first.size - 1) for m in range(first[a], first[a + 1])}
+    merges = {
+        (a, int(second[m])): m for a in range(first.size - 1) for m in range(first[a], first[a + 1])
+    }
     asked = 0
     for w, end in word_edges(begins):
         ids, n = units[w:end].tolist(), end - w
         following, previous = list(range(1, n + 1)), list(range(-1, n - 1))
-        heap = [(ranks[merges[pair]], i, pair) for i, pair in enumerate(pairwise(ids)) if pair in merges]
+        heap = [
+            (ranks[merges[pair]], i, pair) for i, pair in enumerate(pairwise(ids)) if pair in merges
+        ]
         heapify(heap)
         dropped = []
         while heap:
@@ -156,7 +160,11 @@ def merge(units, begins, first, second, ranks, made, rate, key, chosen):
             if not kept(asked, key, threshold):
                 dropped.append(entry)
                 continue
-            ids[i], ids[j], following[i] = made[_merge_of(ids[i], ids[j], first, second)], -1, following[j]
+            ids[i], ids[j], following[i] = (
+                made[_merge_of(ids[i], ids[j], first, second)],
+                -1,
+                following[j],
+            )
             if following[i] < n:
                 previous[following[i]] = i
                 _offer(i, following[i], ids, pairs, ranks, heap)

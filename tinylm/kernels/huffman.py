@@ -1,6 +1,6 @@
 """A Huffman tree over a vocabulary, as arrays: frequent words get short codes, so that a softmax costs their length.
 
-    P(word) = Π_d σ(±u_d·h)        u_d : the inner nodes from the root to the word, − where its code's bit is 1
+P(word) = Π_d σ(±u_d·h)        u_d : the inner nodes from the root to the word, − where its code's bit is 1
 """
 
 import numpy as np

@@ -19,12 +19,12 @@ def double_array_ref(first, label, slot):
     taken, lowest = {0}, 1
     slot[:1] = 0
     for n in range(label.size):
-        labels = label[first[n]:first[n + 1]].tolist()
+        labels = label[first[n] : first[n + 1]].tolist()
         if labels:
             base = max(lowest - labels[0], 0)
             while any(base + x in taken for x in labels):
                 base += 1
-            slot[first[n]:first[n + 1]] = [base + x for x in labels]
+            slot[first[n] : first[n + 1]] = [base + x for x in labels]
             taken.update(base + x for x in labels)
             while lowest in taken:
                 lowest += 1
@@ -49,7 +49,7 @@ def double_array(first, label, slot):
             base, fits = base + 1, True
             if base + 2 * widest > taken.size:
                 larger = np.zeros(2 * taken.size, np.bool_)
-                larger[:taken.size] = taken
+                larger[: taken.size] = taken
                 taken = larger
             for c in range(begin, end):
                 if taken[base + label[c]]:
@@ -78,7 +78,11 @@ def _matches(text, begin, end, trie, unknown):
 def word_edges(begins):
     """(begin, end) of every word; the first begins at 0."""
     edges = np.flatnonzero(np.append(begins, True))
-    return zip(np.append(0, edges[:-1][edges[:-1] > 0]), edges[edges > 0], strict=True) if begins.size else ()
+    return (
+        zip(np.append(0, edges[:-1][edges[:-1] > 0]), edges[edges > 0], strict=True)
+        if begins.size
+        else ()
+    )
 
 
 def viterbi_ref(scores, text, begins, base, parent, piece, unknown, whole, chosen):
@@ -88,10 +92,15 @@ def viterbi_ref(scores, text, begins, base, parent, piece, unknown, whole, chose
         best = {w: (scores.dtype.type(0), w, 0)}
         for i in range(w, end):
             if best[i][0] < REBASED:
-                best = {j: (score - best[i][0] if j >= i else score, *way) for j, (score, *way) in best.items()}
+                best = {
+                    j: (score - best[i][0] if j >= i else score, *way)
+                    for j, (score, *way) in best.items()
+                }
             for j, p in _matches(text, i, end, (base, parent, piece), unknown):
                 score = best[i][0] + scores[p]
-                if (whole or j - i < end - w or p == unknown) and (j not in best or score > best[j][0]):
+                if (whole or j - i < end - w or p == unknown) and (
+                    j not in best or score > best[j][0]
+                ):
                     best[j] = score, i, p
             if i + 1 not in best:  # only the forbidden whole word stood here
                 best[i + 1] = scores.dtype.type(best[i][0] + scores[unknown]), i, unknown
@@ -138,14 +147,18 @@ def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
     chosen : (T,) written: the piece that begins here, or -1
     """
     longest, w = longest_word(begins), 0
-    best, start, made = np.empty(longest + 1, scores.dtype), np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
+    best, start, made = (
+        np.empty(longest + 1, scores.dtype),
+        np.empty(longest + 1, np.int64),
+        np.empty(longest + 1, np.int64),
+    )
     while w < text.size:
         end = word_end(begins, w)
         length, reach = end - w, 0
-        best[0], start[1:length + 1], chosen[w:end] = 0, -1, -1
+        best[0], start[1 : length + 1], chosen[w:end] = 0, -1, -1
         for i in range(length):
             if best[i] < REBASED:
-                best[i:reach + 1] -= best[i]  # the pieces found until now end here or before
+                best[i : reach + 1] -= best[i]  # the pieces found until now end here or before
             here, node, single = best[i], np.int64(0), False
             for j in range(i, length):
                 node = child(base, parent, node, text[w + j])
@@ -168,12 +181,18 @@ def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
         w = end
 
 
-def expectation_ref(scores, text, begins, times, base, parent, piece, unknown, expected, likelihood):
+def expectation_ref(
+    scores, text, begins, times, base, parent, piece, unknown, expected, likelihood
+):
     """The definition: see `expectation`."""
     expected[...] = 0
     likelihood[...] = 0
     for w, end in word_edges(begins):
-        edges = [(i, j, p) for i in range(w, end) for j, p in _matches(text, i, end, (base, parent, piece), unknown)]
+        edges = [
+            (i, j, p)
+            for i in range(w, end)
+            for j, p in _matches(text, i, end, (base, parent, piece), unknown)
+        ]
         forward, backward = ({w: 0.0}, {end: 0.0})
         for i, j, p in edges:
             forward[j] = np.logaddexp(forward.get(j, -np.inf), forward[i] + scores[p])
@@ -188,7 +207,9 @@ def expectation_ref(scores, text, begins, times, base, parent, piece, unknown, e
 def _log_add(a, b):
     """log(exp(a) + exp(b)); a may be minus infinity's stand-in, -1e300."""
     high, low = (b, a) if a < b else (a, b)
-    return high if low < high - 50.0 else high + np.log1p(np.exp(low - high))  # NaN comes here, and goes on
+    return (
+        high if low < high - 50.0 else high + np.log1p(np.exp(low - high))
+    )  # NaN comes here, and goes on
 
 
 @helper
@@ -214,7 +235,7 @@ def expectation(scores, text, begins, times, base, parent, piece, unknown, expec
     while w < text.size:
         end, found = word_end(begins, w), 0
         length = end - w
-        forward[:length + 1], backward[:length + 1] = -1e300, -1e300
+        forward[: length + 1], backward[: length + 1] = -1e300, -1e300
         forward[0], backward[length] = 0.0, 0.0
         for i in range(length):
             node, single = np.int64(0), False
@@ -225,12 +246,22 @@ def expectation(scores, text, begins, times, base, parent, piece, unknown, expec
                 if piece[node] >= 0:
                     if found == edges.shape[0]:
                         edges = _doubled(edges)
-                    edges[found, 0], edges[found, 1], edges[found, 2], found = i, j + 1, piece[node], found + 1
+                    edges[found, 0], edges[found, 1], edges[found, 2], found = (
+                        i,
+                        j + 1,
+                        piece[node],
+                        found + 1,
+                    )
                     single = single or j == i
             if not single:
                 if found == edges.shape[0]:
                     edges = _doubled(edges)
-                edges[found, 0], edges[found, 1], edges[found, 2], found = i, i + 1, unknown, found + 1
+                edges[found, 0], edges[found, 1], edges[found, 2], found = (
+                    i,
+                    i + 1,
+                    unknown,
+                    found + 1,
+                )
         for e in range(found):
             i, j, p = edges[e, 0], edges[e, 1], edges[e, 2]
             forward[j] = _log_add(forward[j], forward[i] + np.float64(scores[p]))

@@ -21,8 +21,11 @@ def _layer_norm_ref(x, weight, bias, eps, mean, rstd, out):
     out[...] = (x - mean[:, None]) * rstd[:, None] * weight + bias
 
 
-@kernel(reference=_layer_norm_ref, parallel=True,
-        spec="x: float[N,C]; weight: float[C]; bias: float[C]; eps: real; mean: out[N]; rstd: out[N]; out: out[N,C]")
+@kernel(
+    reference=_layer_norm_ref,
+    parallel=True,
+    spec="x: float[N,C]; weight: float[C]; bias: float[C]; eps: real; mean: out[N]; rstd: out[N]; out: out[N,C]",
+)
 def layer_norm(x, weight, bias, eps, mean, rstd, out):
     """out = (x − mean)·rstd·w + b for every row; mean and rstd are kept for the backward.
 
@@ -56,9 +59,12 @@ def _layer_norm_backward_ref(dy, x, weight, mean, rstd, dx, dweight, dbias):
     dbias[...] = dy.sum(axis=0)
 
 
-@kernel(reference=_layer_norm_backward_ref, parallel=True,
-        spec="dy: float[N,C]; x: float[N,C]; weight: float[C]; mean: float[N]; rstd: float[N]; dx: out[N,C]; "
-             "dweight: out[C]; dbias: out[C]")
+@kernel(
+    reference=_layer_norm_backward_ref,
+    parallel=True,
+    spec="dy: float[N,C]; x: float[N,C]; weight: float[C]; mean: float[N]; rstd: float[N]; dx: out[N,C]; "
+    "dweight: out[C]; dbias: out[C]",
+)
 def layer_norm_backward(dy, x, weight, mean, rstd, dx, dweight, dbias):
     """Gradients of layer_norm: dx (N, C), dweight (C,), dbias (C,) from dy (N, C) and what the forward kept."""
     n, width = x.shape

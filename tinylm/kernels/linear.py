@@ -54,9 +54,12 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
     out[...] = y + residual if residual.size else y
 
 
-@kernel(reference=_linear_ref, parallel=True,
-        spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..5; rate: rate; key: key; "
-             "slope: inout[N,O]; out: out[N,O]")
+@kernel(
+    reference=_linear_ref,
+    parallel=True,
+    spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..5; rate: rate; key: key; "
+    "slope: inout[N,O]; out: out[N,O]",
+)
 def linear(x, weight, bias, residual, act, rate, key, slope, out):
     """out = residual + dropout(f(x Wᵀ + b)); slope = f'(x Wᵀ + b) where there is an f.
 
@@ -113,14 +116,17 @@ def _bias_gradient(dpre, first, dbias):
     """The sums of as many columns of dpre from `first` on as `dbias` has."""
     dbias[:] = 0
     for i in range(dpre.shape[0]):
-        row = dpre[i, first:first + dbias.size]
+        row = dpre[i, first : first + dbias.size]
         for j in range(dbias.size):
             dbias[j] += row[j]
 
 
-@kernel(reference=_linear_backward_ref, parallel=True,
-        spec="dy: float[N,O]; x: float[N,C]; weight: float[O,C]; slope: float[N,O]?; rate: rate; key: key; "
-             "dpre: out[N,O]; dx: out[N,C]?; dweight: out[O,C]; dbias: out[O]")
+@kernel(
+    reference=_linear_backward_ref,
+    parallel=True,
+    spec="dy: float[N,O]; x: float[N,C]; weight: float[O,C]; slope: float[N,O]?; rate: rate; key: key; "
+    "dpre: out[N,O]; dx: out[N,C]?; dweight: out[O,C]; dbias: out[O]",
+)
 def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
     """dpre = dy · mask/(1 − rate) · slope, dx = dpre W, dW = dpreᵀ x, db = Σ_rows dpre.
 
@@ -142,12 +148,14 @@ def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
         blocks = 0
     strip = 32 if width < 128 else 64 if width < 256 else 128
     strips = (width + strip - 1) // strip
-    for task in prange(blocks + strips):  # both gradients at once: blocks of dx (if they are still to do) and strips of dW
+    for task in prange(
+        blocks + strips
+    ):  # both gradients at once: blocks of dx (if they are still to do) and strips of dW
         is_strip, index = strip_of(task, blocks, strips)
         if is_strip:
             first, last = index * strip, min(index * strip + strip, width)
             product(source[:, first:last], True, x, False, dweight[first:last])
-            _bias_gradient(source, first, dbias[min(first, dbias.size):min(last, dbias.size)])
+            _bias_gradient(source, first, dbias[min(first, dbias.size) : min(last, dbias.size)])
         else:
             first, last = index * size, min(index * size + size, n)
             product(source[first:last], False, weight, False, dx[first:last])

@@ -20,7 +20,10 @@ from .blas import product
 from .elementary import logistic, tanh
 from .registry import helper, kernel
 
-UNITS, COLUMNS = 16, 64  # hidden units of a task going forward (their four gates are as many columns), and backward
+UNITS, COLUMNS = (
+    16,
+    64,
+)  # hidden units of a task going forward (their four gates are as many columns), and backward
 
 
 def _clipped(x, limit):
@@ -55,7 +58,7 @@ def _gate_row(z, row, first, size):
     """z (4·n): product plus input for hidden units first …; becomes the gates' values, also in their places in the row."""
     n = z.size // 4
     for gate in range(4):
-        mine, own = z[gate * n:gate * n + n], row[gate * size + first:gate * size + first + n]
+        mine, own = z[gate * n : gate * n + n], row[gate * size + first : gate * size + first + n]
         for u in range(n):
             mine[u] += own[u]
         if gate == 2:
@@ -72,7 +75,7 @@ def _gate_row(z, row, first, size):
 def _cell_row(z, before, limit, cell, hidden):
     """c = clip(f ∘ before + i ∘ g) and m = o ∘ tanh c from the gates z = (i, f, g, o) of n hidden units."""
     n = cell.size
-    i, f, g, o = z[:n], z[n:2 * n], z[2 * n:3 * n], z[3 * n:]
+    i, f, g, o = z[:n], z[n : 2 * n], z[2 * n : 3 * n], z[3 * n :]
     for u in range(n):
         c = f[u] * before[u] + i[u] * g[u]
         c = limit if c > limit else c
@@ -93,9 +96,12 @@ def _project_rows(hidden, projection, limit, mask, before, first, last, states):
             states[b, p] = r if mask[b] else before[b, p]
 
 
-@kernel(reference=_lstm_ref, parallel=True,
-        spec="gates: inout[T,B,4*H]; weight: float[4*H,P]; projection: float[P,H]?; mask: bool[T,B]; cell_clip: real; "
-             "projection_clip: real; cells: inout[T+1,B,H]; hidden: out[T,B,H]; states: inout[T+1,B,P]")
+@kernel(
+    reference=_lstm_ref,
+    parallel=True,
+    spec="gates: inout[T,B,4*H]; weight: float[4*H,P]; projection: float[P,H]?; mask: bool[T,B]; cell_clip: real; "
+    "projection_clip: real; cells: inout[T+1,B,H]; hidden: out[T,B,H]; states: inout[T+1,B,P]",
+)
 def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hidden, states):
     """Fill cells[1:], hidden and states[1:] from cells[0], states[0] and the inputs' share of the gates.
 
@@ -108,11 +114,18 @@ def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hid
     tasks, packed = (size + UNITS - 1) // UNITS, np.empty(weight.size, weight.dtype)
     for task in prange(tasks):
         first, last = task * UNITS, min(task * UNITS + UNITS, size)
-        _pack_units(weight, first, last, packed[4 * width * first:4 * width * last].reshape((width, 4 * (last - first))))
+        _pack_units(
+            weight,
+            first,
+            last,
+            packed[4 * width * first : 4 * width * last].reshape((width, 4 * (last - first))),
+        )
     for t in range(length):
         for task in prange(tasks):
             first, last = task * UNITS, min(task * UNITS + UNITS, size)
-            columns = packed[4 * width * first:4 * width * last].reshape((width, 4 * (last - first)))
+            columns = packed[4 * width * first : 4 * width * last].reshape(
+                (width, 4 * (last - first))
+            )
             z = np.empty((batch, columns.shape[1]), gates.dtype)
             product(states[t], False, columns, False, z)
             for b in range(batch):
@@ -122,7 +135,7 @@ def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hid
                     _cell_row(z[b], cells[t, b, first:last], cut, cell, new)
                 else:
                     for gate in range(4):
-                        gates[t, b, gate * size + first:gate * size + last] = 0
+                        gates[t, b, gate * size + first : gate * size + last] = 0
                     cell[:] = cells[t, b, first:last]
                     new[:] = 0
                 if not projection.size:
@@ -130,10 +143,14 @@ def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hid
         if projection.size:
             for task in prange((width + COLUMNS - 1) // COLUMNS):
                 first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, width)
-                _project_rows(hidden[t], projection, cut_state, mask[t], states[t], first, last, states[t + 1])
+                _project_rows(
+                    hidden[t], projection, cut_state, mask[t], states[t], first, last, states[t + 1]
+                )
 
 
-def _lstm_backward_ref(acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell):
+def _lstm_backward_ref(
+    acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell
+):
     for t in reversed(range(len(acts))):
         on, (i, f, g, o) = mask[t][:, None], np.split(acts[t], 4, axis=1)
         if projection.size:
@@ -141,8 +158,15 @@ def _lstm_backward_ref(acts, cells, states, weight, projection, mask, cell_clip,
         dm = dstates[t + 1] @ projection if projection.size else dstates[t + 1]
         tanh_c = np.tanh(cells[t + 1])
         dc = np.where(np.abs(cells[t + 1]) >= cell_clip, 0, dcell + dm * o * (1 - tanh_c**2))
-        dz = np.concatenate([dc * g * i * (1 - i), dc * cells[t] * f * (1 - f), dc * i * (1 - g**2),
-                             dm * tanh_c * o * (1 - o)], axis=1)
+        dz = np.concatenate(
+            [
+                dc * g * i * (1 - i),
+                dc * cells[t] * f * (1 - f),
+                dc * i * (1 - g**2),
+                dm * tanh_c * o * (1 - o),
+            ],
+            axis=1,
+        )
         dcell[...] = np.where(on, dc * f, dcell)  # f is a part of acts
         acts[t] = np.where(on, dz, 0)
         dstates[t] += acts[t] @ weight + np.where(on, 0, dstates[t + 1])
@@ -198,21 +222,37 @@ def _unit_rows(acts, dm, start, cells, before, mask, limit, first, last, dcell):
     scratch = np.empty((2, n), dm.dtype)
     for b in range(mask.size):
         row = acts[b]
-        parts = (row[first:last], row[size + first:size + last], row[2 * size + first:2 * size + last],
-                 row[3 * size + first:3 * size + last])
+        parts = (
+            row[first:last],
+            row[size + first : size + last],
+            row[2 * size + first : 2 * size + last],
+            row[3 * size + first : 3 * size + last],
+        )
         if mask[b]:
-            _gate_gradients(parts, dm[b, start:start + n], cells[b, first:last], before[b, first:last], limit,
-                            dcell[b, first:last], scratch)
+            _gate_gradients(
+                parts,
+                dm[b, start : start + n],
+                cells[b, first:last],
+                before[b, first:last],
+                limit,
+                dcell[b, first:last],
+                scratch,
+            )
         else:
             for part in parts:
                 part[:] = 0
 
 
-@kernel(reference=_lstm_backward_ref, parallel=True,
-        spec="acts: inout[T,B,4*H]; cells: float[T+1,B,H]; states: float[T+1,B,P]; weight: float[4*H,P]; "
-             "projection: float[P,H]?; mask: bool[T,B]; cell_clip: real; projection_clip: real; "
-             "dstates: inout[T+1,B,P]; dcell: inout[B,H]")
-def lstm_backward(acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell):
+@kernel(
+    reference=_lstm_backward_ref,
+    parallel=True,
+    spec="acts: inout[T,B,4*H]; cells: float[T+1,B,H]; states: float[T+1,B,P]; weight: float[4*H,P]; "
+    "projection: float[P,H]?; mask: bool[T,B]; cell_clip: real; projection_clip: real; "
+    "dstates: inout[T+1,B,P]; dcell: inout[B,H]",
+)
+def lstm_backward(
+    acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell
+):
     """Back through time from what `lstm` left: acts become dz, dstates and dcell all of their gradients.
 
     acts : (T, B, 4H), the gates' values   cells : (T + 1, B, H)   states, dstates : (T + 1, B, P); dstates arrives with the
@@ -226,11 +266,24 @@ def lstm_backward(acts, cells, states, weight, projection, mask, cell_clip, proj
         for task in prange((width + COLUMNS - 1) // COLUMNS):
             first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, width)
             if t + 1 < length:
-                _through_time(acts[t + 1], weight, mask[t + 1], dstates[t + 2], first, last, dstates[t + 1])
+                _through_time(
+                    acts[t + 1], weight, mask[t + 1], dstates[t + 2], first, last, dstates[t + 1]
+                )
             if projection.size and t >= 0:
                 _cut_rows(states[t + 1], mask[t], cut_state, first, last, dstates[t + 1])
             elif t >= 0:
-                _unit_rows(acts[t], dstates[t + 1], first, cells[t + 1], cells[t], mask[t], cut, first, last, dcell)
+                _unit_rows(
+                    acts[t],
+                    dstates[t + 1],
+                    first,
+                    cells[t + 1],
+                    cells[t],
+                    mask[t],
+                    cut,
+                    first,
+                    last,
+                    dcell,
+                )
         if projection.size and t >= 0:
             for task in prange((size + COLUMNS - 1) // COLUMNS):
                 first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, size)

@@ -27,7 +27,9 @@ def learn_merges_ref(symbols, begins, times, alphabet, min_count, wanted, shorte
         counts = np.bincount(inverse, times[left])
         if not counts.size or counts.max() < min_count:
             break
-        ties = np.flatnonzero(counts == counts.max())  # keys are sorted, so the first has the smallest ids
+        ties = np.flatnonzero(
+            counts == counts.max()
+        )  # keys are sorted, so the first has the smallest ids
         texts = [made[key >> 32] + made[key & 0xFFFFFFFF] for key in keys[ties]]
         chosen = min(range(len(ties)), key=lambda i: (len(texts[i]), texts[i])) if shorter else 0
         best, text = ties[chosen], texts[chosen]
@@ -97,7 +99,9 @@ def _next(i, words):
 def _previous(i, words):
     """Where the token before the one at position i begins, or -1 at the beginning of its word."""
     _, begins, link = words
-    return np.int64(-1) if i == 0 or begins[i] else np.int64(min(link[i - 1], i - 1))  # a token of one unit links to i
+    return (
+        np.int64(-1) if i == 0 or begins[i] else np.int64(min(link[i - 1], i - 1))
+    )  # a token of one unit links to i
 
 
 @helper
@@ -159,7 +163,11 @@ def _spelled(symbols, begin, length, known):
     token = chain[bucket]
     while token >= 0:
         i = 0
-        while i < length and lengths[token] == length and symbols[where[token] + i] == symbols[begin + i]:
+        while (
+            i < length
+            and lengths[token] == length
+            and symbols[where[token] + i] == symbols[begin + i]
+        ):
             i += 1
         if i == length:
             return token, bucket
@@ -225,7 +233,9 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, m
     while done < merges.shape[0] and new < alphabet + wanted and len(heap):
         count, key, pair = heappop(heap)
         if counts[pair] != -count or counts[pair] < min_count:
-            if min_count <= counts[pair] < -count:  # it fell since it was noted; what rose has been noted again
+            if (
+                min_count <= counts[pair] < -count
+            ):  # it fell since it was noted; what rose has been noted again
                 heappush(heap, (-counts[pair], key, pair))
             continue
         if shorter:
@@ -235,14 +245,28 @@ def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, m
         token, bucket = _spelled(symbols, begin, length, known)
         if token < 0:
             token, new = new, new + 1
-            known[0][token], known[1][token], known[3][token], known[2][bucket] = begin, length, known[2][bucket], token
+            known[0][token], known[1][token], known[3][token], known[2][bucket] = (
+                begin,
+                length,
+                known[2][bucket],
+                token,
+            )
         merges[done, 0], merges[done, 1], merges[done, 2] = first, second, token
         touched = [np.int64(pair)]
         while heads[pair] >= 0:
             i = np.int64(heads[pair])
-            while first == second and _previous(i, words) >= 0 and symbol[_previous(i, words)] == first:
+            while (
+                first == second
+                and _previous(i, words) >= 0
+                and symbol[_previous(i, words)] == first
+            ):
                 i = _previous(i, words)  # a run of equal symbols is merged from its left end
-            while i >= 0 and symbol[i] == first and _next(i, words) >= 0 and symbol[_next(i, words)] == second:
+            while (
+                i >= 0
+                and symbol[i] == first
+                and _next(i, words) >= 0
+                and symbol[_next(i, words)] == second
+            ):
                 for p in _join(i, token, words, places, pairs, times):
                     if p >= 0 and changed[p] <= done:
                         changed[p] = done + 1

@@ -16,7 +16,15 @@ from threadpoolctl import ThreadpoolController
 
 from ..errors import TinylmError
 
-_state = {"started": False, "numpy": (), "layer": None, "forked": False, "ran": False, "users": 0, "counts": ()}
+_state = {
+    "started": False,
+    "numpy": (),
+    "layer": None,
+    "forked": False,
+    "ran": False,
+    "users": 0,
+    "counts": (),
+}
 _start_lock = threading.Lock()
 _parallel_lock = threading.RLock()
 _free = contextlib.nullcontext()
@@ -30,7 +38,9 @@ def start():
         import scipy.linalg.cython_blas  # noqa: F401  (compiled np.dot calls into it)
 
         libraries = _blas()
-        numpys = [x for x in libraries if {"numpy.libs", "numpy"} & set(Path(x.filepath).parts[-3:-1])]
+        numpys = [
+            x for x in libraries if {"numpy.libs", "numpy"} & set(Path(x.filepath).parts[-3:-1])
+        ]
         for library in libraries:  # one shared BLAS (conda, Accelerate) is limited for everybody
             if library not in numpys:
                 library.set_num_threads(1)
@@ -92,8 +102,10 @@ def set_threads(count):
     raises TinylmError  if there are not that many threads
     """
     if not 1 <= count <= numba.config.NUMBA_NUM_THREADS:
-        raise TinylmError(f"{count} threads were asked for; expected 1 to {numba.config.NUMBA_NUM_THREADS}, "
-                          "the number of cores (set NUMBA_NUM_THREADS before the start to have more).")
+        raise TinylmError(
+            f"{count} threads were asked for; expected 1 to {numba.config.NUMBA_NUM_THREADS}, "
+            "the number of cores (set NUMBA_NUM_THREADS before the start to have more)."
+        )
     _state["ran"] = True  # Numba starts its threads here
     numba.set_num_threads(count)
 
@@ -107,8 +119,10 @@ def threads():
 def guard():
     """Context for a parallel kernel: refuses a forked child, and serialises calls where the threading layer demands it."""
     if _state["forked"]:
-        raise TinylmError("This process was forked after tinylm's thread pool had started, and such a child cannot use "
-                          "it; start the process with multiprocessing's 'spawn' method instead.")
+        raise TinylmError(
+            "This process was forked after tinylm's thread pool had started, and such a child cannot use "
+            "it; start the process with multiprocessing's 'spawn' method instead."
+        )
     if _state["layer"] in ("omp", "tbb"):
         return _free
     return _first_call_or_workqueue()

@@ -17,12 +17,18 @@ import numba
 from . import cache, pool
 from .build import build_elsewhere
 
-FASTMATH = {"reassoc", "contract", "nsz"}  # the full set would delete isfinite() and make vector tails differ
+FASTMATH = {
+    "reassoc",
+    "contract",
+    "nsz",
+}  # the full set would delete isfinite() and make vector tails differ
 BACKEND = os.environ.get("TINYLM_BACKEND", "numba")
 KERNELS: dict[str, "Kernel"] = {}
 
 if BACKEND not in ("numba", "numpy"):
-    raise ImportError(f"TINYLM_BACKEND is {BACKEND!r}; expected 'numba' (compiled, the default) or 'numpy' (references).")
+    raise ImportError(
+        f"TINYLM_BACKEND is {BACKEND!r}; expected 'numba' (compiled, the default) or 'numpy' (references)."
+    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,11 @@ def parse_spec(spec):
         if match is None:
             raise ValueError(f"kernel spec {part!r} is not of the form 'name: kind[dims]'")
         name, kind, bound, dims, optional = match.groups()
-        arguments.append(Argument(name, kind, None if dims is None else tuple(dims.split(",")), bound, optional == "?"))
+        arguments.append(
+            Argument(
+                name, kind, None if dims is None else tuple(dims.split(",")), bound, optional == "?"
+            )
+        )
     return tuple(arguments)
 
 
@@ -62,7 +72,11 @@ class Kernel:
         self.name, self.function, self.reference = function.__name__, function, reference
         self.arguments, self.parallel = parse_spec(spec), parallel
         self.dispatchers = {}  # dtype -> the version compiled for it
-        self.__doc__, self.__name__, self.__module__ = function.__doc__, function.__name__, function.__module__
+        self.__doc__, self.__name__, self.__module__ = (
+            function.__doc__,
+            function.__name__,
+            function.__module__,
+        )
 
     def __call__(self, *args):
         if BACKEND == "numpy":
@@ -96,13 +110,20 @@ class Kernel:
     def signature(self, dtype):
         """Numba's types of the arguments; arrays are C-contiguous."""
         scalars = {"rate": numba.float64, "real": numba.float64, "key": numba.uint64}
-        items = {"bool": numba.boolean, "ids": numba.int64, "outids": numba.int64, "double": numba.float64}
+        items = {
+            "bool": numba.boolean,
+            "ids": numba.int64,
+            "outids": numba.int64,
+            "double": numba.float64,
+        }
         types = []
         for a in self.arguments:
             if a.dims is None:
                 types.append(scalars.get(a.kind, numba.int64))
             else:
-                types.append(numba.types.Array(items.get(a.kind, numba.from_dtype(dtype)), len(a.dims), "C"))
+                types.append(
+                    numba.types.Array(items.get(a.kind, numba.from_dtype(dtype)), len(a.dims), "C")
+                )
         return tuple(types)
 
     def __repr__(self):

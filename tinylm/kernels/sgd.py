@@ -37,9 +37,12 @@ def _momentum_block(p, g, b, factors, rate, penalty, s):
         p[i] -= rate * (direct * grad + along * moved)
 
 
-@kernel(reference=_sgd_ref, parallel=True,
-        spec="p: inout[N]; g: float[N]; b: inout[N]?; lr: real; momentum: rate; share: rate; direct: rate; along: real; "
-             "decay: rate; scale: real")
+@kernel(
+    reference=_sgd_ref,
+    parallel=True,
+    spec="p: inout[N]; g: float[N]; b: inout[N]?; lr: real; momentum: rate; share: rate; direct: rate; along: real; "
+    "decay: rate; scale: real",
+)
 def sgd(p, g, b, lr, momentum, share, direct, along, decay, scale):
     """One step of SGD on p (N,) and its buffer b, (N,) or (0,), in place, from the gradient g (N,).
 
@@ -72,8 +75,11 @@ def _adagrad_block(p, g, a, rate, small, fresh, penalty, s):
         a[i] += square
 
 
-@kernel(reference=_adagrad_ref, parallel=True,
-        spec="p: inout[N]; g: float[N]; a: posinout[N]; lr: real; eps: real; delayed: 0..1; decay: rate; scale: real")
+@kernel(
+    reference=_adagrad_ref,
+    parallel=True,
+    spec="p: inout[N]; g: float[N]; a: posinout[N]; lr: real; eps: real; delayed: 0..1; decay: rate; scale: real",
+)
 def adagrad(p, g, a, lr, eps, delayed, decay, scale):
     """One step of Adagrad on p and its sum of squares a, both (N,), in place, from the gradient g (N,).
 
@@ -81,7 +87,13 @@ def adagrad(p, g, a, lr, eps, delayed, decay, scale):
     Source: Duchi et al. 2011. Differs: none.
     """
     number = p.dtype.type
-    rate, small, fresh, penalty, s = number(lr), number(eps), number(1 - delayed), number(decay), number(scale)
+    rate, small, fresh, penalty, s = (
+        number(lr),
+        number(eps),
+        number(1 - delayed),
+        number(decay),
+        number(scale),
+    )
     for block in prange((p.size + BLOCK - 1) // BLOCK):
         start, stop = block * BLOCK, min(block * BLOCK + BLOCK, p.size)
         _adagrad_block(p[start:stop], g[start:stop], a[start:stop], rate, small, fresh, penalty, s)

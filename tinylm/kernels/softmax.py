@@ -1,7 +1,7 @@
 """softmax and log-softmax over rows, and their backwards.
 
-    y = e^{x − max} / Σ e^{x − max}          dx = y ∘ (dy − Σ y ∘ dy)
-    y = x − max − log Σ e^{x − max}          dx = dy − e^y Σ dy
+y = e^{x − max} / Σ e^{x − max}          dx = y ∘ (dy − Σ y ∘ dy)
+y = x − max − log Σ e^{x − max}          dx = dy − e^y Σ dy
 """
 
 import numpy as np
@@ -50,7 +50,11 @@ def _softmax_backward_ref(dy, y, log, dx):
         dx[...] = y * (dy - (y * dy).sum(axis=1, keepdims=True))
 
 
-@kernel(reference=_softmax_backward_ref, parallel=True, spec="dy: float[N,V]; y: float[N,V]; log: 0..1; dx: out[N,V]")
+@kernel(
+    reference=_softmax_backward_ref,
+    parallel=True,
+    spec="dy: float[N,V]; y: float[N,V]; log: 0..1; dx: out[N,V]",
+)
 def softmax_backward(dy, y, log, dx):
     """dx from the output y and dy of `softmax`, all (N, V)."""
     n, width = y.shape

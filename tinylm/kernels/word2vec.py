@@ -35,13 +35,17 @@ def alias_table(weights):
     weights : (V,) not negative, some positive   returns accept (V,) float64, alias (V,) int64
     Source: Walker 1977, built as by Vose 1991. Differs from word2vec's table of 10^8 entries: exact and small.
     """
-    share = (np.asarray(weights, np.float64) * (len(weights) / np.sum(weights))).tolist()  # 1 fills a slot
+    share = (
+        np.asarray(weights, np.float64) * (len(weights) / np.sum(weights))
+    ).tolist()  # 1 fills a slot
     accept, alias = [1.0] * len(share), list(range(len(share)))
     small = [i for i, s in enumerate(share) if s < 1]
     large = [i for i, s in enumerate(share) if s >= 1]
     while small and large:
         accept[small[-1]], alias[small[-1]] = share[small[-1]], large[-1]
-        share[large[-1]] -= 1 - share[small.pop()]  # the large one gives what the small one's slot has left
+        share[large[-1]] -= (
+            1 - share[small.pop()]
+        )  # the large one gives what the small one's slot has left
         if share[large[-1]] < 1:
             small.append(large.pop())
     return np.array(accept), np.array(alias)
@@ -64,29 +68,59 @@ def draw_windows(ids, begins, tables, window, negative, key):
     partner = np.arange(kept.size)[:, None] + offsets  # (kept words, 2·window)
     inside = (partner >= 0) & (partner < kept.size) & (np.abs(offsets) <= reach[:, None])
     partner = np.where(inside, partner, 0)
-    centre, column = np.nonzero(inside & (sentence[partner] == sentence[:, None]) if kept.size else inside)
-    slot, fraction = np.divmod(u[:, 2:].astype(np.uint64) * np.uint64(alias.size), np.uint64(1 << 32))
+    centre, column = np.nonzero(
+        inside & (sentence[partner] == sentence[:, None]) if kept.size else inside
+    )
+    slot, fraction = np.divmod(
+        u[:, 2:].astype(np.uint64) * np.uint64(alias.size), np.uint64(1 << 32)
+    )
     slot = slot.astype(np.int64)
     negatives = np.where(fraction * 2.0**-32 < accept[slot], slot, alias[slot])
     negatives = np.where(negatives == ids[:, None], -1, negatives)
     return kept[centre], kept[partner[centre, column]], negatives
 
 
-def _word2vec_ref(vectors, context, bags, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses):
+def _word2vec_ref(
+    vectors,
+    context,
+    bags,
+    ids,
+    begins,
+    chances,
+    alias,
+    ways,
+    window,
+    negative,
+    mode,
+    lr,
+    key,
+    losses,
+):
     losses[...] = 0
-    centres, contexts, negatives = draw_windows(ids, begins, (*chances, alias), window, max(negative, 0), key)
+    centres, contexts, negatives = draw_windows(
+        ids, begins, (*chances, alias), window, max(negative, 0), key
+    )
     starts = np.flatnonzero(np.diff(centres, prepend=-1))
-    for n, inputs in zip(centres[starts], np.split(ids[contexts], starts[1:]), strict=starts.size > 0):
-        drawn = np.append(ids[n], negatives[n][negatives[n] >= 0])[:None if negative >= 0 else 0]
+    for n, inputs in zip(
+        centres[starts], np.split(ids[contexts], starts[1:]), strict=starts.size > 0
+    ):
+        drawn = np.append(ids[n], negatives[n][negatives[n] >= 0])[: None if negative >= 0 else 0]
         way = ways[ids[n]][ways[ids[n]] >= 0]
         outputs = np.append(drawn, way >> 1)
-        sign = np.append(np.where(np.arange(drawn.size) == 0, 1, -1), 1 - 2 * (way & 1)).astype(vectors.dtype)
-        groups = [bags[bags[word]:bags[word + 1]] for word in inputs]
+        sign = np.append(np.where(np.arange(drawn.size) == 0, 1, -1), 1 - 2 * (way & 1)).astype(
+            vectors.dtype
+        )
+        groups = [bags[bags[word] : bags[word + 1]] for word in inputs]
         groups = groups if mode == SKIP_GRAM else [np.concatenate(groups)]
         sizes = [1 if mode == CBOW_SUM else rows.size for rows in groups]
-        v = np.stack([vectors[rows].sum(axis=0) for rows in groups]) / np.array(sizes, vectors.dtype)[:, None]  # (groups, C)
+        v = (
+            np.stack([vectors[rows].sum(axis=0) for rows in groups])
+            / np.array(sizes, vectors.dtype)[:, None]
+        )  # (groups, C)
         u = context[outputs]  # (outputs, C)
-        probability = 1 / (1 + np.exp(-sign * np.clip(v @ u.T, -LIMIT, LIMIT)))  # that each label is right
+        probability = 1 / (
+            1 + np.exp(-sign * np.clip(v @ u.T, -LIMIT, LIMIT))
+        )  # that each label is right
         errors = v.dtype.type(lr) * sign * (1 - probability)
         for rows, change in zip(groups, errors @ u, strict=True):
             np.add.at(vectors, rows, change)
@@ -207,11 +241,29 @@ def _first_begin(begins, n):
     return n
 
 
-@kernel(reference=_word2vec_ref, parallel=True,
-        spec="vectors: inout[R,C]; context: inout[U,C]; bags: ids<R[B]; ids: ids<V[N]; begins: bool[N]; "
-             "chances: double[2,V]; alias: ids<V[V]; ways: ids<U[V,D]; window: 1..5; negative: 0..5; mode: 0..2; lr: real; "
-             "key: key; losses: out[2,N]")
-def word2vec(vectors, context, bags, ids, begins, chances, alias, ways, window, negative, mode, lr, key, losses):
+@kernel(
+    reference=_word2vec_ref,
+    parallel=True,
+    spec="vectors: inout[R,C]; context: inout[U,C]; bags: ids<R[B]; ids: ids<V[N]; begins: bool[N]; "
+    "chances: double[2,V]; alias: ids<V[V]; ways: ids<U[V,D]; window: 1..5; negative: 0..5; mode: 0..2; lr: real; "
+    "key: key; losses: out[2,N]",
+)
+def word2vec(
+    vectors,
+    context,
+    bags,
+    ids,
+    begins,
+    chances,
+    alias,
+    ways,
+    window,
+    negative,
+    mode,
+    lr,
+    key,
+    losses,
+):
     """One pass of SGD over a text, lock-free: threads write rows of the tables without asking (with one thread: exact).
 
     vectors : (R, C), in place: the rows v     context : (U, C), in place: the rows u, one per word, then the tree's nodes
@@ -233,8 +285,11 @@ def word2vec(vectors, context, bags, ids, begins, chances, alias, ways, window, 
         last = _first_begin(begins, ids.size * (chunk + 1) // CHUNKS)
         kept, outputs = np.empty(last - n, np.int64), np.empty(room, np.int64)
         rows, ends = np.empty(most * longest, np.int64), np.zeros(most + 1, np.int64)
-        v, u, change = (np.empty((most, width), vectors.dtype), np.empty((room, width), vectors.dtype),
-                        np.empty(width, vectors.dtype))
+        v, u, change = (
+            np.empty((most, width), vectors.dtype),
+            np.empty((room, width), vectors.dtype),
+            np.empty(width, vectors.dtype),
+        )
         errors, signs = np.empty((most, room), vectors.dtype), np.empty(room, vectors.dtype)
         while n < last:
             end, size = _first_begin(begins, n + 1), 0
@@ -245,7 +300,9 @@ def word2vec(vectors, context, bags, ids, begins, chances, alias, ways, window, 
                     size += 1
             for i in range(size):
                 draw = kept[i] * draws + 1
-                reach = 1 + np.int64(np.uint64(hash32(draw, key)) * np.uint64(window) >> np.uint64(32))
+                reach = 1 + np.int64(
+                    np.uint64(hash32(draw, key)) * np.uint64(window) >> np.uint64(32)
+                )
                 count, groups = 0, 0
                 for j in range(max(i - reach, 0), min(i + reach + 1, size)):
                     if j != i:
@@ -256,8 +313,19 @@ def word2vec(vectors, context, bags, ids, begins, chances, alias, ways, window, 
                         groups = groups + 1 if mode == SKIP_GRAM else 1
                         ends[groups] = count
                 if count:
-                    total = _outputs_of(ids[kept[i]], chances, alias, ways, negative, (draw + 1, key), outputs, signs)
-                    single = count == groups and mode == SKIP_GRAM  # every word is one row: no sum, updated three at a time
+                    total = _outputs_of(
+                        ids[kept[i]],
+                        chances,
+                        alias,
+                        ways,
+                        negative,
+                        (draw + 1, key),
+                        outputs,
+                        signs,
+                    )
+                    single = (
+                        count == groups and mode == SKIP_GRAM
+                    )  # every word is one row: no sum, updated three at a time
                     if single:
                         _gather(vectors, rows, count, v)
                     else:

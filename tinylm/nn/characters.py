@@ -55,7 +55,7 @@ def _without_repeats(ids, size):
     No filter of up to `size` characters sees anything else in what is cut off: maxima and their gradients stay.
     """
     changed = np.flatnonzero((ids[:, 1:] != ids[:, :-1]).any(axis=0))
-    return ids[:, :size + (changed[-1] + 1 if changed.size else 0)]
+    return ids[:, : size + (changed[-1] + 1 if changed.size else 0)]
 
 
 class CharCNN(Module):
@@ -71,19 +71,31 @@ class CharCNN(Module):
         c = self.config = config
         self.char_embed = Embedding(c.n_characters, c.embedding_dim, rng=rng)
         self.char_embed.weight.data[...] = rng.uniform(-1, 1, self.char_embed.weight.shape)
-        self.convolutions = ModuleList([Conv1d(c.embedding_dim, count, size, rng=rng, std=(size * c.embedding_dim) ** -0.5)
-                                        for size, count in c.filters])
+        self.convolutions = ModuleList(
+            [
+                Conv1d(c.embedding_dim, count, size, rng=rng, std=(size * c.embedding_dim) ** -0.5)
+                for size, count in c.filters
+            ]
+        )
         for layer in self.convolutions if c.activation == "relu" else ():
             layer.weight.data[...] = rng.uniform(-0.05, 0.05, layer.weight.shape)
         self.highway = ModuleList([Highway(c.n_filters, rng=rng) for _ in range(c.n_highway)])
         projected = c.projection_dim != c.n_filters
-        self.projection = Linear(c.n_filters, c.projection_dim, rng=rng, std=c.n_filters**-0.5) if projected else None
+        self.projection = (
+            Linear(c.n_filters, c.projection_dim, rng=rng, std=c.n_filters**-0.5)
+            if projected
+            else None
+        )
 
     def forward(self, ids):
         """ids : (B, T, L) characters of every word -> (B, T, projection_dim)"""
         words = np.asarray(ids).reshape(-1, np.shape(ids)[-1])  # (B,T,L) -> (B·T,L)
-        x = self.char_embed(_without_repeats(words, max(size for size, _ in self.config.filters)))  # -> (B·T,L',C)
-        x = F.concatenate([layer.maximum(x) for layer in self.convolutions], axis=1)  # -> (B·T,n_filters)
+        x = self.char_embed(
+            _without_repeats(words, max(size for size, _ in self.config.filters))
+        )  # -> (B·T,L',C)
+        x = F.concatenate(
+            [layer.maximum(x) for layer in self.convolutions], axis=1
+        )  # -> (B·T,n_filters)
         x = F.relu(x) if self.config.activation == "relu" else F.tanh(x)
         for layer in self.highway:
             x = layer(x)

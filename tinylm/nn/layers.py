@@ -102,14 +102,28 @@ class BatchNorm1d(Module):
     """
 
     def __init__(self, c, eps=1e-5, momentum=0.1):
-        self.weight, self.bias = Parameter(np.ones(c, np.float32)), Parameter(np.zeros(c, np.float32))
-        self.running_mean, self.running_var = Buffer(np.zeros(c, np.float32)), Buffer(np.ones(c, np.float32))
+        self.weight, self.bias = (
+            Parameter(np.ones(c, np.float32)),
+            Parameter(np.zeros(c, np.float32)),
+        )
+        self.running_mean, self.running_var = (
+            Buffer(np.zeros(c, np.float32)),
+            Buffer(np.ones(c, np.float32)),
+        )
         self.eps, self.momentum = eps, momentum
 
     def forward(self, x):
         """x : (N, c) -> (N, c)"""
-        return F.batch_norm(x, self.running_mean.data, self.running_var.data, self.weight, self.bias, self.training,
-                            self.momentum, self.eps)
+        return F.batch_norm(
+            x,
+            self.running_mean.data,
+            self.running_var.data,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
 
 
 class Dropout(Module):
@@ -123,4 +137,8 @@ class Dropout(Module):
 
     def forward(self, x):
         """x : any shape -> the same"""
-        return F.dropout(x, self.rate, self.noise.key(), self.shared) if self.training and self.rate else x
+        return (
+            F.dropout(x, self.rate, self.noise.key(), self.shared)
+            if self.training and self.rate
+            else x
+        )

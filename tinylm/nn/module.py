@@ -46,7 +46,9 @@ class Module:
 
     def _named(self, kinds, prefix=""):
         """(name, Tensor) of those of the given class or classes, as in `named_parameters`."""
-        found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, kinds)]
+        found = [
+            (prefix + name, value) for name, value in vars(self).items() if isinstance(value, kinds)
+        ]
         for name, child in self.children():
             found += child._named(kinds, f"{prefix}{name}.")
         seen = set()
@@ -67,14 +69,20 @@ class Module:
         """
         own = dict(self._named(SAVED))
         if missing := sorted(own.keys() - arrays.keys()):
-            raise CheckpointError(f"The weights lack {len(missing)} of the model's parameters, for example {missing[0]!r}; "
-                                  "expected weights of a model with the same config.")
+            raise CheckpointError(
+                f"The weights lack {len(missing)} of the model's parameters, for example {missing[0]!r}; "
+                "expected weights of a model with the same config."
+            )
         if unknown := sorted(arrays.keys() - own.keys()):
-            raise CheckpointError(f"The weights hold {len(unknown)} arrays that the model has no parameter for, for example "
-                                  f"{unknown[0]!r}; expected weights of a model with the same config.")
+            raise CheckpointError(
+                f"The weights hold {len(unknown)} arrays that the model has no parameter for, for example "
+                f"{unknown[0]!r}; expected weights of a model with the same config."
+            )
         for name, p in own.items():
             if arrays[name].shape != p.shape:
-                raise CheckpointError(f"Parameter {name!r} has shape {p.shape}, but the weights have {arrays[name].shape}.")
+                raise CheckpointError(
+                    f"Parameter {name!r} has shape {p.shape}, but the weights have {arrays[name].shape}."
+                )
         for name, p in own.items():
             p.data[...] = arrays[name]
 
@@ -97,19 +105,32 @@ class Module:
 
     def summary(self):
         """A table as a string: name, shape and number of elements of every parameter, then the totals."""
-        rows = [(name, str(p.shape), f"{p.size:,}" + ("" if p.requires_grad else " frozen"))
-                for name, p in self.named_parameters()]
-        total, trained = (sum(p.size for p in self.parameters() if p.requires_grad or not only) for only in (False, True))
-        rows += [("total", "", f"{total:,}")] + ([("trained", "", f"{trained:,}")] if trained < total else [])
+        rows = [
+            (name, str(p.shape), f"{p.size:,}" + ("" if p.requires_grad else " frozen"))
+            for name, p in self.named_parameters()
+        ]
+        total, trained = (
+            sum(p.size for p in self.parameters() if p.requires_grad or not only)
+            for only in (False, True)
+        )
+        rows += [("total", "", f"{total:,}")] + (
+            [("trained", "", f"{trained:,}")] if trained < total else []
+        )
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                         for row in rows)
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
 
     def __repr__(self):
-        own = ", ".join(f"{name} {p.shape}" for name, p in vars(self).items() if isinstance(p, Parameter))
+        own = ", ".join(
+            f"{name} {p.shape}" for name, p in vars(self).items() if isinstance(p, Parameter)
+        )
         lines, start, parts = [], 0, [(name, repr(child)) for name, child in self.children()]
         for i, (name, text) in enumerate(parts):
-            if i + 1 < len(parts) and parts[i + 1][1] == text and name.isdigit():  # equal entries of a list are said once
+            if (
+                i + 1 < len(parts) and parts[i + 1][1] == text and name.isdigit()
+            ):  # equal entries of a list are said once
                 continue
             first = parts[start][0]
             lines.append(f"{first} to {name}" if first != name else name)

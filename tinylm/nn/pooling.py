@@ -27,7 +27,9 @@ class ScalarMix(Module):
         raises ShapeError  for another number of layers
         """
         if len(layers) != len(self.w):
-            raise ShapeError(f"ScalarMix: got {len(layers)} arrays; expected one for each of its {len(self.w)} layers.")
+            raise ShapeError(
+                f"ScalarMix: got {len(layers)} arrays; expected one for each of its {len(self.w)} layers."
+            )
         shares = F.softmax(self.w) * self.gamma
         if self.layer_norm:
             mask = np.ones(layers[0].shape[:2], bool) if mask is None else np.asarray(mask, bool)
@@ -70,5 +72,7 @@ class ConcatPool(Module):
         mask = np.ones(x.shape[:2], bool) if mask is None else np.asarray(mask, bool)
         last = mask & (mask[:, ::-1].cumsum(axis=1)[:, ::-1] == 1)  # one True where the row has any
         mean = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)
-        picked = F.matmul(np.stack([last, mean], axis=1).astype(x.dtype), x)  # (B,2,T) (B,T,C) -> (B,2,C)
+        picked = F.matmul(
+            np.stack([last, mean], axis=1).astype(x.dtype), x
+        )  # (B,2,T) (B,T,C) -> (B,2,C)
         return F.concatenate([picked[:, 0], F.max_over_time(x, mask), picked[:, 1]], axis=1)

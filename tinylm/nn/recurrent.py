@@ -46,29 +46,43 @@ class LSTM(Module):
 
     def __init__(self, config, *, noise, rng):
         self.config, self.noise = config, noise
-        bound, c = 1 / config.hidden_size ** 0.5, config
+        bound, c = 1 / config.hidden_size**0.5, config
         directions = 2 if c.bidirectional else 1
         for layer in range(c.num_layers):
             inputs = c.width * directions if layer else c.input_size
-            shapes = {"weight_ih": (4 * c.hidden_size, inputs), "weight_hh": (4 * c.hidden_size, c.width),
-                      "bias": (4 * c.hidden_size,), "weight_hr": (c.proj_size, c.hidden_size)}
+            shapes = {
+                "weight_ih": (4 * c.hidden_size, inputs),
+                "weight_hh": (4 * c.hidden_size, c.width),
+                "bias": (4 * c.hidden_size,),
+                "weight_hr": (c.proj_size, c.hidden_size),
+            }
             for suffix in self._suffixes(layer):
                 for name, shape in shapes.items():
                     if (name != "bias" or c.bias) and (name != "weight_hr" or c.proj_size):
-                        setattr(self, name + suffix, Parameter(rng.uniform(-bound, bound, shape).astype(np.float32)))
+                        setattr(
+                            self,
+                            name + suffix,
+                            Parameter(rng.uniform(-bound, bound, shape).astype(np.float32)),
+                        )
                 if c.bias:
-                    getattr(self, "bias" + suffix).data[c.hidden_size:2 * c.hidden_size] += c.forget_bias
+                    getattr(self, "bias" + suffix).data[c.hidden_size : 2 * c.hidden_size] += (
+                        c.forget_bias
+                    )
 
     def _suffixes(self, layer):
-        return [f"_l{layer}", f"_l{layer}_reverse"][:1 + self.config.bidirectional]
+        return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.config.bidirectional]
 
     def _weights(self, suffix):
         """W_ih, W_hh (dropped while training), b, W_p of one layer and direction."""
         recurrent, rate = getattr(self, "weight_hh" + suffix), self.config.weight_drop
         if self.training and rate:
             recurrent = F.dropout(recurrent, rate, self.noise.key())
-        return (getattr(self, "weight_ih" + suffix), recurrent, getattr(self, "bias" + suffix, None),
-                getattr(self, "weight_hr" + suffix, None))
+        return (
+            getattr(self, "weight_ih" + suffix),
+            recurrent,
+            getattr(self, "bias" + suffix, None),
+            getattr(self, "weight_hr" + suffix, None),
+        )
 
     def forward(self, x, state=None, mask=None):
         """x : (B, T, C) -> out (B, T, D·P), state.   mask : bool (B, T), False = no step: state carried on, output 0
@@ -77,14 +91,24 @@ class LSTM(Module):
         a pair h (B, P), c (B, H)
         """
         c, ends = self.config, []
-        x, mask = F.swapaxes(x, 0, 1), None if mask is None else np.asarray(mask).T  # (B,T,C) -> (T,B,C)
+        x, mask = (
+            F.swapaxes(x, 0, 1),
+            None if mask is None else np.asarray(mask).T,
+        )  # (B,T,C) -> (T,B,C)
         for layer in range(c.num_layers):
             if layer and c.dropout and self.training:
                 x = F.dropout(x, c.dropout, self.noise.key(), shared=(0,) if c.variational else ())
             outs = []
             for reverse, suffix in enumerate(self._suffixes(layer)):
                 start = None if state is None else state[len(ends)]
-                out, end = F.lstm(x, start, self._weights(suffix), mask, bool(reverse), (c.cell_clip, c.projection_clip))
+                out, end = F.lstm(
+                    x,
+                    start,
+                    self._weights(suffix),
+                    mask,
+                    bool(reverse),
+                    (c.cell_clip, c.projection_clip),
+                )
                 outs.append(out)
                 ends.append(end)
             x = outs[0] if len(outs) == 1 else F.concatenate(outs, axis=2)

@@ -41,8 +41,10 @@ class Cache:
         """
         end = self.length + keys.shape[2]
         if end > self.keys.shape[2]:
-            raise ShapeError(f"Cache: {end} positions do not fit its room for {self.keys.shape[2]}; make a larger one.")
-        self.keys[:, :, self.length:end], self.values[:, :, self.length:end] = keys, values
+            raise ShapeError(
+                f"Cache: {end} positions do not fit its room for {self.keys.shape[2]}; make a larger one."
+            )
+        self.keys[:, :, self.length : end], self.values[:, :, self.length : end] = keys, values
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
@@ -65,7 +67,9 @@ class MultiHeadAttention(Module):
         qkv = self.c_attn(x)  # (B,T,C) -> (B,T,3C)
         if cache is None:
             rate = c.attention_dropout if training else 0.0
-            y = F.packed_attention(qkv, c.heads, mask, causal, rate, self.noise.key() if rate else 0)
+            y = F.packed_attention(
+                qkv, c.heads, mask, causal, rate, self.noise.key() if rate else 0
+            )
         else:
             y = self._attend_cached(qkv, cache, mask, causal)
         rate = c.residual_dropout if training else 0.0
@@ -73,8 +77,10 @@ class MultiHeadAttention(Module):
 
     def _attend_cached(self, qkv, cache, mask, causal):
         if qkv.requires_grad:
-            raise TinylmError("A key/value cache keeps no history for a backward pass: call the model within "
-                              "tinylm.no_grad(), or without a cache.")
+            raise TinylmError(
+                "A key/value cache keeps no history for a backward pass: call the model within "
+                "tinylm.no_grad(), or without a cache."
+            )
         batch, length, triple = qkv.shape
         heads = self.config.heads
         split = qkv.data.reshape(batch, length, 3, heads, triple // (3 * heads))
@@ -95,14 +101,16 @@ class MLP(Module):
         """x : (B, T, C) -> residual + dropout(W₂ f(W₁ x)), (B, T, C)"""
         rate = self.config.residual_dropout if self.training else 0.0
         hidden = self.c_fc(x, activation=self.config.activation)
-        return self.c_proj(hidden, dropout=rate, key=self.noise.key() if rate else 0, residual=residual)
+        return self.c_proj(
+            hidden, dropout=rate, key=self.noise.key() if rate else 0, residual=residual
+        )
 
 
 class TransformerBlock(Module):
     """Attention and MLP, each with a residual connection.   (B, T, C) -> (B, T, C)
 
-        pre-norm (GPT-2)           h = x + attn(LN₁ x),    y = h + mlp(LN₂ h)
-        post-norm (GPT-1, BERT)    h = LN₁(x + attn x),    y = LN₂(h + mlp h)
+    pre-norm (GPT-2)           h = x + attn(LN₁ x),    y = h + mlp(LN₂ h)
+    post-norm (GPT-1, BERT)    h = LN₁(x + attn x),    y = LN₂(h + mlp h)
     """
 
     def __init__(self, config, *, noise, rng):

@@ -46,8 +46,15 @@ class GloVeConfig:
     memory: float = 4.0
 
     def __post_init__(self):
-        at_least(self, ("x_max", "alpha", "grad_clip", "memory"), vocab_size=1, vector_size=1, window_size=1, specials=0,
-                 batch_cells=1)
+        at_least(
+            self,
+            ("x_max", "alpha", "grad_clip", "memory"),
+            vocab_size=1,
+            vector_size=1,
+            window_size=1,
+            specials=0,
+            batch_cells=1,
+        )
 
     @classmethod
     def tiny(cls, vocab_size, **over):
@@ -97,10 +104,12 @@ class GloVe(nn.Module):
     def __init__(self, config, rng=None):
         rng, shape = rng or np.random.default_rng(0), (config.vocab_size, config.vector_size)
         self.config = config
-        initial = [(rng.random(size, dtype=np.float32) - 0.5) / np.float32(config.vector_size)
-                   for size in (shape, shape, (2, config.vocab_size))]
+        initial = [
+            (rng.random(size, dtype=np.float32) - 0.5) / np.float32(config.vector_size)
+            for size in (shape, shape, (2, config.vocab_size))
+        ]
         for table in (initial[0], initial[1], initial[2].T):
-            table[:config.specials] = 0
+            table[: config.specials] = 0
         self.vectors, self.context, self.biases = (nn.Parameter(table) for table in initial)
         self.squares = [np.ones_like(table) for table in initial]
         self.cells = self.words = None
@@ -113,9 +122,15 @@ class GloVe(nn.Module):
         raises TinylmError  if no two known words stand together, or the corpus' ids do not fit the model
         """
         if corpus.vocab_size > self.config.vocab_size:
-            raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
-                              "encode the text with the model's own tokenizer.")
-        self.cells, self.words, self.fingerprint = self._count(corpus), len(corpus.ids), corpus.fingerprint
+            raise TinylmError(
+                f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
+                "encode the text with the model's own tokenizer."
+            )
+        self.cells, self.words, self.fingerprint = (
+            self._count(corpus),
+            len(corpus.ids),
+            corpus.fingerprint,
+        )
 
     def _count(self, corpus):
         c = self.config
@@ -139,7 +154,7 @@ class GloVe(nn.Module):
         self._prepared()
         cells, scale = self._count(corpus), self.words / len(corpus.ids)
         for first in range(0, len(cells), self.config.batch_cells):
-            batch = _batch(cells[first:first + self.config.batch_cells])
+            batch = _batch(cells[first : first + self.config.batch_cells])
             yield replace(batch, counts=batch.counts * np.float32(scale))
 
     def loss(self, batch):
@@ -154,7 +169,9 @@ class GloVe(nn.Module):
     def _goals(self, batch):
         """f(X) and log X of some counts, (N,) each."""
         counts = batch.counts.astype(self.vectors.dtype)
-        return np.minimum((counts / self.config.x_max) ** self.config.alpha, 1).astype(counts.dtype), np.log(counts)
+        return np.minimum((counts / self.config.x_max) ** self.config.alpha, 1).astype(
+            counts.dtype
+        ), np.log(counts)
 
     def adagrad_step(self, batch, lr):
         """The program's AdaGrad for one cell, on the tape: what `fast_step` does for one cell after another.
@@ -168,7 +185,11 @@ class GloVe(nn.Module):
         with no_grad():
             for parameter, squares in zip(self.parameters(), self.squares, strict=True):
                 g = parameter.grad
-                g = g if parameter is self.biases else np.clip(g, -self.config.grad_clip, self.config.grad_clip) * lr
+                g = (
+                    g
+                    if parameter is self.biases
+                    else np.clip(g, -self.config.grad_clip, self.config.grad_clip) * lr
+                )
                 parameter.data -= g / np.sqrt(squares)
                 squares += g * g
                 parameter.grad = None
@@ -179,9 +200,20 @@ class GloVe(nn.Module):
 
         returns the mean cost of a cell, each before its own update; where it is not finite, that cell changed nothing
         """
-        losses, tables = np.empty(batch.tokens, self.vectors.dtype), [p.data for p in self.parameters()]
-        kernels.glove(*tables, *self.squares, batch.rows, batch.columns, *self._goals(batch), float(lr),
-                      float(self.config.grad_clip), losses)
+        losses, tables = (
+            np.empty(batch.tokens, self.vectors.dtype),
+            [p.data for p in self.parameters()],
+        )
+        kernels.glove(
+            *tables,
+            *self.squares,
+            batch.rows,
+            batch.columns,
+            *self._goals(batch),
+            float(lr),
+            float(self.config.grad_clip),
+            losses,
+        )
         return float(losses.sum(dtype=np.float64) / max(batch.tokens, 1))
 
     def state(self):
@@ -192,8 +224,10 @@ class GloVe(nn.Module):
         """Take the sums that `state` gave.   raises CheckpointError if one is missing or of another shape"""
         for name, squares in self.state().items():
             if name not in arrays or arrays[name].shape != squares.shape:
-                raise CheckpointError(f"The state lacks AdaGrad's sums of {name}, shape {squares.shape}; "
-                                      "it is damaged or another model's.")
+                raise CheckpointError(
+                    f"The state lacks AdaGrad's sums of {name}, shape {squares.shape}; "
+                    "it is damaged or another model's."
+                )
         self.squares = [np.array(arrays[name], own.dtype) for name, own in self.state().items()]
 
     def astype(self, dtype):
@@ -229,4 +263,8 @@ class GloVe(nn.Module):
 
 
 def _batch(cells):
-    return GloVeBatch(cells["row"].astype(np.int64), cells["column"].astype(np.int64), np.ascontiguousarray(cells["count"]))
+    return GloVeBatch(
+        cells["row"].astype(np.int64),
+        cells["column"].astype(np.int64),
+        np.ascontiguousarray(cells["count"]),
+    )

@@ -21,7 +21,12 @@ from ..errors import ShapeError, TinylmError
 from ..tensor import no_grad
 from .protocol import at_least, register
 
-_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+_ACTIVATIONS = {
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu": "gelu",
+    "relu": "relu",
+}
 
 
 @dataclass(frozen=True)
@@ -43,26 +48,68 @@ class GPTConfig:
     batch_size: int = 16
 
     def __post_init__(self):
-        at_least(self, vocab_size=1, n_positions=1, n_embd=1, n_layer=1, n_head=1, n_inner=1, batch_size=1, resid_pdrop=0,
-                 embd_pdrop=0, attn_pdrop=0, layer_norm_epsilon=0, initializer_range=0)
+        at_least(
+            self,
+            vocab_size=1,
+            n_positions=1,
+            n_embd=1,
+            n_layer=1,
+            n_head=1,
+            n_inner=1,
+            batch_size=1,
+            resid_pdrop=0,
+            embd_pdrop=0,
+            attn_pdrop=0,
+            layer_norm_epsilon=0,
+            initializer_range=0,
+        )
         if self.n_embd % self.n_head:
-            raise ShapeError(f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}.")
+            raise ShapeError(
+                f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}."
+            )
         if self.activation_function not in _ACTIVATIONS:
-            raise TinylmError(f"GPTConfig: activation_function is {self.activation_function!r}; "
-                              f"expected one of {', '.join(_ACTIVATIONS)}.")
+            raise TinylmError(
+                f"GPTConfig: activation_function is {self.activation_function!r}; "
+                f"expected one of {', '.join(_ACTIVATIONS)}."
+            )
 
     @classmethod
     def tiny(cls, vocab_size, **over):
         """Trains in a minute on a laptop: 2 layers of 64. Narrow layers want larger first weights, about 1/√n_embd."""
-        return replace(cls(vocab_size, n_positions=64, n_embd=64, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0,
-                           attn_pdrop=0.0, initializer_range=0.1), **over)
+        return replace(
+            cls(
+                vocab_size,
+                n_positions=64,
+                n_embd=64,
+                n_layer=2,
+                n_head=2,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                initializer_range=0.1,
+            ),
+            **over,
+        )
 
     @classmethod
     def small(cls, vocab_size, **over):
         """What `tinylm compare` trains in some minutes: 2 layers of 96 that read far back, in many small steps. On two cores
         that beats deeper and wider models of the same minutes by far. Less than one epoch needs no dropout."""
-        return replace(cls(vocab_size, n_positions=256, n_embd=96, n_layer=2, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0,
-                           attn_pdrop=0.0, initializer_range=0.08, batch_size=4), **over)
+        return replace(
+            cls(
+                vocab_size,
+                n_positions=256,
+                n_embd=96,
+                n_layer=2,
+                n_head=4,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                initializer_range=0.08,
+                batch_size=4,
+            ),
+            **over,
+        )
 
     @classmethod
     def gpt2(cls, **over):
@@ -95,7 +142,9 @@ class GPT(nn.Module):
     """
 
     config_class, model_type, text = GPTConfig, "gpt2", "bpe"
-    training_defaults = dict(lr=3e-3, betas=(0.9, 0.98), weight_decay=0.1, warmup=0.1, schedule="cosine", clip=1.0)
+    training_defaults = dict(
+        lr=3e-3, betas=(0.9, 0.98), weight_decay=0.1, warmup=0.1, schedule="cosine", clip=1.0
+    )
 
     def __init__(self, config, rng=None):
         rng = rng or np.random.default_rng(0)
@@ -105,10 +154,20 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(c.n_positions, c.n_embd, rng=rng, std=c.initializer_range / 2)
         self.drop = nn.Dropout(c.embd_pdrop, self.noise)
         block = nn.BlockConfig(
-            c.n_embd, c.n_head, c.n_inner or 4 * c.n_embd, _ACTIVATIONS[c.activation_function], True,
-            c.layer_norm_epsilon, c.resid_pdrop, c.attn_pdrop, c.initializer_range,
-            c.initializer_range / (2 * c.n_layer) ** 0.5)
-        self.h = nn.ModuleList(nn.TransformerBlock(block, noise=self.noise, rng=rng) for _ in range(c.n_layer))
+            c.n_embd,
+            c.n_head,
+            c.n_inner or 4 * c.n_embd,
+            _ACTIVATIONS[c.activation_function],
+            True,
+            c.layer_norm_epsilon,
+            c.resid_pdrop,
+            c.attn_pdrop,
+            c.initializer_range,
+            c.initializer_range / (2 * c.n_layer) ** 0.5,
+        )
+        self.h = nn.ModuleList(
+            nn.TransformerBlock(block, noise=self.noise, rng=rng) for _ in range(c.n_layer)
+        )
         self.ln_f = nn.LayerNorm(c.n_embd, c.layer_norm_epsilon)
         self.corpus = None
 
@@ -120,11 +179,15 @@ class GPT(nn.Module):
         raises TinylmError  if it is shorter than one window or its ids do not fit the model
         """
         if len(corpus.ids) <= self.config.n_positions:
-            raise TinylmError(f"The text has {len(corpus.ids)} tokens; GPT needs more than one window of "
-                              f"{self.config.n_positions} (use more text or a smaller n_positions).")
+            raise TinylmError(
+                f"The text has {len(corpus.ids)} tokens; GPT needs more than one window of "
+                f"{self.config.n_positions} (use more text or a smaller n_positions)."
+            )
         if corpus.vocab_size > self.config.vocab_size:
-            raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
-                              "encode the text with the model's own tokenizer.")
+            raise TinylmError(
+                f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
+                "encode the text with the model's own tokenizer."
+            )
         self.corpus, self.fingerprint = corpus, corpus.fingerprint
 
     def batch(self, step, seed):
@@ -147,7 +210,9 @@ class GPT(nn.Module):
         inputs[:n], targets[:n] = corpus.ids[:-1], corpus.ids[1:]
         inputs, targets = inputs.reshape(rows, -1), targets.reshape(rows, -1)
         for first in range(0, rows, c.batch_size):
-            yield GPTBatch(inputs[first:first + c.batch_size], targets[first:first + c.batch_size])
+            yield GPTBatch(
+                inputs[first : first + c.batch_size], targets[first : first + c.batch_size]
+            )
 
     def loss(self, batch):
         """Mean nats per counted token of a GPTBatch, a single number, and {"loss": the same as a float}."""
@@ -167,8 +232,10 @@ class GPT(nn.Module):
         ids = np.asarray(ids)
         past = cache[0].length if cache else 0
         if ids.ndim != 2 or past + ids.shape[1] > self.config.n_positions:
-            raise ShapeError(f"GPT: ids have shape {ids.shape} after {past} cached positions; expected (B, T) with at most "
-                             f"n_positions = {self.config.n_positions} in all.")
+            raise ShapeError(
+                f"GPT: ids have shape {ids.shape} after {past} cached positions; expected (B, T) with at most "
+                f"n_positions = {self.config.n_positions} in all."
+            )
         position_ids = past + np.arange(ids.shape[1]) if position_ids is None else position_ids
         x = self.drop(self.wte(ids) + self.wpe(position_ids))  # (B,T) -> (B,T,C)
         states, allowed = [x], None if mask is None else np.asarray(mask, bool)[:, None, None, :]
@@ -185,7 +252,10 @@ class GPT(nn.Module):
     def start_cache(self, batch_size, length):
         """An empty key/value cache per layer for `length` positions, for step()."""
         c = self.config
-        return [nn.Cache(batch_size, c.n_head, length, c.n_embd // c.n_head, self.wte.weight.dtype) for _ in self.h]
+        return [
+            nn.Cache(batch_size, c.n_head, length, c.n_embd // c.n_head, self.wte.weight.dtype)
+            for _ in self.h
+        ]
 
     def step(self, ids, cache):
         """Read ids (B, T) after what the cache holds; returns the next token's scores, an array (B, V)."""
@@ -199,6 +269,9 @@ class GPT(nn.Module):
 
     def layer_groups(self):
         """Embeddings, then each block, the last with ln_f: lists of Parameters from the bottom up."""
-        groups = [[*self.wte.parameters(), *self.wpe.parameters()], *(block.parameters() for block in self.h)]
+        groups = [
+            [*self.wte.parameters(), *self.wpe.parameters()],
+            *(block.parameters() for block in self.h),
+        ]
         groups[-1] = [*groups[-1], *self.ln_f.parameters()]
         return groups

@@ -5,7 +5,11 @@ from typing import Protocol
 
 from ..errors import TinylmError
 
-_CHAPTERS = ("word2vec", "glove", "gpt")  # in the order of history; a chapter registers itself when its file is imported
+_CHAPTERS = (
+    "word2vec",
+    "glove",
+    "gpt",
+)  # in the order of history; a chapter registers itself when its file is imported
 _CLASSES = {}
 
 
@@ -81,7 +85,9 @@ def objective(name):
     raises TinylmError  for an unknown name, listing the known ones
     """
     if name not in _CHAPTERS:
-        raise TinylmError(f"There is no objective {name!r}; expected one of {', '.join(_CHAPTERS)}.")
+        raise TinylmError(
+            f"There is no objective {name!r}; expected one of {', '.join(_CHAPTERS)}."
+        )
     if name not in _CLASSES:
         importlib.import_module(f".{name}", __package__)
     return _CLASSES[name]

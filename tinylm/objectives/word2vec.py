@@ -25,9 +25,13 @@ from ..ops.registry import check_ids
 from ..vectors.ngrams import NGrams, Subwords, bag_means
 from .protocol import at_least, register
 
-EVALUATION_WORDS = 2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
+EVALUATION_WORDS = (
+    2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
+)
 PART = 2**22  # words that are counted in one go
-LONGEST_NGRAM = 32  # characters: a foreign config.json cannot ask for more pieces than its words justify
+LONGEST_NGRAM = (
+    32  # characters: a foreign config.json cannot ask for more pieces than its words justify
+)
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,25 @@ class Word2VecConfig:
     batch_words: int = 20000
 
     def __post_init__(self):
-        at_least(self, vocab_size=1, size=1, window=1, negative=0, sample=0, min_alpha=0, max_sentence=1, specials=0,
-                 minn=1, maxn=0, bucket=1, batch_words=1)
+        at_least(
+            self,
+            vocab_size=1,
+            size=1,
+            window=1,
+            negative=0,
+            sample=0,
+            min_alpha=0,
+            max_sentence=1,
+            specials=0,
+            minn=1,
+            maxn=0,
+            bucket=1,
+            batch_words=1,
+        )
         if self.maxn and not self.minn <= self.maxn <= LONGEST_NGRAM:
-            raise TinylmError(f"Word2VecConfig: maxn is {self.maxn}; expected 0, or minn = {self.minn} to {LONGEST_NGRAM}.")
+            raise TinylmError(
+                f"Word2VecConfig: maxn is {self.maxn}; expected 0, or minn = {self.minn} to {LONGEST_NGRAM}."
+            )
 
     @classmethod
     def tiny(cls, vocab_size, **over):
@@ -119,15 +138,23 @@ class Word2Vec(nn.Module):
         rng = rng or np.random.default_rng(0)
         self.config = config
         rows = config.vocab_size + config.bucket * (config.maxn > 0)
-        vectors = (rng.random((rows, config.size), dtype=np.float32) - 0.5) / np.float32(config.size)
-        vectors[:config.specials] = 0
+        vectors = (rng.random((rows, config.size), dtype=np.float32) - 0.5) / np.float32(
+            config.size
+        )
+        vectors[: config.specials] = 0
         self.vectors = nn.Parameter(vectors)
         rows = config.vocab_size + config.hs * (config.vocab_size - 1)
         self.context = nn.Parameter(np.zeros((rows, config.size), np.float32))
-        self.mode = (kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM) if config.cbow else kernels.SKIP_GRAM
+        self.mode = (
+            (kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM)
+            if config.cbow
+            else kernels.SKIP_GRAM
+        )
         self.ngrams = NGrams(config.minn, config.maxn, config.bucket)
         own = np.arange(config.vocab_size)
-        self.bags = None if config.maxn else np.append(np.arange(own.size + 1) + own.size + 1, own)  # each word its own row
+        self.bags = (
+            None if config.maxn else np.append(np.arange(own.size + 1) + own.size + 1, own)
+        )  # each word its own row
         self.tables = self.sentences = self.words = None
 
     def spell(self, words):
@@ -149,12 +176,21 @@ class Word2Vec(nn.Module):
         """
         c = self.config
         if corpus.vocab_size > c.vocab_size:
-            raise TinylmError(f"The corpus has {corpus.vocab_size} kinds of tokens, the model {c.vocab_size}; "
-                              "encode the text with the model's own tokenizer.")
-        self.sentences, self.fingerprint = _Sentences(corpus, c.specials, c.max_sentence), corpus.fingerprint
+            raise TinylmError(
+                f"The corpus has {corpus.vocab_size} kinds of tokens, the model {c.vocab_size}; "
+                "encode the text with the model's own tokenizer."
+            )
+        self.sentences, self.fingerprint = (
+            _Sentences(corpus, c.specials, c.max_sentence),
+            corpus.fingerprint,
+        )
         counts = self.sentences.counts(c.vocab_size)
         share = np.maximum(counts, 1) / counts.sum()
-        keep = (np.sqrt(share / c.sample) + 1) * c.sample / share if c.sample else np.ones(c.vocab_size)
+        keep = (
+            (np.sqrt(share / c.sample) + 1) * c.sample / share
+            if c.sample
+            else np.ones(c.vocab_size)
+        )
         noise = np.where(counts > 0, np.maximum(counts, 1.0) ** c.ns_exponent, 0)
         accept, alias = kernels.alias_table(noise)
         self.tables = np.stack([np.minimum(keep, 1), accept]), alias, self._ways(counts)
@@ -175,7 +211,9 @@ class Word2Vec(nn.Module):
         """About batch_words words in whole sentences, every sentence once per epoch in an order of its own."""
         epoch, part = divmod(step, self.steps_per_epoch)
         ids, begins = self.sentences.part(epoch, part, self.steps_per_epoch, seed)
-        return Word2VecBatch(ids, begins, np.random.default_rng([seed, step, 8]).integers(2**64, dtype=np.uint64))
+        return Word2VecBatch(
+            ids, begins, np.random.default_rng([seed, step, 8]).integers(2**64, dtype=np.uint64)
+        )
 
     def evaluation_batches(self, corpus):
         """The whole corpus in order; what is drawn on it is the same at every call."""
@@ -194,7 +232,13 @@ class Word2Vec(nn.Module):
         """
         self._prepared()
         centres, contexts, negatives = kernels.draw_windows(
-            batch.ids, batch.begins, (*self.tables[0], self.tables[1]), self.config.window, self.config.negative, batch.key)
+            batch.ids,
+            batch.begins,
+            (*self.tables[0], self.tables[1]),
+            self.config.window,
+            self.config.negative,
+            batch.key,
+        )
         outputs = np.concatenate([batch.ids[centres, None], negatives[centres]], axis=1)
         return centres, batch.ids[contexts], outputs
 
@@ -207,7 +251,10 @@ class Word2Vec(nn.Module):
         first = np.arange(inputs.size)
         if self.config.cbow:
             first = np.flatnonzero(np.diff(centres, prepend=-1))
-            h, sizes = _group_sums(h, first, np.diff(np.append(first, inputs.size))), np.add.reduceat(sizes, first)  # (W,C)
+            h, sizes = (
+                _group_sums(h, first, np.diff(np.append(first, inputs.size))),
+                np.add.reduceat(sizes, first),
+            )  # (W,C)
         if self.mode != kernels.CBOW_SUM and sizes.max(initial=1) > 1:
             h = h + h.data * (1 / sizes - 1)[:, None].astype(h.dtype)
         return h, first
@@ -220,9 +267,15 @@ class Word2Vec(nn.Module):
         ids = check_ids("Word2Vec", ids, self.config.vocab_size)
         words, places = np.unique(ids, return_inverse=True)
         sizes, places = self.bags[words + 1] - self.bags[words], places.reshape(ids.shape)
-        rows = F.embedding(self.vectors, np.concatenate([self.bags[:0], *(self.bags[self.bags[w]:self.bags[w + 1]]
-                                                                          for w in words)]))
-        return F.embedding(_group_sums(rows, np.cumsum(sizes) - sizes, sizes), places), sizes[places]
+        rows = F.embedding(
+            self.vectors,
+            np.concatenate(
+                [self.bags[:0], *(self.bags[self.bags[w] : self.bags[w + 1]] for w in words)]
+            ),
+        )
+        return F.embedding(_group_sums(rows, np.cumsum(sizes) - sizes, sizes), places), sizes[
+            places
+        ]
 
     def nats(self, centres, inputs, outputs):
         """The loss of every prediction: centres, inputs (P,), outputs (P, 1 + K), first the truth -> Tensor (P,) in nats.
@@ -233,11 +286,17 @@ class Word2Vec(nn.Module):
         words, negatives = outputs[first, 0], outputs[first, 1:]
         losses = []
         if self.config.negative or not self.config.hs:
-            losses.append(F.negative_sampling_loss(h, self.context, words, negatives, reduction="none"))
+            losses.append(
+                F.negative_sampling_loss(h, self.context, words, negatives, reduction="none")
+            )
         if self.config.hs:
             ways = self.tables[2][words]
             paths = np.where(ways < 0, -1, ways >> 1)
-            losses.append(F.hierarchical_softmax_loss(h, self.context, paths, (ways & 1) > 0, reduction="none"))
+            losses.append(
+                F.hierarchical_softmax_loss(
+                    h, self.context, paths, (ways & 1) > 0, reduction="none"
+                )
+            )
         return losses[0] if len(losses) == 1 else losses[0] + losses[1]
 
     def loss(self, batch):
@@ -253,9 +312,20 @@ class Word2Vec(nn.Module):
         """
         self._prepared()
         c, losses = self.config, np.empty((2, batch.ids.size), self.vectors.dtype)
-        kernels.word2vec(self.vectors.data, self.context.data, self.bags, batch.ids, batch.begins, *self.tables, c.window,
-                         c.negative if c.negative or not c.hs else -1, self.mode, float(max(lr, c.min_alpha)), batch.key,
-                         losses)
+        kernels.word2vec(
+            self.vectors.data,
+            self.context.data,
+            self.bags,
+            batch.ids,
+            batch.begins,
+            *self.tables,
+            c.window,
+            c.negative if c.negative or not c.hs else -1,
+            self.mode,
+            float(max(lr, c.min_alpha)),
+            batch.key,
+            losses,
+        )
         nats, count = losses.sum(axis=1, dtype=np.float64)
         return float(nats / max(count, 1))
 
@@ -267,7 +337,9 @@ class Word2Vec(nn.Module):
 
     def _spelled(self):
         if self.bags is None:
-            raise TinylmError("This Word2Vec has n-grams but no spellings; call spell(tokenizer.vocab) first.")
+            raise TinylmError(
+                "This Word2Vec has n-grams but no spellings; call spell(tokenizer.vocab) first."
+            )
 
     # -- the result --------------------------------------------------------------------------------------------------
 
@@ -281,7 +353,7 @@ class Word2Vec(nn.Module):
 
     def logits(self, ids, mask=None):
         """v·u of each word with every word as its neighbour, before σ.   ids : (B, T) -> (B, T, V)"""
-        context = self.context[:self.config.vocab_size] if self.config.hs else self.context
+        context = self.context[: self.config.vocab_size] if self.config.hs else self.context
         return F.linear(self.encode(ids)[0], context)
 
     def embedding_table(self):
@@ -291,7 +363,11 @@ class Word2Vec(nn.Module):
 
     def subwords(self):
         """What gives vectors to words outside the vocabulary, see `Vectors`; without n-grams nothing, {}."""
-        return Subwords(self.ngrams, self.vectors.data[self.config.vocab_size:]) if self.config.maxn else {}
+        return (
+            Subwords(self.ngrams, self.vectors.data[self.config.vocab_size :])
+            if self.config.maxn
+            else {}
+        )
 
     def layer_groups(self):
         """[vectors], [context]: from the bottom up."""
@@ -316,8 +392,12 @@ class _Sentences:
         dropped = np.flatnonzero(corpus.ids < specials)
         self.ids = np.delete(corpus.ids, dropped)
         if not self.ids.size:
-            raise TinylmError("The text holds no word that the vocabulary knows; give more text or a larger vocabulary.")
-        starts = corpus.starts - np.searchsorted(dropped, corpus.starts)  # of the documents, after specials have vanished
+            raise TinylmError(
+                "The text holds no word that the vocabulary knows; give more text or a larger vocabulary."
+            )
+        starts = corpus.starts - np.searchsorted(
+            dropped, corpus.starts
+        )  # of the documents, after specials have vanished
         pieces = -(-np.diff(starts) // max_sentence)
         within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
         self.starts = np.append(np.repeat(starts[:-1], pieces) + within * max_sentence, starts[-1])
@@ -345,7 +425,7 @@ class _Sentences:
 
     def take(self, chosen):
         """ids (N,) int64 and begins (N,) bool of some sentences."""
-        pieces = [self.ids[self.starts[s]:self.starts[s + 1]] for s in chosen]
+        pieces = [self.ids[self.starts[s] : self.starts[s + 1]] for s in chosen]
         ids = np.concatenate([self.ids[:0], *pieces]).astype(np.int64)
         begins = np.zeros(ids.size, bool)
         begins[np.cumsum([0, *map(len, pieces)])[:-1]] = True

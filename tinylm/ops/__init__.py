@@ -38,26 +38,104 @@ from .layer import (
     packed_attention,
     scaled_dot_product_attention,
 )
-from .loss import binary_cross_entropy_with_logits, cross_entropy, linear_cross_entropy, mse_loss, nll_loss
+from .loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    linear_cross_entropy,
+    mse_loss,
+    nll_loss,
+)
 from .product import linear, matmul
 from .recurrent import lstm
 from .reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
 from .registry import OPS
-from .sampled import hierarchical_softmax_loss, nce_loss, negative_sampling_loss, sampled_softmax_loss
-from .shape import broadcast_to, concatenate, getitem, relative_shift, reshape, stack, swapaxes, transpose
+from .sampled import (
+    hierarchical_softmax_loss,
+    nce_loss,
+    negative_sampling_loss,
+    sampled_softmax_loss,
+)
+from .shape import (
+    broadcast_to,
+    concatenate,
+    getitem,
+    relative_shift,
+    reshape,
+    stack,
+    swapaxes,
+    transpose,
+)
 
 __all__ = [
-    "OPS", "abs", "add", "batch_norm", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "conv1d",
-    "conv1d_max", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "div", "dropout", "embedding", "exp",
-    "gather_positions", "gelu", "getitem", "hierarchical_softmax_loss", "kl_div", "layer_norm", "linear",
-    "linear_cross_entropy", "log", "log_softmax", "logsumexp", "lstm", "matmul", "max", "max_over_time", "maximum", "mean",
-    "min", "minimum", "mse_loss", "mul", "nce_loss", "neg", "negative_sampling_loss", "nll_loss", "packed_attention",
-    "power", "relative_shift", "relu", "reshape", "sampled_softmax_loss", "scaled_dot_product_attention", "sigmoid",
-    "softmax", "sqrt", "square", "stack", "sub", "sum", "swapaxes", "tanh", "transpose", "var", "where",
+    "OPS",
+    "abs",
+    "add",
+    "batch_norm",
+    "binary_cross_entropy_with_logits",
+    "broadcast_to",
+    "clip",
+    "concatenate",
+    "conv1d",
+    "conv1d_max",
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "cross_entropy",
+    "div",
+    "dropout",
+    "embedding",
+    "exp",
+    "gather_positions",
+    "gelu",
+    "getitem",
+    "hierarchical_softmax_loss",
+    "kl_div",
+    "layer_norm",
+    "linear",
+    "linear_cross_entropy",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "lstm",
+    "matmul",
+    "max",
+    "max_over_time",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mse_loss",
+    "mul",
+    "nce_loss",
+    "neg",
+    "negative_sampling_loss",
+    "nll_loss",
+    "packed_attention",
+    "power",
+    "relative_shift",
+    "relu",
+    "reshape",
+    "sampled_softmax_loss",
+    "scaled_dot_product_attention",
+    "sigmoid",
+    "softmax",
+    "sqrt",
+    "square",
+    "stack",
+    "sub",
+    "sum",
+    "swapaxes",
+    "tanh",
+    "transpose",
+    "var",
+    "where",
 ]
 
 _OPERATORS = {
-    "add": add, "sub": sub, "mul": mul, "truediv": div, "matmul": matmul,
+    "add": add,
+    "sub": sub,
+    "mul": mul,
+    "truediv": div,
+    "matmul": matmul,
 }
 for _name, _function in _OPERATORS.items():
     setattr(Tensor, f"__{_name}__", _function)

@@ -24,7 +24,9 @@ def kl_div(input, target, reduction="mean", log_target=False):
     q = tensor(input)
     target = target if isinstance(target, Tensor) else Tensor(np.asarray(target, q.dtype))
     if q.shape != target.shape:
-        raise ShapeError(f"kl_div: input {q.shape} and target {target.shape} must be equal in shape.")
+        raise ShapeError(
+            f"kl_div: input {q.shape} and target {target.shape} must be equal in shape."
+        )
     p = np.exp(target.data) if log_target else target.data
     log_p = target.data if log_target else np.log(np.where(p > 0, p, 1))
     difference = np.subtract(log_p, q.data, where=p > 0, out=np.zeros_like(q.data))
@@ -57,6 +59,10 @@ def cosine_embedding_loss(a, b, target, margin=0.0, reduction="mean"):
     """
     cosine, target = cosine_similarity(a, b), np.asarray(target)
     if target.shape != cosine.shape or not np.isin(target, (1, -1)).all():
-        raise ShapeError(f"cosine_embedding_loss: the target has shape {target.shape}; expected numbers 1 or -1 of shape "
-                         f"{cosine.shape}.")
-    return _reduce(where(target == 1, sub(1.0, cosine), relu(sub(cosine, margin))), reduction, cosine.size)
+        raise ShapeError(
+            f"cosine_embedding_loss: the target has shape {target.shape}; expected numbers 1 or -1 of shape "
+            f"{cosine.shape}."
+        )
+    return _reduce(
+        where(target == 1, sub(1.0, cosine), relu(sub(cosine, margin))), reduction, cosine.size
+    )

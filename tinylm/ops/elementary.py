@@ -33,7 +33,9 @@ def mul(a, b):
 def div(a, b):
     """a / b elementwise, broadcast.   da = dy/b, db = −dy·a/b²"""
     a, b = pair("div", a, b)
-    return record("div", a.data / b.data, (a, b), lambda dy: (dy / b.data, -dy * a.data / (b.data * b.data)))
+    return record(
+        "div", a.data / b.data, (a, b), lambda dy: (dy / b.data, -dy * a.data / (b.data * b.data))
+    )
 
 
 @op
@@ -50,7 +52,9 @@ def power(x, exponent):
     raises ArgumentError  if the exponent is a Tensor
     """
     if isinstance(exponent, Tensor):
-        raise ArgumentError("power: the exponent is a Tensor, which would get no gradient; use exp(exponent * log(x)).")
+        raise ArgumentError(
+            "power: the exponent is a Tensor, which would get no gradient; use exp(exponent * log(x))."
+        )
     x = tensor(x)
     exponent = float(exponent)
 
@@ -116,7 +120,9 @@ def sigmoid(x):
 def _activation(name, x, act):
     """f(x) and its record, for the functions that kernels also fuse behind a product."""
     x = tensor(x)
-    return record(name, activate_ref(x.data, act), (x,), lambda dy: (dy * derivative_ref(x.data, act),))
+    return record(
+        name, activate_ref(x.data, act), (x,), lambda dy: (dy * derivative_ref(x.data, act),)
+    )
 
 
 @op
@@ -133,7 +139,9 @@ def gelu(x, approximate="none"):
     Source: Hendrycks & Gimpel 2016.
     """
     if approximate not in ("none", "tanh"):
-        raise ArgumentError(f"gelu: approximate is {approximate!r}; expected 'none' (error function) or 'tanh'.")
+        raise ArgumentError(
+            f"gelu: approximate is {approximate!r}; expected 'none' (error function) or 'tanh'."
+        )
     return _activation("gelu", x, ACTIVATIONS["gelu_tanh" if approximate == "tanh" else "gelu"])
 
 
@@ -147,7 +155,9 @@ def maximum(a, b):
     """Elementwise maximum, broadcast.   dy goes to the larger operand, half to each where they are equal"""
     a, b = pair("maximum", a, b)
     share = _share(a.data > b.data, a, b)
-    return record("maximum", np.maximum(a.data, b.data), (a, b), lambda dy: (dy * share, dy * (1 - share)))
+    return record(
+        "maximum", np.maximum(a.data, b.data), (a, b), lambda dy: (dy * share, dy * (1 - share))
+    )
 
 
 @op
@@ -155,7 +165,9 @@ def minimum(a, b):
     """Elementwise minimum, broadcast.   dy goes to the smaller operand, half to each where they are equal"""
     a, b = pair("minimum", a, b)
     share = _share(a.data < b.data, a, b)
-    return record("minimum", np.minimum(a.data, b.data), (a, b), lambda dy: (dy * share, dy * (1 - share)))
+    return record(
+        "minimum", np.minimum(a.data, b.data), (a, b), lambda dy: (dy * share, dy * (1 - share))
+    )
 
 
 @op
@@ -171,5 +183,9 @@ def where(condition, a, b):
     """a where the boolean array `condition` holds, else b; all broadcast.   da = dy·condition, db = dy·(not condition)"""
     condition = np.asarray(condition, dtype=bool)
     a, b = pair("where", a, b)
-    return record("where", np.where(condition, a.data, b.data), (a, b),
-                  lambda dy: (np.where(condition, dy, 0), np.where(condition, 0, dy)))
+    return record(
+        "where",
+        np.where(condition, a.data, b.data),
+        (a, b),
+        lambda dy: (np.where(condition, dy, 0), np.where(condition, 0, dy)),
+    )

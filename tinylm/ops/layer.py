@@ -21,11 +21,17 @@ def layer_norm(x, shape, weight, bias, eps=1e-5):
     x, weight, bias = tensor(x), tensor(weight), tensor(bias)
     width = shape if isinstance(shape, int | np.integer) else shape[0]
     if x.shape[-1:] != (width,) or weight.shape != (width,) or bias.shape != (width,):
-        raise ShapeError(f"layer_norm: input {x.shape}, weight {weight.shape} and bias {bias.shape} do not fit "
-                         f"shape {shape}; expected (..., {width}), ({width},) and ({width},).")
+        raise ShapeError(
+            f"layer_norm: input {x.shape}, weight {weight.shape} and bias {bias.shape} do not fit "
+            f"shape {shape}; expected (..., {width}), ({width},) and ({width},)."
+        )
     same_dtype("layer_norm", x, weight, bias)
     flat, w, b = rows_of(x.data), contiguous(weight.data), contiguous(bias.data)
-    mean, rstd, out = np.empty(len(flat), x.dtype), np.empty(len(flat), x.dtype), np.empty_like(flat)
+    mean, rstd, out = (
+        np.empty(len(flat), x.dtype),
+        np.empty(len(flat), x.dtype),
+        np.empty_like(flat),
+    )
     kernels.layer_norm(flat, w, b, eps, mean, rstd, out)
 
     def vjp(dy):
@@ -49,14 +55,22 @@ def batch_norm(x, running_mean, running_var, weight, bias, training, momentum=0.
     Source: Ioffe & Szegedy 2015; as PyTorch's on (N, C).
     """
     x, weight, bias = tensor(x), tensor(weight), tensor(bias)
-    if x.ndim != 2 or any(a.shape != x.shape[1:] for a in (weight, bias, running_mean, running_var)):
-        raise ShapeError(f"batch_norm: input {x.shape}, weight {weight.shape}, bias {bias.shape} and running statistics "
-                         f"{running_mean.shape}, {running_var.shape} do not fit; expected (N, C) and four times (C,).")
+    if x.ndim != 2 or any(
+        a.shape != x.shape[1:] for a in (weight, bias, running_mean, running_var)
+    ):
+        raise ShapeError(
+            f"batch_norm: input {x.shape}, weight {weight.shape}, bias {bias.shape} and running statistics "
+            f"{running_mean.shape}, {running_var.shape} do not fit; expected (N, C) and four times (C,)."
+        )
     rows = len(x)
     if training and rows < 2:
-        raise ShapeError(f"batch_norm: a batch of {rows} rows has no variance to train on; expected at least two.")
+        raise ShapeError(
+            f"batch_norm: a batch of {rows} rows has no variance to train on; expected at least two."
+        )
     same_dtype("batch_norm", x, weight, bias, running_mean, running_var)
-    mean, var = (x.data.mean(axis=0), x.data.var(axis=0)) if training else (running_mean, running_var)
+    mean, var = (
+        (x.data.mean(axis=0), x.data.var(axis=0)) if training else (running_mean, running_var)
+    )
     if training:
         running_mean += momentum * (mean - running_mean)
         running_var += momentum * (var * (rows / (rows - 1)) - running_var)
@@ -85,8 +99,12 @@ def embedding(weight, ids):
     ids = check_ids("embedding", ids, len(weight))
     out = np.empty((ids.size, weight.shape[1]), weight.dtype)
     kernels.embedding_gather(contiguous(weight.data), ids.ravel(), out)
-    return record("embedding", out.reshape(*ids.shape, weight.shape[1]), (weight,),
-                  lambda dy: (Rows(ids.ravel(), rows_of(dy)),))
+    return record(
+        "embedding",
+        out.reshape(*ids.shape, weight.shape[1]),
+        (weight,),
+        lambda dy: (Rows(ids.ravel(), rows_of(dy)),),
+    )
 
 
 def gather_positions(x, positions):
@@ -98,10 +116,15 @@ def gather_positions(x, positions):
     """
     x, positions = tensor(x), np.asarray(positions)
     if x.ndim != 3 or positions.ndim != 2 or len(positions) != len(x):
-        raise ShapeError(f"gather_positions: x {x.shape} and positions {positions.shape} do not fit; "
-                         "expected (B, T, C) and (B, P).")
+        raise ShapeError(
+            f"gather_positions: x {x.shape} and positions {positions.shape} do not fit; "
+            "expected (B, T, C) and (B, P)."
+        )
     batch, length, width = x.shape
-    ids = check_ids("gather_positions", np.maximum(positions, 0), length) + length * np.arange(batch)[:, None]
+    ids = (
+        check_ids("gather_positions", np.maximum(positions, 0), length)
+        + length * np.arange(batch)[:, None]
+    )
     states = embedding(reshape(x, (batch * length, width)), ids)  # (B·T,C) -> (B,P,C)
     return states if (positions >= 0).all() else where(positions[..., None] >= 0, states, 0.0)
 
@@ -135,12 +158,16 @@ def _attention_mask(mask, shape):
     """A boolean mask with every axis full or 1: (S,), (T, S), (B, T, S) or (B, H, T, S); None allows everything."""
     mask = np.ones((1, 1, 1, 1), bool) if mask is None else np.asarray(mask)
     if mask.dtype != bool:
-        raise ShapeError(f"scaled_dot_product_attention: the mask has dtype {mask.dtype}; expected bool, True = may attend.")
+        raise ShapeError(
+            f"scaled_dot_product_attention: the mask has dtype {mask.dtype}; expected bool, True = may attend."
+        )
     mask = mask[:, None] if mask.ndim == 3 else mask  # (B,T,S) -> (B,1,T,S)
     mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
     if mask.ndim != 4 or any(m not in (1, n) for m, n in zip(mask.shape, shape, strict=True)):
-        raise ShapeError(f"scaled_dot_product_attention: the mask {mask.shape} does not fit {shape}, that is (B, H, T, S); "
-                         "expected (S,), (T, S), (B, T, S) or (B, H, T, S), any of them 1.")
+        raise ShapeError(
+            f"scaled_dot_product_attention: the mask {mask.shape} does not fit {shape}, that is (B, H, T, S); "
+            "expected (S,), (T, S), (B, T, S) or (B, H, T, S), any of them 1."
+        )
     return contiguous(mask)
 
 
@@ -172,8 +199,10 @@ def _attention_bias(bias, shape):
     try:
         return contiguous(np.broadcast_to(bias.data, shape))
     except ValueError:
-        raise ShapeError(f"scaled_dot_product_attention: the bias {bias.shape} does not broadcast to {shape}, "
-                         "that is (B, H, T, S).") from None
+        raise ShapeError(
+            f"scaled_dot_product_attention: the bias {bias.shape} does not broadcast to {shape}, "
+            "that is (B, H, T, S)."
+        ) from None
 
 
 def _head_layout(x):
@@ -204,10 +233,17 @@ def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, 
     axis of a mask of three is the batch.
     """
     q, k, v = tensor(q), tensor(k), tensor(v)
-    fits = q.ndim == k.ndim == 4 and k.shape == v.shape and q.shape[:2] == k.shape[:2] and q.shape[3] == k.shape[3]
+    fits = (
+        q.ndim == k.ndim == 4
+        and k.shape == v.shape
+        and q.shape[:2] == k.shape[:2]
+        and q.shape[3] == k.shape[3]
+    )
     if not fits:
-        raise ShapeError(f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
-                         "expected (B, H, T, D), (B, H, S, D) and (B, H, S, D).")
+        raise ShapeError(
+            f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
+            "expected (B, H, T, D), (B, H, S, D) and (B, H, S, D)."
+        )
     bias = None if bias is None else tensor(bias)
     same_dtype("scaled_dot_product_attention", q, k, v, bias)
     shape = (*q.shape[:3], k.shape[2])
@@ -217,7 +253,10 @@ def scaled_dot_product_attention(q, k, v, mask=None, causal=False, dropout=0.0, 
     def vjp(dy):
         grads = [np.empty_like(x) for x in arrays]
         dbias = backward(_head_layout(dy), *grads)
-        return (*(_from_head_layout(g, x.shape) for g, x in zip(grads, (q, k, v), strict=True)), dbias)[:len(inputs)]
+        return (
+            *(_from_head_layout(g, x.shape) for g, x in zip(grads, (q, k, v), strict=True)),
+            dbias,
+        )[: len(inputs)]
 
     inputs = (q, k, v) if bias is None else (q, k, v, bias)
     return record("scaled_dot_product_attention", _from_head_layout(out, q.shape), inputs, vjp)
@@ -233,11 +272,17 @@ def packed_attention(qkv, heads, mask=None, causal=False, dropout=0.0, key=0):
     """
     qkv = tensor(qkv)
     if qkv.ndim != 3 or qkv.shape[2] % (3 * heads):
-        raise ShapeError(f"packed_attention: qkv {qkv.shape} does not split into 3 x {heads} heads; expected (B, T, 3·C).")
+        raise ShapeError(
+            f"packed_attention: qkv {qkv.shape} does not split into 3 x {heads} heads; expected (B, T, 3·C)."
+        )
     batch, length, triple = qkv.shape
 
-    parts = contiguous(qkv.data).reshape(batch, length, 3, heads, triple // (3 * heads))  # (B,T,3C) -> (B,T,3,H,D)
-    out, backward = _attend([parts] * 3, (batch, heads, length, length), mask, None, (causal, dropout, key))
+    parts = contiguous(qkv.data).reshape(
+        batch, length, 3, heads, triple // (3 * heads)
+    )  # (B,T,3C) -> (B,T,3,H,D)
+    out, backward = _attend(
+        [parts] * 3, (batch, heads, length, length), mask, None, (causal, dropout, key)
+    )
 
     def vjp(dy):
         dparts = np.empty_like(parts)

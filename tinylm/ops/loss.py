@@ -25,14 +25,18 @@ def _target_ids(name, targets, shape, vocabulary, ignore_index):
     """Targets as int64 with −1 where they are not counted.   raises ShapeError for a wrong shape or id"""
     targets = np.asarray(targets)
     if targets.dtype.kind not in "iu" or targets.shape != shape:
-        raise ShapeError(f"{name}: targets have shape {targets.shape} and dtype {targets.dtype}; expected integers of "
-                         f"shape {shape}, one per row of the input.")
+        raise ShapeError(
+            f"{name}: targets have shape {targets.shape} and dtype {targets.dtype}; expected integers of "
+            f"shape {shape}, one per row of the input."
+        )
     real = targets != ignore_index
     counted = targets[real]
     if counted.size and (counted.min() < 0 or counted.max() >= vocabulary):
         wrong = counted.min() if counted.min() < 0 else counted.max()
-        raise ShapeError(f"{name}: target {wrong} is out of range; expected 0 to {vocabulary - 1}, "
-                         f"or ignore_index = {ignore_index}.")
+        raise ShapeError(
+            f"{name}: target {wrong} is out of range; expected 0 to {vocabulary - 1}, "
+            f"or ignore_index = {ignore_index}."
+        )
     return np.where(real, targets, -1).astype(np.int64)
 
 
@@ -56,7 +60,9 @@ def nll_loss(log_probabilities, targets, ignore_index=-100):
     return record("nll_loss", np.where(real, -picked, 0)[..., 0].astype(x.dtype), (x,), vjp)
 
 
-def cross_entropy(logits, targets, ignore_index=-100, weight=None, reduction="mean", label_smoothing=0.0):
+def cross_entropy(
+    logits, targets, ignore_index=-100, weight=None, reduction="mean", label_smoothing=0.0
+):
     """−log softmax(logits)[target], or −Σ target·log softmax(logits) for soft targets, in nats.
 
     logits : (..., V)   targets : (...) integers, or (..., V) probabilities as floats or a Tensor
@@ -67,24 +73,42 @@ def cross_entropy(logits, targets, ignore_index=-100, weight=None, reduction="me
     logits = tensor(logits)
     logp, share = log_softmax(logits), label_smoothing / max(logits.shape[-1], 1)
     if not 0 <= label_smoothing <= 1:
-        raise ArgumentError(f"cross_entropy: label_smoothing is {label_smoothing}; expected a share in [0, 1].")
+        raise ArgumentError(
+            f"cross_entropy: label_smoothing is {label_smoothing}; expected a share in [0, 1]."
+        )
     weight = None if weight is None else np.asarray(weight, logits.dtype)
     weighted = logp if weight is None else mul(logp, weight)
     if isinstance(targets, Tensor) or np.asarray(targets).dtype.kind == "f":
-        targets = targets if isinstance(targets, Tensor) else Tensor(np.asarray(targets, logits.dtype))
+        targets = (
+            targets if isinstance(targets, Tensor) else Tensor(np.asarray(targets, logits.dtype))
+        )
         if targets.shape != logits.shape:
-            raise ShapeError(f"cross_entropy: soft targets have shape {targets.shape}; expected {logits.shape}.")
+            raise ShapeError(
+                f"cross_entropy: soft targets have shape {targets.shape}; expected {logits.shape}."
+            )
         targets = targets * (1 - label_smoothing) + share if label_smoothing else targets
-        return _reduce(neg(sum_(mul(targets, weighted), -1)), reduction, max(logits.size // logits.shape[-1], 1))
+        return _reduce(
+            neg(sum_(mul(targets, weighted), -1)),
+            reduction,
+            max(logits.size // logits.shape[-1], 1),
+        )
     losses, real = nll_loss(logp, targets, ignore_index), np.asarray(targets) != ignore_index
-    factors = real.astype(logits.dtype) if weight is None else np.where(real, weight[np.where(real, targets, 0)], 0)
+    factors = (
+        real.astype(logits.dtype)
+        if weight is None
+        else np.where(real, weight[np.where(real, targets, 0)], 0)
+    )
     losses = losses if weight is None else mul(losses, factors)
     if label_smoothing:
-        losses = losses * (1 - label_smoothing) - mul(sum_(weighted, -1), (share * real).astype(logits.dtype))
+        losses = losses * (1 - label_smoothing) - mul(
+            sum_(weighted, -1), (share * real).astype(logits.dtype)
+        )
     return _reduce(losses, reduction, factors.sum())
 
 
-LOGITS_AT_ONCE = 1 << 26  # with more than so many logits (256 MB of float32) the head works in blocks of rows
+LOGITS_AT_ONCE = (
+    1 << 26
+)  # with more than so many logits (256 MB of float32) the head works in blocks of rows
 
 
 def _row_blocks(rows, vocabulary):
@@ -96,9 +120,15 @@ def _row_blocks(rows, vocabulary):
 def _head_operands(h, weight, bias):
     """h, weight and bias as Tensors that fit together.   raises ShapeError"""
     h, weight, bias = tensor(h), tensor(weight), None if bias is None else tensor(bias)
-    if weight.ndim != 2 or h.shape[-1:] != weight.shape[1:] or (bias is not None and bias.shape != weight.shape[:1]):
-        raise ShapeError(f"linear_cross_entropy: h {h.shape}, weight {weight.shape} and bias "
-                         f"{None if bias is None else bias.shape} do not fit; expected (..., C), (V, C) and (V,) or None.")
+    if (
+        weight.ndim != 2
+        or h.shape[-1:] != weight.shape[1:]
+        or (bias is not None and bias.shape != weight.shape[:1])
+    ):
+        raise ShapeError(
+            f"linear_cross_entropy: h {h.shape}, weight {weight.shape} and bias "
+            f"{None if bias is None else bias.shape} do not fit; expected (..., C), (V, C) and (V,) or None."
+        )
     same_dtype("linear_cross_entropy", h, weight, bias)
     return h, weight, bias
 
@@ -114,7 +144,9 @@ def linear_cross_entropy(h, weight, targets, ignore_index=-100, bias=None):
     raises ShapeError  for a wrong shape or an id out of range
     """
     h, weight, bias = _head_operands(h, weight, bias)
-    ids = _target_ids("linear_cross_entropy", targets, h.shape[:-1], len(weight), ignore_index).ravel()
+    ids = _target_ids(
+        "linear_cross_entropy", targets, h.shape[:-1], len(weight), ignore_index
+    ).ravel()
     counted = float(max((ids >= 0).sum(), 1))
     flat, w = rows_of(h.data), contiguous(weight.data)
     b = np.empty(0, h.dtype) if bias is None else contiguous(bias.data)
@@ -123,7 +155,9 @@ def linear_cross_entropy(h, weight, targets, ignore_index=-100, bias=None):
 
     def run(block, logits):  # the block's factors and losses; `logits` is written
         factors, losses = np.empty((2, block.stop - block.start), h.dtype)
-        kernels.linear_cross_entropy(flat[block], w, b, ids[block], counted, logits[:losses.size * len(w)], factors, losses)
+        kernels.linear_cross_entropy(
+            flat[block], w, b, ids[block], counted, logits[: losses.size * len(w)], factors, losses
+        )
         return factors, losses
 
     logits, total = np.empty(most, h.dtype), 0.0
@@ -133,16 +167,26 @@ def linear_cross_entropy(h, weight, targets, ignore_index=-100, bias=None):
     kept = (logits, factors) if len(blocks) == 1 else None
 
     def vjp(dy):
-        dh, sums = np.empty_like(flat), [gradient_like(weight), b if bias is None else gradient_like(bias)]
+        dh, sums = (
+            np.empty_like(flat),
+            [gradient_like(weight), b if bias is None else gradient_like(bias)],
+        )
         logits, factors = kept or (np.empty(most, h.dtype), None)
         for block in blocks:
             scale = (run(block, logits)[0] if kept is None else factors) * dy
             parts = sums if block.start == 0 else [np.empty_like(total) for total in sums]
-            kernels.head_backward(logits[:scale.size * len(w)], scale, w, flat[block] * scale[:, None], dh[block], *parts)
+            kernels.head_backward(
+                logits[: scale.size * len(w)],
+                scale,
+                w,
+                flat[block] * scale[:, None],
+                dh[block],
+                *parts,
+            )
             if parts is not sums:
                 sums[0] += parts[0]
                 sums[1] += parts[1]
-        return (dh.reshape(h.shape), *sums)[:len(inputs)]
+        return (dh.reshape(h.shape), *sums)[: len(inputs)]
 
     inputs = (h, weight) if bias is None else (h, weight, bias)
     return record("linear_cross_entropy", np.asarray(total / counted, h.dtype), inputs, vjp)
@@ -165,10 +209,14 @@ def binary_cross_entropy_with_logits(logits, targets, reduction="mean"):
     try:
         t = np.broadcast_to(t.astype(x.dtype), x.shape)
     except ValueError:
-        raise ShapeError(f"binary_cross_entropy_with_logits: targets {t.shape} do not broadcast to logits {x.shape}; "
-                         "expected the shape of the logits, or axes of 1.") from None
+        raise ShapeError(
+            f"binary_cross_entropy_with_logits: targets {t.shape} do not broadcast to logits {x.shape}; "
+            "expected the shape of the logits, or axes of 1."
+        ) from None
     small = np.exp(-np.abs(x.data))
     probability = np.where(x.data >= 0, 1, small) / (1 + small)
     losses = np.maximum(x.data, 0) - x.data * t + np.log1p(small)
-    raw = record("binary_cross_entropy_with_logits", losses, (x,), lambda dy: (dy * (probability - t),))
+    raw = record(
+        "binary_cross_entropy_with_logits", losses, (x,), lambda dy: (dy * (probability - t),)
+    )
     return _reduce(raw, reduction, x.size)

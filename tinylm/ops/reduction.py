@@ -13,7 +13,9 @@ def _axes(name, x, axis):
     """The axes as a tuple of non-negative integers."""
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if any(not -x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) < len(axes):
-        raise ShapeError(f"{name}: axis {axis} does not fit shape {x.shape}; expected -{x.ndim} to {x.ndim - 1}, each once.")
+        raise ShapeError(
+            f"{name}: axis {axis} does not fit shape {x.shape}; expected -{x.ndim} to {x.ndim - 1}, each once."
+        )
     return tuple(a % x.ndim for a in axes)
 
 
@@ -27,8 +29,12 @@ def sum(x, axis=None, keepdims=False):
     """Σ x over `axis`.   dx = dy, spread over the axis"""
     x = tensor(x)
     axes = _axes("sum", x, axis)
-    return record("sum", x.data.sum(axis=axes, keepdims=keepdims), (x,),
-                  lambda dy: (np.broadcast_to(_kept(dy, x, axes), x.shape),))
+    return record(
+        "sum",
+        x.data.sum(axis=axes, keepdims=keepdims),
+        (x,),
+        lambda dy: (np.broadcast_to(_kept(dy, x, axes), x.shape),),
+    )
 
 
 @op
@@ -38,7 +44,9 @@ def mean(x, axis=None, keepdims=False):
     axes = _axes("mean", x, axis)
     y = x.data.mean(axis=axes, keepdims=keepdims)
     share = np.asarray(y).size / (x.size or 1)
-    return record("mean", y, (x,), lambda dy: (np.broadcast_to(_kept(dy, x, axes) * share, x.shape),))
+    return record(
+        "mean", y, (x,), lambda dy: (np.broadcast_to(_kept(dy, x, axes) * share, x.shape),)
+    )
 
 
 def var(x, axis=None, keepdims=False):
@@ -78,8 +86,12 @@ def logsumexp(x, axis=None, keepdims=False):
     top = x.data.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     y = top + np.log(np.exp(x.data - top).sum(axis=axes, keepdims=True))
-    return record("logsumexp", y if keepdims else y.squeeze(axes), (x,),
-                  lambda dy: (_kept(dy, x, axes) * np.exp(x.data - y),))
+    return record(
+        "logsumexp",
+        y if keepdims else y.squeeze(axes),
+        (x,),
+        lambda dy: (_kept(dy, x, axes) * np.exp(x.data - y),),
+    )
 
 
 def _over_rows(name, x, axis, log):
@@ -114,5 +126,3 @@ def softmax(x, axis=-1):
 def log_softmax(x, axis=-1):
     """x − log Σ e^x along `axis` (log-probabilities in nats).   dx = dy − e^y·Σ dy"""
     return _over_rows("log_softmax", x, axis, 1)
-
-

@@ -35,8 +35,10 @@ def pair(name, a, b):
     try:
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
-        raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast; expected axes, aligned at the right, "
-                         "that are equal or 1.") from None
+        raise ShapeError(
+            f"{name}: shapes {a.shape} and {b.shape} do not broadcast; expected axes, aligned at the right, "
+            "that are equal or 1."
+        ) from None
     return a, b
 
 
@@ -47,11 +49,15 @@ def check_ids(name, ids, size):
     """
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
-        raise ShapeError(f"{name}: ids have dtype {ids.dtype}; expected integers (plain NumPy arrays, not Tensors).")
+        raise ShapeError(
+            f"{name}: ids have dtype {ids.dtype}; expected integers (plain NumPy arrays, not Tensors)."
+        )
     if ids.size and (ids.min() < 0 or ids.max() >= size):
         wrong = ids.min() if ids.min() < 0 else ids.max()
         raise ShapeError(f"{name}: id {wrong} is out of range; expected ids from 0 to {size - 1}.")
-    ids = np.asarray(ids, dtype=np.int64, order="C")  # ascontiguousarray would give a single id an axis
+    ids = np.asarray(
+        ids, dtype=np.int64, order="C"
+    )  # ascontiguousarray would give a single id an axis
     return ids if ids.flags.writeable else ids.copy()
 
 
@@ -69,7 +75,9 @@ def rows_of(x):
 def check_rate(name, rate):
     """A probability of dropping as a float.   raises ArgumentError  if it is outside [0, 1)"""
     if not 0 <= rate < 1:
-        raise ArgumentError(f"{name}: the dropout rate is {rate}; expected a probability in [0, 1).")
+        raise ArgumentError(
+            f"{name}: the dropout rate is {rate}; expected a probability in [0, 1)."
+        )
     return float(rate)
 
 
@@ -81,5 +89,7 @@ def same_dtype(name, *tensors):
     first = tensors[0].dtype
     for x in tensors:
         if x is not None and x.dtype != first:
-            raise ShapeError(f"{name}: operands have dtypes {first} and {x.dtype}; convert them to one "
-                             "(model.astype, array.astype).")
+            raise ShapeError(
+                f"{name}: operands have dtypes {first} and {x.dtype}; convert them to one "
+                "(model.astype, array.astype)."
+            )

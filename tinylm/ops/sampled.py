@@ -24,13 +24,21 @@ def _scores(name, h, weight, bias, ids):
     """
     h, weight, ids = tensor(h), tensor(weight), np.asarray(ids)
     shared = ids.ndim == 1
-    fits = weight.ndim == 2 and h.shape[-1:] == weight.shape[1:] and (shared or ids.shape[:-1] == h.shape[:-1])
+    fits = (
+        weight.ndim == 2
+        and h.shape[-1:] == weight.shape[1:]
+        and (shared or ids.shape[:-1] == h.shape[:-1])
+    )
     bias = None if bias is None else tensor(bias)
     if not fits or (bias is not None and bias.shape != weight.shape[:1]):
-        raise ShapeError(f"{name}: h {h.shape}, weight {weight.shape}, bias {None if bias is None else bias.shape} and ids "
-                         f"{ids.shape} do not fit; expected (..., C), (V, C), (V,) or None, and (..., K) or (K,).")
+        raise ShapeError(
+            f"{name}: h {h.shape}, weight {weight.shape}, bias {None if bias is None else bias.shape} and ids "
+            f"{ids.shape} do not fit; expected (..., C), (V, C), (V,) or None, and (..., K) or (K,)."
+        )
     rows = embedding(weight, np.maximum(ids, 0))  # (...,K,C) or (K,C)
-    scores = linear(h, rows) if shared else reshape(matmul(rows, reshape(h, (*h.shape, 1))), ids.shape)
+    scores = (
+        linear(h, rows) if shared else reshape(matmul(rows, reshape(h, (*h.shape, 1))), ids.shape)
+    )
     return scores if bias is None else add(scores, getitem(bias, np.maximum(ids, 0)))
 
 
@@ -47,12 +55,16 @@ def _corrected(name, operands, targets, sampled):
     """
     ids, *log_expected = sampled
     if np.shape(targets) != np.shape(operands[0])[:-1]:
-        raise ShapeError(f"{name}: targets {np.shape(targets)} do not fit h {np.shape(operands[0])}; expected (...) and "
-                         "(..., C).")
+        raise ShapeError(
+            f"{name}: targets {np.shape(targets)} do not fit h {np.shape(operands[0])}; expected (...) and "
+            "(..., C)."
+        )
     given = (np.asarray(targets)[..., None], np.asarray(ids))
     scores = [_scores(name, *operands, each) for each in given]
     if log_expected:
-        truth, others = (np.asarray(log, score.dtype) for log, score in zip(log_expected, scores, strict=True))
+        truth, others = (
+            np.asarray(log, score.dtype) for log, score in zip(log_expected, scores, strict=True)
+        )
         scores = [sub(scores[0], truth[..., None]), sub(scores[1], others)]
     return (*scores, *given)
 
@@ -68,9 +80,13 @@ def sampled_softmax_loss(h, weight, bias, targets, sampled, reduction="mean"):
     raises ShapeError  for a wrong shape or an id out of range
     Source: Jean et al. 2015; TensorFlow's function of this name. Its value is below that of the full softmax.
     """
-    true, others, target, ids = _corrected("sampled_softmax_loss", (h, weight, bias), targets, sampled)
+    true, others, target, ids = _corrected(
+        "sampled_softmax_loss", (h, weight, bias), targets, sampled
+    )
     others = where((ids == target) | (ids < 0), -1e30, others)
-    losses = _yes_or_no(sub(true, logsumexp(others, -1, keepdims=True)), 1.0, target)  # −log σ(s_t − log Σ e^s)
+    losses = _yes_or_no(
+        sub(true, logsumexp(others, -1, keepdims=True)), 1.0, target
+    )  # −log σ(s_t − log Σ e^s)
     return _reduce(losses, reduction, (target >= 0).sum())
 
 
@@ -84,7 +100,9 @@ def nce_loss(h, weight, bias, targets, sampled, reduction="mean"):
     Source: Gutmann & Hyvärinen 2010; Mnih & Teh 2012. The scores become log-probabilities without a normaliser.
     """
     true, others, target, ids = _corrected("nce_loss", (h, weight, bias), targets, sampled)
-    losses = add(_yes_or_no(true, 1.0, target), _yes_or_no(others, 0.0, np.where(target < 0, -1, ids)))
+    losses = add(
+        _yes_or_no(true, 1.0, target), _yes_or_no(others, 0.0, np.where(target < 0, -1, ids))
+    )
     return _reduce(losses, reduction, (target >= 0).sum())
 
 
@@ -111,6 +129,10 @@ def hierarchical_softmax_loss(h, nodes, paths, codes, reduction="mean"):
     """
     paths, codes = np.asarray(paths), np.asarray(codes)
     if paths.shape != codes.shape:
-        raise ShapeError(f"hierarchical_softmax_loss: paths {paths.shape} and codes {codes.shape} must be equal in shape.")
-    losses = _yes_or_no(_scores("hierarchical_softmax_loss", h, nodes, None, paths), 1 - codes.astype(int), paths)
+        raise ShapeError(
+            f"hierarchical_softmax_loss: paths {paths.shape} and codes {codes.shape} must be equal in shape."
+        )
+    losses = _yes_or_no(
+        _scores("hierarchical_softmax_loss", h, nodes, None, paths), 1 - codes.astype(int), paths
+    )
     return _reduce(losses, reduction, losses.size)

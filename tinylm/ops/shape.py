@@ -20,7 +20,9 @@ def reshape(x, *shape):
     try:
         y = x.data.reshape(shape)
     except ValueError:
-        raise ShapeError(f"reshape: {x.size} elements of shape {x.shape} do not fill shape {tuple(shape)}.") from None
+        raise ShapeError(
+            f"reshape: {x.size} elements of shape {x.shape} do not fill shape {tuple(shape)}."
+        ) from None
     return record("reshape", y, (x,), lambda dy: (dy.reshape(x.shape),))
 
 
@@ -30,7 +32,9 @@ def transpose(x, axes=None):
     x = tensor(x)
     axes = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
     if sorted(a % builtins.max(x.ndim, 1) for a in axes) != list(range(x.ndim)):
-        raise ShapeError(f"transpose: axes {axes} are not a permutation of the {x.ndim} axes of shape {x.shape}.")
+        raise ShapeError(
+            f"transpose: axes {axes} are not a permutation of the {x.ndim} axes of shape {x.shape}."
+        )
     inverse = np.argsort([a % x.ndim for a in axes]) if axes else ()
     return record("transpose", x.data.transpose(axes), (x,), lambda dy: (dy.transpose(inverse),))
 
@@ -51,8 +55,10 @@ def broadcast_to(x, shape):
     try:
         y = np.broadcast_to(x.data, shape)
     except ValueError:
-        raise ShapeError(f"broadcast_to: shape {x.shape} cannot be stretched to {tuple(shape)}; expected axes, aligned "
-                         "at the right, that are equal or 1.") from None
+        raise ShapeError(
+            f"broadcast_to: shape {x.shape} cannot be stretched to {tuple(shape)}; expected axes, aligned "
+            "at the right, that are equal or 1."
+        ) from None
     return record("broadcast_to", y, (x,), lambda dy: (dy,))
 
 
@@ -71,8 +77,10 @@ def concatenate(tensors, axis=0):
     try:
         y = np.concatenate([x.data for x in tensors], axis)
     except ValueError:
-        raise ShapeError(f"concatenate: shapes {[x.shape for x in tensors]} must be equal except along "
-                         f"axis {axis}.") from None
+        raise ShapeError(
+            f"concatenate: shapes {[x.shape for x in tensors]} must be equal except along "
+            f"axis {axis}."
+        ) from None
     cuts = np.cumsum([x.shape[axis] for x in tensors])[:-1]
     return record("concatenate", y, tensors, lambda dy: tuple(np.split(dy, cuts, axis)))
 
@@ -82,9 +90,15 @@ def stack(tensors, axis=0):
     """Tensors of one shape joined along a new axis.   each gets its own slice of dy"""
     tensors = _joinable("stack", tensors)
     if len({x.shape for x in tensors}) > 1 or not -tensors[0].ndim - 1 <= axis <= tensors[0].ndim:
-        raise ShapeError(f"stack: shapes {[x.shape for x in tensors]} must be equal, and axis {axis} one of the result's.")
-    return record("stack", np.stack([x.data for x in tensors], axis), tensors,
-                  lambda dy: tuple(np.moveaxis(dy, axis, 0)))
+        raise ShapeError(
+            f"stack: shapes {[x.shape for x in tensors]} must be equal, and axis {axis} one of the result's."
+        )
+    return record(
+        "stack",
+        np.stack([x.data for x in tensors], axis),
+        tensors,
+        lambda dy: tuple(np.moveaxis(dy, axis, 0)),
+    )
 
 
 @op
@@ -96,7 +110,10 @@ def getitem(x, index):
     except IndexError as error:
         raise ShapeError(f"getitem: {error} (the Tensor has shape {x.shape}).") from None
     parts = index if isinstance(index, tuple) else (index,)
-    simple = all(part is None or part is Ellipsis or isinstance(part, slice | int | np.integer) for part in parts)
+    simple = all(
+        part is None or part is Ellipsis or isinstance(part, slice | int | np.integer)
+        for part in parts
+    )
 
     def vjp(dy):
         dx = np.zeros_like(x.data)
@@ -119,12 +136,18 @@ def relative_shift(x, source):
     """
     x = tensor(x)
     if x.ndim < 2 or x.shape[-1] < x.shape[-2] + source:
-        raise ShapeError(f"relative_shift: x {x.shape} is too narrow for {source} keys; expected (..., T, R) with "
-                         f"R ≥ T + {source}.")
+        raise ShapeError(
+            f"relative_shift: x {x.shape} is too narrow for {source} keys; expected (..., T, R) with "
+            f"R ≥ T + {source}."
+        )
     (*outer, length, width), skipped = x.shape, x.shape[-2]
 
-    def shifted(array):  # in one row of T·R numbers, every line of R − 1 begins one earlier than the last
-        return array.reshape(*outer, length * width)[..., skipped:].reshape(*outer, length, width - 1)[..., :source]
+    def shifted(
+        array,
+    ):  # in one row of T·R numbers, every line of R − 1 begins one earlier than the last
+        return array.reshape(*outer, length * width)[..., skipped:].reshape(
+            *outer, length, width - 1
+        )[..., :source]
 
     def vjp(dy):
         dx = np.zeros((*outer, length * width), x.dtype)

@@ -18,17 +18,35 @@ class AdamW(Optimizer):
 
     _decoupled = True
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, bias_correction=True,
-                 no_decay=(r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm"), eps_hat=False):
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.01,
+        bias_correction=True,
+        no_decay=(r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm"),
+        eps_hat=False,
+    ):
         super().__init__(params, lr, weight_decay, no_decay, {"m": 0.0, "v": 0.0})
-        self.betas, self.eps, self.bias_correction, self.eps_hat = betas, eps, bias_correction, eps_hat
+        self.betas, self.eps, self.bias_correction, self.eps_hat = (
+            betas,
+            eps,
+            bias_correction,
+            eps_hat,
+        )
 
     def _update(self, arrays, rate, decay, factor):
         beta1, beta2 = self.betas
-        correction1, correction2 = (1 - beta1**self.steps, 1 - beta2**self.steps) if self.bias_correction else (1.0, 1.0)
+        correction1, correction2 = (
+            (1 - beta1**self.steps, 1 - beta2**self.steps) if self.bias_correction else (1.0, 1.0)
+        )
         eps = self.eps / correction2**0.5 if self.eps_hat else self.eps
         decoupled, l2 = (decay, 0.0) if self._decoupled else (0.0, decay)
-        kernels.adamw(*arrays, rate, beta1, beta2, eps, decoupled, l2, correction1, correction2, factor)
+        kernels.adamw(
+            *arrays, rate, beta1, beta2, eps, decoupled, l2, correction1, correction2, factor
+        )
 
 
 class Adam(AdamW):
@@ -39,6 +57,15 @@ class Adam(AdamW):
 
     _decoupled = False
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, bias_correction=True,
-                 no_decay=(), eps_hat=False):
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.0,
+        bias_correction=True,
+        no_decay=(),
+        eps_hat=False,
+    ):
         super().__init__(params, lr, betas, eps, weight_decay, bias_correction, no_decay, eps_hat)

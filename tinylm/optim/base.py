@@ -18,7 +18,11 @@ class Segment:
     """
 
     def __init__(self, members, settings, state):
-        self.members, (self.scale, self.decay, self.grad_scale), self.average = members, settings, None
+        self.members, (self.scale, self.decay, self.grad_scale), self.average = (
+            members,
+            settings,
+            None,
+        )
         size, dtype = sum(p.size for p in members), members[0].dtype
         self.data, self.grad = np.empty(size, dtype), np.zeros(size, dtype)
         self.state = {name: np.full(size, start, dtype) for name, start in state.items()}
@@ -39,8 +43,10 @@ class Segment:
         """
         for p, home in zip(self.members, self.homes, strict=True):
             if p.grad_home is not home:
-                raise TinylmError("A parameter has gone to another optimiser or dtype since this optimiser was built; "
-                                  "build a new one after the change.")
+                raise TinylmError(
+                    "A parameter has gone to another optimiser or dtype since this optimiser was built; "
+                    "build a new one after the change."
+                )
             if p.grad is None or not p.requires_grad:
                 home[...] = 0
             elif p.grad is not home:
@@ -59,7 +65,9 @@ class Segment:
             if p.requires_grad:
                 begin = runs.pop().start if runs and runs[-1].stop == place.start else place.start
                 runs.append(slice(begin, place.stop))
-        return [[array[run] for array in (self.data, self.grad, *self.state.values())] for run in runs]
+        return [
+            [array[run] for array in (self.data, self.grad, *self.state.values())] for run in runs
+        ]
 
 
 class Optimizer:
@@ -84,9 +92,13 @@ class Optimizer:
             settings = (float(group.get("scale", 1.0)), decay, float(group.get("grad_scale", 1.0)))
             buckets.setdefault((str(p.dtype), *(-x for x in settings)), (settings, []))[1].append(p)
         if not buckets:
-            raise TinylmError(f"{type(self).__name__} got no parameters; expected a Module or its named_parameters().")
+            raise TinylmError(
+                f"{type(self).__name__} got no parameters; expected a Module or its named_parameters()."
+            )
         # sorted: the segments number the saved arrays, so their order must not depend on that of the groups
-        self.segments = [Segment(members, settings, state) for _, (settings, members) in sorted(buckets.items())]
+        self.segments = [
+            Segment(members, settings, state) for _, (settings, members) in sorted(buckets.items())
+        ]
 
     def zero_grad(self):
         """Forget all gradients."""
@@ -133,7 +145,18 @@ class Optimizer:
         if self.segments[0].average is not None:
             self.averages += 1
             for s in self.segments:
-                kernels.sgd(s.average, s.data, s.average[:0], 1 / self.averages, 0.0, 1.0, 1.0, 0.0, 1.0, -1.0)
+                kernels.sgd(
+                    s.average,
+                    s.data,
+                    s.average[:0],
+                    1 / self.averages,
+                    0.0,
+                    1.0,
+                    1.0,
+                    0.0,
+                    1.0,
+                    -1.0,
+                )
 
     def adopt_average(self):
         """Put the averages, if there are any yet, in the parameters' place for good."""
@@ -148,14 +171,19 @@ class Optimizer:
         try:
             yield
         finally:
-            for s, values in zip(self.segments, own, strict=False):  # none were kept where there is no average
+            for s, values in zip(
+                self.segments, own, strict=False
+            ):  # none were kept where there is no average
                 s.data[...] = values
 
     # ---- saved state ----
 
     def state(self):
         """name -> array of everything that a resumed run needs: the flat state, averages and the number of steps."""
-        arrays = {"steps": np.array(self.steps, np.int64), "averages": np.array(self.averages, np.int64)}
+        arrays = {
+            "steps": np.array(self.steps, np.int64),
+            "averages": np.array(self.averages, np.int64),
+        }
         for i, s in enumerate(self.segments):
             arrays |= {f"{name}.{i}": array for name, array in s.state.items()}
             arrays |= {} if s.average is None else {f"average.{i}": s.average}
@@ -167,12 +195,17 @@ class Optimizer:
         raises CheckpointError  if the arrays belong to other parameters or to another optimiser
         """
         averaged = "average.0" in arrays
-        wanted = {"steps": ()} | {f"{name}.{i}": s.data.shape for i, s in enumerate(self.segments)
-                                  for name in [*s.state, *(["average"] if averaged else [])]}
+        wanted = {"steps": ()} | {
+            f"{name}.{i}": s.data.shape
+            for i, s in enumerate(self.segments)
+            for name in [*s.state, *(["average"] if averaged else [])]
+        }
         for name, shape in wanted.items():
             if name not in arrays or arrays[name].shape != shape:
-                raise CheckpointError(f"The optimiser's state {name!r} is missing or has not the shape {shape}; "
-                                      "it belongs to another model.")
+                raise CheckpointError(
+                    f"The optimiser's state {name!r} is missing or has not the shape {shape}; "
+                    "it belongs to another model."
+                )
         for i, s in enumerate(self.segments):
             s.average = arrays[f"average.{i}"].astype(s.data.dtype) if averaged else None
             for name, own in s.state.items():
@@ -195,7 +228,9 @@ def _flatten(params):
     seen = set()
     for group in groups:
         if any(isinstance(pair, Tensor) for pair in group["params"]):
-            raise TinylmError("An optimiser wants names, for no_decay: pass the Module or its named_parameters().")
+            raise TinylmError(
+                "An optimiser wants names, for no_decay: pass the Module or its named_parameters()."
+            )
         for name, p in group["params"]:
             if id(p) not in seen:
                 seen.add(id(p))
@@ -203,6 +238,7 @@ def _flatten(params):
 
 
 # ---- groups ----
+
 
 def groups_by_name(module, settings):
     """Groups for an optimiser: a parameter belongs to the first pattern that its name matches, else to no special group.
@@ -224,7 +260,11 @@ def layerwise(module, layers, factor, top=1.0, key="scale"):
     ULMFiT: factor 1/2.6. ELECTRA: factor d, top d². XLNet: without the embeddings among the layers, and as released with
     key "grad_scale", a factor on the gradient, which Adam hardly sees.
     """
-    factors = {id(p): top * factor ** (len(layers) - 1 - i) for i, layer in enumerate(layers) for p in layer}
+    factors = {
+        id(p): top * factor ** (len(layers) - 1 - i)
+        for i, layer in enumerate(layers)
+        for p in layer
+    }
     groups = {}
     for name, p in module.named_parameters():
         value = factors.get(id(p), 1.0)

@@ -39,7 +39,9 @@ def linear(step, steps, warmup=0, floor=0.0):
 
 def cosine(step, steps, warmup=0, floor=0.0):
     """Half a cosine from 1 after the warm-up to `floor` at the end.   Source: Loshchilov & Hutter 2017"""
-    return _ramp(step, warmup) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * _progress(step, steps, warmup))))
+    return _ramp(step, warmup) * (
+        floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * _progress(step, steps, warmup)))
+    )
 
 
 def bert(step, steps, warmup=0):
@@ -70,7 +72,11 @@ def warmup_linear(step, steps, warmup=0):
 
 def warmup_cosine(step, steps, warmup=0):
     """x/w while x ≤ w, then ½(1 + cos πx), x = step/steps (of all steps, so with a jump).   Source: as warmup_linear"""
-    return _rise(step, warmup) if step <= warmup and warmup else 0.5 * (1 + math.cos(math.pi * (1 - _left(step, steps))))
+    return (
+        _rise(step, warmup)
+        if step <= warmup and warmup
+        else 0.5 * (1 + math.cos(math.pi * (1 - _left(step, steps))))
+    )
 
 
 def warmup_constant(step, steps, warmup=0):
@@ -88,5 +94,18 @@ def slanted_triangular(step, steps, warmup=0, ratio=32):
     return (1 + p * (ratio - 1)) / ratio
 
 
-SCHEDULES = {f.__name__: f for f in (linear, cosine, constant, bert, electra, xlnet, warmup_linear, warmup_cosine,
-                                     warmup_constant, slanted_triangular)}
+SCHEDULES = {
+    f.__name__: f
+    for f in (
+        linear,
+        cosine,
+        constant,
+        bert,
+        electra,
+        xlnet,
+        warmup_linear,
+        warmup_cosine,
+        warmup_constant,
+        slanted_triangular,
+    )
+}

@@ -15,7 +15,16 @@ class SGD(Optimizer):
     Source: Sutskever et al. 2013 in PyTorch's form. Differs: a parameter that was frozen at first starts with b = 0.
     """
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, no_decay=()):
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        momentum=0.0,
+        dampening=0.0,
+        weight_decay=0.0,
+        nesterov=False,
+        no_decay=(),
+    ):
         super().__init__(params, lr, weight_decay, no_decay, {"b": 0.0} if momentum else {})
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
 
@@ -41,7 +50,7 @@ class ASGD(SGD):
 
     def check(self, loss):
         """Note a validation loss; starts the average when one more than `nonmono` checks old is lower."""
-        earlier = self.losses[:max(len(self.losses) - self.nonmono, 0)]
+        earlier = self.losses[: max(len(self.losses) - self.nonmono, 0)]
         self.losses.append(float(loss))
         if earlier and min(earlier) < loss:
             self.start_average()
@@ -67,8 +76,16 @@ class Adagrad(Optimizer):
     Source: Duchi et al. 2011. Differs from TensorFlow: ε, which 0 turns off.
     """
 
-    def __init__(self, params, lr=0.01, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, delayed=False,
-                 no_decay=()):
+    def __init__(
+        self,
+        params,
+        lr=0.01,
+        weight_decay=0.0,
+        initial_accumulator_value=0.0,
+        eps=1e-10,
+        delayed=False,
+        no_decay=(),
+    ):
         super().__init__(params, lr, weight_decay, no_decay, {"s": initial_accumulator_value})
         self.eps, self.delayed = eps, delayed
 

@@ -27,7 +27,9 @@ def write(comparison: Comparison) -> Path:
 
     raises what `hub.load` raises if a run folder was damaged since
     """
-    models = {name: hub.load(Path(comparison.config.out) / name) for name in comparison.config.objectives}
+    models = {
+        name: hub.load(Path(comparison.config.out) / name) for name in comparison.config.objectives
+    }
     draw = pictures.available()
     if not draw:
         print(f"The report has no pictures: {pictures.MISSING}", file=sys.stderr)
@@ -41,18 +43,26 @@ def write(comparison: Comparison) -> Path:
         _method(comparison),
     ]
     path = Path(comparison.config.out) / PAGE
-    write_text(path, html.page(f"Few labels, free text: {comparison.task.name}", *parts, foot=_versions()))
+    write_text(
+        path, html.page(f"Few labels, free text: {comparison.task.name}", *parts, foot=_versions())
+    )
     return path
 
 
 def _results(comparison: Comparison, draw: bool) -> str:
     parts = [
-        html.paragraph("Accuracy in percent on the test posts, mean ± standard deviation over seeds."),
+        html.paragraph(
+            "Accuracy in percent on the test posts, mean ± standard deviation over seeds."
+        ),
         html.table(*verdict.cells(comparison)),
     ]
     if draw:
         curves = verdict.summaries(comparison)
-        parts.append(html.figure(pictures.label_efficiency(curves), "Accuracy by labels per class; bands: ± one std."))
+        parts.append(
+            html.figure(
+                pictures.label_efficiency(curves), "Accuracy by labels per class; bands: ± one std."
+            )
+        )
     parts += [
         html.paragraph(
             "Fine-tuning against the same architecture from scratch, on the same draws of labels. "
@@ -68,7 +78,9 @@ def _results(comparison: Comparison, draw: bool) -> str:
 def curve(folder) -> list[tuple[float, float]]:
     """Training loss of a run folder, thinned to block means: [(minutes, nats per predicted token), ...]."""
     steps = [record for record in read_log(Path(folder) / LOG) if record["event"] == "step"]
-    blocks = np.array_split(np.array([(r["seconds"] / 60, r["loss"]) for r in steps]).reshape(-1, 2), POINTS)
+    blocks = np.array_split(
+        np.array([(r["seconds"] / 60, r["loss"]) for r in steps]).reshape(-1, 2), POINTS
+    )
     return [tuple(block.mean(axis=0).tolist()) for block in blocks if len(block)]
 
 
@@ -82,17 +94,27 @@ def _pretraining(comparison: Comparison, draw: bool) -> str:
         html.table(*verdict.pretraining(comparison)),
     ]
     if draw:
-        runs = {name: curve(Path(comparison.config.out) / name) for name in comparison.config.objectives}
-        parts.append(html.figure(pictures.loss_curves(runs), "Training loss during pretraining, block means."))
+        runs = {
+            name: curve(Path(comparison.config.out) / name) for name in comparison.config.objectives
+        }
+        parts.append(
+            html.figure(
+                pictures.loss_curves(runs), "Training loss during pretraining, block means."
+            )
+        )
     return html.section("Pretraining", *parts)
 
 
 def _maps(comparison: Comparison, models) -> str:
     task, parts = comparison.task, []
-    some = slice(None, None, max(1, len(task.test_texts) // MAPPED))  # spread over the set, which may be sorted by label
+    some = slice(
+        None, None, max(1, len(task.test_texts) // MAPPED)
+    )  # spread over the set, which may be sorted by label
     texts, labels = task.test_texts[some], task.test_labels[some]
     for name, (encoder, tokenizer) in models.items():
-        rows = Features(encoder, tokenizer, max_length=comparison.config.adapt.max_length).fit_transform(texts)
+        rows = Features(
+            encoder, tokenizer, max_length=comparison.config.adapt.max_length
+        ).fit_transform(texts)
         caption = (
             f"{name}: {len(texts)} test posts by their frozen features; the labels only colour the points; the outermost "
             "2 % are cut."
@@ -107,21 +129,42 @@ def _neighbours(comparison: Comparison, models) -> str:
     for name, (encoder, tokenizer) in models.items():
         rows = []
         for word in queries:
-            with contextlib.suppress(VocabularyError):  # a rare word is several tokens of this vocabulary
-                rows.append([word, ", ".join(token for token, _ in looking.nearest(encoder, tokenizer, word, NEAR))])
+            with contextlib.suppress(
+                VocabularyError
+            ):  # a rare word is several tokens of this vocabulary
+                rows.append(
+                    [
+                        word,
+                        ", ".join(
+                            token for token, _ in looking.nearest(encoder, tokenizer, word, NEAR)
+                        ),
+                    ]
+                )
         if rows:
-            parts += [html.paragraph(f"{name}, by cosine of its input embeddings:"), html.table(["word", "nearest"], rows)]
+            parts += [
+                html.paragraph(f"{name}, by cosine of its input embeddings:"),
+                html.table(["word", "nearest"], rows),
+            ]
     return html.section("Nearest neighbours", *parts) if parts else ""
 
 
 def _attention(comparison: Comparison, models) -> str:
     parts = []
     for name, (encoder, tokenizer) in models.items():
-        ids = next((ids for ids in map(tokenizer.encode, comparison.task.test_texts) if len(ids) >= LOOKED_AT), None)
+        ids = next(
+            (
+                ids
+                for ids in map(tokenizer.encode, comparison.task.test_texts)
+                if len(ids) >= LOOKED_AT
+            ),
+            None,
+        )
         layers = looking.attention_weights(encoder, [ids[:LOOKED_AT]]) if ids else []
         if layers:
             layer, head = looking.liveliest(layers)
-            picture = pictures.attention(layers[layer][head], [tokenizer.decode([i]) for i in ids[:LOOKED_AT]])
+            picture = pictures.attention(
+                layers[layer][head], [tokenizer.decode([i]) for i in ids[:LOOKED_AT]]
+            )
             caption = (
                 f"{name}, layer {layer + 1} of {len(layers)}, head {head + 1}: each row is a token of a test post, dark "
                 "where it looks. Shown is the head that looks least at itself and at the first token."

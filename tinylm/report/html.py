@@ -40,9 +40,20 @@ def paragraph(text: str, kind: str = "") -> str:
 
 def table(head, rows) -> str:
     """A table of plain texts, columns of words on the left. head : column names · rows : cells, each as long as head"""
-    kinds = [' class="text"' if any(str(row[i])[:1].isalpha() for row in rows) else "" for i in range(len(head))]
-    cells = "".join(f'<th scope="col"{kind}>{escape(str(cell))}</th>' for kind, cell in zip(kinds, head, strict=True))
-    lines = ["".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows]
+    kinds = [
+        ' class="text"' if any(str(row[i])[:1].isalpha() for row in rows) else ""
+        for i in range(len(head))
+    ]
+    cells = "".join(
+        f'<th scope="col"{kind}>{escape(str(cell))}</th>'
+        for kind, cell in zip(kinds, head, strict=True)
+    )
+    lines = [
+        "".join(
+            f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)
+        )
+        for row in rows
+    ]
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="wide"><table>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 

@@ -47,9 +47,15 @@ def attention_weights(encoder, ids) -> list[np.ndarray]:
 
 def _weights(layer, x, mask, causal) -> np.ndarray:
     length, heads = x.shape[1], layer.config.heads
-    qkv = layer.c_attn(x).data[0].reshape(length, 3, heads, -1).transpose(1, 2, 0, 3)  # (1,T,3C) -> (3,H,T,D)
+    qkv = (
+        layer.c_attn(x).data[0].reshape(length, 3, heads, -1).transpose(1, 2, 0, 3)
+    )  # (1,T,3C) -> (3,H,T,D)
     scores = (qkv[0] @ qkv[1].swapaxes(1, 2)).astype(np.float64) / np.sqrt(qkv.shape[-1])  # (H,T,T)
-    seen = np.ones((length, length), dtype=bool) if mask is None else np.broadcast_to(mask, (1, 1, length, length))[0, 0]
+    seen = (
+        np.ones((length, length), dtype=bool)
+        if mask is None
+        else np.broadcast_to(mask, (1, 1, length, length))[0, 0]
+    )
     scores = np.where(np.tril(seen) if causal else seen, scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
@@ -61,7 +67,11 @@ def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:
     def elsewhere(weights):
         return 1 - np.mean(np.diag(weights)) - np.mean(weights[1:, 0])
 
-    scores = {(i, h): elsewhere(weights) for i, layer in enumerate(layers) for h, weights in enumerate(layer)}
+    scores = {
+        (i, h): elsewhere(weights)
+        for i, layer in enumerate(layers)
+        for h, weights in enumerate(layer)
+    }
     return max(scores, key=scores.get)
 
 
@@ -77,7 +87,11 @@ def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
 
     raises VocabularyError  if the word is not one token of the vocabulary, and has no n-grams either
     """
-    table, subwords, found = encoder.embedding_table()[: tokenizer.vocab_size], _subwords(encoder), {}
+    table, subwords, found = (
+        encoder.embedding_table()[: tokenizer.vocab_size],
+        _subwords(encoder),
+        {},
+    )
     unseen = word in subwords and word not in tokenizer.vocab
     target = subwords[word] if unseen else table[_id_of(tokenizer, word)]
     middle = table.mean(axis=0)
@@ -114,8 +128,10 @@ def _id_of(tokenizer, word: str) -> int:
             return ids[0]
     pieces = tokenizer.tokens(word)
     if len(pieces) > 1:
-        raise VocabularyError(f"{word!r} is not one token of this vocabulary but {len(pieces)} ({' '.join(pieces)}); "
-                              "give a more frequent word.")
+        raise VocabularyError(
+            f"{word!r} is not one token of this vocabulary but {len(pieces)} ({' '.join(pieces)}); "
+            "give a more frequent word."
+        )
     return tokenizer.token_id(word)  # raises, and names similar words
 
 

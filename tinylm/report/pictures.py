@@ -56,7 +56,10 @@ def _svg(figure) -> bytes:
 
 def _looks(names):
     """One colour and one marker for each name; a colour that comes round again has another marker."""
-    return {n: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]) for i, n in enumerate(names)}
+    return {
+        n: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+        for i, n in enumerate(names)
+    }
 
 
 def loss_curves(runs: dict) -> bytes:
@@ -89,7 +92,9 @@ def label_efficiency(systems: dict) -> bytes:
         budgets = np.array(sorted(by_budget), dtype=float)
         mean = 100 * np.array([by_budget[b].mean for b in sorted(by_budget)])
         std = 100 * np.array([by_budget[b].std for b in sorted(by_budget)])
-        axes.plot(budgets, mean, color=colour, marker=marker, markersize=4, label=name, linewidth=1.5)
+        axes.plot(
+            budgets, mean, color=colour, marker=marker, markersize=4, label=name, linewidth=1.5
+        )
         axes.fill_between(budgets, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
     budgets = sorted({b for by_budget in systems.values() for b in by_budget})
     axes.set_xscale("log")
@@ -108,10 +113,14 @@ def principal_components(rows, n_components: int = 2) -> np.ndarray:
     """
     rows = np.asarray(rows, dtype=np.float64)
     if rows.ndim != 2 or min(rows.shape) < n_components:
-        raise ShapeError(f"principal_components: rows of shape {rows.shape}; expected (N, F), both ≥ {n_components}.")
+        raise ShapeError(
+            f"principal_components: rows of shape {rows.shape}; expected (N, F), both ≥ {n_components}."
+        )
     u, s, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     points = u[:, :n_components] * s[:n_components]
-    return points * np.where(points[np.abs(points).argmax(axis=0), np.arange(n_components)] < 0, -1.0, 1.0)
+    return points * np.where(
+        points[np.abs(points).argmax(axis=0), np.arange(n_components)] < 0, -1.0, 1.0
+    )
 
 
 def _wider(low: float, high: float) -> tuple[float, float]:
@@ -128,11 +137,15 @@ def _apart(places, widths, height: float) -> np.ndarray:
     places = places.copy()
     for _ in range(500):
         gap = places[:, None] - places[None]  # (K,2) -> (K,K,2)
-        cover = (np.abs(gap[..., 0]) < (widths[:, None] + widths) / 2) & (np.abs(gap[..., 1]) < height)
+        cover = (np.abs(gap[..., 0]) < (widths[:, None] + widths) / 2) & (
+            np.abs(gap[..., 1]) < height
+        )
         np.fill_diagonal(cover, False)
         if not cover.any():
             break
-        down = (gap[..., 1] < 0) | np.triu(gap[..., 1] == 0)  # of two at one height the later goes up
+        down = (gap[..., 1] < 0) | np.triu(
+            gap[..., 1] == 0
+        )  # of two at one height the later goes up
         up = np.where(down, -1, 1)
         places[:, 1] += (cover * up * (1.05 * height - np.abs(gap[..., 1])) / 4).sum(axis=1)
     return places
@@ -148,16 +161,30 @@ def embedding_map(rows, labels) -> bytes:
     looks = _looks(np.unique(labels).tolist())
     for name, (colour, marker) in looks.items():
         own = points[labels == name]
-        axes.scatter(own[:, 0], own[:, 1], s=7, color=colour, marker=marker, alpha=0.5, linewidths=0)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=7, color=colour, marker=marker, alpha=0.5, linewidths=0
+        )
     # A few texts of one or two words lie far out; without them the others are told apart.
     low, high = np.array([_wider(*ends) for ends in np.percentile(points, [1, 99], axis=0).T]).T
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
-    centres = np.array([(np.median(points[labels == name], axis=0) - low) / (high - low) for name in looks])
-    places = _apart(centres, np.array([0.0115 * len(str(name)) for name in looks]), 0.026)  # of the axes' width and height
+    centres = np.array(
+        [(np.median(points[labels == name], axis=0) - low) / (high - low) for name in looks]
+    )
+    places = _apart(
+        centres, np.array([0.0115 * len(str(name)) for name in looks]), 0.026
+    )  # of the axes' width and height
     for (name, (colour, _)), place in zip(looks.items(), places, strict=True):
-        axes.annotate(str(name).replace("$", r"\$"), place, xycoords="axes fraction", color=colour, fontsize=7, ha="center",
-                      va="center", weight="bold")
+        axes.annotate(
+            str(name).replace("$", r"\$"),
+            place,
+            xycoords="axes fraction",
+            color=colour,
+            fontsize=7,
+            ha="center",
+            va="center",
+            weight="bold",
+        )
     axes.set_xlabel("first principal component")
     axes.set_ylabel("second principal component")
     axes.set_xticks([])
@@ -172,7 +199,9 @@ def attention(weights, tokens) -> bytes:
     """
     weights = np.asarray(weights, dtype=np.float64)
     if weights.shape != (len(tokens), len(tokens)):
-        raise ShapeError(f"attention: weights of shape {weights.shape} for {len(tokens)} tokens; expected (T, T).")
+        raise ShapeError(
+            f"attention: weights of shape {weights.shape} for {len(tokens)} tokens; expected (T, T)."
+        )
     side = 1.4 + 0.2 * len(tokens)
     figure, axes = _figure(side, side)
     words = [repr(str(token))[1:-1].replace("$", r"\$") for token in tokens]

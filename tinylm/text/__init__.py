@@ -17,8 +17,21 @@ from tinylm.text.unigram import NAMES, Unigram
 from tinylm.text.wordpiece import WordPiece
 from tinylm.text.words import Words
 
-__all__ = ["BPE", "Bytes", "Chars", "ElmoWords", "Encoding", "Template",
-           "Unigram", "WordPiece", "Words", "find", "learn", "load", "tokenizer_json"]
+__all__ = [
+    "BPE",
+    "Bytes",
+    "Chars",
+    "ElmoWords",
+    "Encoding",
+    "Template",
+    "Unigram",
+    "WordPiece",
+    "Words",
+    "find",
+    "learn",
+    "load",
+    "tokenizer_json",
+]
 
 Loader = Callable[[str | Path], Encoding]
 
@@ -35,14 +48,25 @@ _KINDS: tuple[tuple[str, Loader], ...] = (
 )
 
 
-FILES = sorted({*NAMES, *(name for name, _ in _KINDS), ADDED, "vocab.json", "encoder.json", "tokenizer_config.json",
-                "special_tokens_map.json"})  # all that an encoding may have written into a folder
+FILES = sorted(
+    {
+        *NAMES,
+        *(name for name, _ in _KINDS),
+        ADDED,
+        "vocab.json",
+        "encoder.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    }
+)  # all that an encoding may have written into a folder
 
 _LEARNED = {  # kind -> its class, the usual size, and what its `train` is told besides
     "bpe": (BPE, 4096, {"exact": False}), "wordpiece": (WordPiece, 4096, {"exact": False}),
     "unigram": (Unigram, 4096, {"exact": False}), "words": (Words, 20_000, {}), "chars": (Chars, None, {}),
 }  # fmt: skip
-OPTIONS = {"words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool}}  # more that `learn` takes, by kind
+OPTIONS = {
+    "words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool}
+}  # more that `learn` takes, by kind
 
 
 def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:
@@ -67,7 +91,9 @@ def load(folder: str | Path) -> Encoding:
     loader = find(folder)
     if loader is None:
         known = ", ".join((*NAMES, *(name for name, _ in _KINDS)))
-        raise DataError(f"{str(folder)!r} holds no encoding; expected a folder with one of {known}.")
+        raise DataError(
+            f"{str(folder)!r} holds no encoding; expected a folder with one of {known}."
+        )
     return loader(folder)
 
 

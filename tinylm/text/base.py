@@ -68,10 +68,16 @@ class Encoding(ABC):
         allowed = set(self.specials) if special == "all" else set() if refuse else set(special)
         found = [name for name in self.specials if name in text and name not in allowed]
         if refuse and found:
-            raise VocabularyError(f"The text contains the special token {found[0]!r}; remove it or allow it by name.")
+            raise VocabularyError(
+                f"The text contains the special token {found[0]!r}; remove it or allow it by name."
+            )
         if unknown := allowed - set(self.specials):
-            raise VocabularyError(f"{min(unknown)!r} is not a special token; there are {', '.join(self.specials)}.")
-        names = sorted(allowed, key=len, reverse=True)  # the longest name wins where one begins another
+            raise VocabularyError(
+                f"{min(unknown)!r} is not a special token; there are {', '.join(self.specials)}."
+            )
+        names = sorted(
+            allowed, key=len, reverse=True
+        )  # the longest name wins where one begins another
         parts = re.split(f"({'|'.join(map(re.escape, names))})", text) if names else [text]
         rows = self._encode(parts[::2])  # every other part is a name
         ids = list(map(int, rows[0]))
@@ -90,7 +96,10 @@ class Encoding(ABC):
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """The ids of each text as (T,) int32 arrays; what many texts have in common is worked out once."""
         rows = (row for portion in _portions(as_texts(texts)) for row in self._encode(portion))
-        return [row if isinstance(row, np.ndarray) else np.fromiter(row, np.int32, len(row)) for row in rows]
+        return [
+            row if isinstance(row, np.ndarray) else np.fromiter(row, np.int32, len(row))
+            for row in rows
+        ]
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of a text as they stand in the vocabulary."""
@@ -101,21 +110,32 @@ class Encoding(ABC):
         found = self._index().get(token)
         if found is None:
             near = difflib.get_close_matches(token, self.vocab[:20000], n=3)
-            hint = f"similar tokens are {', '.join(map(repr, near))}" if near else "no token is similar"
-            raise VocabularyError(f"{token!r} is not one of the {self.vocab_size} tokens of the vocabulary; {hint}.")
+            hint = (
+                f"similar tokens are {', '.join(map(repr, near))}"
+                if near
+                else "no token is similar"
+            )
+            raise VocabularyError(
+                f"{token!r} is not one of the {self.vocab_size} tokens of the vocabulary; {hint}."
+            )
         return found
 
     def add_specials(self, names: Iterable[str]) -> None:
         """Append special tokens to the vocabulary, such as the three that GPT-1 is fine-tuned with."""
         for name in names:
             if name in self._index():
-                raise VocabularyError(f"{name!r} is already a token of the vocabulary; choose another name.")
+                raise VocabularyError(
+                    f"{name!r} is already a token of the vocabulary; choose another name."
+                )
             self._index()[name] = len(self.vocab)
             self.vocab.append(name)
             self.specials, self.added = (*self.specials, name), (*self.added, name)
 
     def __call__(
-        self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, max_length: int | None = None
+        self,
+        texts: str | Sequence[str],
+        pairs: str | Sequence[str] | None = None,
+        max_length: int | None = None,
     ) -> dict[str, np.ndarray]:
         """Texts as the keywords that a model's `encode` takes: `model.encode(**tokenizer(texts))`.
 
@@ -125,16 +145,29 @@ class Encoding(ABC):
         says, and where it has types, "token_types": (B, T) int64
         """
         if max_length is not None and max_length < 1:
-            raise VocabularyError(f"max_length is {max_length}; give at least 1 token, or None for no limit.")
+            raise VocabularyError(
+                f"max_length is {max_length}; give at least 1 token, or None for no limit."
+            )
         first = [row.tolist() for row in self.encode_batch(texts)]
-        second = [None] * len(first) if pairs is None else [row.tolist() for row in self.encode_batch(pairs)]
+        second = (
+            [None] * len(first)
+            if pairs is None
+            else [row.tolist() for row in self.encode_batch(pairs)]
+        )
         if len(first) != len(second):
-            raise VocabularyError(f"There are {len(first)} texts but {len(second)} second texts; give as many.")
-        made = [self.template.assemble(a, b, self.token_id, max_length) for a, b in zip(first, second, strict=True)]
+            raise VocabularyError(
+                f"There are {len(first)} texts but {len(second)} second texts; give as many."
+            )
+        made = [
+            self.template.assemble(a, b, self.token_id, max_length)
+            for a, b in zip(first, second, strict=True)
+        ]
         ids, mask = pad([row for row, _ in made], self.pad_id, left=self.template.pad_left)
         keywords = {"ids": ids, "mask": mask}
         if self.template.typed:
-            types, _ = pad([row for _, row in made], self.template.pad_type, left=self.template.pad_left)
+            types, _ = pad(
+                [row for _, row in made], self.template.pad_type, left=self.template.pad_left
+            )
             keywords["token_types"] = types
         return keywords
 
@@ -160,14 +193,25 @@ class Encoding(ABC):
                 self.vocab.append(name)
                 self._index()[name] = i
             elif self._index().get(name) != i:
-                raise DataError(f"{str(path)!r} says that {name!r} has the id {i}, but the vocabulary says otherwise.")
-            self.specials, self.added = tuple(dict.fromkeys((*self.specials, name))), (*self.added, name)
+                raise DataError(
+                    f"{str(path)!r} says that {name!r} has the id {i}, but the vocabulary says otherwise."
+                )
+            self.specials, self.added = (
+                tuple(dict.fromkeys((*self.specials, name))),
+                (*self.added, name),
+            )
 
     def save(self, folder: str | Path) -> None:
         """Write the encoding's files into a folder, each one whole or not at all."""
-        added = {ADDED: as_json({name: self.token_id(name) for name in self.added})} if self.added else {}
+        added = (
+            {ADDED: as_json({name: self.token_id(name) for name in self.added})}
+            if self.added
+            else {}
+        )
         for name, content in (self._contents() | added).items():
-            (files.write_text if isinstance(content, str) else files.write_bytes)(Path(folder) / name, content)
+            (files.write_text if isinstance(content, str) else files.write_bytes)(
+                Path(folder) / name, content
+            )
         if not added:
             (Path(folder) / ADDED).unlink(missing_ok=True)
 
@@ -206,7 +250,11 @@ class Remembered(dict[str, Any]):
     def learn(self, words: Iterable[str]) -> None:
         """Find at once what will be asked for; without it each word is found when it is first asked for."""
         words = list(words)
-        new = [word for word in dict.fromkeys(filterfalse(self.__contains__, words)) if len(word) <= CACHE_LENGTH]
+        new = [
+            word
+            for word in dict.fromkeys(filterfalse(self.__contains__, words))
+            if len(word) <= CACHE_LENGTH
+        ]
         if len(self) + len(new) > CACHE_WORDS:
             self.clear()
             new = [word for word in dict.fromkeys(words) if len(word) <= CACHE_LENGTH][:CACHE_WORDS]
@@ -264,14 +312,24 @@ def read_vocabulary(path: Path, kind: str) -> dict[str, Any]:
     """One of our own vocabulary files, checked: an object with this "type" and a "vocab" of distinct strings."""
     value = files.read_json(path)
     if not isinstance(value, dict) or value.get("type") != kind:
-        raise DataError(f"{str(path)!r} is not a vocabulary of type {kind!r}; the file is damaged or of another kind.")
+        raise DataError(
+            f"{str(path)!r} is not a vocabulary of type {kind!r}; the file is damaged or of another kind."
+        )
     vocab = value.get("vocab")
-    if not isinstance(vocab, list) or not all(isinstance(v, str) for v in vocab) or len(set(vocab)) != len(vocab):
-        raise DataError(f'{str(path)!r} must hold a list "vocab" of different strings; the file is damaged.')
+    if (
+        not isinstance(vocab, list)
+        or not all(isinstance(v, str) for v in vocab)
+        or len(set(vocab)) != len(vocab)
+    ):
+        raise DataError(
+            f'{str(path)!r} must hold a list "vocab" of different strings; the file is damaged.'
+        )
     return value
 
 
 def check_vocab_size(vocab_size: int | None, least: int, why: str) -> None:
     """Raise VocabularyError if a wanted vocabulary cannot even hold what the encoding always needs."""
     if vocab_size is not None and vocab_size < least:
-        raise VocabularyError(f"vocab_size is {vocab_size}, but {why} need at least {least}; ask for {least} or more.")
+        raise VocabularyError(
+            f"vocab_size is {vocab_size}, but {why} need at least {least}; ask for {least} or more."
+        )

@@ -59,7 +59,10 @@ class BPE(Encoding):
     def _table(self) -> Table:
         """The merges in ids."""
         find = self._index()
-        pairs, made = [(find[a], find[b]) for a, b in self.merges], [find[a + b] for a, b in self.merges]
+        pairs, made = (
+            [(find[a], find[b]) for a, b in self.merges],
+            [find[a + b] for a, b in self.merges],
+        )
         return Table(len(self.vocab), pairs, made, self.ranks)
 
     @classmethod
@@ -77,17 +80,23 @@ class BPE(Encoding):
         specials = spelling.specials if specials is None else specials
         words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:
-            raise VocabularyError("The training text is empty; byte-pair encoding needs text to learn merges from.")
+            raise VocabularyError(
+                "The training text is empty; byte-pair encoding needs text to learn merges from."
+            )
         alphabet, counted = spell(words, after=spelling.after, always=spelling.alphabet)
         least = len(spelling.vocabulary(specials, alphabet, []))
         check_vocab_size(vocab_size, least, f"{len(alphabet)} units and the special tokens")
-        vocab, merges = learn(alphabet, counted, vocab_size - least, min_count, shorter=spelling.any_split)
+        vocab, merges = learn(
+            alphabet, counted, vocab_size - least, min_count, shorter=spelling.any_split
+        )
         made = vocab[len(alphabet) :]
         vocab, ranks = spelling.vocabulary(specials, alphabet, made), None
         if exact:
             check_reached(len(vocab), vocab_size, min_count)
         if spelling.any_split:
-            merges, ranks = splits(dict.fromkeys(alphabet, 0.0) | {token: -float(i) for i, token in enumerate(made)})
+            merges, ranks = splits(
+                dict.fromkeys(alphabet, 0.0) | {token: -float(i) for i, token in enumerate(made)}
+            )
         return cls(vocab, merges, specials, spelling, ranks)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
@@ -122,7 +131,10 @@ class BPE(Encoding):
         begins, ids = self._table.cut(units)
         flat = list(chain.from_iterable(numbers))
         ends = [*begins[1:].tolist(), len(flat)]
-        cut = [(i, flat[begin], flat[end - 1]) for i, begin, end in zip(ids.tolist(), begins.tolist(), ends, strict=True)]
+        cut = [
+            (i, flat[begin], flat[end - 1])
+            for i, begin, end in zip(ids.tolist(), begins.tolist(), ends, strict=True)
+        ]
         return shared(cut, begins, [*map(len, units)])
 
     def _units(self, word: str) -> tuple[list[int], Sequence[int]]:
@@ -148,9 +160,13 @@ class BPE(Encoding):
         raises VocabularyError  if dropout is no probability
         """
         if not 0 <= dropout <= 1:
-            raise VocabularyError(f"dropout is {dropout}; give a probability from 0 (none is left out) to 1 (all are).")
+            raise VocabularyError(
+                f"dropout is {dropout}; give a probability from 0 (none is left out) to 1 (all are)."
+            )
         first, spaced = self.spelling.parts(text)
-        words = self.spelling.words(first, False) + [word for part in spaced for word in self.spelling.words(part, True)]
+        words = self.spelling.words(first, False) + [
+            word for part in spaced for word in self.spelling.words(part, True)
+        ]
         _, ids = self._table.cut([self._units(word)[0] for word in words], dropout, rng)
         return self._fused(ids.tolist()) if self.spelling.fuses else ids.tolist()
 
@@ -166,7 +182,11 @@ class BPE(Encoding):
         self._cuts.learn(word for word, _, _ in spans)
         for word, begins, ends in spans:
             for i, first, final in self._cuts[word]:
-                begin = found.pop()[0] if self.spelling.fuses and i == last == self.unk_id else begins[first]
+                begin = (
+                    found.pop()[0]
+                    if self.spelling.fuses and i == last == self.unk_id
+                    else begins[first]
+                )
                 found.append((begin, ends[final]))
                 last = i
         return found

@@ -18,11 +18,21 @@ from tinylm.text.base import BYTE_TOKENS, Encoding
 from tinylm.text.merging import Merge, splits
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
-from tinylm.text.spelling import BYTE_OF, BYTES, END_OF_WORD, ByteLevel, EndOfWord, Metaspace, Spelling
+from tinylm.text.spelling import (
+    BYTE_OF,
+    BYTES,
+    END_OF_WORD,
+    ByteLevel,
+    EndOfWord,
+    Metaspace,
+    Spelling,
+)
 from tinylm.text.unigram import NAMES
 
 HEADER = "#version: 0.2"
-Parts = tuple[list[str], list[Merge], tuple[str, ...], Spelling, list[int] | None]  # what BPE is made of
+Parts = tuple[
+    list[str], list[Merge], tuple[str, ...], Spelling, list[int] | None
+]  # what BPE is made of
 
 
 def contents(encoding: Encoding) -> dict[str, str | bytes]:
@@ -38,8 +48,13 @@ def contents(encoding: Encoding) -> dict[str, str | bytes]:
         settings["add_prefix_space"] = False
     return {
         "merges.txt": "\n".join([HEADER, *(f"{a} {b}" for a, b in encoding.merges)]) + "\n",
-        "tokenizer_config.json": json.dumps({k: v for k, v in settings.items() if v is not None}, indent=1) + "\n",
-        "vocab.json": json.dumps({token: i for i, token in enumerate(encoding.vocab)}, ensure_ascii=False),
+        "tokenizer_config.json": json.dumps(
+            {k: v for k, v in settings.items() if v is not None}, indent=1
+        )
+        + "\n",
+        "vocab.json": json.dumps(
+            {token: i for i, token in enumerate(encoding.vocab)}, ensure_ascii=False
+        ),
     }
 
 
@@ -47,20 +62,39 @@ def _model(encoding: Encoding, spelling: Metaspace) -> protobuf.Model:
     """A SentencePiece model: score = −rank of what is merged, the units below."""
     ranks = {a + b: rank for rank, (a, b) in zip(encoding.ranks, encoding.merges, strict=True)}
     lowest = len(encoding.vocab)
-    kinds = dict.fromkeys(encoding.specials, CONTROL) | {spelling.unknown: UNKNOWN} | dict.fromkeys(spelling.symbols, USER)
+    kinds = (
+        dict.fromkeys(encoding.specials, CONTROL)
+        | {spelling.unknown: UNKNOWN}
+        | dict.fromkeys(spelling.symbols, USER)
+    )
     kinds |= dict.fromkeys(BYTE_TOKENS if spelling.byte_fallback else (), BYTE)
     pieces = []
     for i, token in enumerate(encoding.vocab):
         kind = kinds.get(token, NORMAL)
-        pieces.append((token, -float(ranks.get(token, lowest + i)) if kind == NORMAL else 0.0, kind))
+        pieces.append(
+            (token, -float(ranks.get(token, lowest + i)) if kind == NORMAL else 0.0, kind)
+        )
     normal = spelling.normalizer
-    return protobuf.Model(pieces, protobuf.BPE, charsmap=normal.charsmap, prefix=normal.prefix, collapse=normal.collapse)
+    return protobuf.Model(
+        pieces,
+        protobuf.BPE,
+        charsmap=normal.charsmap,
+        prefix=normal.prefix,
+        collapse=normal.collapse,
+    )
 
 
 def read(folder: Path) -> Parts:
     """What stands in the files of a folder; raises DataError for a missing or damaged one."""
-    if not any((folder / name).exists() for name in ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe")):
-        return _of_model(next((folder / name for name in NAMES if (folder / name).exists()), folder / "vocab.json"))
+    if not any(
+        (folder / name).exists()
+        for name in ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe")
+    ):
+        return _of_model(
+            next(
+                (folder / name for name in NAMES if (folder / name).exists()), folder / "vocab.json"
+            )
+        )
     released = (folder / "encoder.json").exists() and not (folder / "vocab.json").exists()
     names = ("encoder.json", "vocab.bpe") if released else ("vocab.json", "merges.txt")
     vocab = _read_vocab(folder / names[0])
@@ -77,37 +111,63 @@ def of_merges(vocab: list[str], merges: list[Merge], path: Path) -> Parts:
         raise DataError(f"{str(path)!r} lacks {len(units - set(vocab))} of the 256 bytes and has no token that ends in "
                         f"{END_OF_WORD}: it is no vocabulary as GPT-2's or GPT-1's.")  # fmt: skip
     if EndOfWord.unknown not in vocab:
-        raise DataError(f"{str(path)!r} lacks {EndOfWord.unknown!r}, the token of unknown characters; the file is damaged.")
-    special = (token for token in vocab if token not in made and len(token.removesuffix(END_OF_WORD)) > 1)
+        raise DataError(
+            f"{str(path)!r} lacks {EndOfWord.unknown!r}, the token of unknown characters; the file is damaged."
+        )
+    special = (
+        token for token in vocab if token not in made and len(token.removesuffix(END_OF_WORD)) > 1
+    )
     return vocab, merges, tuple(special), EndOfWord(), None
 
 
 def _of_model(path: Path) -> Parts:
     """What BPE is made of, from SentencePiece's file."""
     if path.suffix != ".model":
-        raise DataError(f"There is no file {str(path)!r}; give a folder with the files of a byte-pair vocabulary.")
+        raise DataError(
+            f"There is no file {str(path)!r}; give a folder with the files of a byte-pair vocabulary."
+        )
     model = protobuf.read(path)
     kinds = {text: kind for text, _, kind in model.pieces}
-    if model.kind != protobuf.BPE or model.suffix or not set(kinds.values()) <= {NORMAL, UNKNOWN, CONTROL, USER, BYTE}:
-        raise DataError(f"{str(path)!r} is not a byte-pair model with the space in front and pieces that are all in use.")
+    if (
+        model.kind != protobuf.BPE
+        or model.suffix
+        or not set(kinds.values()) <= {NORMAL, UNKNOWN, CONTROL, USER, BYTE}
+    ):
+        raise DataError(
+            f"{str(path)!r} is not a byte-pair model with the space in front and pieces that are all in use."
+        )
     if len(kinds) != len(model.pieces) or kinds.get(Metaspace.unknown) != UNKNOWN:
-        raise DataError(f"{str(path)!r} must hold different pieces, {Metaspace.unknown!r} as the unknown one among them.")
+        raise DataError(
+            f"{str(path)!r} must hold different pieces, {Metaspace.unknown!r} as the unknown one among them."
+        )
     scores = {text: score for text, score, kind in model.pieces if kind == NORMAL}
     symbols = [text for text, kind in kinds.items() if kind == USER]
     crossing = any(SPACE in text[1:] for text in (*scores, *symbols))
     normalizer = Normalizer(model.charsmap, model.prefix, model.collapse, symbols)
     spelling = Metaspace(normalizer, BYTE in kinds.values(), symbols, crossing)
     if spelling.byte_fallback and not set(BYTE_TOKENS) <= set(kinds):
-        raise DataError(f"{str(path)!r} holds some bytes, but not all 256 of them; the file is damaged.")
+        raise DataError(
+            f"{str(path)!r} holds some bytes, but not all 256 of them; the file is damaged."
+        )
     merges, ranks = splits(scores)
-    return list(kinds), merges, tuple(t for t, kind in kinds.items() if kind in (UNKNOWN, CONTROL)), spelling, ranks
+    return (
+        list(kinds),
+        merges,
+        tuple(t for t, kind in kinds.items() if kind in (UNKNOWN, CONTROL)),
+        spelling,
+        ranks,
+    )
 
 
 def _read_vocab(path: Path) -> list[str]:
     """A {token: id} file as the list of tokens by id; raises DataError unless the ids are 0, 1, 2, …"""
     stored = read_json(path)
-    if not isinstance(stored, dict) or sorted(map(str, stored.values())) != sorted(map(str, range(len(stored)))):
-        raise DataError(f"{str(path)!r} must map each token to an id 0, 1, 2, … without gaps; the file is damaged.")
+    if not isinstance(stored, dict) or sorted(map(str, stored.values())) != sorted(
+        map(str, range(len(stored)))
+    ):
+        raise DataError(
+            f"{str(path)!r} must map each token to an id 0, 1, 2, … without gaps; the file is damaged."
+        )
     return sorted(stored, key=lambda token: int(stored[token]))
 
 
@@ -119,6 +179,8 @@ def _read_merges(path: Path, vocab: set[str]) -> list[Merge]:
             continue
         first, _, second = line.partition(" ")
         if not {first, second, first + second} <= vocab:
-            raise DataError(f"{str(path)!r}, line {number}: {line!r} joins tokens that the vocabulary does not hold.")
+            raise DataError(
+                f"{str(path)!r}, line {number}: {line!r} joins tokens that the vocabulary does not hold."
+            )
         merges.append((first, second))
     return merges

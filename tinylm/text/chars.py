@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tinylm.errors import VocabularyError
-from tinylm.text.base import BYTE_TOKENS, Encoding, as_json, as_texts, check_vocab_size, decoded, read_vocabulary
+from tinylm.text.base import (
+    BYTE_TOKENS,
+    Encoding,
+    as_json,
+    as_texts,
+    check_vocab_size,
+    decoded,
+    read_vocabulary,
+)
 
 SPECIALS = ("<unk>", "<pad>", "<eos>")
 
@@ -31,7 +39,9 @@ class Chars(Encoding):
         self.vocab = [*SPECIALS, *characters]
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1) -> Chars:
+    def train(
+        cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1
+    ) -> Chars:
         """Learn the alphabet of the texts: most frequent first, ties in code point order.
 
         vocab_size : an upper bound, specials included; rarer characters become <unk> (None: no bound)
@@ -43,13 +53,17 @@ class Chars(Encoding):
         for text in as_texts(texts):
             counts.update(text)
         if not counts:
-            raise VocabularyError("The training text is empty; an alphabet needs at least one character.")
+            raise VocabularyError(
+                "The training text is empty; an alphabet needs at least one character."
+            )
         kept = sorted((c for c in counts if counts[c] >= min_count), key=lambda c: (-counts[c], c))
         return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)])
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         """One id per code point."""
-        find = self._index().get  # a special's name is longer than one character, so no character finds a special
+        find = (
+            self._index().get
+        )  # a special's name is longer than one character, so no character finds a special
         return [[find(character, 0) for character in text] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -83,7 +97,10 @@ class Bytes(Encoding):
         self.vocab = [*SPECIALS, *BYTE_TOKENS]
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        return [[byte + len(SPECIALS) for byte in text.encode("utf-8", "surrogatepass")] for text in texts]
+        return [
+            [byte + len(SPECIALS) for byte in text.encode("utf-8", "surrogatepass")]
+            for text in texts
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the bytes; specials appear by name."""
@@ -91,7 +108,11 @@ class Bytes(Encoding):
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Bytes of one character all cover that character."""
-        return [(i, i + 1) for i, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
+        return [
+            (i, i + 1)
+            for i, character in enumerate(text)
+            for _ in character.encode("utf-8", "surrogatepass")
+        ]
 
     def _contents(self) -> dict[str, str]:
         return {"bytes.json": as_json({"type": "bytes", "vocab": []})}

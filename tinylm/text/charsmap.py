@@ -21,8 +21,31 @@ from tinylm.errors import DataError
 BLOCK = 256  # units are made by so many
 TOP = 1 << 31  # set where a unit is no byte: places of replacements, unused units
 SEARCHED = 2048  # unused units that are tried before new ones are made
-GONE = (*range(1, 9), 0xB, *range(0xE, 0x20), 0x7F, 0x8F, 0x9F)  # what becomes nothing and what a space in nmt_nfkc
-BLANK = (0x9, 0xA, 0xC, 0xD, 0x61C, 0x1680, 0x200B, 0x200C, 0x200E, 0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD)
+GONE = (
+    *range(1, 9),
+    0xB,
+    *range(0xE, 0x20),
+    0x7F,
+    0x8F,
+    0x9F,
+)  # what becomes nothing and what a space in nmt_nfkc
+BLANK = (
+    0x9,
+    0xA,
+    0xC,
+    0xD,
+    0x61C,
+    0x1680,
+    0x200B,
+    0x200C,
+    0x200E,
+    0x200F,
+    0x2028,
+    0x2029,
+    0x2581,
+    0xFEFF,
+    0xFFFD,
+)
 
 
 class CharsMap:
@@ -31,7 +54,9 @@ class CharsMap:
     def __init__(self, data: bytes):
         size = int.from_bytes(data[:4], "little")
         if size % 4 or not 0 < size < len(data) - 4 or data[-1]:
-            raise DataError("The character map of the SentencePiece model is damaged: its trie or its texts are cut off.")
+            raise DataError(
+                "The character map of the SentencePiece model is damaged: its trie or its texts are cut off."
+            )
         self._units = np.frombuffer(data[4 : 4 + size], "<u4").tolist()
         self._texts = data[4 + size :]
 
@@ -44,12 +69,16 @@ class CharsMap:
             if unit & (TOP | 0xFF) != raw[i]:
                 break
             base = at ^ _offset(unit)
-            whole = i + 1 == len(raw) or raw[i + 1] & 0xC0 != 0x80  # no rule may end inside a character
+            whole = (
+                i + 1 == len(raw) or raw[i + 1] & 0xC0 != 0x80
+            )  # no rule may end inside a character
             if unit >> 8 & 1 and base < len(self._units) and whole:
                 found = self._units[base] & ~TOP, i + 1 - place
         if found is None:
             return None
-        return self._texts[found[0] : self._texts.find(b"\0", found[0])].decode("utf-8", "replace"), found[1]
+        return self._texts[found[0] : self._texts.find(b"\0", found[0])].decode(
+            "utf-8", "replace"
+        ), found[1]
 
     def words_stand_alone(self) -> bool:
         """True if no rule has a space beside another character: a text may then be replaced word by word."""
@@ -58,7 +87,11 @@ class CharsMap:
         base, to = at ^ label, at ^ _offset(units)
         real = (label > 0) & (label < BLOCK) & (np.maximum(base, to) < units.size)
         label, base, to = label[real], base[real], to[real]
-        inside, start, space = np.zeros(units.size, bool), base == _offset(self._units[0]), label == ord(" ")
+        inside, start, space = (
+            np.zeros(units.size, bool),
+            base == _offset(self._units[0]),
+            label == ord(" "),
+        )
         inside[to[start]] = True  # bases at which a rule goes on
         while not inside[to[inside[base]]].all():
             inside[to[inside[base]]] = True
@@ -96,7 +129,9 @@ def write(rules: dict[str, str]) -> bytes:
 
 def _number(node: dict, states: dict[tuple, int]) -> int:
     """The number of a node's state: its sorted (byte, number of the next state), or (0, place of a replacement)."""
-    state = tuple((byte, _number(node[byte], states) if byte else node[byte]) for byte in sorted(node))
+    state = tuple(
+        (byte, _number(node[byte], states) if byte else node[byte]) for byte in sorted(node)
+    )
     return states.setdefault(state, len(states))
 
 
@@ -105,7 +140,9 @@ def _placed(states: list[tuple]) -> tuple[list[int], int]:
     free, size, bases = dict.fromkeys(range(1, BLOCK)), BLOCK, {}
     for state in states:
         first = state[0][0]
-        fitting = (slot ^ first for slot in free if all(slot ^ first ^ byte in free for byte, _ in state))
+        fitting = (
+            slot ^ first for slot in free if all(slot ^ first ^ byte in free for byte, _ in state)
+        )
         base = next((base for base in fitting if base not in bases), size)
         if base == size:
             free = dict.fromkeys([*list(free)[-SEARCHED:], *range(size, size + BLOCK)])
@@ -137,7 +174,9 @@ def named(name: str) -> bytes:
     for parts in several:
         whole = unicodedata.normalize("NFC", parts)
         if whole != parts:
-            rules |= dict.fromkeys(map("".join, product(*(alike.get(c, [c]) for c in parts))), whole)
+            rules |= dict.fromkeys(
+                map("".join, product(*(alike.get(c, [c]) for c in parts))), whole
+            )
     if name == "nmt_nfkc":
         rules |= {chr(c): "" for c in GONE} | {chr(c): " " for c in BLANK}
         del rules["～"]  # in Japanese not the same as ~

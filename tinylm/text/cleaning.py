@@ -29,7 +29,9 @@ LATER_PUNCTUATION = (
 )
 LATER_CONTROLS = "890-8e2 110cd-1343f"
 FORMER_ACCENTS, FORMER_PUNCTUATION = "\u1734\U0001171e", "\u166d\U000111c9"
-SPLIT_BUT_REMOVED = re.compile("[\x0b\x0c\x1c-\x1f\x85]+")  # str.split() takes these controls for white space
+SPLIT_BUT_REMOVED = re.compile(
+    "[\x0b\x0c\x1c-\x1f\x85]+"
+)  # str.split() takes these controls for white space
 CHUNK = re.compile(r"[\S\x0b\x0c\x1c-\x1f\x85]+")
 
 
@@ -45,7 +47,9 @@ def _bounds(ranges: str) -> list[tuple[int, int]]:
 
 
 def _is_control(c: str) -> bool:
-    return c == "\ufffd" or (unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") and not _in(c, LATER_CONTROLS))
+    return c == "\ufffd" or (
+        unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs") and not _in(c, LATER_CONTROLS)
+    )
 
 
 def is_accent(c: str) -> bool:
@@ -56,7 +60,9 @@ def is_accent(c: str) -> bool:
 def _is_punctuation(c: str) -> bool:
     if c.isascii():
         return c.isprintable() and not c.isalnum() and c != " "
-    return c in FORMER_PUNCTUATION or (unicodedata.category(c)[0] == "P" and not _in(c, LATER_PUNCTUATION))
+    return c in FORMER_PUNCTUATION or (
+        unicodedata.category(c)[0] == "P" and not _in(c, LATER_PUNCTUATION)
+    )
 
 
 class Cleaning(dict):
@@ -104,7 +110,11 @@ class Cleaning(dict):
                     found.append([])
                 else:
                     found[-1].append((part, place))
-        return [("".join(part for part, _ in word), [place for _, place in word]) for word in found if word]
+        return [
+            ("".join(part for part, _ in word), [place for _, place in word])
+            for word in found
+            if word
+        ]
 
 
 def chunks(text: str) -> list[str]:

@@ -46,15 +46,28 @@ class ElmoWords(Words):
     template = Template("<S> A </S>")
 
     def __call__(
-        self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, max_length: int | None = None
+        self,
+        texts: str | Sequence[str],
+        pairs: str | Sequence[str] | None = None,
+        max_length: int | None = None,
     ) -> dict[str, np.ndarray]:
         """As of every encoding, and "chars": (B, T, 50) int64, 0 where no word stands."""
         texts, pairs = list(as_texts(texts)), None if pairs is None else list(as_texts(pairs))
         here = copy.copy(self)  # the same encoding with the words of these texts for a vocabulary
-        here.vocab = list(dict.fromkeys((*self.specials, *(w for t in (*texts, *(pairs or ())) for w in self.split(t)))))
+        here.vocab = list(
+            dict.fromkeys(
+                (*self.specials, *(w for t in (*texts, *(pairs or ())) for w in self.split(t)))
+            )
+        )
         here.__dict__.pop("_ids_of", None)
         found = Encoding.__call__(here, texts, pairs, max_length)
-        framed = {"<S>": _framed([SENTENCE_BEGINS]), "</S>": _framed([SENTENCE_ENDS]), "<pad>": np.zeros(LENGTH, np.int64)}
-        chars = np.stack([framed[word] if word in framed else character_ids(word) for word in here.vocab])
+        framed = {
+            "<S>": _framed([SENTENCE_BEGINS]),
+            "</S>": _framed([SENTENCE_ENDS]),
+            "<pad>": np.zeros(LENGTH, np.int64),
+        }
+        chars = np.stack(
+            [framed[word] if word in framed else character_ids(word) for word in here.vocab]
+        )
         ids = np.array([self._index().get(word, self.unk_id) for word in here.vocab])
         return found | {"ids": ids[found["ids"]], "chars": chars[found["ids"]]}

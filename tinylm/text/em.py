@@ -66,7 +66,9 @@ def required(counts: Counter[str], coverage: float) -> list[str]:
     return kept
 
 
-def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> list[tuple[str, float]]:
+def learn(
+    words: Counter[str], wanted: int, config: EMConfig = EMConfig()
+) -> list[tuple[str, float]]:
     """At most `wanted` (piece, log-probability), best first; all required characters among them.
 
     words : emptied, for what follows needs the memory
@@ -77,10 +79,14 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     for word, count in words.items():
         for character in word:
             characters[character] += count
-    spelt = Counter({c: n for c, n in characters.items() if c != "\0" and not "\ud800" <= c <= "\udfff"})
+    spelt = Counter(
+        {c: n for c, n in characters.items() if c != "\0" and not "\ud800" <= c <= "\udfff"}
+    )
     kept = required(spelt, config.coverage)
     if not kept:
-        raise VocabularyError("The training text is empty; a unigram vocabulary needs text to learn pieces from.")
+        raise VocabularyError(
+            "The training text is empty; a unigram vocabulary needs text to learn pieces from."
+        )
     if len(kept) > wanted:
         raise VocabularyError(f"The text has {len(kept)} characters that need a piece, but there is room for {wanted}; "
                               "ask for a larger vocabulary or a smaller coverage.")  # fmt: skip
@@ -92,7 +98,11 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     usable.clear()
     state = _compact(_seeds(written, config))
     excess = max(state.alive.sum() / (1.1 * wanted), 1.0)
-    for _ in watched(_steps(state, wanted, config), "prunings", 1 + math.ceil(math.log(excess, 1 / config.shrinking))):
+    for _ in watched(
+        _steps(state, wanted, config),
+        "prunings",
+        1 + math.ceil(math.log(excess, 1 / config.shrinking)),
+    ):
         pass
     letters = [chr(c) for c in alphabet.tolist()]
     single = np.flatnonzero(state.alive & (state.lengths == 1))
@@ -101,8 +111,13 @@ def learn(words: Counter[str], wanted: int, config: EMConfig = EMConfig()) -> li
     best = np.concatenate([single, longer])
     best = best[np.argsort(-state.scores[best], kind="stable")]
     ends, lengths = state.ends[best].tolist(), state.lengths[best].tolist()
-    spelled = ["".join(letters[s] for s in symbols[end - n : end].tolist()) for end, n in zip(ends, lengths, strict=True)]
-    return list(zip(spelled, state.scores[best].astype(np.float32).tolist(), strict=True))  # as files hold them
+    spelled = [
+        "".join(letters[s] for s in symbols[end - n : end].tolist())
+        for end, n in zip(ends, lengths, strict=True)
+    ]
+    return list(
+        zip(spelled, state.scores[best].astype(np.float32).tolist(), strict=True)
+    )  # as files hold them
 
 
 def _steps(state: _State, wanted: int, config: EMConfig) -> Iterator[None]:
@@ -178,7 +193,9 @@ def _prune(state: _State, size: int) -> None:
     parts = [numbers[begin : begin + AT_ONCE] for begin in range(0, numbers.size, AT_ONCE)]
     loss = np.concatenate([np.zeros(0), *(_losses(state, part, used) for part in parts)])
     order = np.argsort(-loss, kind="stable")
-    state.alive[numbers[order[max(size - int((state.alive & (state.lengths == 1)).sum()), 0) :]]] = False
+    state.alive[
+        numbers[order[max(size - int((state.alive & (state.lengths == 1)).sum()), 0) :]]
+    ] = False
     state.alive[numbers[np.isneginf(loss)]] = False
     _compact(state)
 
@@ -191,7 +208,9 @@ def _losses(state: _State, numbers: np.ndarray, used: np.ndarray) -> np.ndarray:
     lengths = state.lengths[numbers]
     edges = np.cumsum(lengths) - lengths
     inside = np.arange(lengths.sum()) - np.repeat(edges, lengths)
-    text = state.words[0][np.repeat(state.ends[numbers] - lengths, lengths) + inside]  # all pieces, one after another
+    text = state.words[0][
+        np.repeat(state.ends[numbers] - lengths, lengths) + inside
+    ]  # all pieces, one after another
     owner, starts = np.repeat(np.arange(numbers.size), lengths), inside == 0
     whole, other = (np.full(text.size, -1, np.int64) for _ in range(2))
     viterbi(state.scores, text, starts, *state.trie, 0, 1, whole)
@@ -204,5 +223,7 @@ def _losses(state: _State, numbers: np.ndarray, used: np.ndarray) -> np.ndarray:
         alternative = np.bincount(owner, np.log(used[other] + own[owner]), numbers.size)
         alternative -= parts * np.log(total + own * (parts - 1))
         loss = np.where(own > 0, own * (np.log(own) - math.log(total) - alternative), 0.0)
-    loss[(own == 0) & (whole[edges] != numbers)] = -np.inf  # never used, and not even the best way to write itself
+    loss[
+        (own == 0) & (whole[edges] != numbers)
+    ] = -np.inf  # never used, and not even the best way to write itself
     return loss

@@ -14,7 +14,9 @@ Merge = tuple[str, str]
 Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def spell(words: dict[str, int], before: str = "", after: str = "", always: str = "") -> tuple[list[str], Counted]:
+def spell(
+    words: dict[str, int], before: str = "", after: str = "", always: str = ""
+) -> tuple[list[str], Counted]:
     """The alphabet of counted words, in the order of code points, and the words written in it, as `learn` takes them.
 
     words : emptied, for what follows needs the memory
@@ -24,17 +26,27 @@ def spell(words: dict[str, int], before: str = "", after: str = "", always: str 
     begins, times = spread(words)
     codes, fixed = code_points("".join(words)), code_points(always)
     words.clear()
-    mark = int(max(codes.max(initial=0), fixed.max(initial=0))) + 1  # added to a code point: no other one is as large
+    mark = (
+        int(max(codes.max(initial=0), fixed.max(initial=0))) + 1
+    )  # added to a code point: no other one is as large
     if before or after:
         codes = codes + np.uint32(mark) * (~begins if before else np.append(begins[1:], True))
     seen = np.zeros(2 * mark, bool)
     seen[codes] = seen[fixed] = True
-    alphabet = [chr(c) if c < mark else before + chr(c - mark) + after for c in np.flatnonzero(seen).tolist()]
+    alphabet = [
+        chr(c) if c < mark else before + chr(c - mark) + after
+        for c in np.flatnonzero(seen).tolist()
+    ]
     return alphabet, ((np.cumsum(seen) - 1)[codes], begins, times)
 
 
 def learn(
-    alphabet: list[str], words: Counted, wanted: int, min_count: int, prefix: str = "", shorter: bool = False
+    alphabet: list[str],
+    words: Counted,
+    wanted: int,
+    min_count: int,
+    prefix: str = "",
+    shorter: bool = False,
 ) -> tuple[list[str], list[Merge]]:
     """The tokens (alphabet first) and the merges learned from counted words; see `kernels.learn_merges`.
 
@@ -90,7 +102,9 @@ class Table:
     ranks : (M,), the lowest is merged first
     """
 
-    def __init__(self, vocab_size: int, pairs: list[tuple[int, int]], made: list[int], ranks: list[int]):
+    def __init__(
+        self, vocab_size: int, pairs: list[tuple[int, int]], made: list[int], ranks: list[int]
+    ):
         firsts, seconds = np.array(pairs, np.int64).reshape(-1, 2).T
         order = np.lexsort((seconds, firsts))
         self.first = np.searchsorted(firsts[order], np.arange(vocab_size + 1))
@@ -109,6 +123,16 @@ class Table:
         chosen = units.copy()
         if dropout < 1:
             key = rng.integers(2**64, dtype=np.uint64) if rng else np.uint64(0)
-            merge(units, beginnings(words), self.first, self.second, self.ranks, self.made, dropout, key, chosen)
+            merge(
+                units,
+                beginnings(words),
+                self.first,
+                self.second,
+                self.ranks,
+                self.made,
+                dropout,
+                key,
+                chosen,
+            )
         places = np.flatnonzero(chosen >= 0)
         return places, chosen[places]

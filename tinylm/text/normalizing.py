@@ -31,14 +31,26 @@ class Normalizer:
         self, rules: bytes | str = "identity", prefix: bool = True, collapse: bool = True, kept: Iterable[str] = ()
     ):  # fmt: skip
         if isinstance(rules, str) and rules not in RULES:
-            raise VocabularyError(f"There is no normaliser {rules!r}; it is {', '.join(RULES)}, or the bytes of a map.")
-        self.charsmap = rules if isinstance(rules, bytes) else b"" if rules == "identity" else named(rules)
+            raise VocabularyError(
+                f"There is no normaliser {rules!r}; it is {', '.join(RULES)}, or the bytes of a map."
+            )
+        self.charsmap = (
+            rules if isinstance(rules, bytes) else b"" if rules == "identity" else named(rules)
+        )
         self.prefix, self.collapse = prefix, collapse
         self._map = CharsMap(self.charsmap) if self.charsmap else None
         kept = sorted(kept, key=len, reverse=True)
-        self._kept = re.compile(b"|".join(re.escape(t.encode("utf-8", "surrogatepass")) for t in kept)) if kept else None
-        self._replaced = Remembered(lambda texts: ["".join(part for part, _ in self._parts(text)) for text in texts])
-        self._by_words = self._map and not any(" " in t for t in kept) and self._map.words_stand_alone()
+        self._kept = (
+            re.compile(b"|".join(re.escape(t.encode("utf-8", "surrogatepass")) for t in kept))
+            if kept
+            else None
+        )
+        self._replaced = Remembered(
+            lambda texts: ["".join(part for part, _ in self._parts(text)) for text in texts]
+        )
+        self._by_words = (
+            self._map and not any(" " in t for t in kept) and self._map.words_stand_alone()
+        )
         self._by_words = self._by_words and self._replaced[" "] == " "
 
     def __call__(self, text: str) -> str:
@@ -58,7 +70,9 @@ class Normalizer:
     def with_places(self, text: str) -> tuple[str, list[int]]:
         """The normalised text, and for each of its characters where in the original it begins; one more for the end."""
         parts, consumed = list(self._parts(text)), 0
-        first = next((i for i, (part, _) in enumerate(parts) if part != " " or not self.collapse), len(parts))
+        first = next(
+            (i for i, (part, _) in enumerate(parts) if part != " " or not self.collapse), len(parts)
+        )
         consumed = sum(length for _, length in parts[:first])
         out: list[str] = []
         places: list[int] = []

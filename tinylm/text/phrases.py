@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 Pairs = frozenset[tuple[str, str]]  # the words that one pass joins
 
 
-def learn_pairs(texts: Iterable[Sequence[str]], min_count: int = 5, threshold: float = 100.0) -> Pairs:
+def learn_pairs(
+    texts: Iterable[Sequence[str]], min_count: int = 5, threshold: float = 100.0
+) -> Pairs:
     """The pairs of neighbouring words whose score exceeds the threshold; no pair crosses the end of a text.
 
     min_count : pairs and words seen less often are no phrases, and of more frequent ones so many do not count

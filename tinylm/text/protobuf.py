@@ -94,12 +94,25 @@ def message(*items: tuple[int, int | float | str | bytes]) -> bytes:
 def write(model: Model) -> bytes:
     """The bytes of a `.model` file."""
     kinds = [kind for _, _, kind in model.pieces]
-    names = {text: i for i, (text, _, kind) in enumerate(model.pieces) if kind in (CONTROL, UNKNOWN)}
-    ids = {40: kinds.index(UNKNOWN), 41: names.get("<s>", -1), 42: names.get("</s>", -1), 43: names.get("<pad>", -1)}
-    pieces = [(1, message((1, text), (2, float(score)), (3, kind))) for text, score, kind in model.pieces]
-    trainer = message((3, model.kind), (4, len(pieces)), (24, model.suffix), (35, BYTE in kinds), *ids.items())
+    names = {
+        text: i for i, (text, _, kind) in enumerate(model.pieces) if kind in (CONTROL, UNKNOWN)
+    }
+    ids = {
+        40: kinds.index(UNKNOWN),
+        41: names.get("<s>", -1),
+        42: names.get("</s>", -1),
+        43: names.get("<pad>", -1),
+    }
+    pieces = [
+        (1, message((1, text), (2, float(score)), (3, kind))) for text, score, kind in model.pieces
+    ]
+    trainer = message(
+        (3, model.kind), (4, len(pieces)), (24, model.suffix), (35, BYTE in kinds), *ids.items()
+    )
     name = "user_defined" if model.charsmap else "identity"
-    normalizer = message((1, name), (2, model.charsmap), (3, model.prefix), (4, model.collapse), (5, True))
+    normalizer = message(
+        (1, name), (2, model.charsmap), (3, model.prefix), (4, model.collapse), (5, True)
+    )
     return message(*pieces, (2, trainer), (3, normalizer))
 
 
@@ -108,20 +121,28 @@ def read(path: str | Path) -> Model:
     path = Path(path)
     try:
         if path.stat().st_size > LARGEST:
-            raise DataError(f"{str(path)!r} is larger than {LARGEST:,} bytes; no SentencePiece model is: copy it again.")
+            raise DataError(
+                f"{str(path)!r} is larger than {LARGEST:,} bytes; no SentencePiece model is: copy it again."
+            )
         top = list(fields(path.read_bytes()))
         pieces = [_piece(value) for number, value in top if number == 1]
-        trainer, normalizer = (dict(fields(next((v for n, v in top if n == part), b""))) for part in (2, 3))
+        trainer, normalizer = (
+            dict(fields(next((v for n, v in top if n == part), b""))) for part in (2, 3)
+        )
         if sum(kind == UNKNOWN for _, _, kind in pieces) != 1:
             raise ValueError("there is not exactly one unknown piece")
         return Model(pieces, trainer.get(3, UNIGRAM), normalizer.get(2, b""), bool(normalizer.get(3, 1)),
                      bool(normalizer.get(4, 1)), bool(trainer.get(24, 0)))  # fmt: skip
     except FileNotFoundError:
-        raise DataError(f"There is no file {str(path)!r}; give the path of a SentencePiece model.") from None
+        raise DataError(
+            f"There is no file {str(path)!r}; give the path of a SentencePiece model."
+        ) from None
     except DataError:
         raise
     except (ValueError, TypeError, AttributeError, OSError, struct.error) as error:
-        raise DataError(f"{str(path)!r} is not a SentencePiece model ({error}); it is damaged or of another kind.") from None
+        raise DataError(
+            f"{str(path)!r} is not a SentencePiece model ({error}); it is damaged or of another kind."
+        ) from None
 
 
 def _piece(data: int | bytes) -> tuple[str, float, int]:

@@ -13,8 +13,16 @@ from __future__ import annotations
 
 import re
 
-BEGINS, CAPITAL, CAPITALS, REPEATED, WORD_REPEATED = MARKS = "xxbos", "xxmaj", "xxup", "xxrep", "xxwrep"
-PATTERN = re.compile(r"(\S)\1\1+|(?:(?!(\w)\2\2)\w)+|[^\w\s]")  # a run of one character; a word up to such a run; a mark
+BEGINS, CAPITAL, CAPITALS, REPEATED, WORD_REPEATED = MARKS = (
+    "xxbos",
+    "xxmaj",
+    "xxup",
+    "xxrep",
+    "xxwrep",
+)
+PATTERN = re.compile(
+    r"(\S)\1\1+|(?:(?!(\w)\2\2)\w)+|[^\w\s]"
+)  # a run of one character; a word up to such a run; a mark
 
 Cut = list[tuple[str, tuple[int, int]]]
 

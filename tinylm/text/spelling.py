@@ -26,7 +26,9 @@ from tinylm.text.unigram import UNKNOWN_TEXT, WORD
 PATTERN = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 END, END_OF_WORD, UNKNOWN = "<|endoftext|>", "</w>", "<unk>"
 
-Word = tuple[str, Sequence[int], Sequence[int]]  # a word, and where in the text each of its units begins and ends
+Word = tuple[
+    str, Sequence[int], Sequence[int]
+]  # a word, and where in the text each of its units begins and ends
 
 
 def byte_characters() -> dict[int, str]:
@@ -37,7 +39,9 @@ def byte_characters() -> dict[int, str]:
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}
+    return {byte: chr(byte) for byte in printable} | {
+        byte: chr(256 + n) for n, byte in enumerate(others)
+    }
 
 
 BYTE_CHARACTERS = byte_characters()
@@ -87,7 +91,9 @@ class Spelling(ABC):
         """Every word, and where the characters begin and end that each of its units stands for."""
 
     @abstractmethod
-    def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
+    def vocabulary(
+        self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
+    ) -> list[str]:
         """The tokens by id."""
 
     @abstractmethod
@@ -123,19 +129,31 @@ class ByteLevel(Spelling):
             end = at + len(word)
             places: Sequence[int] = range(at, end)
             if not word.isascii():
-                places = [i for i, c in enumerate(word, at) for _ in c.encode("utf-8", "surrogatepass")]
-            found.append((word, places, range(at + 1, end + 1) if word.isascii() else [i + 1 for i in places]))
+                places = [
+                    i for i, c in enumerate(word, at) for _ in c.encode("utf-8", "surrogatepass")
+                ]
+            found.append(
+                (
+                    word,
+                    places,
+                    range(at + 1, end + 1) if word.isascii() else [i + 1 for i in places],
+                )
+            )
             at = end
         return found
 
-    def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
+    def vocabulary(
+        self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
+    ) -> list[str]:
         """The tokens by id: specials stand last."""
         return [*alphabet, *made, *specials]
 
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
         """The text of tokens, special ones by name; bytes that are no UTF-8 become U+FFFD."""
         names = set(specials)
-        return decoded(t.encode() if t in names else bytes(map(BYTE_OF.__getitem__, t)) for t in tokens)
+        return decoded(
+            t.encode() if t in names else bytes(map(BYTE_OF.__getitem__, t)) for t in tokens
+        )
 
 
 class EndOfWord(Spelling):
@@ -163,9 +181,14 @@ class EndOfWord(Spelling):
 
     def spans(self, text: str) -> list[Word]:
         """Every word with the places of its characters."""
-        return [(word, places, [place + 1 for place in places]) for word, places in self.cleaning.spans(text)]
+        return [
+            (word, places, [place + 1 for place in places])
+            for word, places in self.cleaning.spans(text)
+        ]
 
-    def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
+    def vocabulary(
+        self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
+    ) -> list[str]:
         """The tokens by id: specials stand first."""
         return [*specials, *alphabet, *made]
 
@@ -190,7 +213,11 @@ class Metaspace(Spelling):
         self.normalizer, self.byte_fallback = normalizer or Normalizer(), byte_fallback
         self.symbols, self.crossing = dict.fromkeys(symbols), crossing  # a set in the order given
         longest_first = sorted(self.symbols, key=lambda symbol: (-len(symbol), symbol))
-        self._symbol = regex.compile(f"({'|'.join(map(regex.escape, longest_first))})") if self.symbols else None
+        self._symbol = (
+            regex.compile(f"({'|'.join(map(regex.escape, longest_first))})")
+            if self.symbols
+            else None
+        )
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The normalised text, cut at ▁ where no piece holds one inside."""
@@ -209,8 +236,15 @@ class Metaspace(Spelling):
         raises VocabularyError for a NUL, which ends a piece where SentencePiece loads it
         """
         if "\0" in part:
-            raise VocabularyError("The text holds a NUL character, which no SentencePiece model can hold; remove it first.")
-        return [cut for word in self.words(part, spaced) if word not in self.symbols for cut in WORD.findall(word)]
+            raise VocabularyError(
+                "The text holds a NUL character, which no SentencePiece model can hold; remove it first."
+            )
+        return [
+            cut
+            for word in self.words(part, spaced)
+            if word not in self.symbols
+            for cut in WORD.findall(word)
+        ]
 
     def units(self, word: str) -> list[str]:
         """Characters; a symbol is one unit."""
@@ -229,9 +263,17 @@ class Metaspace(Spelling):
             place = edges[-1]
         return found
 
-    def vocabulary(self, specials: tuple[str, ...], alphabet: list[str], made: list[str]) -> list[str]:
+    def vocabulary(
+        self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
+    ) -> list[str]:
         """The tokens by id: specials, symbols, bytes, what was merged, then the alphabet."""
-        return [*specials, *self.symbols, *(BYTE_TOKENS if self.byte_fallback else ()), *made, *alphabet]
+        return [
+            *specials,
+            *self.symbols,
+            *(BYTE_TOKENS if self.byte_fallback else ()),
+            *made,
+            *alphabet,
+        ]
 
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
         """Text with spaces: controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is removed."""

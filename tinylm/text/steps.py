@@ -21,9 +21,14 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.text.cleaning import is_accent
 from tinylm.text.normalizing import SPACE, Normalizer
 
-CLUSTER = regex.compile(r"\P{M}[\p{M}\u1160-\u11FF]*|[\p{M}\u1160-\u11FF]+")  # Hangul vowels and finals compose like marks
+CLUSTER = regex.compile(
+    r"\P{M}[\p{M}\u1160-\u11FF]*|[\p{M}\u1160-\u11FF]+"
+)  # Hangul vowels and finals compose like marks
 WORD = regex.compile(r"\P{White_Space}+")
-ENDS, SEVERAL = r"\A +| +\z", " {2,}"  # the patterns of published files; any other could take for ever
+ENDS, SEVERAL = (
+    r"\A +| +\z",
+    " {2,}",
+)  # the patterns of published files; any other could take for ever
 PATTERNS = {ENDS: regex.compile(r"\A +| +\Z"), SEVERAL: regex.compile(SEVERAL)}
 
 Parts = Iterable[tuple[str, int]]  # (what it becomes, how many characters it was)
@@ -44,7 +49,9 @@ class Steps:
     @property
     def charsmap(self) -> str:
         """Nothing that a .model file could hold: raises VocabularyError."""
-        raise VocabularyError("A .model file cannot hold the normalisers of this tokenizer.json; keep that file instead.")
+        raise VocabularyError(
+            "A .model file cannot hold the normalisers of this tokenizer.json; keep that file instead."
+        )
 
     def __call__(self, text: str) -> str:
         """The normalised text."""
@@ -106,7 +113,9 @@ def of(description: dict[str, Any]) -> list[Step]:
     if kind == "Sequence":
         return [step for part in description["normalizers"] for step in of(part)]
     if kind in ("NFC", "NFD", "NFKC", "NFKD"):
-        return [lambda text: ((unicodedata.normalize(kind, c), len(c)) for c in CLUSTER.findall(text))]
+        return [
+            lambda text: ((unicodedata.normalize(kind, c), len(c)) for c in CLUSTER.findall(text))
+        ]
     if kind == "StripAccents":
         return [lambda text: (("" if is_accent(c) else c, 1) for c in text)]
     if kind == "Lowercase":
@@ -117,10 +126,16 @@ def of(description: dict[str, Any]) -> list[Step]:
         return [prepend(_text(description["prepend"]))]
     if kind == "Replace":
         pattern = description["pattern"]
-        known = regex.compile(regex.escape(pattern["String"])) if "String" in pattern else PATTERNS.get(pattern["Regex"])
+        known = (
+            regex.compile(regex.escape(pattern["String"]))
+            if "String" in pattern
+            else PATTERNS.get(pattern["Regex"])
+        )
         if known is not None:
             return [replace(known, _text(description["content"]))]
-    raise DataError(f"the normalizer {kind!r} is not one that BERT, GPT, XLNet, ALBERT or T5 use: {str(description)[:80]}")
+    raise DataError(
+        f"the normalizer {kind!r} is not one that BERT, GPT, XLNet, ALBERT or T5 use: {str(description)[:80]}"
+    )
 
 
 def _text(value: Any) -> str:

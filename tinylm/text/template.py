@@ -1,8 +1,8 @@
 """How one text, or two, become a model's input: where its special tokens stand, and which part each token belongs to.
 
-    BERT    [CLS] A [SEP]          [CLS] A [SEP] B:1 [SEP]:1
-    XLNet   A <sep> <cls>:2        A <sep> B:1 <sep>:1 <cls>:2      padded on the left, with type 3
-    GPT-1   <start> A <classify>   <start> A <delimiter> B <classify>
+BERT    [CLS] A [SEP]          [CLS] A [SEP] B:1 [SEP]:1
+XLNet   A <sep> <cls>:2        A <sep> B:1 <sep>:1 <cls>:2      padded on the left, with type 3
+GPT-1   <start> A <classify>   <start> A <delimiter> B <classify>
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ class Template:
     pad_left: bool = False
 
     def assemble(
-        self, first: list[int], second: list[int] | None, find: Callable[[str], int], max_length: int | None
+        self,
+        first: list[int],
+        second: list[int] | None,
+        find: Callable[[str], int],
+        max_length: int | None,
     ) -> tuple[list[int], list[int]]:
         """The ids and the token types of one input.
 
@@ -44,7 +48,9 @@ class Template:
         if max_length is not None:
             room = max_length - sum(name not in texts for name, _ in parts)
             if room < 0:
-                raise VocabularyError(f"max_length is {max_length}, but the {len(parts)} parts of the template need more.")
+                raise VocabularyError(
+                    f"max_length is {max_length}, but the {len(parts)} parts of the template need more."
+                )
             texts["A"], texts["B"] = _cut(first, texts["B"], room)
         ids: list[int] = []
         types: list[int] = []
@@ -56,7 +62,9 @@ class Template:
 
     def _pair(self) -> str:
         if self.pair is None:
-            raise VocabularyError("The encoding has no template for pairs; set one, such as Template('A', 'A <eos> B').")
+            raise VocabularyError(
+                "The encoding has no template for pairs; set one, such as Template('A', 'A <eos> B')."
+            )
         return self.pair
 
 
@@ -64,7 +72,10 @@ class Template:
 def parts_of(pattern: str) -> tuple[tuple[str, int], ...]:
     """The (name, token type) of every place of a pattern."""
     split = [name.rpartition(":") for name in pattern.split()]
-    return tuple((name, int(kind)) if name and kind.isdigit() else (name + colon + kind, 0) for name, colon, kind in split)
+    return tuple(
+        (name, int(kind)) if name and kind.isdigit() else (name + colon + kind, 0)
+        for name, colon, kind in split
+    )
 
 
 def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
@@ -79,5 +90,7 @@ def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], lis
 
 
 BERT = Template("[CLS] A [SEP]", "[CLS] A [SEP] B:1 [SEP]:1", typed=True)
-XLNET = Template("A <sep> <cls>:2", "A <sep> B:1 <sep>:1 <cls>:2", typed=True, pad_type=3, pad_left=True)
+XLNET = Template(
+    "A <sep> <cls>:2", "A <sep> B:1 <sep>:1 <cls>:2", typed=True, pad_type=3, pad_left=True
+)
 GPT1 = Template("<start> A <classify>", "<start> A <delimiter> B <classify>")

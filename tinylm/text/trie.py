@@ -10,7 +10,9 @@ import numpy as np
 from tinylm.kernels import double_array
 
 Trie = tuple[np.ndarray, np.ndarray, np.ndarray]
-Tree = tuple[np.ndarray, np.ndarray, np.ndarray]  # first (N + 1,), label (N,), piece (N,): children of n are first[n] … − 1
+Tree = tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]  # first (N + 1,), label (N,), piece (N,): children of n are first[n] … − 1
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Dictionary:
         letters, symbols = np.unique(code_points("".join(pieces)), return_inverse=True)
         numbers = np.full(int(letters.max(initial=0)) + 2, letters.size)
         numbers[letters] = np.arange(letters.size)
-        return cls(numbers, pack(grow(symbols, np.fromiter(map(len, pieces), np.int64)), letters.size))
+        return cls(
+            numbers, pack(grow(symbols, np.fromiter(map(len, pieces), np.int64)), letters.size)
+        )
 
     def symbols(self, text: str) -> np.ndarray:
         """The numbers of the characters of a text, (T,) int64."""
@@ -56,7 +60,9 @@ def grow(symbols: np.ndarray, sizes: np.ndarray) -> Tree:
     node = np.zeros(sizes.size, np.int64)
     for depth in range(int(sizes.max(initial=0))):
         here = np.flatnonzero(sizes > depth)
-        keys, family = np.unique(node[here] * width + symbols[begins[here] + depth], return_inverse=True)
+        keys, family = np.unique(
+            node[here] * width + symbols[begins[here] + depth], return_inverse=True
+        )
         node[here] = total + family
         ends = np.full(keys.size, -1)
         ends[family[sizes[here] == depth + 1]] = here[sizes[here] == depth + 1]
@@ -97,7 +103,9 @@ def count_substrings(
         if depth:  # the place after the substring, as long as it lies in the same word
             place, node = place[place + 1 < symbols.size] + 1, node[place + 1 < symbols.size]
             place, node = place[~begins[place]], node[~begins[place]]
-        keys, index, inverse = np.unique(node * size + symbols[place], return_index=True, return_inverse=True)
+        keys, index, inverse = np.unique(
+            node * size + symbols[place], return_index=True, return_inverse=True
+        )
         seen = np.bincount(inverse, times[place], keys.size)
         kept = (seen >= 2) | (depth == 0)
         ends.append(place[index][kept] + 1)
@@ -113,7 +121,12 @@ def count_substrings(
     first = 1 + np.searchsorted(np.concatenate(parents), np.arange(total + 1))
     piece = np.arange(total)
     piece[0] = -1
-    return (first, np.concatenate(labels), piece), np.concatenate(counts), np.concatenate(lengths), np.concatenate(ends)
+    return (
+        (first, np.concatenate(labels), piece),
+        np.concatenate(counts),
+        np.concatenate(lengths),
+        np.concatenate(ends),
+    )
 
 
 def pruned(tree: Tree, alive: np.ndarray) -> Tree:

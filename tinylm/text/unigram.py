@@ -27,7 +27,9 @@ from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.trie import Dictionary
 
-WORD = regex.compile(r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)")  # what no piece reaches over, in training
+WORD = regex.compile(
+    r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)"
+)  # what no piece reaches over, in training
 SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL))
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
@@ -52,7 +54,9 @@ class Unigram(Encoding):
         self.end_id = find.get("</s>")
         self.pad_id = find.get("<pad>", self.end_id or 0)
         raw = {t: i for i, (t, _, kind) in enumerate(pieces) if kind == BYTE}
-        self._bytes = [raw[name] for name in BYTE_TOKENS] if raw.keys() == BYTE_TOKENS.keys() else []
+        self._bytes = (
+            [raw[name] for name in BYTE_TOKENS] if raw.keys() == BYTE_TOKENS.keys() else []
+        )
         normal = [score for _, score, kind in pieces if kind == NORMAL]
         self.scores = np.array([score for _, score, _ in pieces], np.float32)
         self.scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
@@ -60,7 +64,9 @@ class Unigram(Encoding):
         for i, (text, _, kind) in enumerate(pieces):
             if kind == USER:  # so good that it is always taken
                 self.scores[i] = len(text.encode("utf-8", "surrogatepass")) * best - 0.1
-        self._dictionary = Dictionary.of([text if kind in (NORMAL, USER) else "" for text, _, kind in pieces])
+        self._dictionary = Dictionary.of(
+            [text if kind in (NORMAL, USER) else "" for text, _, kind in pieces]
+        )
 
     @classmethod
     def train(
@@ -78,7 +84,9 @@ class Unigram(Encoding):
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")
         found: Counter[str] = Counter()
         for text in watched(as_texts(texts), "texts read"):
-            found.update(normalizer(text).split(SPACE) if normalizer.collapse else [normalizer(text)])
+            found.update(
+                normalizer(text).split(SPACE) if normalizer.collapse else [normalizer(text)]
+            )
         words: Counter[str] = Counter()
         for chunk, count in found.items():
             for word in WORD.findall(SPACE + chunk if normalizer.collapse and chunk else chunk):
@@ -119,7 +127,9 @@ class Unigram(Encoding):
             kept = ~unknown | np.append(True, ~unknown[:-1]) | first[places]
             places, ids = places[kept], ids[kept]
         elif unknown.any():  # one token for each byte
-            raw = [text[place].encode("utf-8", "surrogatepass") for place in places[unknown].tolist()]
+            raw = [
+                text[place].encode("utf-8", "surrogatepass") for place in places[unknown].tolist()
+            ]
             sizes = np.ones(ids.size, np.int64)
             sizes[unknown] = [*map(len, raw)]
             places, ids, unknown = (np.repeat(values, sizes) for values in (places, ids, unknown))
@@ -137,17 +147,28 @@ class Unigram(Encoding):
             elif kind == UNKNOWN:
                 out += UNKNOWN_TEXT.encode()
             elif kind != CONTROL:
-                if begin and text.startswith(SPACE) and (self.normalizer.prefix or self.normalizer.collapse):
-                    text, begin = text[1:], self.normalizer.collapse  # where spaces are collapsed, none is left in front
+                if (
+                    begin
+                    and text.startswith(SPACE)
+                    and (self.normalizer.prefix or self.normalizer.collapse)
+                ):
+                    text, begin = (
+                        text[1:],
+                        self.normalizer.collapse,
+                    )  # where spaces are collapsed, none is left in front
                 out += text.replace(SPACE, " ").encode("utf-8", "surrogatepass")
         return out.decode("utf-8", "replace")
 
     def n_best(self, text: str, n: int) -> list[tuple[list[int], float]]:
         """The n most probable cuts, best first: (ids, log-probability in nats)."""
         normal, edges = self._lattice(text)
-        ways: list[list[tuple[float, tuple]]] = [[(0.0, ())]] + [[] for _ in normal]  # by place: (score, linked ids)
+        ways: list[list[tuple[float, tuple]]] = [[(0.0, ())]] + [
+            [] for _ in normal
+        ]  # by place: (score, linked ids)
         for end in range(1, len(normal) + 1):
-            into = [(score + s, (p, way)) for begin, p, s in edges[end] for score, way in ways[begin]]
+            into = [
+                (score + s, (p, way)) for begin, p, s in edges[end] for score, way in ways[begin]
+            ]
             ways[end] = heapq.nlargest(n, into, key=lambda pair: pair[0])
         return [(_unlinked(way), score) for score, way in ways[-1]]
 
@@ -156,7 +177,9 @@ class Unigram(Encoding):
         normal, edges = self._lattice(text)
         total = [0.0] + [-math.inf] * len(normal)
         for end in range(1, len(normal) + 1):
-            total[end] = float(np.logaddexp.reduce([total[begin] + alpha * s for begin, _, s in edges[end]]))
+            total[end] = float(
+                np.logaddexp.reduce([total[begin] + alpha * s for begin, _, s in edges[end]])
+            )
         end, ids = len(normal), []
         while end:
             weights = np.exp([total[begin] + alpha * s - total[end] for begin, _, s in edges[end]])
@@ -187,14 +210,23 @@ class Unigram(Encoding):
     @classmethod
     def _load(cls, folder: Path) -> Unigram:
         """Read spiece.model or tokenizer.model; raises DataError for a missing, damaged or BPE file."""
-        path = next((folder / name for name in NAMES if (folder / name).exists()), folder / NAMES[0])
+        path = next(
+            (folder / name for name in NAMES if (folder / name).exists()), folder / NAMES[0]
+        )
         model = protobuf.read(path)
         if model.kind != protobuf.UNIGRAM or model.suffix:
-            raise DataError(f"{str(path)!r} is not a unigram model with the space in front; no other kind is read.")
+            raise DataError(
+                f"{str(path)!r} is not a unigram model with the space in front; no other kind is read."
+            )
         texts = [text for text, _, _ in model.pieces]
-        odd = any(not NORMAL <= kind <= BYTE or kind == BYTE and text not in BYTE_TOKENS for text, _, kind in model.pieces)
+        odd = any(
+            not NORMAL <= kind <= BYTE or kind == BYTE and text not in BYTE_TOKENS
+            for text, _, kind in model.pieces
+        )
         if odd or len(set(texts)) != len(texts):
-            raise DataError(f"{str(path)!r} holds a piece twice, or one of an unknown kind; the file is damaged.")
+            raise DataError(
+                f"{str(path)!r} holds a piece twice, or one of an unknown kind; the file is damaged."
+            )
         kept = [text for text, _, kind in model.pieces if kind == USER]
         return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse, kept))
 

@@ -50,7 +50,9 @@ class WordPiece(Encoding):
         self.vocab = vocab
         self.specials = tuple(name for name in SPECIALS if name in self._index())
         if "[UNK]" not in self.specials:
-            raise VocabularyError("A WordPiece vocabulary needs the token '[UNK]', for words that it cannot spell.")
+            raise VocabularyError(
+                "A WordPiece vocabulary needs the token '[UNK]', for words that it cannot spell."
+            )
         self.unk_id, self.pad_id = self._index()["[UNK]"], self._index().get("[PAD]", 0)
         self.end_id = self._index().get("[SEP]")
         self.cleaning = Cleaning(lower, strip_accents)
@@ -58,7 +60,12 @@ class WordPiece(Encoding):
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int, min_count: int = 2, lower: bool = True, exact: bool = True
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        min_count: int = 2,
+        lower: bool = True,
+        exact: bool = True,
     ) -> WordPiece:
         """Learn pieces until the vocabulary holds `vocab_size` tokens: specials, characters, then joined pieces.
 
@@ -75,7 +82,9 @@ class WordPiece(Encoding):
                 words[word] += count
         found.clear()
         if not words:
-            raise VocabularyError("The training text is empty; WordPiece needs text to learn pieces from.")
+            raise VocabularyError(
+                "The training text is empty; WordPiece needs text to learn pieces from."
+            )
         alphabet, counted = spell(words, before=PREFIX)
         least = len(SPECIALS) + len(alphabet)
         check_vocab_size(vocab_size, least, "the specials and the characters of the text")
@@ -93,16 +102,23 @@ class WordPiece(Encoding):
     def _trie(self) -> tuple[Dictionary, np.ndarray]:
         """The tokens, MARK in place of ##, and the nodes from which the first piece of a word and all others are spelled."""
         spelled = [MARK + t[len(PREFIX) :] if t.startswith(PREFIX) else t for t in self.vocab]
-        kept = ["" if t in self.specials or MARK in t else s for t, s in zip(self.vocab, spelled, strict=True)]
+        kept = [
+            "" if t in self.specials or MARK in t else s
+            for t, s in zip(self.vocab, spelled, strict=True)
+        ]
         found = Dictionary.of([*kept, MARK])
-        return found, np.array([0, found.trie[0][0]])  # MARK is the first character, so its node is base[0]
+        return found, np.array(
+            [0, found.trie[0][0]]
+        )  # MARK is the first character, so its node is base[0]
 
     def _pieces(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Where in the joined words the pieces begin, and their ids."""
         dictionary, starts = self._trie
         symbols = dictionary.symbols("".join(words))
         chosen = np.empty(symbols.size, np.int64)
-        longest_match(symbols, beginnings(words), *dictionary.trie, starts, LONGEST, self.unk_id, chosen)
+        longest_match(
+            symbols, beginnings(words), *dictionary.trie, starts, LONGEST, self.unk_id, chosen
+        )
         places = np.flatnonzero(chosen >= 0)
         return places, chosen[places]
 
@@ -119,7 +135,10 @@ class WordPiece(Encoding):
         begins, _ = self._pieces([word for chunk in spans for word, _ in chunk])
         flat = list(chain.from_iterable(characters))
         ends = [*begins[1:].tolist(), len(flat)]
-        cut = [(flat[begin], flat[end - 1] + 1) for begin, end in zip(begins.tolist(), ends, strict=False)]
+        cut = [
+            (flat[begin], flat[end - 1] + 1)
+            for begin, end in zip(begins.tolist(), ends, strict=False)
+        ]
         return shared(cut, begins, [*map(len, characters)])
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
@@ -152,8 +171,12 @@ class WordPiece(Encoding):
         vocab = read_text(path).split("\n")
         vocab = vocab[:-1] if vocab[-1] == "" else vocab
         if len(set(vocab)) != len(vocab) or "[UNK]" not in vocab or "" in vocab:
-            raise DataError(f"{str(path)!r} must hold different tokens, one per line, '[UNK]' among them; it is damaged.")
+            raise DataError(
+                f"{str(path)!r} must hold different tokens, one per line, '[UNK]' among them; it is damaged."
+            )
         settings = read_json(config) if config.exists() else {}
         if not isinstance(settings, dict):
-            raise DataError(f"{str(config)!r} must hold an object with the settings of the tokenizer; the file is damaged.")
+            raise DataError(
+                f"{str(config)!r} must hold an object with the settings of the tokenizer; the file is damaged."
+            )
         return cls(vocab, bool(settings.get("do_lower_case", True)), settings.get("strip_accents"))

@@ -20,7 +20,9 @@ from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read
 from tinylm.text.phrases import Pairs, join, learn_passes
 from tinylm.text.template import Template
 
-PATTERN = re.compile(r"\w+|[^\w\s]")  # no match contains a special's name whole, so text cannot spell a special
+PATTERN = re.compile(
+    r"\w+|[^\w\s]"
+)  # no match contains a special's name whole, so text cannot spell a special
 
 
 class Words(Encoding):
@@ -37,9 +39,18 @@ class Words(Encoding):
     specials = ("<unk>", "<pad>", "<eos>")
     unk_id, pad_id, end_id = 0, 1, 2
 
-    def __init__(self, words: Iterable[str], lower: bool = False, phrases: Iterable[Pairs] = (), rules: bool = False):
+    def __init__(
+        self,
+        words: Iterable[str],
+        lower: bool = False,
+        phrases: Iterable[Pairs] = (),
+        rules: bool = False,
+    ):
         if rules:
-            self.specials, self.template = (*self.specials, fastai.BEGINS), Template(f"{fastai.BEGINS} A")
+            self.specials, self.template = (
+                (*self.specials, fastai.BEGINS),
+                Template(f"{fastai.BEGINS} A"),
+            )
         self.vocab = [*self.specials, *words]
         self.first = len(self.specials)  # id of the most frequent word
         self.lower, self.phrases, self.rules = lower, tuple(phrases), rules
@@ -59,21 +70,28 @@ class Words(Encoding):
         specials = len(cls.specials) + rules
         check_vocab_size(vocab_size, specials + 1, "the specials and one word")
         counts: Counter[str] = Counter()
-        lines, passes = (_split(text, lower, rules) for text in watched(as_texts(texts), "texts read")), ()
+        lines, passes = (
+            (_split(text, lower, rules) for text in watched(as_texts(texts), "texts read")),
+            (),
+        )
         if phrases:
             lines = list(lines)
             passes = learn_passes(lines, phrases)
         for line in lines:
             counts.update(word for word, _ in join(line, passes)) if passes else counts.update(line)
         if not counts:
-            raise VocabularyError("The training text is empty; a vocabulary needs at least one word.")
+            raise VocabularyError(
+                "The training text is empty; a vocabulary needs at least one word."
+            )
         kept = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
         if not kept:
             raise VocabularyError(
                 f"No word is seen min_count = {min_count} times (the most frequent: {max(counts.values())}); "
                 "lower min_count or give more text."
             )
-        return cls(kept if vocab_size is None else kept[: vocab_size - specials], lower, passes, rules)
+        return cls(
+            kept if vocab_size is None else kept[: vocab_size - specials], lower, passes, rules
+        )
 
     def split(self, text: str) -> list[str]:
         """The words of a text, phrases joined, before the vocabulary is asked."""
@@ -82,7 +100,10 @@ class Words(Encoding):
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         """One id per word; <unk> for a word outside the vocabulary."""
-        return [list(map(self._index().get, self.split(text), itertools.repeat(self.unk_id))) for text in texts]
+        return [
+            list(map(self._index().get, self.split(text), itertools.repeat(self.unk_id)))
+            for text in texts
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words with a space between them: the spacing of the original is not kept."""
@@ -90,10 +111,16 @@ class Words(Encoding):
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each word stands in the text."""
-        spans = [span for _, span in fastai.cut(text)] if self.rules else [m.span() for m in PATTERN.finditer(text)]
+        spans = (
+            [span for _, span in fastai.cut(text)]
+            if self.rules
+            else [m.span() for m in PATTERN.finditer(text)]
+        )
         if not self.phrases:
             return spans
-        ends = itertools.accumulate(size for _, size in join(_split(text, self.lower, self.rules), self.phrases))
+        ends = itertools.accumulate(
+            size for _, size in join(_split(text, self.lower, self.rules), self.phrases)
+        )
         bounds = itertools.pairwise([0, *ends])
         return [(spans[first][0], spans[last - 1][1]) for first, last in bounds]
 
@@ -109,10 +136,17 @@ class Words(Encoding):
         path = folder / cls.files[0]
         stored = read_vocabulary(path, cls.kind)
         try:
-            passes = [frozenset((str(a), str(b)) for a, b in pairs) for pairs in stored.get("phrases", [])]
+            passes = [
+                frozenset((str(a), str(b)) for a, b in pairs) for pairs in stored.get("phrases", [])
+            ]
         except (TypeError, ValueError):
             raise DataError(f'{str(path)!r} must hold pairs of words as "phrases".') from None
-        return cls(stored["vocab"], bool(stored.get("lower", False)), passes, bool(stored.get("rules", False)))
+        return cls(
+            stored["vocab"],
+            bool(stored.get("lower", False)),
+            passes,
+            bool(stored.get("rules", False)),
+        )
 
 
 def _split(text: str, lower: bool, rules: bool) -> list[str]:

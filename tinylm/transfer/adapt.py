@@ -57,8 +57,18 @@ class AdaptConfig:
     seed: int = 0
 
     def __post_init__(self):
-        at_least(self, ("clip",), max_length=1, updates=1, batch_size=1, warmup=0, weight_decay=0, dropout=0, n_folds=0,
-                 seed=0)
+        at_least(
+            self,
+            ("clip",),
+            max_length=1,
+            updates=1,
+            batch_size=1,
+            warmup=0,
+            weight_decay=0,
+            dropout=0,
+            n_folds=0,
+            seed=0,
+        )
 
 
 def updates_for(n_texts: int, batch_size: int) -> int:
@@ -91,7 +101,9 @@ def _batches(encoded, batch_size: int, seed: int):
 
 def _rewind(network, seed: int, step: int) -> None:
     """Start every source of dropout noise at this step, the encoder's and the head's apart from each other."""
-    for place, noise in enumerate({id(m.noise): m.noise for m in network.modules() if hasattr(m, "noise")}.values()):
+    for place, noise in enumerate(
+        {id(m.noise): m.noise for m in network.modules() if hasattr(m, "noise")}.values()
+    ):
         noise.at(seed, 2 * step + place)
 
 
@@ -102,7 +114,9 @@ def claim(path) -> None:
     """
     make_folder(path)
     if (Path(path) / STATE).exists():
-        raise CheckpointError(f"{path} holds a pretraining run; give another folder for the classifier")
+        raise CheckpointError(
+            f"{path} holds a pretraining run; give another folder for the classifier"
+        )
 
 
 class _Network(nn.Module):
@@ -111,12 +125,20 @@ class _Network(nn.Module):
     features : Features of that last layer, fitted     regression : SoftmaxRegression on them, where the head starts
     """
 
-    def __init__(self, encoder, features: Features, regression: SoftmaxRegression, config: AdaptConfig):
+    def __init__(
+        self, encoder, features: Features, regression: SoftmaxRegression, config: AdaptConfig
+    ):
         self.encoder = encoder
-        self.mean, self.scale = features.mean_.astype(np.float32), (1 / features.std_).astype(np.float32)
+        self.mean, self.scale = (
+            features.mean_.astype(np.float32),
+            (1 / features.std_).astype(np.float32),
+        )
         self.dropout = nn.Dropout(config.dropout, nn.Noise(config.seed))
         self.head = nn.Linear(*regression.weights_.shape, rng=np.random.default_rng(config.seed))
-        self.head.weight.data[...], self.head.bias.data[...] = regression.weights_.T, regression.bias_
+        self.head.weight.data[...], self.head.bias.data[...] = (
+            regression.weights_.T,
+            regression.bias_,
+        )
 
     def forward(self, batch):
         """Keywords of `encode`, (B,T) each -> logits (B,K)."""
@@ -133,11 +155,22 @@ class Classifier:
     After `fit`: classes_ (K,), encoder_ (the adapted one), head_ = (W (F,K), b (K,)), rate_ the learning rate used.
     """
 
-    def __init__(self, encoder, tokenizer, method: str = "features", config: AdaptConfig = AdaptConfig(), progress=None):
+    def __init__(
+        self,
+        encoder,
+        tokenizer,
+        method: str = "features",
+        config: AdaptConfig = AdaptConfig(),
+        progress=None,
+    ):
         if method not in ("features", "finetune"):
-            raise TinylmError(f"Classifier: unknown method {method!r}; expected 'features' or 'finetune'.")
+            raise TinylmError(
+                f"Classifier: unknown method {method!r}; expected 'features' or 'finetune'."
+            )
         if not config.rates or not config.C:
-            raise TinylmError("Classifier: an empty grid of rates or of C; give at least one value each.")
+            raise TinylmError(
+                "Classifier: an empty grid of rates or of C; give at least one value each."
+            )
         self.encoder, self.tokenizer, self.method, self.config = encoder, tokenizer, method, config
         self.progress = progress or (lambda done, updates: None)
 
@@ -148,10 +181,14 @@ class Classifier:
         """
         texts, labels = list(texts), np.asarray(labels)
         if labels.shape != (len(texts),):
-            raise ShapeError(f"Classifier: {len(texts)} texts, but labels of shape {labels.shape}; expected one for each.")
+            raise ShapeError(
+                f"Classifier: {len(texts)} texts, but labels of shape {labels.shape}; expected one for each."
+            )
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
-            raise DataError(f"Classifier: {self.classes_.size} class in the labels; expected at least two.")
+            raise DataError(
+                f"Classifier: {self.classes_.size} class in the labels; expected at least two."
+            )
         with one_pool():
             if self.method == "features":
                 self._fit_features(texts, codes)
@@ -176,12 +213,21 @@ class Classifier:
     def _keep(self, network: _Network) -> None:
         """A tuned network as the parts from which every fitted classifier predicts."""
         self.encoder_, self.features_ = network.encoder, self._features(network.encoder, ("last",))
-        self.features_.mean_, self.features_.std_ = network.mean.astype(float), 1 / network.scale.astype(float)
-        self.head_ = (network.head.weight.data.T.astype(float), network.head.bias.data.astype(float))
+        self.features_.mean_, self.features_.std_ = (
+            network.mean.astype(float),
+            1 / network.scale.astype(float),
+        )
+        self.head_ = (
+            network.head.weight.data.T.astype(float),
+            network.head.bias.data.astype(float),
+        )
 
     def _choose_rate(self, encoded, codes) -> float:
         """The rate of the grid with the best held-out accuracy inside the labels; the smaller at a tie."""
-        rates, splits = sorted(self.config.rates), folds(codes, self.config.n_folds, self.config.seed)
+        rates, splits = (
+            sorted(self.config.rates),
+            folds(codes, self.config.n_folds, self.config.seed),
+        )
         if len(rates) == 1 or not splits:
             return rates[len(rates) // 2]
         hits = np.zeros(len(rates))
@@ -198,12 +244,19 @@ class Classifier:
         features = self._features(duplicate(self.encoder), ("last",))
         rows = features.fit_encoded(encoded)
         network = _Network(
-            features.encoder, features, SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes), config
+            features.encoder,
+            features,
+            SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes),
+            config,
         )
-        optimiser = optim.AdamW(network.named_parameters(), lr=rate, weight_decay=config.weight_decay)
+        optimiser = optim.AdamW(
+            network.named_parameters(), lr=rate, weight_decay=config.weight_decay
+        )
         updates = config.updates or updates_for(codes.size, config.batch_size)
         network.train()
-        for step, rows in zip(range(updates), _batches(encoded, config.batch_size, config.seed), strict=False):
+        for step, rows in zip(
+            range(updates), _batches(encoded, config.batch_size, config.seed), strict=False
+        ):
             _rewind(network, config.seed, step)
             optimiser.zero_grad()
             F.cross_entropy(network(take(encoded, rows)), codes[rows]).backward()
@@ -227,7 +280,11 @@ class Classifier:
         head = {"weight": self.head_[0], "bias": self.head_[1]}
         scale = {"mean": self.features_.mean_, "std": self.features_.std_}
         save_tensors(path / HEAD, head | scale)
-        facts = {"labels": self.classes_.tolist(), "method": self.method, "layers": list(self.features_.layers)}
+        facts = {
+            "labels": self.classes_.tolist(),
+            "method": self.method,
+            "layers": list(self.features_.layers),
+        }
         write_json(path / LABELS, facts | {"config": asdict(self.config)})
 
     @classmethod
@@ -240,7 +297,9 @@ class Classifier:
         facts, (arrays, _) = read_json(path / LABELS), load_tensors(path / HEAD)
         encoder, tokenizer = hub.load(path)
         try:
-            self = cls(encoder, tokenizer, facts["method"], settings.build(AdaptConfig, facts["config"]))
+            self = cls(
+                encoder, tokenizer, facts["method"], settings.build(AdaptConfig, facts["config"])
+            )
             self.classes_, self.encoder_ = np.array(facts["labels"]), encoder
             if self.classes_.ndim != 1 or self.classes_.dtype == object:
                 raise TinylmError(f"labels is {facts['labels']!r}, expected a list of names")
@@ -252,13 +311,21 @@ class Classifier:
             raise CheckpointError(
                 f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r}); train the classifier anew."
             ) from error
-        if arrays["weight"].shape != expected or arrays["bias"].shape != expected[1:] or min(expected) < 1:
-            raise CheckpointError(f"{path / HEAD} has weights {arrays['weight'].shape}, expected {expected}; train anew.")
+        if (
+            arrays["weight"].shape != expected
+            or arrays["bias"].shape != expected[1:]
+            or min(expected) < 1
+        ):
+            raise CheckpointError(
+                f"{path / HEAD} has weights {arrays['weight'].shape}, expected {expected}; train anew."
+            )
         return self
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "head_"):
-            raise TinylmError("Classifier: not fitted yet; call fit(texts, labels) or Classifier.load(path) first.")
+            raise TinylmError(
+                "Classifier: not fitted yet; call fit(texts, labels) or Classifier.load(path) first."
+            )
 
     def _logits(self, rows) -> np.ndarray:
         return rows @ self.head_[0] + self.head_[1]

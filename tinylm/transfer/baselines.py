@@ -60,7 +60,9 @@ class Tfidf:
         for text in texts:
             frequency.update(self._counts(text).keys())
         if not frequency:
-            raise DataError("TF-IDF: the texts hold no word of two letters or more; expected at least one text with words.")
+            raise DataError(
+                "TF-IDF: the texts hold no word of two letters or more; expected at least one text with words."
+            )
         words = sorted(frequency)
         self.vocabulary_ = {word: column for column, word in enumerate(words)}
         df = np.array([frequency[word] for word in words], dtype=np.float64)
@@ -71,7 +73,11 @@ class Tfidf:
         """(N,) texts -> (N,F) sparse rows of length 1; words that `fit` never saw are dropped, a text of them is 0."""
         starts, columns, values = [0], [], []
         for text in texts:
-            known = sorted((self.vocabulary_[w], tf) for w, tf in self._counts(text).items() if w in self.vocabulary_)
+            known = sorted(
+                (self.vocabulary_[w], tf)
+                for w, tf in self._counts(text).items()
+                if w in self.vocabulary_
+            )
             columns += [column for column, _ in known]
             values += [tf for _, tf in known]
             starts.append(len(columns))

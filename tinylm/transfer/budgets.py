@@ -22,7 +22,9 @@ def label_budget(labels, per_class: int, seed: int) -> np.ndarray:
     labels = np.asarray(labels)
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if labels.size == 0 or per_class < 1:
-        raise DataError(f"A budget of {per_class} labels per class from {labels.size} examples: both must be ≥ 1.")
+        raise DataError(
+            f"A budget of {per_class} labels per class from {labels.size} examples: both must be ≥ 1."
+        )
     if counts.min() < per_class:
         scarce = names[counts.argmin()]
         raise DataError(
@@ -31,7 +33,9 @@ def label_budget(labels, per_class: int, seed: int) -> np.ndarray:
         )
     chosen = []
     for code, seeds in enumerate(np.random.SeedSequence(seed).spawn(names.size)):
-        chosen.append(np.random.default_rng(seeds).permutation(np.flatnonzero(codes == code))[:per_class])
+        chosen.append(
+            np.random.default_rng(seeds).permutation(np.flatnonzero(codes == code))[:per_class]
+        )
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 

@@ -73,7 +73,11 @@ class CompareConfig:
 
     def cells(self) -> list[tuple[int, int]]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""
-        return [(budget, self.seed + i) for budget in sorted(set(self.labels)) for i in range(self.seeds)]
+        return [
+            (budget, self.seed + i)
+            for budget in sorted(set(self.labels))
+            for i in range(self.seeds)
+        ]
 
 
 @dataclass(frozen=True)
@@ -107,14 +111,18 @@ def run(config: CompareConfig) -> Comparison:
     """
     config.check()
     task = load_task(config.data, config.test_size)
-    label_budget(task.labels, max(config.labels), config.seed)  # a class that is too small is said before the work
+    label_budget(
+        task.labels, max(config.labels), config.seed
+    )  # a class that is too small is said before the work
     with one_pool():
         return _run(config, task, Results(config, task))
 
 
 def _run(config: CompareConfig, task: Task, results: "Results") -> Comparison:
     say = results.say
-    say(f"{task.name}: {len(task.texts):,} training posts, {len(task.test_texts):,} of {task.n_test:,} test posts")
+    say(
+        f"{task.name}: {len(task.texts):,} training posts, {len(task.test_texts):,} of {task.n_test:,} test posts"
+    )
     pretrained = {name: pretrained_run(name, task, config, say) for name in config.objectives}
     _baselines(task, config, results)
     for name in config.objectives:
@@ -141,9 +149,17 @@ class Results:
         try:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             for row in rows:
-                row["method"], int(row["budget"]), int(row["seed"]), float(row["accuracy"]), float(row["macro_f1"])
+                (
+                    row["method"],
+                    int(row["budget"]),
+                    int(row["seed"]),
+                    float(row["accuracy"]),
+                    float(row["macro_f1"]),
+                )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TinylmError(f"{path} is damaged ({error!r}); delete it, and its rows are computed again.") from error
+            raise TinylmError(
+                f"{path} is damaged ({error!r}); delete it, and its rows are computed again."
+            ) from error
         return rows
 
     def _check_settings(self, task: Task) -> None:
@@ -164,7 +180,11 @@ class Results:
     def say(self, line: str) -> None:
         """A line of progress on stderr, with the time since the beginning."""
         if not self.config.quiet:
-            print(f"[{duration(time.perf_counter() - self.begun)}] {line}", file=sys.stderr, flush=True)
+            print(
+                f"[{duration(time.perf_counter() - self.begun)}] {line}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def missing(self, method: str):
         """The cells that this method has not filled yet."""
@@ -175,16 +195,32 @@ class Results:
         """Keep one result, on disk too, and say so."""
         budget, seed = cell
         scores = {"accuracy": accuracy(truth, predicted), "macro_f1": macro_f1(truth, predicted)}
-        facts = {"method": method, "budget": budget, "seed": seed, **scores, "seconds": round(seconds, 2)}
+        facts = {
+            "method": method,
+            "budget": budget,
+            "seed": seed,
+            **scores,
+            "seconds": round(seconds, 2),
+        }
         self.rows.append(facts)
         write_text(self.out / RESULTS, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self.say(f"{method}, {budget} labels per class, seed {seed}: {100 * scores['accuracy']:.1f} % ({seconds:.0f} s)")
+        self.say(
+            f"{method}, {budget} labels per class, seed {seed}: {100 * scores['accuracy']:.1f} % ({seconds:.0f} s)"
+        )
 
     def wanted(self) -> list[dict]:
         """The rows of the cells and systems asked for; the folder may hold more."""
         systems = {MAJORITY, TFIDF}
-        systems |= {f"{name} {kind}" for name in self.config.objectives for kind in (FEATURES, FINETUNED, SCRATCH)}
-        return [row for row in self.rows if row["method"] in systems and (row["budget"], row["seed"]) in self.config.cells()]
+        systems |= {
+            f"{name} {kind}"
+            for name in self.config.objectives
+            for kind in (FEATURES, FINETUNED, SCRATCH)
+        }
+        return [
+            row
+            for row in self.rows
+            if row["method"] in systems and (row["budget"], row["seed"]) in self.config.cells()
+        ]
 
 
 class Remembering:
@@ -209,11 +245,16 @@ def pretrained_run(name: str, task: Task, config: CompareConfig, say) -> dict:
     out = Path(config.out) / name
     if not (out / PRETRAINED).exists():
         say(f"{name}: pretraining for {config.minutes:g} minutes")
-        asked = PretrainConfig(name, task.name, out, config.size, {"minutes": config.minutes}, config.seed)
+        asked = PretrainConfig(
+            name, task.name, out, config.size, {"minutes": config.minutes}, config.seed
+        )
         _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
         facts = {key: result[key] for key in ("steps", "seconds", "tokens")}
         # "tokens" of the evaluation are those predicted, not those trained on: the run's own number stays.
-        write_json(out / PRETRAINED, (result["held_out"] or {}) | facts | {"vocabulary": tokenizer.vocab_size})
+        write_json(
+            out / PRETRAINED,
+            (result["held_out"] or {}) | facts | {"vocabulary": tokenizer.vocab_size},
+        )
     return read_json(out / PRETRAINED)
 
 
@@ -223,7 +264,13 @@ def _baselines(task: Task, config: CompareConfig, results: Results) -> None:
         for cell in results.missing(method):
             start, rows = time.perf_counter(), label_budget(task.labels, *cell)
             model = make(cell[1]).fit([task.texts[i] for i in rows], task.labels[rows])
-            results.add(method, cell, task.test_labels, model.predict(task.test_texts), time.perf_counter() - start)
+            results.add(
+                method,
+                cell,
+                task.test_labels,
+                model.predict(task.test_texts),
+                time.perf_counter() - start,
+            )
 
 
 def _frozen(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
@@ -231,17 +278,26 @@ def _frozen(name: str, encoder, tokenizer, task: Task, results: Results) -> None
     method, config = f"{name} {FEATURES}", results.config
     if not results.missing(method):
         return
-    drawn = np.unique(np.concatenate([label_budget(task.labels, *cell) for cell in results.config.cells()]))
+    drawn = np.unique(
+        np.concatenate([label_budget(task.labels, *cell) for cell in results.config.cells()])
+    )
     sample = np.random.default_rng(0).permutation(len(task.texts))[:SAMPLE]
     results.say(f"{method}: encoding {sample.size + drawn.size + len(task.test_texts):,} posts")
-    features = Features(encoder, tokenizer, max_length=config.adapt.max_length, layers=config.adapt.layers)
+    features = Features(
+        encoder, tokenizer, max_length=config.adapt.max_length, layers=config.adapt.layers
+    )
     features.fit([task.texts[i] for i in sample])
-    train, test = features.transform([task.texts[i] for i in drawn]), features.transform(task.test_texts)
+    train, test = (
+        features.transform([task.texts[i] for i in drawn]),
+        features.transform(task.test_texts),
+    )
     for cell in results.missing(method):
         start, rows = time.perf_counter(), label_budget(task.labels, *cell)
         model = SoftmaxRegression(config.adapt.C, seed=cell[1])
         model.fit(train[np.searchsorted(drawn, rows)], task.labels[rows])
-        results.add(method, cell, task.test_labels, model.predict(test), time.perf_counter() - start)
+        results.add(
+            method, cell, task.test_labels, model.predict(test), time.perf_counter() - start
+        )
 
 
 def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
@@ -252,7 +308,11 @@ def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
                 continue
             start, rows = time.perf_counter(), label_budget(task.labels, *cell)
             begin = encoder if kind == FINETUNED else twin(encoder, seed=cell[1])
-            model = Classifier(begin, tokenizer, "finetune", replace(results.config.adapt, seed=cell[1]))
+            model = Classifier(
+                begin, tokenizer, "finetune", replace(results.config.adapt, seed=cell[1])
+            )
             model.fit([task.texts[i] for i in rows], task.labels[rows])
             predicted = model.predict(task.test_texts)
-            results.add(f"{name} {kind}", cell, task.test_labels, predicted, time.perf_counter() - start)
+            results.add(
+                f"{name} {kind}", cell, task.test_labels, predicted, time.perf_counter() - start
+            )

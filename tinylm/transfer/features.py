@@ -28,12 +28,18 @@ def encode_texts(encoder, tokenizer, texts, max_length: int | None = None) -> di
     """
     texts = list(texts)
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise DataError("Encoding texts: expected a list of at least one string; give [text] for a single text.")
-    positions = getattr(encoder.config, "n_positions", None) or getattr(encoder.config, "max_position_embeddings", None)
+        raise DataError(
+            "Encoding texts: expected a list of at least one string; give [text] for a single text."
+        )
+    positions = getattr(encoder.config, "n_positions", None) or getattr(
+        encoder.config, "max_position_embeddings", None
+    )
     max_length = min(n for n in (max_length, positions, 2**31) if n)
     encoded = dict(tokenizer(texts, max_length=max_length))
     if encoded["ids"].shape[1] == 0:
-        encoded = {key: np.zeros((len(texts), 1), dtype=array.dtype) for key, array in encoded.items()}
+        encoded = {
+            key: np.zeros((len(texts), 1), dtype=array.dtype) for key, array in encoded.items()
+        }
     encoded["mask"] = np.array(encoded["mask"], dtype=bool)
     encoded["mask"][~encoded["mask"].any(axis=1), 0] = True
     return encoded
@@ -49,7 +55,9 @@ def masked_mean(states: Tensor, mask: np.ndarray) -> Tensor:
     """The mean over real positions, differentiable. states (B,T,C), mask (B,T) bool -> (B,C)."""
     share = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)  # (B,T)
     weights = share[:, None, :].astype(states.dtype)  # (B,1,T)
-    return F.reshape(F.matmul(Tensor(weights), states), (states.shape[0], states.shape[2]))  # (B,1,C) -> (B,C)
+    return F.reshape(
+        F.matmul(Tensor(weights), states), (states.shape[0], states.shape[2])
+    )  # (B,1,C) -> (B,C)
 
 
 def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS) -> np.ndarray:
@@ -60,7 +68,9 @@ def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS) -> np.ndarra
     returns (B, F) float; raises ShapeError for another name or a layer that is not there
     """
     means, parts = [masked_mean(state, mask).data for state in states], []
-    if len(means) == 1:  # an encoder of words by themselves: its only layer is the last, the mean and all
+    if (
+        len(means) == 1
+    ):  # an encoder of words by themselves: its only layer is the last, the mean and all
         layers = ("last",) if set(layers) <= {"last", "mean", "all"} else layers
     for layer in layers:
         if layer == "last":
@@ -87,7 +97,9 @@ class Features:
     After `fit`: mean_ and std_, (F,).
     """
 
-    def __init__(self, encoder, tokenizer, batch_size: int = 32, max_length: int | None = 128, layers=LAYERS):
+    def __init__(
+        self, encoder, tokenizer, batch_size: int = 32, max_length: int | None = 128, layers=LAYERS
+    ):
         self.encoder, self.tokenizer, self.batch_size = encoder, tokenizer, batch_size
         self.max_length, self.layers = max_length, tuple(layers)
         if not self.layers:
@@ -110,7 +122,11 @@ class Features:
                     some = order[first : first + self.batch_size]
                     batch = take(encoded, some)
                     pooled = pool(self.encoder.encode(**batch), batch["mask"], self.layers)
-                    rows = np.empty((order.size, pooled.shape[1]), np.float32) if rows is None else rows
+                    rows = (
+                        np.empty((order.size, pooled.shape[1]), np.float32)
+                        if rows is None
+                        else rows
+                    )
                     rows[some] = pooled
         finally:
             self.encoder.train(training)
@@ -129,13 +145,17 @@ class Features:
         """`fit_transform` of texts that `encode_texts` has already turned into ids."""
         rows = self.encode_means(encoded)
         self.mean_, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-        self.std_ = np.where(std > 1e-6 * max(std.max(), 1e-30), std, 1.0)  # a constant feature says nothing
+        self.std_ = np.where(
+            std > 1e-6 * max(std.max(), 1e-30), std, 1.0
+        )  # a constant feature says nothing
         return self.standardise(rows)
 
     def standardise(self, rows) -> np.ndarray:
         """(rows - mean) / std as `fit` measured them, (N,F) float64. raises ShapeError before `fit`."""
         if not hasattr(self, "mean_"):
-            raise ShapeError("Features: not fitted yet; call fit(texts) or fit_transform(texts) first.")
+            raise ShapeError(
+                "Features: not fitted yet; call fit(texts) or fit_transform(texts) first."
+            )
         return (rows - self.mean_) / self.std_
 
     def transform(self, texts) -> np.ndarray:

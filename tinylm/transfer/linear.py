@@ -18,9 +18,15 @@ GRID = tuple(10.0**k for k in range(-4, 3))
 
 def _matrix(features):
     """float64 (N,F), dense or CSR; the one place where the two kinds are told apart."""
-    x = sparse.csr_array(features, dtype=np.float64) if sparse.issparse(features) else np.asarray(features, np.float64)
+    x = (
+        sparse.csr_array(features, dtype=np.float64)
+        if sparse.issparse(features)
+        else np.asarray(features, np.float64)
+    )
     if x.ndim != 2:
-        raise ShapeError(f"SoftmaxRegression: features have shape {x.shape}; expected (N, F), one row per example.")
+        raise ShapeError(
+            f"SoftmaxRegression: features have shape {x.shape}; expected (N, F), one row per example."
+        )
     return x
 
 
@@ -62,10 +68,14 @@ class SoftmaxRegression:
         """
         x, labels = _matrix(features), np.asarray(labels)
         if labels.shape != (x.shape[0],):
-            raise ShapeError(f"SoftmaxRegression: {x.shape[0]} rows of features, but labels of shape {labels.shape}.")
+            raise ShapeError(
+                f"SoftmaxRegression: {x.shape[0]} rows of features, but labels of shape {labels.shape}."
+            )
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
-            raise DataError(f"SoftmaxRegression: {self.classes_.size} class in the labels; expected at least two.")
+            raise DataError(
+                f"SoftmaxRegression: {self.classes_.size} class in the labels; expected at least two."
+            )
         z, back = _rotate(x)
         self.C_ = float(self.C) if np.isscalar(self.C) else self._choose(z, codes)
         weights, self.bias_ = self._minimise(z, codes, self.C_)
@@ -75,14 +85,18 @@ class SoftmaxRegression:
     def _choose(self, x, codes) -> float:
         """The C of the grid with the best held-out accuracy, every fold walked from the smallest C up (warm starts)."""
         grid, splits = sorted(float(c) for c in self.C), folds(codes, self.n_folds, self.seed)
-        if not splits or len(grid) == 1:  # one example per class: nothing to hold out, the middle of the grid
+        if (
+            not splits or len(grid) == 1
+        ):  # one example per class: nothing to hold out, the middle of the grid
             return grid[len(grid) // 2]
         hits = np.zeros(len(grid))
         for train, held in splits:
             start = None
             for i, c in enumerate(grid):
                 start = self._minimise(x[train], codes[train], c, start)
-                hits[i] += held.size * accuracy(codes[held], np.argmax(x[held] @ start[0] + start[1], axis=1))
+                hits[i] += held.size * accuracy(
+                    codes[held], np.argmax(x[held] @ start[0] + start[1], axis=1)
+                )
         return grid[int(np.argmax(hits))]
 
     def _minimise(self, x, codes, c: float, start=None) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +115,11 @@ class SoftmaxRegression:
             loss = -(target * log_p).sum() / n + 0.5 * decay * (w * w).sum()
             return loss, np.concatenate([dw.ravel(), residual.sum(axis=0)])
 
-        first = np.zeros((width + 1) * n_classes) if start is None else np.concatenate([start[0].ravel(), start[1]])
+        first = (
+            np.zeros((width + 1) * n_classes)
+            if start is None
+            else np.concatenate([start[0].ravel(), start[1]])
+        )
         options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
         flat = optimize.minimize(objective, first, jac=True, method="L-BFGS-B", options=options).x
         return flat[: width * n_classes].reshape(width, n_classes), flat[width * n_classes :]
@@ -112,7 +130,9 @@ class SoftmaxRegression:
         if not hasattr(self, "weights_"):
             raise ShapeError("SoftmaxRegression: not fitted yet; call fit(features, labels) first.")
         if x.shape[1] != self.weights_.shape[0]:
-            raise ShapeError(f"SoftmaxRegression: {x.shape[1]} features, but it was fitted on {self.weights_.shape[0]}.")
+            raise ShapeError(
+                f"SoftmaxRegression: {x.shape[1]} features, but it was fitted on {self.weights_.shape[0]}."
+            )
         return x @ self.weights_ + self.bias_
 
     def predict_proba(self, features) -> np.ndarray:

@@ -48,7 +48,9 @@ def macro_f1(truth, predicted) -> float:
     true_codes, predicted_codes = codes[: truth.size], codes[truth.size :]
     hits = np.bincount(true_codes[true_codes == predicted_codes], minlength=classes.size)
     # 2 TP + FP + FN = how often the class was true + how often it was predicted; at least 1 for every listed class.
-    seen = np.bincount(true_codes, minlength=classes.size) + np.bincount(predicted_codes, minlength=classes.size)
+    seen = np.bincount(true_codes, minlength=classes.size) + np.bincount(
+        predicted_codes, minlength=classes.size
+    )
     return float(np.mean(2 * hits / seen))
 
 

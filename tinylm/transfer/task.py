@@ -42,10 +42,20 @@ def load_task(source: str, test_size: int) -> Task:
     test_size : test texts are drawn down to this many, always the same ones; 0 keeps all
     raises DataError as `data.load_labelled`, or if there are fewer than two classes
     """
-    train, test = data.load_labelled(source, split="train"), data.load_labelled(source, split="test")
-    texts, labels, test_texts, test_labels = train.texts, np.array(train.labels), test.texts, np.array(test.labels)
+    train, test = (
+        data.load_labelled(source, split="train"),
+        data.load_labelled(source, split="test"),
+    )
+    texts, labels, test_texts, test_labels = (
+        train.texts,
+        np.array(train.labels),
+        test.texts,
+        np.array(test.labels),
+    )
     if np.unique(labels).size < 2:
-        raise DataError(f"{source}: the labels name {np.unique(labels).size} class; a task needs at least two.")
+        raise DataError(
+            f"{source}: the labels name {np.unique(labels).size} class; a task needs at least two."
+        )
     n_test = len(test_texts)
     if test_size and n_test > test_size:
         rows = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(n_test)[:test_size])

@@ -34,9 +34,13 @@ def write_vectors(path, words, vectors, binary=True, form=None):
     form = form or ("word2vec" if binary else "text")
     vectors = np.ascontiguousarray(vectors, dtype="<f4")
     if len(words) != len(vectors):
-        raise CheckpointError(f"write_vectors: got {len(words)} words and {len(vectors)} vectors, expected as many")
+        raise CheckpointError(
+            f"write_vectors: got {len(words)} words and {len(vectors)} vectors, expected as many"
+        )
     if form not in FORMATS:
-        raise CheckpointError(f"there is no format {form!r} of word vectors; expected one of {', '.join(FORMATS)}")
+        raise CheckpointError(
+            f"there is no format {form!r} of word vectors; expected one of {', '.join(FORMATS)}"
+        )
     names = ["_".join(word.split()).encode("utf-8", "surrogateescape") or b"_" for word in words]
     if form == "folder":
         files.write_bytes(Path(path) / "words.txt", b"".join(name + b"\n" for name in names))
@@ -48,7 +52,11 @@ def write_vectors(path, words, vectors, binary=True, form=None):
         if form != "glove":
             file.write(f"{vectors.shape[0]} {vectors.shape[1]}\n".encode())
         for name, vector in zip(names, vectors, strict=True):
-            numbers = vector.tobytes() if form in ("word2vec", "gensim") else " ".join(map(repr, vector.tolist())).encode()
+            numbers = (
+                vector.tobytes()
+                if form in ("word2vec", "gensim")
+                else " ".join(map(repr, vector.tolist())).encode()
+            )
             file.write(name + b" " + numbers + end)
 
 
@@ -59,8 +67,10 @@ def format_of(path):
     """
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
-        raise CheckpointError(f"{path}: the suffix {suffix!r} says no format; expected .bin, .vec, .txt or none, "
-                              f"or name one of {', '.join(FORMATS)}")
+        raise CheckpointError(
+            f"{path}: the suffix {suffix!r} says no format; expected .bin, .vec, .txt or none, "
+            f"or name one of {', '.join(FORMATS)}"
+        )
     return _SUFFIXES[suffix]
 
 
@@ -79,7 +89,9 @@ def read_vectors(path, binary=None, errors="surrogateescape", mapped=False):
     if path.is_dir():
         return _read_folder(path, errors, mapped)
     if not path.is_file():
-        raise CheckpointError(f"there is no file {path}; give the path of word vectors, for example in word2vec's format")
+        raise CheckpointError(
+            f"there is no file {path}; give the path of word vectors, for example in word2vec's format"
+        )
     with open(path, "rb") as file:
         header = _header(file, path, required=binary is not None)
         if header is None:
@@ -88,7 +100,9 @@ def read_vectors(path, binary=None, errors="surrogateescape", mapped=False):
         else:
             binary = not _looks_like_text(file, header[1]) if binary is None else binary
             _check(path, header, binary)
-            names, table = _read_binary(file, path, header) if binary else _read_lines(file, path, header)
+            names, table = (
+                _read_binary(file, path, header) if binary else _read_lines(file, path, header)
+            )
     return [_word(name, path, errors) for name in names], table
 
 
@@ -96,8 +110,10 @@ def _word(name, path, errors):
     try:
         return name.decode("utf-8", errors)
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: the word {name[:40]!r} is not UTF-8; choose errors 'replace', 'ignore' or "
-                              "'surrogateescape'") from error
+        raise CheckpointError(
+            f"{path}: the word {name[:40]!r} is not UTF-8; choose errors 'replace', 'ignore' or "
+            "'surrogateescape'"
+        ) from error
 
 
 def _header(file, path, required):
@@ -107,7 +123,9 @@ def _header(file, path, required):
         return count, width
     except ValueError as error:
         if required or not path.stat().st_size:
-            raise CheckpointError(f"{path} does not begin with 'V D', the numbers of words and dimensions") from error
+            raise CheckpointError(
+                f"{path} does not begin with 'V D', the numbers of words and dimensions"
+            ) from error
         return None
 
 
@@ -116,14 +134,16 @@ def _check(path, header, binary):
     count, width = header
     least = count * (4 * width + 2 if binary else 2 * width + 2)  # bytes: word, space, numbers
     if count < 1 or width < 1 or least > path.stat().st_size + 1:
-        raise CheckpointError(f"{path} promises {count} words of {width} dimensions, more than its size can hold; "
-                              "it is damaged or of the other kind (binary or text)")
+        raise CheckpointError(
+            f"{path} promises {count} words of {width} dimensions, more than its size can hold; "
+            "it is damaged or of the other kind (binary or text)"
+        )
 
 
 def _looks_like_text(file, width):
     """Whether the next line is a word and so many decimal numbers; the place in the file stays."""
     begin = file.tell()
-    numbers = file.readline(LONGEST_WORD + 40 * max(width, 1)).split()[-max(width, 1):]
+    numbers = file.readline(LONGEST_WORD + 40 * max(width, 1)).split()[-max(width, 1) :]
     file.seek(begin)
     try:
         return len([float(number) for number in numbers]) == width
@@ -139,8 +159,10 @@ def _read_binary(file, path, header):
         for row in table:
             end = data.find(b" ", at, at + LONGEST_WORD)
             if end < 0:
-                raise CheckpointError(f"{path} ends inside a word, or is not a binary file of word vectors")
-            raw = data[end + 1:end + 1 + row.nbytes]
+                raise CheckpointError(
+                    f"{path} ends inside a word, or is not a binary file of word vectors"
+                )
+            raw = data[end + 1 : end + 1 + row.nbytes]
             if len(raw) != row.nbytes:
                 raise CheckpointError(f"{path} ends inside the numbers of a word; copy it again")
             row[:] = np.frombuffer(raw, "<f4")
@@ -163,26 +185,37 @@ def _read_lines(file, path, header):
             if len(numbers) != width or not width:
                 raise ValueError
         except ValueError as error:
-            raise CheckpointError(f"{path}: the line of {name[:40]!r} does not hold {width} numbers") from error
+            raise CheckpointError(
+                f"{path}: the line of {name[:40]!r} does not hold {width} numbers"
+            ) from error
         names.append(name)
         if header and len(names) == header[0]:
             break
     if not names or (header and len(names) < header[0]):
-        raise CheckpointError(f"{path} ends after {len(names)} words"
-                              + (f", its header promises {header[0]}" if header else "") + "; copy it again")
+        raise CheckpointError(
+            f"{path} ends after {len(names)} words"
+            + (f", its header promises {header[0]}" if header else "")
+            + "; copy it again"
+        )
     return names, np.stack(rows)
 
 
 def _read_folder(path, errors, mapped):
     """A folder's words and table."""
     try:
-        table = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)  # so the header is held to the file's size
+        table = np.load(
+            path / "vectors.npy", mmap_mode="r", allow_pickle=False
+        )  # so the header is held to the file's size
         if table.dtype.kind != "f":
             raise ValueError(f"vectors.npy holds {table.dtype}, expected floats")
         names = (path / "words.txt").read_bytes().removesuffix(b"\n").split(b"\n")
     except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(f"{path} holds no word vectors (words.txt and vectors.npy): {error}") from error
+        raise CheckpointError(
+            f"{path} holds no word vectors (words.txt and vectors.npy): {error}"
+        ) from error
     if table.ndim != 2 or len(table) != len(names):
-        raise CheckpointError(f"{path}: words.txt has {len(names)} words, vectors.npy the shape {table.shape}; "
-                              "the two do not belong together")
+        raise CheckpointError(
+            f"{path}: words.txt has {len(names)} words, vectors.npy the shape {table.shape}; "
+            "the two do not belong together"
+        )
     return [_word(name, path, errors) for name in names], table if mapped else np.array(table)

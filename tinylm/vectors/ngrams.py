@@ -33,20 +33,33 @@ class NGrams:
         """The pieces of <word>, place after place, at each the shortest first; a bracket alone is none."""
         spelled = f"<{word}>"
         last = len(spelled)
-        spans = [(first, end) for first in range(last)
-                 for end in range(first + self.minn, min(first + self.maxn, last) + 1)]
-        return [spelled[first:end] for first, end in spans if (first, end) not in ((0, 1), (last - 1, last))]
+        spans = [
+            (first, end)
+            for first in range(last)
+            for end in range(first + self.minn, min(first + self.maxn, last) + 1)
+        ]
+        return [
+            spelled[first:end]
+            for first, end in spans
+            if (first, end) not in ((0, 1), (last - 1, last))
+        ]
 
     def rows(self, word):
         """The row of each piece in 0 … bucket − 1, a list."""
-        return [fnv1a(piece.encode("utf-8", "surrogateescape")) % self.bucket for piece in self.pieces(word)]
+        return [
+            fnv1a(piece.encode("utf-8", "surrogateescape")) % self.bucket
+            for piece in self.pieces(word)
+        ]
 
     def bags(self, words, specials=0):
         """Every word as a bag of rows of a table with one row per word, then the buckets; `specials` first ones stay alone.
 
         words : V strings     returns (V + 1 + F,) int64: word w is the rows bags[bags[w]:bags[w + 1]], its own one first
         """
-        rows = [[w, *(len(words) + r for r in self.rows(word) if w >= specials)] for w, word in enumerate(words)]
+        rows = [
+            [w, *(len(words) + r for r in self.rows(word) if w >= specials)]
+            for w, word in enumerate(words)
+        ]
         ends = len(words) + 1 + np.cumsum([0, *map(len, rows)])
         return np.concatenate([ends, *rows])
 
@@ -55,7 +68,7 @@ def bag_means(table, bags):
     """The mean of each bag's rows: table (R, C), bags of V words -> (V, C)."""
     means = np.empty((bags[0] - 1, table.shape[1]), table.dtype)
     for word, mean in enumerate(means):
-        table[bags[bags[word]:bags[word + 1]]].mean(axis=0, out=mean)
+        table[bags[bags[word] : bags[word + 1]]].mean(axis=0, out=mean)
     return means
 
 
@@ -67,7 +80,9 @@ class Subwords:
 
     def __init__(self, ngrams, table):
         if np.ndim(table) != 2 or len(table) != ngrams.bucket:
-            raise ShapeError(f"Subwords: the table {np.shape(table)} does not fit; expected ({ngrams.bucket}, D).")
+            raise ShapeError(
+                f"Subwords: the table {np.shape(table)} does not fit; expected ({ngrams.bucket}, D)."
+            )
         self.ngrams, self.table = ngrams, table
 
     def __contains__(self, word):

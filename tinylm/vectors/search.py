@@ -8,7 +8,9 @@ import numpy as np
 from tinylm.errors import ShapeError, VocabularyError
 from tinylm.vectors.formats import format_of, read_vectors, write_vectors
 
-BLOCK = 2**16  # rows looked at in one go: of vectors mapped from the disk only what answers analogies is copied whole
+BLOCK = (
+    2**16
+)  # rows looked at in one go: of vectors mapped from the disk only what answers analogies is copied whole
 QUESTIONS = 256  # analogies answered by one product
 SMALL = 1e-12  # the least length of a vector
 FAR = -2.0  # less than any cosine
@@ -29,20 +31,23 @@ def best(table, lengths, target, leave_out, n):
 
 def row_lengths(table):
     """The length of every row, (V, D) -> (V,), at least 1e-12; block by block."""
-    blocks = [np.linalg.norm(table[i:i + BLOCK], axis=1) for i in range(0, len(table), BLOCK)]
+    blocks = [np.linalg.norm(table[i : i + BLOCK], axis=1) for i in range(0, len(table), BLOCK)]
     return np.maximum(np.concatenate(blocks), SMALL) if blocks else np.empty(0)
 
 
 def cosines(table, lengths, targets):
     """Cosines of targets (Q, D) with all rows of the table (V, D): (Q, V)."""
     unit = targets / np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), SMALL)
-    blocks = [unit @ table[i:i + BLOCK].T for i in range(0, len(table), BLOCK)]
+    blocks = [unit @ table[i : i + BLOCK].T for i in range(0, len(table), BLOCK)]
     return np.concatenate(blocks, axis=1) / lengths
 
 
 def _lists(*groups):
     """Each group as a list: a single word or vector (D,) counts as a list of one."""
-    return [[group] if isinstance(group, str) or getattr(group, "ndim", 0) == 1 else list(group) for group in groups]
+    return [
+        [group] if isinstance(group, str) or getattr(group, "ndim", 0) == 1 else list(group)
+        for group in groups
+    ]
 
 
 class Vectors:
@@ -55,9 +60,16 @@ class Vectors:
 
     def __init__(self, words, table, subwords=None):
         if np.ndim(table) != 2 or len(words) != len(table) or not len(words):
-            raise ShapeError(f"Vectors: {len(words)} words and a table {np.shape(table)} do not fit; expected (V, D), "
-                             "V > 0.")
-        self.words, self.table, self.lengths, self.subwords = list(words), table, row_lengths(table), subwords or {}
+            raise ShapeError(
+                f"Vectors: {len(words)} words and a table {np.shape(table)} do not fit; expected (V, D), "
+                "V > 0."
+            )
+        self.words, self.table, self.lengths, self.subwords = (
+            list(words),
+            table,
+            row_lengths(table),
+            subwords or {},
+        )
         self.index = {word: i for i, word in reversed(list(enumerate(self.words)))}
 
     @classmethod
@@ -77,21 +89,29 @@ class Vectors:
 
     def __getitem__(self, word):
         """The vector (D,) of a word, from its pieces if it has no row; raises VocabularyError."""
-        return self.subwords[word] if word not in self and word in self.subwords else self.table[self.id_of(word)]
+        return (
+            self.subwords[word]
+            if word not in self and word in self.subwords
+            else self.table[self.id_of(word)]
+        )
 
     def id_of(self, word):
         """The row of a word; raises VocabularyError, naming similar words."""
         if word not in self.index:
             near = difflib.get_close_matches(word, self.words[:20000], n=3)
             hint = f"; similar words are {', '.join(map(repr, near))}" if near else ""
-            raise VocabularyError(f"{word!r} is not one of the {len(self):,} words that have vectors{hint}.")
+            raise VocabularyError(
+                f"{word!r} is not one of the {len(self):,} words that have vectors{hint}."
+            )
         return self.index[word]
 
     def unit(self, word):
         """The vector (D,) of a word, or a vector that is given itself, at length 1."""
         vector = self[word] if isinstance(word, str) else np.asarray(word, self.table.dtype)
         if vector.shape != self.table.shape[1:]:
-            raise ShapeError(f"Vectors: a vector {vector.shape} was given; expected {self.table.shape[1:]}.")
+            raise ShapeError(
+                f"Vectors: a vector {vector.shape} was given; expected {self.table.shape[1:]}."
+            )
         return vector / max(np.linalg.norm(vector), SMALL)
 
     def _known(self, *groups):
@@ -114,7 +134,9 @@ class Vectors:
         """
         positive, negative = _lists(positive, negative)
         given = self._known(positive, negative)
-        target = np.sum([self.unit(w) for w in positive] + [-self.unit(w) for w in negative], axis=0)
+        target = np.sum(
+            [self.unit(w) for w in positive] + [-self.unit(w) for w in negative], axis=0
+        )
         table, lengths = self.table[:restrict_vocab], self.lengths[:restrict_vocab]
         found = best(table, lengths, target, [i for i in given if i < len(table)], n)
         return [(self.words[i], float(cosine)) for i, cosine in zip(*found, strict=True)]
@@ -130,7 +152,9 @@ class Vectors:
         given, table = self._known(positive, negative), self.table[:restrict_vocab]
         targets = np.array([self.unit(word) for word in (*positive, *negative)])
         shares = (1 + cosines(table, self.lengths[:restrict_vocab], targets)) / 2  # (Q,V)
-        scores = shares[:len(positive)].prod(axis=0) / (shares[len(positive):].prod(axis=0) + 1e-6)
+        scores = shares[: len(positive)].prod(axis=0) / (
+            shares[len(positive) :].prod(axis=0) + 1e-6
+        )
         scores[[i for i in given if i < len(table)]] = -1
         order = np.argsort(-scores, kind="stable")[:n]
         return [(self.words[i], float(scores[i])) for i in order if scores[i] >= 0]
@@ -145,7 +169,9 @@ class Vectors:
 
     def _folded(self, restrict_vocab):
         """Lower-case word -> the first row that spells it."""
-        return {word.casefold(): i for i, word in reversed(list(enumerate(self.words[:restrict_vocab])))}
+        return {
+            word.casefold(): i for i, word in reversed(list(enumerate(self.words[:restrict_vocab])))
+        }
 
     def evaluate_word_pairs(self, pairs, restrict_vocab=300_000):
         """Do cosines rank pairs of words as people do?
@@ -159,11 +185,21 @@ class Vectors:
         known = [(rows.get(a.casefold()), rows.get(b.casefold()), score) for a, b, score in pairs]
         known = [each for each in known if None not in each]
         if len(known) < 2:
-            return {"spearman": float("nan"), "pairs": len(known), "covered": len(known) / max(len(pairs), 1)}
+            return {
+                "spearman": float("nan"),
+                "pairs": len(known),
+                "covered": len(known) / max(len(pairs), 1),
+            }
         first, second = (np.array([each[i] for each in known]) for i in (0, 1))
-        similar = (self.table[first] * self.table[second]).sum(axis=1) / (self.lengths[first] * self.lengths[second])
+        similar = (self.table[first] * self.table[second]).sum(axis=1) / (
+            self.lengths[first] * self.lengths[second]
+        )
         spearman = np.corrcoef(rankdata(similar), rankdata([score for *_, score in known]))[0, 1]
-        return {"spearman": float(spearman), "pairs": len(known), "covered": len(known) / len(pairs)}
+        return {
+            "spearman": float(spearman),
+            "pairs": len(known),
+            "covered": len(known) / len(pairs),
+        }
 
     def evaluate_word_analogies(self, questions, restrict_vocab=300_000, unknown_is_wrong=False):
         """a is to b as c is to d: how often is d the word nearest to b − a + c that is none of the three?
@@ -174,7 +210,10 @@ class Vectors:
         sections {name: {"correct", "questions"}}
         """
         rows = self._folded(restrict_vocab)
-        asked = [(section, [rows.get(word.casefold()) for word in words]) for section, *words in questions]
+        asked = [
+            (section, [rows.get(word.casefold()) for word in words])
+            for section, *words in questions
+        ]
         known = [(section, ids) for section, ids in asked if None not in ids]
         sections = defaultdict(lambda: {"correct": 0, "questions": 0})
         for section, _ in asked if unknown_is_wrong else known:
@@ -183,12 +222,19 @@ class Vectors:
         unit = self.table[first_rows] / self.lengths[first_rows, None]
         place = {row: i for i, row in enumerate(first_rows.tolist())}
         for begin in range(0, len(known), QUESTIONS):
-            part = known[begin:begin + QUESTIONS]
+            part = known[begin : begin + QUESTIONS]
             a, b, c, d = np.array([[place[i] for i in ids] for _, ids in part]).T
             scores = (unit[b] - unit[a] + unit[c]) @ unit.T  # (Q,V)
             scores[np.arange(len(part)), np.stack([a, b, c])] = -np.inf
             for (section, _), right in zip(part, scores.argmax(axis=1) == d, strict=True):
                 sections[section]["correct"] += int(right)
-        correct, counted = (sum(s[key] for s in sections.values()) for key in ("correct", "questions"))
-        return {"accuracy": correct / counted if counted else float("nan"), "correct": correct, "questions": counted,
-                "covered": len(known) / max(len(asked), 1), "sections": dict(sections)}
+        correct, counted = (
+            sum(s[key] for s in sections.values()) for key in ("correct", "questions")
+        )
+        return {
+            "accuracy": correct / counted if counted else float("nan"),
+            "correct": correct,
+            "questions": counted,
+            "covered": len(known) / max(len(asked), 1),
+            "sections": dict(sections),
+        }
