@@ -65,7 +65,7 @@ def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
         tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS, **more
     )
     model = tinylm.Word2Vec(config, np.random.default_rng(seed))
-    model.spell(tokenizer.vocab)
+    model.spell(tokenizer.vocab, tokenizer.special_ids)
     model.prepare(corpus)
     steps = epochs * model.steps_per_epoch
     start = time.perf_counter()

@@ -40,10 +40,10 @@ learned = model.vectors.data @ model.context.data.T  # (V,V): word seen, word pr
 # %% Counted: a window of b words, b uniform in 1 … WINDOW, reaches distance d with probability (WINDOW + 1 − d)/WINDOW
 counts = np.zeros((words.vocab_size, words.vocab_size))
 for reach in range(1, WINDOW + 1):
-    cells = cooccurrences(corpus, Window(reach, weighted=False, specials=config.specials))
+    cells = cooccurrences(corpus, Window(reach, weighted=False))
     counts[cells["row"], cells["column"]] += cells["count"] / WINDOW
 real = np.bincount(corpus.ids, minlength=words.vocab_size) * (
-    np.arange(words.vocab_size) >= config.specials
+    ~np.isin(np.arange(words.vocab_size), words.special_ids)
 )
 noise = real / real.sum()
 with np.errstate(divide="ignore", invalid="ignore"):

@@ -89,6 +89,7 @@ def test_pretraining_leaves_a_whole_folder_and_reports_beside_the_unigram_entrop
         "tokens",
         "nats_per_word",
         "unigram",
+        "unit",
     }
     arguments = [
         "pretrain",

@@ -5,27 +5,24 @@ import pytest
 
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.generate import generate
+from tinylm.objectives import Objective
+from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.sampling import Sampling
 
 V, POSITIONS = 13, 8
 
 
-class Recalling:
+class Recalling(Objective):
     """A causal model: the logits of a position are a fixed random function of the ids seen so far and their positions."""
 
-    class config:  # noqa: N801  (as much of a config as generation reads)
-        n_positions = POSITIONS
+    max_length = POSITIONS
 
     def __init__(self):
-        rng = np.random.default_rng(7)
+        super().__init__(self.Config(V), np.random.default_rng(7))
+        self.reads = []
+
+    def build(self, config, rng):
         self.table = rng.normal(size=(POSITIONS, V, V))
-        self.training, self.reads = True, []
-
-    def train(self, mode=True):
-        self.training = mode
-
-    def eval(self):
-        self.training = False
 
     def start_cache(self, batch_size, length):
         return {"sum": np.zeros((batch_size, V)), "position": 0, "length": length}
@@ -119,5 +116,6 @@ def test_mistakes_are_sentences():
         draw(prompt=())
     with pytest.raises(TinylmError, match="random generator"):
         generate(Recalling(), [1], 3)
-    with pytest.raises(TinylmError, match="cannot continue text"):
-        generate(object(), [1], 3, temperature=0)
+    word2vec = Word2Vec(Word2VecConfig(V))
+    with pytest.raises(TinylmError, match="word2vec has no generation: it cannot continue text"):
+        generate(word2vec, [1], 3, temperature=0)

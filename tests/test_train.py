@@ -17,7 +17,7 @@ import tinylm.ops as F
 from tinylm import checkpoint, hub, nn, pretrain
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.kernels import pool
-from tinylm.objectives import protocol
+from tinylm.objectives import Objective, find
 from tinylm.progress import Progress, duration
 from tinylm.tensor import no_grad
 from tinylm.train import Interrupted, TrainConfig, Trainer, evaluate
@@ -26,49 +26,42 @@ V = 11  # vocabulary of the toy chain
 
 
 @dataclass(frozen=True)
-class BigramConfig:
-    vocab_size: int = V
-
-
-@dataclass(frozen=True)
 class Batch:
     inputs: np.ndarray  # (B,)
     targets: np.ndarray  # (B,)
-    step: int = 0
-    seed: int = 0
 
     @property
     def tokens(self):
         return len(self.targets)
 
 
-class Bigram(nn.Module):
+class Bigram(Objective, name="bigram"):
     """log p(next | current) is one row of a (V,V) table; dropout makes the noise of a step matter."""
 
-    name, model_type, config_class = "bigram", "tinylm-bigram", BigramConfig
+    causal = True
 
     def __init__(self, corpus_seed=0):
-        super().__init__()
-        self.config = BigramConfig()
-        self.table = nn.Embedding(V, V, rng=np.random.default_rng(5))
-        self.dropout = nn.Dropout(0.2, nn.Noise())
+        super().__init__(self.Config(V), np.random.default_rng(5))
         self.corpus_seed, self.fingerprint = corpus_seed, f"text {corpus_seed}"
         self.factor = 1.0  # of the loss, to break it
         self.on_batch = lambda number: None
+
+    def build(self, config, rng):
+        self.table = nn.Embedding(V, V, rng=rng)
+        self.dropout = nn.Dropout(0.2, nn.Noise())
+
+    def encode(self, ids, mask=None):
+        return [self.table(ids)]
 
     def batch(self, step, seed):
         self.on_batch(step)
         rng = np.random.default_rng([self.corpus_seed, seed, step])
         inputs = rng.integers(V, size=13)
-        return Batch(inputs, (inputs * 3 + rng.integers(2, size=13)) % V, step, seed)
+        return Batch(inputs, (inputs * 3 + rng.integers(2, size=13)) % V)
 
     def loss(self, batch):
-        self.dropout.noise.at(batch.seed, batch.step)
         loss = F.cross_entropy(self.dropout(self.table(batch.inputs)), batch.targets)
         return loss * self.factor, {"loss": loss.item(), "next": loss.item()}
-
-    def start_cache(self, batch_size, length):
-        """That it exists says: causal, so the loss is the probability of the text."""
 
     def evaluation_batches(self, corpus):
         for begin in range(0, len(corpus.ids) - 1, 17):
@@ -98,18 +91,6 @@ def one_thread():
     pool.set_threads(1)
     yield
     pool.set_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def bigram_family(monkeypatch):
-    """A folder layout for the toy model, as `hub/<family>.py` would give it."""
-    family = types.ModuleType("tinylm.hub.bigram")
-    family.LAYOUT = ()
-    family.to_config = lambda config, end_id: {}
-    family.shapes = lambda config: [("table.weight", "table.weight", (V, V))]
-    family.also = lambda name: ()
-    family.export = lambda path, model: None
-    monkeypatch.setitem(sys.modules, family.__name__, family)
 
 
 def trained(out=None, config=CONFIG, resume=False, stop_after=None, **options):
@@ -531,8 +512,6 @@ def test_durations_read_like_speech():
 
 
 def test_a_line_ends_at_a_newline_and_nowhere_else():
-    lines = pretrain._documents(
-        protocol.objective("word2vec"), ["one\u2028line\x0c here\n\nanother"]
-    )
+    lines = pretrain._documents(find("word2vec"), ["one\u2028line\x0c here\n\nanother"])
     assert lines == ["one\u2028line\x0c here", "another"]
-    assert pretrain._documents(protocol.objective("gpt"), ["a\nb"]) == ["a\nb"]
+    assert pretrain._documents(find("gpt"), ["a\nb"]) == ["a\nb"]

@@ -16,6 +16,8 @@ _PLACES = {
     "check_grads": "gradcheck",
     "one_pool": "kernels",
     "set_threads": "kernels",
+    "check_objective": "gradcheck",
+    "Objective": "objectives",
     "GPT": "objectives.gpt",
     "GPTConfig": "objectives.gpt",
     "Word2Vec": "objectives.word2vec",

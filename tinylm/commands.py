@@ -81,7 +81,7 @@ def _pretrain(options):
         options.objective, options.data, options.out, options.config, given, options.seed
     )
     objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
-    unit = getattr(objective, "unit", "nats per prediction")
+    unit = objective.unit
     lines = [f"{options.out}: {result['steps']} steps, training loss {result['loss']:.3f} {unit}"]
     if result["held_out"]:
         lines.append(f"held-out text: {in_words(result['held_out'])}")

@@ -8,7 +8,7 @@ def evaluate(objective, corpus, limit=200_000):
     """Loss on held-out text; for a causal model beside what a model of single tokens would reach on the same text.
 
     limit : tokens to predict at most, whole batches from the beginning
-    returns dict: loss (nats per prediction, or in the unit that follows), tokens (predicted), unit (if not nats); and,
+    returns dict: loss (in the unit that follows), tokens (predicted), unit; and,
     where the loss is a text's probability, token by token from left to right, nats_per_word and unigram (nats per token:
     the entropy of the whole text's own token counts, which no model of single tokens can beat there)
     raises TinylmError if the text is too short for a single prediction
@@ -33,9 +33,8 @@ def evaluate(objective, corpus, limit=200_000):
             "the held-out text is too short to predict a single token; give more text"
         )
     found = {"loss": total / tokens, "tokens": tokens}
-    if hasattr(objective, "unit"):
-        found["unit"] = objective.unit
-    if hasattr(objective, "start_cache"):
+    found["unit"] = objective.unit
+    if objective.causal:
         per_word = found["loss"] * len(corpus.ids) / max(corpus.words, 1)
         found |= {"nats_per_word": per_word, "unigram": float(corpus.unigram_entropy())}
     return found
@@ -44,7 +43,7 @@ def evaluate(objective, corpus, limit=200_000):
 def in_words(found):
     """A result of `evaluate` as a phrase."""
     if "unigram" not in found:
-        return f"{found['loss']:.3f} {found.get('unit', 'nats per prediction')}"
+        return f"{found['loss']:.3f} {found['unit']}"
     return (
         f"{found['loss']:.3f} nats per token, {found['nats_per_word']:.3f} per word "
         f"(unigram entropy {found['unigram']:.3f} per token)"

@@ -21,10 +21,7 @@ def generate(model, ids, steps, rng=None, end_id=None, **sampling):
     raises ShapeError on an empty prompt, TinylmError on a model that cannot continue text
     """
     choice = Sampling(**sampling)
-    if not hasattr(model, "start_cache"):
-        raise TinylmError(
-            f"{type(model).__name__} cannot continue text; give a causal model such as gpt"
-        )
+    model.need("generation")
     if rng is None and choice.temperature > 0:
         raise TinylmError(
             "sampling needs a random generator: pass rng=np.random.default_rng(seed), or temperature=0"
@@ -41,7 +38,7 @@ def generate(model, ids, steps, rng=None, end_id=None, **sampling):
 
 def _continue(model, ids, steps, draw, end_id):
     """The loop behind `generate`; the model is in evaluation mode (no dropout) while it runs."""
-    size, cached = model.config.n_positions, 0
+    size, cached = model.max_length or len(ids) + steps, 0
     was_training = model.training
     model.eval()
     try:

@@ -4,17 +4,17 @@ The one path that both `tinylm pretrain` and `tinylm compare` take, so that thei
 """
 
 import dataclasses
+import inspect
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, settings, text
+from tinylm import checkpoint, objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import make_folder
-from tinylm.objectives import protocol
 from tinylm.progress import hidden
 from tinylm.train import TrainConfig, Trainer
 
@@ -23,20 +23,25 @@ from tinylm.train import TrainConfig, Trainer
 class PretrainConfig:
     """What to train on what.
 
-    objective : a chapter's name      data : a file, a folder, a named set, or "toy"
-    out : run folder, or None         size : class method of the chapter's config: tiny, small, ...
-    options : fields of the chapter's config or of TrainConfig to replace, for example {"n_layer": 2, "lr": 3e-4}, or
-        options of its encoding, see text.OPTIONS: {"min_count": 5, "phrases": 2}
-    seed : of weights, batches and dropout      held_out : share of the documents kept for evaluation
+    objective : a chapter's name, a file that defines one (mine.py, mine.py:NAME), or a class
+    data : a file, a folder, a named set, or "toy"
+    out : run folder, or None
+    size : class method of the objective's Config: tiny, small, ...
+    options : fields of that Config or of TrainConfig to replace, for example {"n_layer": 2, "lr": 3e-4}, or
+        options of the encoding, see text.OPTIONS: {"min_count": 5, "phrases": 2}
+    seed : of weights, batches and dropout
+    held_out : share of the documents kept for evaluation
+    encoding : kind of encoding, see text.KINDS; None for the one that the objective prefers
     """
 
-    objective: str
+    objective: str | type
     data: str
     out: str | Path | None = None
     size: str = "tiny"
     options: dict = field(default_factory=dict)
     seed: int = 0
     held_out: float = 0.05
+    encoding: str | None = None
 
 
 def pretrain(config, texts=None, resume=False, quiet=False):
@@ -46,8 +51,9 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     returns the trained objective, its tokenizer, and the result of `Trainer.run`
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
-    chapter = protocol.objective(config.objective)
-    model_options, train_options, text_options = _divide(chapter, config)
+    chapter = objectives.find(config.objective)
+    kind = config.encoding or chapter.encoding
+    model_options, train_options, text_options = _divide(chapter, kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     texts = load_texts(config.data) if texts is None else texts
     train, held_out = (
@@ -58,16 +64,15 @@ def pretrain(config, texts=None, resume=False, quiet=False):
             f"{config.data} holds no text to train on; give a file with at least a few paragraphs"
         )
     vocab_size = model_options.pop("vocab_size", None)
-    _size(
-        chapter, config.size, {**model_options, "vocab_size": vocab_size or 1}
-    )  # mistakes are said before the work
+    # Fail on a mistake in the options before an encoding is learned.
+    _size(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
     if config.out is not None:
         make_folder(config.out)
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     if not (quiet or resumed):
         print(
-            f"learning an encoding ({chapter.text}) from {len(train):,} documents",
+            f"learning an encoding ({kind}) from {len(train):,} documents",
             file=sys.stderr,
             flush=True,
         )
@@ -75,14 +80,13 @@ def pretrain(config, texts=None, resume=False, quiet=False):
         tokenizer = (
             text.load(config.out)
             if resumed
-            else text.learn(chapter.text, train, vocab_size, **text_options)
+            else text.learn(kind, train, vocab_size, **text_options)
         )
     model_config = _size(
         chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size}
     )
     objective = chapter(model_config, np.random.default_rng(config.seed))
-    if hasattr(objective, "spell"):
-        objective.spell(tokenizer.vocab)
+    objective.spell(tokenizer.vocab, tokenizer.special_ids)
     objective.prepare(
         encode_corpus(
             train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()
@@ -90,45 +94,46 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     )
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
-    return objective, tokenizer, trainer.run(resume, {"vocab_size": vocab_size, **text_options})
+    asked = {"kind": kind, "vocab_size": vocab_size, **text_options}
+    return objective, tokenizer, trainer.run(resume, asked)
 
 
 def _documents(chapter, texts):
     """The texts, or their lines for a chapter whose windows never leave a line."""
-    if not getattr(chapter, "by_line", False):
+    if not chapter.by_line:
         return texts
     return [line for text in texts for line in text.split("\n") if line.strip()]
 
 
-def _divide(chapter, config):
+def _divide(chapter, kind, config):
     """Options of the model, of the training and of the encoding, told apart by name."""
     training = {f.name for f in dataclasses.fields(TrainConfig)} - {"seed"}  # that is config.seed
-    model = {f.name for f in dataclasses.fields(chapter.config_class)}
-    encoding = text.OPTIONS.get(chapter.text, {})
+    model = {f.name for f in dataclasses.fields(chapter.Config)}
+    if clash := sorted(model & training):
+        raise TinylmError(
+            f"{chapter.name} has a config field {clash[0]!r}, which is an option of training; rename it"
+        )
+    encoding = text.OPTIONS.get(kind, {})
     if unknown := sorted(set(config.options) - training - model - set(encoding)):
         known = ", ".join(sorted(training | model | set(encoding)))
-        raise TinylmError(f"{config.objective} has no option {unknown[0]!r}; it knows {known}")
-    for name, kind in encoding.items():
-        if type(config.options.get(name, kind())) is not kind:
+        raise TinylmError(f"{chapter.name} has no option {unknown[0]!r}; it knows {known}")
+    for name, of_kind in encoding.items():
+        if type(config.options.get(name, of_kind())) is not of_kind:
             raise TinylmError(
-                f"{name} is {config.options[name]!r}, expected {settings.spoken(kind)}"
+                f"{name} is {config.options[name]!r}, expected {settings.spoken(of_kind)}"
             )
-    return (
-        {k: v for k, v in config.options.items() if k in model and k not in training},
-        {k: v for k, v in config.options.items() if k in training},
-        {k: v for k, v in config.options.items() if k in encoding},
+    return tuple(
+        {name: value for name, value in config.options.items() if name in names}
+        for names in (model, training, encoding)
     )
 
 
 def _size(chapter, size, options):
-    """The chapter's config of a named size with some fields replaced."""
-    sizes = [
-        name
-        for name, value in vars(chapter.config_class).items()
-        if isinstance(value, classmethod) and not name.startswith("_")
-    ]
+    """The objective's config of a named size with some fields replaced."""
+    sizes = dict(inspect.getmembers(chapter.Config, inspect.ismethod))  # its class methods
+    sizes = {name: make for name, make in sizes.items() if not name.startswith("_")}
     if size not in sizes:
         raise TinylmError(
             f"{chapter.name} has no config {size!r}; it knows {', '.join(sorted(sizes))}"
         )
-    return settings.build(chapter.config_class, options, make=getattr(chapter.config_class, size))
+    return settings.build(chapter.Config, options, make=sizes[size])

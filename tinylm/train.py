@@ -1,4 +1,4 @@
-"""The training loop: one for every chapter, because it knows only the Objective protocol.
+"""The training loop: one for every chapter, because it knows only the base class Objective.
 
     batch -> loss -> backward -> clip -> optimiser (or the chapter's own lock-free kernel) -> log, evaluate, save
 
@@ -114,14 +114,14 @@ class TrainConfig:
 
         raises TinylmError if a field does not exist, is of another kind, or says what the chapter's kernel cannot do
         """
-        config = settings.build(cls, {**getattr(objective, "training_defaults", {}), **given})
+        config = settings.build(cls, {**objective.training_defaults, **given})
         config.check(objective)
         return config
 
     def check(self, objective):
         """raises TinylmError if a field was changed that the objective's own kernel has no use for"""
         usual = TrainConfig(steps=1)
-        for name in NOT_FAST if hasattr(objective, "fast_step") else ():
+        for name in () if objective.fast_step is None else NOT_FAST:
             if getattr(self, name) != getattr(usual, name):
                 raise TinylmError(
                     f"{objective.name} has no use for {name}: its own kernel makes the updates; leave it out"
@@ -145,7 +145,7 @@ class Trainer:
         self.out = None if out is None else Path(out)
         self.config = config or TrainConfig.of(objective, steps=1000)
         self.quiet = quiet
-        self.fast = hasattr(objective, "fast_step")
+        self.fast = objective.fast_step is not None
         self.step, self.steps, self.seconds, self.tokens = 0, self.config.steps, 0.0, 0
         self.recent, self.epoch = deque(maxlen=RECENT), EpochMean()
         self.optimizer = self.log = self._identity = None
@@ -256,7 +256,7 @@ class Trainer:
         identity = {
             "option": dataclasses.asdict(self.config),
             "model": dataclasses.asdict(self.objective.config),
-            "data": {"fingerprint": getattr(self.objective, "fingerprint", None)},
+            "data": {"fingerprint": self.objective.fingerprint},
             "encoding": encoding or {},
         }
         return json.loads(json.dumps(identity))
@@ -323,6 +323,7 @@ class Trainer:
         self.optimizer.zero_grad()
         for number in range(step * c.accumulate, (step + 1) * c.accumulate):
             batch = self.objective.batch(number, c.seed)
+            self.objective.rewind(c.seed, number)
             mean, components = self.objective.loss(batch)
             self._finite("loss", mean.item(), f", in batch({number}, seed={c.seed})")
             (mean if c.accumulate == 1 else mean * (1 / c.accumulate)).backward()
@@ -346,9 +347,7 @@ class Trainer:
         self.recent.append(record["loss"])
         self.tokens += record["tokens"]
         progress.update(self.step, record["loss"], record["tokens"])
-        if ended := self.epoch.add(
-            self.step, getattr(self.objective, "steps_per_epoch", 0), record
-        ):
+        if ended := self.epoch.add(self.step, self.objective.steps_per_epoch, record):
             progress.say("epoch {epoch}: mean training loss {loss:.4f}".format(**ended))
         if self.log:
             self.log.write("step", step=self.step, **record, seconds=round(self.seconds, 4))
@@ -375,9 +374,12 @@ class Trainer:
 
     def _arrays(self):
         """All arrays a resumed run needs, by group; the arrays themselves, not copies."""
-        carry = self.objective.state() if hasattr(self.objective, "state") else {}
         moments = self.optimizer.state() if self.optimizer else {}
-        return {"model": self.objective.state_dict(), "optim": moments, "carry": carry}
+        return {
+            "model": self.objective.state_dict(),
+            "optim": moments,
+            "carry": self.objective.state(),
+        }
 
     def _copies(self):
         return {
@@ -390,8 +392,7 @@ class Trainer:
         self.objective.load_state_dict(arrays["model"])
         if self.optimizer:
             self.optimizer.load_state(arrays["optim"])
-        if hasattr(self.objective, "load_state"):
-            self.objective.load_state(arrays["carry"])
+        self.objective.load_state(arrays["carry"])
 
     def _restore(self, state):
         self._put_back(state.arrays)

@@ -10,9 +10,14 @@ from tinylm.data.cooccurrence import Window, cooccurrences
 from tinylm.errors import DataError
 
 
-def corpus(ids, starts, vocab_size):
+def corpus(ids, starts, vocab_size, special_ids=(0, 1)):
     return Corpus(
-        np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids)
+        np.array(ids, np.int32),
+        np.array(starts, np.int64),
+        vocab_size,
+        len(ids),
+        5 * len(ids),
+        special_ids,
     )
 
 
@@ -21,7 +26,7 @@ def plainly(text, window):
     matrix = np.zeros((text.vocab_size, text.vocab_size))
     for first, last in zip(text.starts[:-1], text.starts[1:], strict=True):
         line = [
-            word for word in text.ids[first:last] if word >= window.specials
+            word for word in text.ids[first:last] if word not in text.special_ids
         ]  # unknown words take no distance
         for i, word in enumerate(line):
             for d in range(1, min(window.size, i) + 1):
@@ -49,7 +54,7 @@ def dense(cells, vocab_size):
     block=st.sampled_from((1, 31, 2**22)),
 )
 def test_the_matrix_is_that_of_two_plain_loops(seed, size, symmetric, weighted, memory, block):
-    rng, window = np.random.default_rng(seed), Window(size, symmetric, weighted, specials=2)
+    rng, window = np.random.default_rng(seed), Window(size, symmetric, weighted)
     ids = np.minimum(rng.geometric(0.15, 211), 22)
     text = corpus(ids, np.append(np.sort(np.append(0, rng.integers(0, 211, 5))), 211), 23)
     with pytest.MonkeyPatch.context() as patch:
@@ -72,4 +77,4 @@ def test_a_text_without_pairs_is_one_sentence():
     with pytest.raises(DataError, match="No two words"):
         cooccurrences(corpus([3, 4, 5], [0, 1, 2, 3], 6), Window())
     with pytest.raises(DataError, match="No two words"):
-        cooccurrences(corpus([0, 1, 5], [0, 3], 6), Window(specials=3), memory=1)
+        cooccurrences(corpus([0, 1, 5], [0, 3], 6, (0, 1, 2)), Window(), memory=1)

@@ -9,8 +9,7 @@ import pytest
 import tinylm
 from tinylm import checkpoint, files, hub, text
 from tinylm.errors import CheckpointError
-from tinylm.hub import glove as glove_folder
-from tinylm.hub import word2vec as word2vec_folder
+from tinylm.objectives import glove as glove_chapter
 from tinylm.objectives.glove import GloVe, GloVeConfig
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
@@ -94,11 +93,12 @@ def test_old_published_files_without_prefix_and_with_buffers_are_read(tmp_path, 
     "fields, sentence",
     [
         ({"n_layer": 4}, "lacks the tensor transformer.h.3.ln_1.weight"),
-        ({"n_layer": 2**30}, "lacks the tensor transformer.h.3.ln_1.weight"),
-        ({"n_positions": 2**30}, "wpe.weight has the shape"),
-        ({"vocab_size": 2**30}, "wte.weight has the shape"),
-        ({"n_embd": 2**20}, "wte.weight has the shape"),
-        ({"n_inner": 2**30}, "c_fc.weight has the shape"),
+        ({"n_layer": 2**30}, "n_layer is"),
+        ({"n_layer": 2**10}, "lacks the tensor transformer.h.3.ln_1.weight"),
+        ({"n_positions": 2**20}, "wpe.weight has the shape"),
+        ({"vocab_size": 2**24}, "wte.weight has the shape"),
+        ({"n_embd": 2**16}, "wte.weight has the shape"),
+        ({"n_inner": 2**18}, "c_fc.weight has the shape"),
         ({"n_embd": "wide"}, "n_embd is 'wide', expected a whole number"),
         ({"n_embd": 2**70}, "n_embd is"),
         ({"n_head": 0}, "n_head is 0"),
@@ -157,20 +157,33 @@ def test_saving_into_a_used_folder_leaves_nothing_of_the_model_before(
         "", encoding="utf-8"
     )  # as a published folder names its merges
     hub.save(tmp_path, word2vec, words)
-    assert (
-        hub.load(tmp_path)[1].vocab
-        == read_vectors(tmp_path / word2vec_folder.VECTORS)[0]
-        == words.vocab
-    )
+    assert hub.load(tmp_path)[1].vocab == read_vectors(tmp_path / hub.VECTORS)[0] == words.vocab
     hub.save(tmp_path, gpt)
     assert hub.load(tmp_path)[1] is None
     assert {path.name for path in tmp_path.iterdir()} == {hub.CONFIG, hub.WEIGHTS}
 
 
-def test_a_family_without_a_layout_is_one_sentence(tmp_path, gpt, monkeypatch):
-    monkeypatch.setattr(GPT, "model_type", "tinylm-unknown")
-    with pytest.raises(CheckpointError, match="no folder layout"):
-        hub.save(tmp_path, gpt)
+def test_a_head_that_differs_from_the_table_is_refused_and_an_equal_one_is_read(tmp_path, gpt):
+    hub.save(tmp_path, gpt)
+    arrays, _ = checkpoint.load_tensors(tmp_path / hub.WEIGHTS)
+    head = arrays["transformer.wte.weight"]
+    checkpoint.save_tensors(tmp_path / hub.WEIGHTS, arrays | {"lm_head.weight": head})
+    np.testing.assert_array_equal(logits(hub.load(tmp_path)[0]), logits(gpt))
+    checkpoint.save_tensors(tmp_path / hub.WEIGHTS, arrays | {"lm_head.weight": head + 1})
+    with pytest.raises(CheckpointError, match="lm_head.weight differs from transformer.wte"):
+        hub.load(tmp_path)
+
+
+def test_one_of_our_tensors_may_be_several_published_ones_stacked_and_turned():
+    rng = np.random.default_rng(0)
+    packed = rng.normal(size=(3 * 5, 7))
+    stored = hub.Stored("qkv", ("q", "k", "v"), (7, 5), transposed=True)
+    published = stored.write(packed)
+    assert {name: array.shape for name, array in published.items()} == dict.fromkeys("qkv", (7, 5))
+    np.testing.assert_array_equal(published["k"], packed[5:10].T)
+    np.testing.assert_array_equal(stored.read("weights", published), packed)
+    with pytest.raises(CheckpointError, match="lacks the tensor v"):
+        stored.read("weights", {name: published[name] for name in "qk"})
 
 
 @pytest.mark.peer
@@ -238,46 +251,45 @@ def test_word2vec_comes_back_and_leaves_vectors_for_everybody(tmp_path, word2vec
     assert model.config == word2vec.config and same.vocab == words.vocab
     for name, array in word2vec.state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name], array)
-    names, table = read_vectors(tmp_path / word2vec_folder.VECTORS)
+    names, table = read_vectors(tmp_path / hub.VECTORS)
     assert names == words.vocab
     np.testing.assert_array_equal(table, word2vec.embedding_table())
 
 
 def test_a_word2vec_with_ngrams_comes_back_with_its_spellings(tmp_path, words):
     model = Word2Vec(Word2VecConfig(vocab_size=words.vocab_size, size=7, maxn=4, bucket=101))
-    model.spell(words.vocab)
+    model.spell(words.vocab, words.special_ids)
     hub.save(tmp_path, model, words)
     again, _ = hub.load(tmp_path)
     np.testing.assert_array_equal(again.embedding_table(), model.embedding_table())
     np.testing.assert_array_equal(again.subwords()["unheard"], model.subwords()["unheard"])
-    np.testing.assert_array_equal(
-        read_vectors(tmp_path / word2vec_folder.VECTORS)[1], model.embedding_table()
-    )
+    np.testing.assert_array_equal(read_vectors(tmp_path / hub.VECTORS)[1], model.embedding_table())
 
 
 def test_glove_comes_back_and_leaves_the_sum_of_both_tables(tmp_path, words, monkeypatch):
-    monkeypatch.setattr(glove_folder, "RAREST", 2)
+    monkeypatch.setattr(glove_chapter, "RAREST", 2)
     glove = GloVe(GloVeConfig(vocab_size=words.vocab_size, vector_size=7))
     hub.save(tmp_path, glove, words)
     model, _ = hub.load(tmp_path)
     for name, array in glove.state_dict().items():
         np.testing.assert_array_equal(model.state_dict()[name], array)
-    names, table = read_vectors(tmp_path / word2vec_folder.VECTORS)
+    names, table = read_vectors(tmp_path / hub.VECTORS)
     assert names == words.vocab
     np.testing.assert_array_equal(table[1:], glove.embedding_table()[1:])
     np.testing.assert_allclose(table[0], table[-2:].mean(axis=0), rtol=1e-6)  # <unk>
 
 
-def test_rows_beyond_the_words_and_words_without_specials_stay_as_they_are(tmp_path, words):
+def test_rows_beyond_the_words_are_left_out_of_the_vectors(tmp_path, words):
     many = words.vocab_size + 5
     for model in (
-        GloVe(GloVeConfig(many, vector_size=7, specials=0)),
+        GloVe(GloVeConfig(many, vector_size=7)),
         Word2Vec(Word2VecConfig(many, size=7)),
     ):
         hub.save(tmp_path, model, words)
-        names, table = read_vectors(tmp_path / word2vec_folder.VECTORS)
+        names, table = read_vectors(tmp_path / hub.VECTORS)
         assert names == words.vocab
-        np.testing.assert_array_equal(table, model.embedding_table()[: len(words.vocab)])
+        expected = model.embedding_table()[1 : len(words.vocab)]  # <unk> is its own test
+        np.testing.assert_array_equal(table[1:], expected)
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -329,7 +341,7 @@ def test_gensim_reads_our_vectors_and_we_read_gensims(tmp_path, word2vec, words)
     from gensim.models import KeyedVectors
 
     hub.save(tmp_path, word2vec, words)
-    theirs = KeyedVectors.load_word2vec_format(tmp_path / word2vec_folder.VECTORS, binary=True)
+    theirs = KeyedVectors.load_word2vec_format(tmp_path / hub.VECTORS, binary=True)
     assert theirs.index_to_key == words.vocab
     np.testing.assert_array_equal(theirs.vectors, word2vec.embedding_table())
     for binary in (True, False):

@@ -13,10 +13,15 @@ from tinylm.objectives.glove import GloVe, GloVeBatch, GloVeConfig
 from tinylm.text import Words
 
 
-def corpus(ids, starts, vocab_size):
+def corpus(ids, starts, vocab_size, special_ids=(0, 1, 2)):
     """A Corpus of given ids and document starts."""
     return Corpus(
-        np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids)
+        np.array(ids, np.int32),
+        np.array(starts, np.int64),
+        vocab_size,
+        len(ids),
+        5 * len(ids),
+        special_ids,
     )
 
 
@@ -183,6 +188,7 @@ def test_words_of_one_topic_become_neighbours_and_the_cost_on_other_text_falls()
 
 def test_what_transfer_uses():
     model = GloVe(GloVeConfig(11, vector_size=5))
+    model.spell([], special_ids=(0,))
     ids = np.array([[3, 4, 0], [10, 3, 3]])
     (states,) = model.encode(ids)
     assert states.shape == (2, 3, 5) and (states.data == model.embedding_table()[ids]).all()
@@ -196,7 +202,7 @@ def test_what_transfer_uses():
     "run, words",
     [
         (lambda: GloVeConfig(10, window_size=0), "window_size is 0"),
-        (lambda: GloVeConfig(10, x_max=0.0), "x_max is 0.0; expected more than 0"),
+        (lambda: GloVeConfig(10, x_max=0.0), "x_max is 0.0; expected a number above 0"),
         (lambda: GloVeConfig(10, memory=float("nan")), "memory is nan"),
         (lambda: GloVe(GloVeConfig(10)).batch(0, 0), "call prepare"),
         (lambda: GloVe(GloVeConfig(10)).prepare(corpus([3, 4], [0, 2], 11)), "11 kinds of tokens"),

@@ -16,10 +16,15 @@ from tinylm.transfer.adapt import duplicate
 from tinylm.vectors.ngrams import NGrams, fnv1a
 
 
-def corpus(ids, starts, vocab_size):
+def corpus(ids, starts, vocab_size, special_ids=(0, 1, 2)):
     """A Corpus of given ids and document starts."""
     return Corpus(
-        np.array(ids, np.int32), np.array(starts, np.int64), vocab_size, len(ids), 5 * len(ids)
+        np.array(ids, np.int32),
+        np.array(starts, np.int64),
+        vocab_size,
+        len(ids),
+        5 * len(ids),
+        special_ids,
     )
 
 
@@ -178,8 +183,8 @@ def test_windows_are_uniform_and_never_leave_the_sentence():
 
 
 def test_words_reach_over_what_subsampling_dropped():
-    model = Word2Vec(Word2VecConfig(5, window=1, sample=1, specials=0))
-    model.prepare(corpus([1, 0, 2] * 10, [0, 30], 5))
+    model = Word2Vec(Word2VecConfig(5, window=1, sample=1))
+    model.prepare(corpus([1, 0, 2] * 10, [0, 30], 5, ()))
     model.tables[0][0] = [0, 1, 1, 1, 1]  # word 0 never survives
     _, inputs, outputs = model.predictions(model.batch(0, 0))
     assert set(zip(inputs.tolist(), outputs[:, 0].tolist(), strict=True)) == {(1, 2), (2, 1)}
@@ -258,7 +263,7 @@ def toy_model(documents, **over):
     tokenizer = Words.train(texts)
     text = encode_corpus(texts, tokenizer, end_id=tokenizer.end_id)
     model = Word2Vec(Word2VecConfig.tiny(tokenizer.vocab_size, size=31, batch_words=4001, **over))
-    model.spell(tokenizer.vocab)
+    model.spell(tokenizer.vocab, tokenizer.special_ids)
     model.prepare(text)
     return model, tokenizer, text
 
@@ -426,7 +431,7 @@ def test_a_word_with_ngrams_is_the_mean_of_its_own_row_and_those_of_its_pieces()
         "",
         "größe",
     ]  # the vocabulary may be larger than its words
-    model.spell(words)
+    model.spell(words, special_ids=(0, 1, 2))
     table, rows = model.embedding_table(), model.vectors.data
     pieces = [
         9 + row

@@ -8,7 +8,7 @@ import pytest
 import tinylm
 from tinylm import report
 from tinylm.errors import VocabularyError
-from tinylm.objectives import protocol
+from tinylm.objectives import find
 from tinylm.report import looking, pictures
 from tinylm.text import Words
 from tinylm.transfer import compare
@@ -28,8 +28,8 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model():
-    chapter = protocol.objective("gpt")
-    return chapter(chapter.config_class.tiny(53), np.random.default_rng(3)).eval()
+    chapter = find("gpt")
+    return chapter(chapter.Config.tiny(53), np.random.default_rng(3)).eval()
 
 
 def test_the_report_needs_nothing_but_itself(finished, capsys):

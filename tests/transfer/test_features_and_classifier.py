@@ -9,6 +9,7 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.files import read_json, write_json
+from tinylm.objectives import Objective
 from tinylm.text import Words
 from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
@@ -22,19 +23,19 @@ TOPICS = {
 
 
 @dataclass(frozen=True)
-class SmallConfig:
-    """V words, width C, at most n_positions tokens."""
+class SmallConfig(Objective.Config):
+    """V words, width C."""
 
-    vocab_size: int
     width: int = 11
-    n_positions: int = 31
 
 
-class Small(nn.Module):
+class Small(Objective):
     """Embeddings and one tanh layer over each position by itself."""
 
-    def __init__(self, config, rng):
-        self.config = config
+    Config = SmallConfig
+    max_length = 31
+
+    def build(self, config, rng):
         self.table = nn.Embedding(config.vocab_size, config.width, rng=rng, std=0.5)
         self.mix = nn.Linear(config.width, config.width, rng=rng, std=0.5)
         self.unused = nn.Linear(config.width, 2, rng=rng)  # a head that adaptation never reaches

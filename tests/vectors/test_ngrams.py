@@ -31,7 +31,7 @@ def test_the_hash_is_fnv1a_on_letters_and_sign_extends_other_bytes():
 
 def test_a_bag_is_the_words_own_row_and_its_pieces_behind_all_words():
     ngrams, words = NGrams(2, 3, 7), ["<unk>", "ab", "b"]
-    bags = ngrams.bags(words, specials=1)
+    bags = ngrams.bags(words, special_ids=(0,))
     rows = [bags[bags[w] : bags[w + 1]].tolist() for w in range(3)]
     assert rows == [
         [0],

@@ -23,19 +23,19 @@ class Window:
     """What stands together.
 
     size : words to either side     symmetric : both sides count, or only the left
-    weighted : a word at distance d counts 1/d, or 1     specials : so many first ids vanish before distances are measured
+    weighted : a word at distance d counts 1/d, or 1
     """
 
     size: int = 15
     symmetric: bool = True
     weighted: bool = True
-    specials: int = 0
 
 
 def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int = 0) -> np.ndarray:
     """All cells of the matrix that are not zero, shuffled: AdaGrad must not meet them word by word.
 
-    Windows never leave a document. memory : bytes to use, thrice those of the cells; if the corpus might need more, they go
+    Special tokens vanish before distances are measured. Windows never leave a document.
+    memory : bytes to use, thrice those of the cells; if the corpus might need more, they go
     through files
     returns (M,) array of CELL: row (the word), column (its neighbour), count; mapped from a nameless file if it is large
     raises DataError        if no two words stand together
@@ -85,7 +85,7 @@ def _through_files(
 
 def _blocks(corpus: Corpus, window: Window) -> tuple[Iterator[np.ndarray], int]:
     """Cells row after row in arrays of about BLOCK, and how many there are at most."""
-    real = corpus.ids >= window.specials
+    real = ~np.isin(corpus.ids, corpus.special_ids)
     ids = corpus.ids[real].astype(np.int64)
     line = np.repeat(np.arange(len(corpus.starts) - 1), np.diff(corpus.starts))[real]
     uses = np.bincount(ids, minlength=corpus.vocab_size)

@@ -23,6 +23,10 @@ class Tokenizer(Protocol):
     def vocab_size(self) -> int:
         """V, the number of tokens."""
 
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids of tokens that no text produces."""
+
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """The ids of each text."""
 
@@ -36,6 +40,7 @@ class Corpus:
     vocab_size : int            V
     words : int                 words of the text as white space separates them; nats per word = nats * N / words
     characters : int            code points of the text
+    special_ids : tuple         ids that are no part of the text: the end of a document, what is unknown
     """
 
     ids: np.ndarray
@@ -43,6 +48,7 @@ class Corpus:
     vocab_size: int
     words: int
     characters: int
+    special_ids: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """N, the number of tokens."""
@@ -110,6 +116,7 @@ def encode_corpus(
         tokenizer.vocab_size,
         words,
         characters,
+        tokenizer.special_ids,
     )
 
 

@@ -1,31 +1,82 @@
-"""Model folders in the published layout: `load(path) -> (model, tokenizer)` and `save(path, model, tokenizer)`.
+"""Model folders: `load(path) -> (model, tokenizer)` and `save(path, model, tokenizer)`.
 
-A folder holds `config.json`, `model.safetensors` and the tokenizer's own files. One module per family, named after its
-`model_type`, knows how the family's names, shapes and config differ from ours:
+A folder holds `config.json`, `model.safetensors` and the tokenizer's own files. Names and shapes of the
+tensors are those of the model's state_dict. A family that others publish too has a module here, named
+after its `model_type`, which says how the published folder differs:
 
-    to_config(config, end_id) -> dict               what stands in config.json beside our own field names
-    from_config(fields, config_class) -> config
-    shapes(config) -> iterator of (our name, published name, published shape)
-    also(published name) -> other names it goes by
-    export(path, model)                             writes further files that follow from the weights
-    LAYOUT                                          patterns of our names whose matrices are published [in, out]
+    to_config(config, end_id) -> dict      what stands in config.json beside our own field names
+    from_config(fields, config_class)      our config from a config.json
+    layout(config)                         iterator of `Stored`: where each of our tensors is kept
 
-The shapes are compared with the file before a model is built, so a config cannot ask for more memory than the file
-holds.
+Every shape is compared with the file before a model is built, so a config cannot ask for more memory than
+the file holds.
 """
 
 import dataclasses
 import importlib
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, settings, text
+from tinylm import checkpoint, files, objectives, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
-from tinylm.objectives import protocol
+from tinylm.vectors import VECTORS
 
-CONFIG, WEIGHTS, VECTORS = "config.json", "model.safetensors", "vectors.bin"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+PUBLISHED = ("gpt2",)  # model types whose folders others write and read too
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a published folder keeps one of our tensors.
+
+    ours : its name in our state_dict
+    theirs : its published name; several are stacked along our first axis (query, key, value)
+    shape : of each published tensor
+    transposed : published [in, out], ours [out, in]
+    also : other names that the first published tensor goes by in older files
+    tied : names under which files may repeat it; a repetition that differs is refused
+    """
+
+    ours: str
+    theirs: tuple[str, ...]
+    shape: tuple[int, ...]
+    transposed: bool = False
+    also: tuple[str, ...] = ()
+    tied: tuple[str, ...] = ()
+
+    def write(self, array: np.ndarray) -> dict[str, np.ndarray]:
+        """Published name -> array, from our array."""
+        parts = np.split(array, len(self.theirs)) if len(self.theirs) > 1 else [array]
+        turned = [np.ascontiguousarray(part.T) if self.transposed else part for part in parts]
+        return dict(zip(self.theirs, turned, strict=True))
+
+    def read(self, path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Our array, from the published ones.   raises CheckpointError if one is missing, misshapen or contradicted"""
+        parts = [self._find(path, arrays, name) for name in self.theirs]
+        for name in self.tied:
+            if name in arrays and not np.array_equal(arrays[name], parts[0]):
+                raise CheckpointError(
+                    f"{path}: {name} differs from {self.theirs[0]}, which this model shares with it; "
+                    "a model with a head of its own cannot be loaded."
+                )
+        turned = [np.ascontiguousarray(part.T) if self.transposed else part for part in parts]
+        return np.concatenate(turned) if len(turned) > 1 else turned[0]
+
+    def _find(self, path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+        names = (name, *self.also) if name == self.theirs[0] else (name,)
+        found = next((arrays[each] for each in names if each in arrays), None)
+        if found is None:
+            raise CheckpointError(
+                f"{path} lacks the tensor {name}, which its {CONFIG} asks for; the two files do not belong together"
+            )
+        if found.shape != self.shape:
+            raise CheckpointError(
+                f"{path}: {name} has the shape {found.shape}, its {CONFIG} asks for {self.shape}; "
+                "the two files do not belong together"
+            )
+        return found
 
 
 def save(path, model, tokenizer=None):
@@ -33,10 +84,9 @@ def save(path, model, tokenizer=None):
 
     Old weights go first, then what else a model of before has left, whatever its kind; new weights come last: a save that
     is killed leaves a folder without weights, never a mixture of two models.
-    raises CheckpointError if the folder refuses or the family has no layout, DataError if a file cannot be written
+    raises CheckpointError if the folder refuses, DataError if a file cannot be written
     """
     path = Path(path)
-    family = _family(model.model_type)
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, VECTORS, *text.FILES):
@@ -47,7 +97,9 @@ def save(path, model, tokenizer=None):
         ) from error
     if tokenizer is not None:
         tokenizer.save(path)
-    known = family.to_config(model.config, getattr(tokenizer, "end_id", None))
+    family = _family(model.model_type)
+    end_id = None if tokenizer is None else tokenizer.end_id
+    known = {} if family is None else family.to_config(model.config, end_id)
     fields = {"model_type": model.model_type, **known, **dataclasses.asdict(model.config)}
     files.write_json(path / CONFIG, fields)
     save_weights(path, model)
@@ -55,89 +107,78 @@ def save(path, model, tokenizer=None):
 
 def save_weights(path, model):
     """Write only the weights, into a folder that `save` made for the same model."""
-    family, own = _family(model.model_type), model.state_dict()
-    arrays = {
-        theirs: _turn(family, ours, own[ours]) for ours, theirs, _ in family.shapes(model.config)
-    }
+    arrays = model.state_dict()
+    family = _family(model.model_type)
+    if family is not None:
+        own, arrays = arrays, {}
+        for stored in family.layout(model.config):
+            arrays |= stored.write(own[stored.ours])
     checkpoint.save_tensors(Path(path) / WEIGHTS, arrays)
-    family.export(Path(path), model)
+    model.export(Path(path))
 
 
 def load(path):
     """The model and the tokenizer of a folder, written by us or published in the same layout.
 
     returns model (in evaluation mode), tokenizer (None where the folder holds none)
-    raises CheckpointError if something is missing, damaged, of an unknown family, or does not fit together
+    raises CheckpointError if something is missing, damaged, of an unknown kind, or does not fit together
     """
     path = Path(path)
     fields = checkpoint.read_json(path / CONFIG)
     try:
-        model_class = protocol.by_model_type(fields.get("model_type"))
+        model_class = objectives.by_model_type(fields.get("model_type"))
         family = _family(model_class.model_type)
-        config = family.from_config(fields, model_class.config_class)
+        read_config = fields_of if family is None else family.from_config
+        config = read_config(fields, model_class.Config)
     except TinylmError as error:
         raise CheckpointError(
             f"{path / CONFIG} describes no model that tinylm has: {error}"
         ) from error
-    arrays, _ = checkpoint.load_tensors(path / WEIGHTS)
-    state = _read(path / WEIGHTS, family, config, arrays)
-    model = model_class(config)
-    model.load_state_dict(state)
-    model.eval()
+    state, _ = checkpoint.load_tensors(path / WEIGHTS)
+    if family is None:
+        _check_rows(path / WEIGHTS, config, state)
+    else:
+        state = {s.ours: s.read(path / WEIGHTS, state) for s in family.layout(config)}
     tokenizer = _tokenizer(path, config)
-    if tokenizer is not None and hasattr(model, "spell"):
-        model.spell(tokenizer.vocab)
-    return model, tokenizer
+    try:
+        model = model_class(config)
+        if tokenizer is not None:
+            model.spell(tokenizer.vocab, tokenizer.special_ids)
+        model.load_state_dict(state)
+    except TinylmError as error:
+        raise CheckpointError(
+            f"{path / WEIGHTS} does not fit its {CONFIG}, the two files do not belong together: {error}"
+        ) from error
+    return model.eval(), tokenizer
 
 
 def fields_of(fields, config_class):
     """A config from the fields of a config.json that its class knows; the other fields are somebody else's.
 
-    raises TinylmError if one is of another kind than the class declares, or a negative number
+    raises TinylmError if one is of another kind than the class declares, or out of its range
     """
     known = {f.name: fields[f.name] for f in dataclasses.fields(config_class) if f.name in fields}
-    for name, value in known.items():
-        if isinstance(value, int | float) and not 0 <= value < 2**31:
-            raise TinylmError(f"{name} is {value}, expected a number from 0 to 2^31")
     return settings.build(config_class, known)
 
 
-def _read(path, family, config, arrays):
-    """Our state dict from published arrays, every shape checked before anything of the config's size is made."""
-    state = {}
-    for ours, theirs, shape in family.shapes(config):
-        found = next(
-            (arrays[name] for name in (theirs, *family.also(theirs)) if name in arrays), None
+def _check_rows(path, config, arrays):
+    """What a config may ask for is bounded by the file before anything is built: some tensor has a row for each token.
+
+    raises CheckpointError if none has
+    """
+    rows = max((size for array in arrays.values() for size in array.shape), default=0)
+    if config.vocab_size > rows:
+        raise CheckpointError(
+            f"{path} has no tensor with {config.vocab_size} rows, its {CONFIG} asks for that many tokens; "
+            "the two files do not belong together"
         )
-        if found is None:
-            raise CheckpointError(
-                f"{path} lacks the tensor {theirs}, which its {CONFIG} asks for; the two files do not belong together"
-            )
-        if found.shape != tuple(shape):
-            raise CheckpointError(
-                f"{path}: {theirs} has the shape {found.shape}, its {CONFIG} asks for "
-                f"{tuple(shape)}; the two files do not belong together"
-            )
-        state[ours] = _turn(family, ours, found)
-    return state
-
-
-def _turn(family, name, array):
-    """Our [out, in] from their [in, out], or back, for the names that the family publishes the other way round."""
-    if any(re.fullmatch(pattern, name) for pattern in family.LAYOUT):
-        return np.ascontiguousarray(array.T)
-    return array
 
 
 def _family(model_type):
-    """The module that knows a family's layout; chapters without a published one are named `tinylm-...`."""
-    module = f"tinylm.hub.{str(model_type).removeprefix('tinylm-').replace('-', '_')}"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise CheckpointError(f"models of type {model_type!r} have no folder layout yet") from error
+    """The module of a published family; None for a model whose folder is all its own."""
+    if model_type not in PUBLISHED:
+        return None
+    return importlib.import_module(f"tinylm.hub.{model_type}")
 
 
 def _tokenizer(path, config):

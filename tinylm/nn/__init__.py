@@ -1,8 +1,8 @@
 """Floor 3: modules. Read in this order: module.py, layers.py, recurrent.py, transformer.py, characters.py, pooling.py."""
 
 from .characters import CharCNN, CharCNNConfig, Highway
-from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear, Noise
-from .module import Buffer, Module, ModuleList, Parameter, freeze_to, normal
+from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear
+from .module import Buffer, Module, ModuleList, Noise, Parameter, freeze_to, normal, uniform
 from .pooling import ConcatPool, Pooler, ScalarMix
 from .recurrent import LSTM, LSTMConfig, detach
 from .transformer import MLP, BlockConfig, Cache, MultiHeadAttention, TransformerBlock
@@ -26,6 +26,7 @@ __all__ = [
     "detach",
     "freeze_to",
     "normal",
+    "uniform",
     "BatchNorm1d",
     "Buffer",
     "CharCNN",

@@ -5,37 +5,6 @@ import numpy as np
 from .. import ops as F
 from .module import Buffer, Module, Parameter, normal
 
-_MASK = (1 << 64) - 1
-
-
-def _mix(x):
-    """One round of splitmix64: an integer to a well mixed integer below 2^64."""
-    x = (x + 0x9E3779B97F4A7C15) & _MASK
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-    return x ^ (x >> 31)
-
-
-class Noise:
-    """Numbers the dropout masks of a model: each call of key() gives the next site's key for this (seed, step).
-
-    A training step starts with at(seed, step), so that its masks do not depend on what ran before, and a resumed run
-    draws the same ones.
-    """
-
-    def __init__(self, seed=0):
-        self.at(seed, 0)
-
-    def at(self, seed, step):
-        """Start the masks of one step; returns self."""
-        self._base, self._site = _mix(_mix(seed & _MASK) ^ step), 0
-        return self
-
-    def key(self):
-        """The key (uint64) of the next site."""
-        self._site += 1
-        return np.uint64(_mix(self._base ^ self._site))
-
 
 class Linear(Module):
     """y = residual + dropout(f(x Wᵀ + b)).   x : (..., n_in) -> (..., n_out)

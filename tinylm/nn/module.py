@@ -24,6 +24,40 @@ class Buffer(Tensor):
 SAVED = (Parameter, Buffer)  # what a state_dict holds
 
 
+_MASK = (1 << 64) - 1
+
+
+def _mix(x):
+    """One round of splitmix64: an integer to a well mixed integer below 2^64."""
+    x = (x + 0x9E3779B97F4A7C15) & _MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)
+
+
+class Noise:
+    """Numbers the dropout masks of a model: each call of key() gives the next site's key for this (seed, step).
+
+    A training step starts with at(seed, step), so that its masks do not depend on what ran before, and a resumed run
+    draws the same ones.
+    """
+
+    def __init__(self, seed=0):
+        self.at(seed, 0)
+
+    def at(self, seed, step, place=0):
+        """Start the masks of one step; `place` tells several sources of one model apart. returns self"""
+        base = _mix(_mix(seed & _MASK) ^ step)
+        self._base = _mix(base ^ place) if place else base
+        self._site = 0
+        return self
+
+    def key(self):
+        """The key (uint64) of the next site."""
+        self._site += 1
+        return np.uint64(_mix(self._base ^ self._site))
+
+
 class Module:
     """Anything with parameters. Subclasses assign Parameters, Buffers and Modules in __init__ and define forward()."""
 
@@ -53,6 +87,16 @@ class Module:
             found += child._named(kinds, f"{prefix}{name}.")
         seen = set()
         return [(name, p) for name, p in found if not (id(p) in seen or seen.add(id(p)))]
+
+    def noises(self):
+        """Every source of dropout noise in this module and its parts, each once, outermost first."""
+        found = [v for m in self.modules() for v in vars(m).values() if isinstance(v, Noise)]
+        return list({id(noise): noise for noise in found}.values())
+
+    def rewind(self, seed, step):
+        """Start the noise of one step: the same seed and step give the same dropout masks again."""
+        for place, noise in enumerate(self.noises()):
+            noise.at(seed, step, place)
 
     def parameters(self):
         """The Parameters, each once."""
@@ -181,3 +225,8 @@ def freeze_to(groups, n):
 def normal(rng, shape, std):
     """A float32 array of `shape` drawn from N(0, std²)."""
     return rng.standard_normal(shape, dtype=np.float32) * np.float32(std)
+
+
+def uniform(rng, shape, width):
+    """A float32 array of `shape` drawn from U(−½, ½)/width: how word vectors of that width begin."""
+    return (rng.random(shape, dtype=np.float32) - 0.5) / np.float32(width)

@@ -1,5 +1,6 @@
-"""Floor 5: one chapter per system, in the order of history, word2vec.py first; protocol.py says what each promises."""
+"""Floor 5: one chapter per system, in the order of history, word2vec.py first; base.py says what each promises."""
 
-from .protocol import Objective, by_model_type, names, objective, register
+from .base import Objective, ObjectiveConfig
+from .registry import by_model_type, find, names
 
-__all__ = ["Objective", "by_model_type", "names", "objective", "register"]
+__all__ = ["Objective", "ObjectiveConfig", "by_model_type", "find", "names"]

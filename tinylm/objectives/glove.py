@@ -15,24 +15,37 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import kernels, nn
-from .. import ops as F
-from ..data.cooccurrence import Window, cooccurrences
-from ..errors import CheckpointError, TinylmError
-from ..tensor import no_grad
-from .protocol import at_least, register
+from tinylm import kernels, nn, text
+from tinylm import ops as F
+from tinylm.data.cooccurrence import Window, cooccurrences
+from tinylm.errors import CheckpointError
+from tinylm.objectives.base import Objective, ObjectiveConfig
+from tinylm.settings import above, at_least
+from tinylm.tensor import no_grad
+from tinylm.vectors import VECTORS, write_vectors
+
+RAREST = 100  # words whose mean stands for all unknown ones in exported files, as in the program
 
 
 @dataclass(frozen=True)
-class GloVeConfig:
+class GloVeConfig(ObjectiveConfig):
     """Sizes and rates under the names of the released program, dashes as underscores.
 
     vector_size : C     window_size : words to either side     symmetric : both sides, or only the left
     distance_weighting : a pair d words apart counts 1/d     x_max, alpha : of the weight f     grad_clip : of a component
-    specials : so many first ids are not words and vanish     batch_cells : cells of the matrix per step
+    batch_cells : cells of the matrix per step
     memory : gigabytes for the cells; what may be more is shuffled on the disk
     """
 
+    ranges = {
+        "vector_size": at_least(1, 2**16),
+        "window_size": at_least(1, 2**12),
+        "x_max": above(0),
+        "alpha": above(0),
+        "grad_clip": above(0),
+        "batch_cells": at_least(1),
+        "memory": above(0, 2**20),
+    }
     vocab_size: int = 30000
     vector_size: int = 50
     window_size: int = 15
@@ -41,20 +54,8 @@ class GloVeConfig:
     x_max: float = 100.0
     alpha: float = 0.75
     grad_clip: float = 100.0
-    specials: int = 3
     batch_cells: int = 200_000
     memory: float = 4.0
-
-    def __post_init__(self):
-        at_least(
-            self,
-            ("x_max", "alpha", "grad_clip", "memory"),
-            vocab_size=1,
-            vector_size=1,
-            window_size=1,
-            specials=0,
-            batch_cells=1,
-        )
 
     @classmethod
     def tiny(cls, vocab_size, **over):
@@ -86,8 +87,7 @@ class GloVeBatch:
         return self.rows.size
 
 
-@register("glove")
-class GloVe(nn.Module):
+class GloVe(Objective, name="glove", encoding="words"):
     """Two tables of word vectors with a bias for each word, and the objective that fits them to counts.
 
     config : GloVeConfig     rng : numpy Generator of the initial values (a fixed one by default)
@@ -97,22 +97,32 @@ class GloVe(nn.Module):
     every epoch; the vector of <unk> is zero here, and in exported files the mean of the hundred rarest, as in the program.
     """
 
-    config_class, model_type, text, by_line = GloVeConfig, "tinylm-glove", "words", True
+    Config = GloVeConfig
+    by_line = True
     training_defaults = dict(lr=0.05, warmup=0.0, schedule="constant")
     unit = "squared error per cell"
 
-    def __init__(self, config, rng=None):
-        rng, shape = rng or np.random.default_rng(0), (config.vocab_size, config.vector_size)
-        self.config = config
-        initial = [
-            (rng.random(size, dtype=np.float32) - 0.5) / np.float32(config.vector_size)
-            for size in (shape, shape, (2, config.vocab_size))
-        ]
-        for table in (initial[0], initial[1], initial[2].T):
-            table[: config.specials] = 0
-        self.vectors, self.context, self.biases = (nn.Parameter(table) for table in initial)
-        self.squares = [np.ones_like(table) for table in initial]
-        self.cells = self.words = None
+    def build(self, config, rng):
+        """Both tables and their biases; special tokens get their zeros when a corpus says which they are."""
+        width = config.vector_size
+        self.vectors = nn.Parameter(nn.uniform(rng, (config.vocab_size, width), width))
+        self.context = nn.Parameter(nn.uniform(rng, (config.vocab_size, width), width))
+        self.biases = nn.Parameter(nn.uniform(rng, (2, config.vocab_size), width))
+        self.squares = [np.ones_like(p.data) for p in self.parameters()]
+        self.cells = None
+        self.length = 0  # tokens of the text that was counted
+
+    def spell(self, words, special_ids=()):
+        """Which tokens are special; spellings are not needed.   words : at most V strings, by id"""
+        super().spell(words, special_ids)
+        self._forget_specials(special_ids)
+
+    def _forget_specials(self, special_ids):
+        """Special tokens are no words: their vectors and biases are zero."""
+        self.special_ids = tuple(special_ids)
+        self.vectors.data[list(special_ids)] = 0
+        self.context.data[list(special_ids)] = 0
+        self.biases.data[:, list(special_ids)] = 0
 
     # -- learning from text ------------------------------------------------------------------------------------------
 
@@ -121,26 +131,21 @@ class GloVe(nn.Module):
 
         raises TinylmError  if no two known words stand together, or the corpus' ids do not fit the model
         """
-        if corpus.vocab_size > self.config.vocab_size:
-            raise TinylmError(
-                f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
-                "encode the text with the model's own tokenizer."
-            )
-        self.cells, self.words, self.fingerprint = (
-            self._count(corpus),
-            len(corpus.ids),
-            corpus.fingerprint,
-        )
+        super().prepare(corpus)
+        if corpus.special_ids != self.special_ids:
+            self._forget_specials(corpus.special_ids)
+        self.cells = self._count(corpus)
+        self.length = len(corpus.ids)
 
     def _count(self, corpus):
         c = self.config
-        window = Window(c.window_size, c.symmetric, c.distance_weighting, c.specials)
+        window = Window(c.window_size, c.symmetric, c.distance_weighting)
         return cooccurrences(corpus, window, int(c.memory * 2**30))
 
     @property
     def steps_per_epoch(self):
         """Steps in which every cell is seen once."""
-        return max(1, round(len(self._prepared()) / self.config.batch_cells))
+        return max(1, round(len(self._counted()) / self.config.batch_cells))
 
     def batch(self, step, seed):
         """About batch_cells cells, every cell once per epoch: the epoch has the order of the parts, prepare that within."""
@@ -151,8 +156,8 @@ class GloVe(nn.Module):
 
     def evaluation_batches(self, corpus):
         """The cells of another text, its counts scaled to the length of the text that the model was prepared for."""
-        self._prepared()
-        cells, scale = self._count(corpus), self.words / len(corpus.ids)
+        self._counted()
+        cells, scale = self._count(corpus), self.length / len(corpus.ids)
         for first in range(0, len(cells), self.config.batch_cells):
             batch = _batch(cells[first : first + self.config.batch_cells])
             yield replace(batch, counts=batch.counts * np.float32(scale))
@@ -235,9 +240,8 @@ class GloVe(nn.Module):
         self.squares = [squares.astype(dtype) for squares in self.squares]
         return super().astype(dtype)
 
-    def _prepared(self):
-        if self.cells is None:
-            raise TinylmError("This GloVe has not seen a text yet; call prepare(corpus) first.")
+    def _counted(self):
+        self.prepared()
         return self.cells
 
     # -- the result --------------------------------------------------------------------------------------------------
@@ -260,6 +264,17 @@ class GloVe(nn.Module):
     def layer_groups(self):
         """[vectors, context], [biases]: from the bottom up."""
         return [[self.vectors, self.context], [self.biases]]
+
+    def export(self, path):
+        """Write `vectors.bin`, which every word-vector program reads, if the folder holds the words."""
+        if not text.find(path):
+            return
+        tokenizer = text.load(path)
+        table = self.embedding_table()[: tokenizer.vocab_size]  # the model may have more rows
+        if tokenizer.unk_id in tokenizer.special_ids:
+            known = np.delete(table, tokenizer.special_ids, axis=0)
+            table[tokenizer.unk_id] = known[-RAREST:].mean(axis=0)
+        write_vectors(path / VECTORS, tokenizer.vocab, table)
 
 
 def _batch(cells):

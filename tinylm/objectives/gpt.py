@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import nn
-from .. import ops as F
-from ..data import windows
-from ..errors import ShapeError, TinylmError
-from ..tensor import no_grad
-from .protocol import at_least, register
+from tinylm import nn
+from tinylm import ops as F
+from tinylm.data import windows
+from tinylm.errors import ShapeError, TinylmError
+from tinylm.objectives.base import Objective, ObjectiveConfig
+from tinylm.settings import at_least, between, one_of
+from tinylm.tensor import no_grad
 
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
@@ -30,9 +31,23 @@ _ACTIVATIONS = {
 
 
 @dataclass(frozen=True)
-class GPTConfig:
+class GPTConfig(ObjectiveConfig):
     """Sizes and rates under the names of the published config.json; batch_size counts windows of n_positions tokens."""
 
+    ranges = {
+        "n_positions": at_least(1, 2**20),
+        "n_embd": at_least(1, 2**16),
+        "n_layer": at_least(1, 2**10),
+        "n_head": at_least(1, 2**16),
+        "n_inner": at_least(1, 2**18),
+        "activation_function": one_of(*_ACTIVATIONS),
+        "resid_pdrop": between(0, 1),
+        "embd_pdrop": between(0, 1),
+        "attn_pdrop": between(0, 1),
+        "layer_norm_epsilon": at_least(0),
+        "initializer_range": at_least(0),
+        "batch_size": at_least(1, 2**20),
+    }
     vocab_size: int = 50257
     n_positions: int = 1024
     n_embd: int = 768
@@ -47,30 +62,11 @@ class GPTConfig:
     initializer_range: float = 0.02
     batch_size: int = 16
 
-    def __post_init__(self):
-        at_least(
-            self,
-            vocab_size=1,
-            n_positions=1,
-            n_embd=1,
-            n_layer=1,
-            n_head=1,
-            n_inner=1,
-            batch_size=1,
-            resid_pdrop=0,
-            embd_pdrop=0,
-            attn_pdrop=0,
-            layer_norm_epsilon=0,
-            initializer_range=0,
-        )
+    def check(self):
+        """raises ShapeError where heads cannot share the width out"""
         if self.n_embd % self.n_head:
             raise ShapeError(
                 f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}."
-            )
-        if self.activation_function not in _ACTIVATIONS:
-            raise TinylmError(
-                f"GPTConfig: activation_function is {self.activation_function!r}; "
-                f"expected one of {', '.join(_ACTIVATIONS)}."
             )
 
     @classmethod
@@ -119,12 +115,10 @@ class GPTConfig:
 
 @dataclass(frozen=True)
 class GPTBatch:
-    """inputs, targets : (B, T) int64, targets[b, t] follows inputs[b, t]; −100 is not counted. step, seed : of the noise"""
+    """inputs, targets : (B, T) int64, targets[b, t] follows inputs[b, t]; −100 is not counted."""
 
     inputs: np.ndarray
     targets: np.ndarray
-    step: int = 0
-    seed: int = 0
 
     @property
     def tokens(self):
@@ -132,8 +126,7 @@ class GPTBatch:
         return int((self.targets != -100).sum())
 
 
-@register("gpt")
-class GPT(nn.Module):
+class GPT(Objective, name="gpt", encoding="bpe"):
     """The model and its objective.
 
     config : GPTConfig     rng : numpy Generator of the initial weights (a fixed one by default)
@@ -141,14 +134,21 @@ class GPT(nn.Module):
     transformers does; the released code has 0.02 throughout.
     """
 
-    config_class, model_type, text = GPTConfig, "gpt2", "bpe"
+    Config = GPTConfig
+    model_type = "gpt2"
+    causal = True
     training_defaults = dict(
-        lr=3e-3, betas=(0.9, 0.98), weight_decay=0.1, warmup=0.1, schedule="cosine", clip=1.0
+        lr=3e-3,
+        betas=(0.9, 0.98),
+        weight_decay=0.1,
+        warmup=0.1,
+        schedule="cosine",
+        clip=1.0,
     )
 
-    def __init__(self, config, rng=None):
-        rng = rng or np.random.default_rng(0)
-        c = self.config = config
+    def build(self, config, rng):
+        """Embeddings of tokens and positions, the blocks, the last norm; the head is the embedding."""
+        c = config
         self.noise = nn.Noise()
         self.wte = nn.Embedding(c.vocab_size, c.n_embd, rng=rng, std=c.initializer_range)
         self.wpe = nn.Embedding(c.n_positions, c.n_embd, rng=rng, std=c.initializer_range / 2)
@@ -169,7 +169,11 @@ class GPT(nn.Module):
             nn.TransformerBlock(block, noise=self.noise, rng=rng) for _ in range(c.n_layer)
         )
         self.ln_f = nn.LayerNorm(c.n_embd, c.layer_norm_epsilon)
-        self.corpus = None
+
+    @property
+    def max_length(self):
+        """Tokens that are read at most: every position has its own vector."""
+        return self.config.n_positions
 
     # -- learning from text ------------------------------------------------------------------------------------------
 
@@ -183,12 +187,7 @@ class GPT(nn.Module):
                 f"The text has {len(corpus.ids)} tokens; GPT needs more than one window of "
                 f"{self.config.n_positions} (use more text or a smaller n_positions)."
             )
-        if corpus.vocab_size > self.config.vocab_size:
-            raise TinylmError(
-                f"The corpus has {corpus.vocab_size} kinds of tokens, the model {self.config.vocab_size}; "
-                "encode the text with the model's own tokenizer."
-            )
-        self.corpus, self.fingerprint = corpus, corpus.fingerprint
+        super().prepare(corpus)
 
     def batch(self, step, seed):
         """B windows of T tokens at shuffled places, every window of the text once per epoch."""
@@ -196,7 +195,7 @@ class GPT(nn.Module):
         starts = windows(len(self.corpus.ids) - 1, c.n_positions, c.batch_size, step, seed)
         at = starts[:, None] + np.arange(c.n_positions + 1)  # (B,) -> (B,T+1)
         ids = self.corpus.ids[at].astype(np.int64)
-        return GPTBatch(ids[:, :-1], ids[:, 1:], step, seed)
+        return GPTBatch(ids[:, :-1], ids[:, 1:])
 
     def evaluation_batches(self, corpus):
         """The whole corpus in order, in windows that do not overlap; the end is padded and not counted."""
@@ -216,7 +215,6 @@ class GPT(nn.Module):
 
     def loss(self, batch):
         """Mean nats per counted token of a GPTBatch, a single number, and {"loss": the same as a float}."""
-        self.noise.at(batch.seed, batch.step)
         loss = F.linear_cross_entropy(self.encode(batch.inputs)[-1], self.wte.weight, batch.targets)
         return loss, {"loss": loss.item()}
 

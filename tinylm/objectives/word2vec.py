@@ -18,12 +18,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import kernels, nn
-from .. import ops as F
-from ..errors import TinylmError
-from ..ops.registry import check_ids
-from ..vectors.ngrams import NGrams, Subwords, bag_means
-from .protocol import at_least, register
+from tinylm import kernels, nn, text
+from tinylm import ops as F
+from tinylm.errors import TinylmError
+from tinylm.objectives.base import Objective, ObjectiveConfig
+from tinylm.ops.registry import check_ids
+from tinylm.settings import at_least, between
+from tinylm.vectors import VECTORS, write_vectors
+from tinylm.vectors.ngrams import NGrams, Subwords, bag_means
 
 EVALUATION_WORDS = (
     2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
@@ -35,18 +37,30 @@ LONGEST_NGRAM = (
 
 
 @dataclass(frozen=True)
-class Word2VecConfig:
+class Word2VecConfig(ObjectiveConfig):
     """Sizes and rates under word2vec's own names.
 
     size : C, width of a vector     window : words to either side, at most     negative : K     ns_exponent : of the counts
     sample : t, words with a share of the text above it are thinned out; 0 keeps all     min_alpha : the lowest learning rate
     cbow, cbow_mean : predict from the sum or the mean of a window (the program's rate is then 0.05)
     hs : hierarchical softmax, beside the K negatives or (negative = 0) alone
-    max_sentence : words after which a sentence is cut     specials : so many first ids are not words (<unk>, …) and vanish
+    max_sentence : words after which a sentence is cut
     minn, maxn, bucket : characters of an n-gram, and the rows that all n-grams share; maxn = 0: none (fastText: 3, 6, 2·10⁶)
     batch_words : words of text per step
     """
 
+    ranges = {
+        "size": at_least(1, 2**16),
+        "window": at_least(1, 2**12),
+        "negative": at_least(0, 2**12),
+        "sample": at_least(0),
+        "min_alpha": at_least(0),
+        "max_sentence": at_least(1),
+        "minn": at_least(1),
+        "maxn": between(0, LONGEST_NGRAM),
+        "bucket": at_least(1, 2**26),
+        "batch_words": at_least(1),
+    }
     vocab_size: int = 30000
     size: int = 100
     window: int = 5
@@ -58,29 +72,14 @@ class Word2VecConfig:
     cbow_mean: bool = True
     hs: bool = False
     max_sentence: int = 1000
-    specials: int = 3
     minn: int = 3
     maxn: int = 0
     bucket: int = 100_000
     batch_words: int = 20000
 
-    def __post_init__(self):
-        at_least(
-            self,
-            vocab_size=1,
-            size=1,
-            window=1,
-            negative=0,
-            sample=0,
-            min_alpha=0,
-            max_sentence=1,
-            specials=0,
-            minn=1,
-            maxn=0,
-            bucket=1,
-            batch_words=1,
-        )
-        if self.maxn and not self.minn <= self.maxn <= LONGEST_NGRAM:
+    def check(self):
+        """raises TinylmError where n-grams would have no length"""
+        if self.maxn and self.minn > self.maxn:
             raise TinylmError(
                 f"Word2VecConfig: maxn is {self.maxn}; expected 0, or minn = {self.minn} to {LONGEST_NGRAM}."
             )
@@ -119,8 +118,7 @@ class Word2VecBatch:
         return self.ids.size
 
 
-@register("word2vec")
-class Word2Vec(nn.Module):
+class Word2Vec(Objective, name="word2vec", encoding="words"):
     """Two tables of word vectors and the objective that trains them.
 
     config : Word2VecConfig     rng : numpy Generator of the initial vectors (a fixed one by default)
@@ -131,38 +129,47 @@ class Word2Vec(nn.Module):
     shuffled, the sigmoid is exact; n-grams share 100,000 rows where fastText has 2,000,000.
     """
 
-    config_class, model_type, text, by_line = Word2VecConfig, "tinylm-word2vec", "words", True
+    Config = Word2VecConfig
+    by_line = True
     training_defaults = dict(lr=0.025, warmup=0.0, schedule="linear")
 
-    def __init__(self, config, rng=None):
-        rng = rng or np.random.default_rng(0)
-        self.config = config
+    def build(self, config, rng):
+        """Both tables; special tokens get their zeros when a corpus says which they are."""
         rows = config.vocab_size + config.bucket * (config.maxn > 0)
-        vectors = (rng.random((rows, config.size), dtype=np.float32) - 0.5) / np.float32(
-            config.size
-        )
-        vectors[: config.specials] = 0
-        self.vectors = nn.Parameter(vectors)
+        self.vectors = nn.Parameter(nn.uniform(rng, (rows, config.size), config.size))
         rows = config.vocab_size + config.hs * (config.vocab_size - 1)
         self.context = nn.Parameter(np.zeros((rows, config.size), np.float32))
-        self.mode = (
-            (kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM)
-            if config.cbow
-            else kernels.SKIP_GRAM
-        )
+        self.mode = kernels.SKIP_GRAM
+        if config.cbow:
+            self.mode = kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM
         self.ngrams = NGrams(config.minn, config.maxn, config.bucket)
-        own = np.arange(config.vocab_size)
-        self.bags = (
-            None if config.maxn else np.append(np.arange(own.size + 1) + own.size + 1, own)
-        )  # each word its own row
-        self.tables = self.sentences = self.words = None
+        self.bags = None
+        if not config.maxn:  # each word is a bag of its own row only
+            own = np.arange(config.vocab_size)
+            self.bags = np.append(np.arange(own.size + 1) + own.size + 1, own)
+        self.tables = None
+        self.sentences = None
 
-    def spell(self, words):
-        """How the words are spelled, which n-grams need; without maxn nothing happens.   words : at most V strings, by id"""
+    @property
+    def not_derivatives(self):
+        """CBOW with the mean: the program hands every word the whole error."""
+        if self.mode != kernels.CBOW_MEAN:
+            return {}
+        why = "CBOW scores with the mean of a window but hands every word the whole error, as the program does"
+        return {"vectors": why}
+
+    def spell(self, words, special_ids=()):
+        """How the words are spelled, which n-grams need.   words : at most V strings, by id"""
+        super().spell(words, special_ids)
+        self._forget_specials(special_ids)
         if self.config.maxn:
-            self.words = list(words)
-            unused = [""] * (self.config.vocab_size - len(words))
-            self.bags = self.ngrams.bags([*words, *unused], self.config.specials)
+            unused = [""] * (self.config.vocab_size - len(self.words))
+            self.bags = self.ngrams.bags([*self.words, *unused], self.special_ids)
+
+    def _forget_specials(self, special_ids):
+        """Special tokens are no words: their vectors are zero."""
+        self.special_ids = tuple(special_ids)
+        self.vectors.data[list(special_ids)] = 0
 
     # -- learning from text ------------------------------------------------------------------------------------------
 
@@ -174,16 +181,11 @@ class Word2Vec(nn.Module):
 
         raises TinylmError  if the corpus has no word that is not a special, or its ids do not fit the model
         """
+        super().prepare(corpus)
         c = self.config
-        if corpus.vocab_size > c.vocab_size:
-            raise TinylmError(
-                f"The corpus has {corpus.vocab_size} kinds of tokens, the model {c.vocab_size}; "
-                "encode the text with the model's own tokenizer."
-            )
-        self.sentences, self.fingerprint = (
-            _Sentences(corpus, c.specials, c.max_sentence),
-            corpus.fingerprint,
-        )
+        if corpus.special_ids != self.special_ids:
+            self._forget_specials(corpus.special_ids)
+        self.sentences = _Sentences(corpus, c.max_sentence)
         counts = self.sentences.counts(c.vocab_size)
         share = np.maximum(counts, 1) / counts.sum()
         keep = (
@@ -205,7 +207,7 @@ class Word2Vec(nn.Module):
     @property
     def steps_per_epoch(self):
         """Steps in which the whole text is seen once."""
-        return max(1, round(len(self._prepared().ids) / self.config.batch_words))
+        return max(1, round(len(self._ready().ids) / self.config.batch_words))
 
     def batch(self, step, seed):
         """About batch_words words in whole sentences, every sentence once per epoch in an order of its own."""
@@ -217,8 +219,8 @@ class Word2Vec(nn.Module):
 
     def evaluation_batches(self, corpus):
         """The whole corpus in order; what is drawn on it is the same at every call."""
-        self._prepared()
-        sentences = _Sentences(corpus, self.config.specials, self.config.max_sentence)
+        self._ready()
+        sentences = _Sentences(corpus, self.config.max_sentence)
         bounds = sentences.cuts(max(1, len(sentences.ids) // EVALUATION_WORDS))
         for i, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
             if first < last:
@@ -230,7 +232,7 @@ class Word2Vec(nn.Module):
         returns centres (P,) positions in the text, inputs (P,) words, outputs (P, 1 + K) words: the centre's, then its
         negatives, −1 where the draw was the centre's own word and is skipped
         """
-        self._prepared()
+        self._ready()
         centres, contexts, negatives = kernels.draw_windows(
             batch.ids,
             batch.begins,
@@ -310,7 +312,7 @@ class Word2Vec(nn.Module):
 
         lr : at least min_alpha is taken     returns the mean loss in nats per prediction, each before its own update
         """
-        self._prepared()
+        self._ready()
         c, losses = self.config, np.empty((2, batch.ids.size), self.vectors.dtype)
         kernels.word2vec(
             self.vectors.data,
@@ -329,7 +331,7 @@ class Word2Vec(nn.Module):
         nats, count = losses.sum(axis=1, dtype=np.float64)
         return float(nats / max(count, 1))
 
-    def _prepared(self):
+    def _ready(self):
         if self.sentences is None:
             raise TinylmError("This Word2Vec has not seen a text yet; call prepare(corpus) first.")
         self._spelled()
@@ -373,6 +375,13 @@ class Word2Vec(nn.Module):
         """[vectors], [context]: from the bottom up."""
         return [[self.vectors], [self.context]]
 
+    def export(self, path):
+        """Write `vectors.bin`, which every word-vector program reads, if the folder holds the words."""
+        if text.find(path):
+            words = text.load(path).vocab
+            table = self.embedding_table()[: len(words)]  # the model may have more rows
+            write_vectors(path / VECTORS, words, table)
+
 
 def _group_sums(rows, starts, sizes):
     """Σ of rows[starts[g]:starts[g] + sizes[g]] for each group g.   rows : Tensor (P, C) -> (G, C)"""
@@ -388,8 +397,8 @@ class _Sentences:
     ids : (N,) int32 words     starts : (S + 1,) int64, sentence s is ids[starts[s]:starts[s + 1]]
     """
 
-    def __init__(self, corpus, specials, max_sentence):
-        dropped = np.flatnonzero(corpus.ids < specials)
+    def __init__(self, corpus, max_sentence):
+        dropped = np.flatnonzero(np.isin(corpus.ids, corpus.special_ids))
         self.ids = np.delete(corpus.ids, dropped)
         if not self.ids.size:
             raise TinylmError(

@@ -89,7 +89,7 @@ def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
     """
     table, subwords, found = (
         encoder.embedding_table()[: tokenizer.vocab_size],
-        _subwords(encoder),
+        encoder.subwords(),
         {},
     )
     unseen = word in subwords and word not in tokenizer.vocab
@@ -107,12 +107,7 @@ def word_vectors(encoder, tokenizer) -> Vectors:
     table = encoder.embedding_table()
     rows = [i for i, token in enumerate(tokenizer.vocab) if token not in tokenizer.specials]
     spellings = _spellings(tokenizer)
-    return Vectors([spellings[i] for i in rows], table[rows], _subwords(encoder))
-
-
-def _subwords(encoder):
-    """What has vectors for words outside the vocabulary; nothing, {}, for most encoders."""
-    return encoder.subwords() if hasattr(encoder, "subwords") else {}
+    return Vectors([spellings[i] for i in rows], table[rows], encoder.subwords())
 
 
 def _spellings(tokenizer) -> list[str]:

@@ -61,9 +61,14 @@ FILES = sorted(
 )  # all that an encoding may have written into a folder
 
 _LEARNED = {  # kind -> its class, the usual size, and what its `train` is told besides
-    "bpe": (BPE, 4096, {"exact": False}), "wordpiece": (WordPiece, 4096, {"exact": False}),
-    "unigram": (Unigram, 4096, {"exact": False}), "words": (Words, 20_000, {}), "chars": (Chars, None, {}),
-}  # fmt: skip
+    "chars": (Chars, None, {}),
+    "bytes": (Bytes, None, {}),
+    "words": (Words, 20_000, {}),
+    "bpe": (BPE, 4096, {"exact": False}),
+    "wordpiece": (WordPiece, 4096, {"exact": False}),
+    "unigram": (Unigram, 4096, {"exact": False}),
+}
+KINDS = tuple(_LEARNED)  # encodings that `learn` makes
 OPTIONS = {
     "words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool}
 }  # more that `learn` takes, by kind
@@ -72,7 +77,7 @@ OPTIONS = {
 def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:
     """Train the encoding that a chapter asks for by name.
 
-    kind : "bpe", "wordpiece", "unigram", "words" or "chars"
+    kind : one of KINDS
     vocab_size : tokens at most, a short text gives fewer; None: a usual number
     options : those of the kind in OPTIONS, see its `train`
     raises VocabularyError  for another kind or option, for empty text, or for a vocab_size too small for the kind

@@ -52,6 +52,11 @@ class Encoding(ABC):
         """V, the number of tokens, specials included."""
         return len(self.vocab)
 
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids of the special tokens."""
+        return tuple(self._index()[name] for name in self.specials if name in self._index())
+
     @abstractmethod
     def _encode(self, texts: list[str]) -> Sequence[list[int] | np.ndarray]:
         """The ids of each text, in which no name means a special token."""

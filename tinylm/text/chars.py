@@ -96,6 +96,12 @@ class Bytes(Encoding):
     def __init__(self):
         self.vocab = [*SPECIALS, *BYTE_TOKENS]
 
+    @classmethod
+    def train(cls, texts: Iterable[str] = (), vocab_size: int | None = None) -> Bytes:
+        """The encoding: there is nothing to learn from texts.   raises VocabularyError for fewer ids than it has"""
+        check_vocab_size(vocab_size, len(SPECIALS) + len(BYTE_TOKENS), "the specials and 256 bytes")
+        return cls()
+
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [
             [byte + len(SPECIALS) for byte in text.encode("utf-8", "surrogatepass")]

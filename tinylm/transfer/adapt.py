@@ -23,7 +23,7 @@ from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.files import make_folder, write_json
 from tinylm.kernels.pool import one_pool
-from tinylm.objectives.protocol import at_least
+from tinylm.settings import above, at_least, between
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take
 from tinylm.transfer.linear import GRID, SoftmaxRegression
@@ -33,7 +33,7 @@ HEAD, LABELS = "classifier.safetensors", "classifier.json"
 
 
 @dataclass(frozen=True)
-class AdaptConfig:
+class AdaptConfig(settings.Config):
     """How an encoder is adapted.
 
     max_length : tokens read of each text          seed : order of the texts, dropout, the head's first weights
@@ -43,6 +43,19 @@ class AdaptConfig:
     while the rate rises, before it falls linearly to 0 · weight_decay, clip : of AdamW · dropout : before the head
     """
 
+    ranges = {
+        "max_length": at_least(1),
+        "C": above(0),
+        "rates": above(0),
+        "updates": at_least(1),
+        "batch_size": at_least(1),
+        "warmup": between(0, 1),
+        "weight_decay": at_least(0),
+        "clip": above(0),
+        "dropout": between(0, 1),
+        "n_folds": at_least(0),
+        "seed": at_least(0),
+    }
     max_length: int = 128
     layers: tuple = LAYERS
     C: tuple = GRID
@@ -56,20 +69,6 @@ class AdaptConfig:
     n_folds: int = 2
     seed: int = 0
 
-    def __post_init__(self):
-        at_least(
-            self,
-            ("clip",),
-            max_length=1,
-            updates=1,
-            batch_size=1,
-            warmup=0,
-            weight_decay=0,
-            dropout=0,
-            n_folds=0,
-            seed=0,
-        )
-
 
 def updates_for(n_texts: int, batch_size: int) -> int:
     """The fixed schedule: five passes over the labels, but at least 60 updates and at most 320."""
@@ -79,8 +78,8 @@ def updates_for(n_texts: int, batch_size: int) -> int:
 def twin(encoder, seed: int = 0):
     """The same architecture from scratch: what the encoder would be without its pretraining."""
     fresh = type(encoder)(encoder.config, np.random.default_rng(seed))
-    if getattr(encoder, "words", None):
-        fresh.spell(encoder.words)
+    if encoder.words is not None:
+        fresh.spell(encoder.words, encoder.special_ids)
     return fresh
 
 
@@ -101,9 +100,7 @@ def _batches(encoded, batch_size: int, seed: int):
 
 def _rewind(network, seed: int, step: int) -> None:
     """Start every source of dropout noise at this step, the encoder's and the head's apart from each other."""
-    for place, noise in enumerate(
-        {id(m.noise): m.noise for m in network.modules() if hasattr(m, "noise")}.values()
-    ):
+    for place, noise in enumerate(network.noises()):
         noise.at(seed, 2 * step + place)
 
 

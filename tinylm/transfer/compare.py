@@ -17,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import hub
+from tinylm import hub, objectives
 from tinylm.checkpoint import read_json
 from tinylm.errors import TinylmError
 from tinylm.files import write_json, write_text
 from tinylm.kernels.pool import one_pool
-from tinylm.objectives import protocol
 from tinylm.pretrain import PretrainConfig, pretrain
 from tinylm.progress import duration
 from tinylm.transfer.adapt import AdaptConfig, Classifier, twin
@@ -43,7 +42,8 @@ FEATURES, FINETUNED, SCRATCH = "features", "fine-tuned", "from scratch"
 class CompareConfig:
     """What is compared. Changing anything but labels, seeds, objectives, out and quiet asks for another folder.
 
-    data : named set or labelled file · objectives : names of chapters, see `protocol.names()` · size : of their configs
+    data : named set or labelled file · objectives : names of chapters, see `objectives.names()`, or files that define one
+    size : of their configs
     minutes : of pretraining, for each objective · labels : budgets per class · seeds : how many draws of labels
     test_size : test texts read (a fixed draw; 0: all) · adapt : fine-tuning and features · out : the folder
     seed : of pretraining, and the first of the draws
@@ -64,7 +64,7 @@ class CompareConfig:
     def check(self) -> None:
         """Raise TinylmError for an unknown objective, or where there is nothing to do."""
         for name in self.objectives:
-            protocol.objective(name)
+            objectives.find(name)
         if not self.labels or min(self.labels) < 1 or self.seeds < 1 or self.minutes <= 0:
             raise TinylmError(
                 f"compare: labels {self.labels}, seeds {self.seeds}, minutes {self.minutes}; expected at least one label "

@@ -31,10 +31,7 @@ def encode_texts(encoder, tokenizer, texts, max_length: int | None = None) -> di
         raise DataError(
             "Encoding texts: expected a list of at least one string; give [text] for a single text."
         )
-    positions = getattr(encoder.config, "n_positions", None) or getattr(
-        encoder.config, "max_position_embeddings", None
-    )
-    max_length = min(n for n in (max_length, positions, 2**31) if n)
+    max_length = min(n for n in (max_length, encoder.max_length, 2**31) if n)
     encoded = dict(tokenizer(texts, max_length=max_length))
     if encoded["ids"].shape[1] == 0:
         encoded = {

@@ -18,6 +18,7 @@ import numpy as np
 from tinylm import files
 from tinylm.errors import CheckpointError
 
+VECTORS = "vectors.bin"  # what word vectors are called in a run folder
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
 ERRORS = ("surrogateescape", "strict", "replace", "ignore")
 LONGEST_WORD = 4096  # bytes; a longer one is a damaged file

@@ -51,13 +51,14 @@ class NGrams:
             for piece in self.pieces(word)
         ]
 
-    def bags(self, words, specials=0):
-        """Every word as a bag of rows of a table with one row per word, then the buckets; `specials` first ones stay alone.
+    def bags(self, words, special_ids=()):
+        """Every word as a bag of rows of a table with one row per word, then the buckets.
 
-        words : V strings     returns (V + 1 + F,) int64: word w is the rows bags[bags[w]:bags[w + 1]], its own one first
+        words : V strings     special_ids : words that have no pieces
+        returns (V + 1 + F,) int64: word w is the rows bags[bags[w]:bags[w + 1]], its own one first
         """
         rows = [
-            [w, *(len(words) + r for r in self.rows(word) if w >= specials)]
+            [w] if w in special_ids else [w, *(len(words) + r for r in self.rows(word))]
             for w, word in enumerate(words)
         ]
         ends = len(words) + 1 + np.cumsum([0, *map(len, rows)])

@@ -1,0 +1,156 @@
+"""Where objectives are found: the package's chapters, a reader's own file, an installed package's entry point.
+
+Only what is asked for is imported. A run folder names a kind of model, never code; code comes from the
+package, from a file that the user names, or from a package that the user installed.
+"""
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+
+from tinylm.errors import TinylmError
+
+CHAPTERS = ("word2vec", "glove", "gpt")  # in the order of history; each is the file of that name
+ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
+_CLASSES: dict[str, type] = {}
+
+
+def add(cls: type) -> None:
+    """Register a class under its name, which its definition does by itself.
+
+    The same class may be defined again, as a notebook does.
+    raises TinylmError  if the name belongs to a chapter of the package
+    """
+    if cls.name in CHAPTERS and not cls.__module__.startswith("tinylm.objectives."):
+        raise TinylmError(f"{cls.name!r} is a chapter of tinylm; give your objective another name.")
+    _CLASSES[cls.name] = cls
+
+
+def lacking(objective, method: str) -> None:
+    """raises TinylmError: an objective was used that does not define one of its own methods"""
+    raise TinylmError(f"{type(objective).__name__} does not define {method}(), which it needs.")
+
+
+def names() -> list[str]:
+    """Names of the package's chapters in the order of history, then of those defined in this process."""
+    return [*CHAPTERS, *(name for name in _CLASSES if name not in CHAPTERS)]
+
+
+def find(what: "str | type") -> type:
+    """The class of an objective.
+
+    what : a chapter's name, the name of one defined in this process or offered by an installed package, a file
+        `mine.py` that defines one, `mine.py:NAME` where it defines several, or the class itself
+    raises TinylmError  for an unknown name (listing the known ones), or a file that is missing, broken or defines none
+    """
+    if isinstance(what, type):
+        return what
+    path, colon, name = what.rpartition(":")
+    if what.endswith(".py"):
+        return _from_file(what, None)
+    if colon and path.endswith(".py"):
+        return _from_file(path, name)
+    if what in CHAPTERS and what not in _CLASSES:
+        importlib.import_module(f"tinylm.objectives.{what}")
+    if what not in _CLASSES and (offered := _offers().get(what)):
+        _load(offered)
+    if what not in _CLASSES:
+        known = ", ".join(dict.fromkeys([*names(), *_offers()]))
+        raise TinylmError(
+            f"There is no objective {what!r}; expected one of {known}, or a file of yours, mine.py."
+        )
+    return _CLASSES[what]
+
+
+def by_model_type(model_type: str) -> type:
+    """The objective whose config.json says `model_type`.
+
+    raises TinylmError  for an unknown one, with what to do about it
+    """
+    for name in CHAPTERS:
+        find(name)
+    short = str(model_type).removeprefix("tinylm-")
+    if short in _offers() and short not in _CLASSES:
+        find(short)
+    for cls in _CLASSES.values():
+        if cls.model_type == model_type:
+            return cls
+    known = ", ".join(cls.model_type for cls in _CLASSES.values())
+    raise TinylmError(
+        f"No objective reads models of type {model_type!r}; expected one of {known}. "
+        "If a file of yours defines it, pass --objective FILE.py (in Python: import it first)."
+    )
+
+
+def _offers() -> dict[str, importlib.metadata.EntryPoint]:
+    """What installed packages offer, by name; nothing of it is imported."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _load(offered: importlib.metadata.EntryPoint) -> None:
+    """Import the objective that an installed package offers."""
+    try:
+        cls = offered.load()
+    except Exception as error:
+        raise TinylmError(
+            f"The objective {offered.name!r} of an installed package ({offered.value}) cannot be imported: {error!r}"
+        ) from error
+    if cls not in _CLASSES.values():
+        raise TinylmError(f"{offered.value} is no tinylm.Objective with a name; see DESIGN.")
+    _CLASSES[offered.name] = cls
+
+
+def _from_file(path: str, name: str | None) -> type:
+    """The objective that a Python file of the user's defines: the one called `name`, or its only one."""
+    place = Path(path)
+    if not place.is_file():
+        raise TinylmError(f"There is no file {path!r}; give the Python file of an objective.")
+    module = _import(place)
+    found = {cls.name: cls for cls in _defined_in(module)}
+    if not found:
+        raise TinylmError(
+            f'{path} defines no objective; it needs a class X(tinylm.Objective, name="x").'
+        )
+    if name is None and len(found) > 1:
+        raise TinylmError(
+            f"{path} defines {', '.join(found)}; say which one, for example {path}:{min(found)}."
+        )
+    if name is not None and name not in found:
+        raise TinylmError(f"{path} defines no objective {name!r}; it defines {', '.join(found)}.")
+    chosen = next(iter(found.values())) if name is None else found[name]
+    add(chosen)  # another file may have defined one of the same name in between
+    return chosen
+
+
+def _defined_in(module) -> list[type]:
+    """The named objectives that a module defines itself, in the order of their definition."""
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    return [cls for cls in classes if cls.__module__ == module.__name__ and "name" in vars(cls)]
+
+
+def _import(path: Path):
+    """Run a file of the user's as a module, once for the same content."""
+    content = hashlib.sha256(path.read_bytes() + str(path.resolve()).encode()).hexdigest()[:16]
+    name = f"tinylm_objective_{content}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except TinylmError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        where = error.__traceback__
+        while where.tb_next is not None:
+            where = where.tb_next
+        raise TinylmError(
+            f"{path}, line {where.tb_lineno}, cannot be run: {type(error).__name__}: {error}"
+        ) from error
+    return module
