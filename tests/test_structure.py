@@ -272,6 +272,20 @@ def test_no_global_random_state(path):
             )
 
 
+# What the operating system or the interpreter may lack, and nothing else, is asked for by name.
+PROBES = {"kernels/pool.py", "kernels/cache.py", "kernels/build.py"}
+
+
+@every_file
+def test_an_ability_is_an_attribute_never_a_probe(path):
+    probes = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) > 2):
+                probes.append(node.lineno)
+    assert not probes or path.relative_to(PACKAGE).as_posix() in PROBES
+
+
 @every_file
 def test_no_unfinished_places(path):
     text = path.read_text(encoding="utf-8")

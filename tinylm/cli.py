@@ -11,6 +11,7 @@ import os
 import sys
 
 from tinylm.errors import TinylmError
+from tinylm.interrupt import Interrupted
 
 
 def main(arguments=None):
@@ -38,7 +39,7 @@ def main(arguments=None):
             "tinylm: interrupted" + (f"; {stop}, continue {how}" if str(stop) else ""),
             file=sys.stderr,
         )
-        return getattr(stop, "status", 130)
+        return stop.status if isinstance(stop, Interrupted) else 130
 
 
 def parser():
@@ -73,6 +74,25 @@ def parser():
     return top
 
 
+def _add_encoding(p):
+    """--encoding KIND"""
+    p.add_argument(
+        "--encoding",
+        choices=("chars", "bytes", "words", "bpe", "wordpiece", "unigram"),
+        help="how text becomes tokens (default: what the objective prefers)",
+    )
+
+
+def _add_code(p):
+    """--objective FILE.py, for commands that read a run"""
+    p.add_argument(
+        "--objective",
+        metavar="FILE.py",
+        dest="code",
+        help="the file that defines the run's objective, if it is one of yours",
+    )
+
+
 def _compare(commands):
     """compare: the main job."""
     p = commands.add_parser(
@@ -88,8 +108,9 @@ def _compare(commands):
         "--objectives",
         type=_words,
         metavar="a,b,c",
-        help="chapters to compare (default: word2vec,gpt)",
+        help="chapters to compare, or files of yours (default: word2vec,gpt)",
     )
+    _add_encoding(p)
     p.add_argument(
         "--minutes", type=_positive, metavar="M", help="pretraining time of each objective"
     )
@@ -106,7 +127,9 @@ def _compare(commands):
 def _pretrain(commands):
     """pretrain: learn from text."""
     p = commands.add_parser("pretrain", help="learn from text alone")
-    p.add_argument("objective", metavar="OBJECTIVE", help="a chapter: gpt, word2vec, ...")
+    p.add_argument(
+        "objective", metavar="OBJECTIVE", help="gpt, word2vec, ..., or a file of yours: mine.py"
+    )
     p.add_argument(
         "--data", required=True, metavar="NAME|FILE", help="text file, folder, named set, or toy"
     )
@@ -119,6 +142,7 @@ def _pretrain(commands):
     p.add_argument(
         "--config", default="tiny", metavar="SIZE", help="tiny, small, ... (default tiny)"
     )
+    _add_encoding(p)
     p.add_argument(
         "--set",
         action="append",
@@ -147,6 +171,7 @@ def _finetune(commands):
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
     p.add_argument("--method", default="finetune", choices=("finetune", "features"))
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
+    _add_code(p)
     return p
 
 
@@ -157,6 +182,7 @@ def _predict(commands):
     p.add_argument(
         "file", metavar="FILE", nargs="?", help="one text per line (default: standard input)"
     )
+    _add_code(p)
     return p
 
 
@@ -189,6 +215,7 @@ def _generate(commands):
         metavar="P",
         help="keep the smallest set of mass P (default 1)",
     )
+    _add_code(p)
     return p
 
 
@@ -198,6 +225,7 @@ def _neighbors(commands):
     p.add_argument("dir", metavar="DIR", help="any pretrained run")
     p.add_argument("word", metavar="WORD")
     p.add_argument("--count", type=_count, default=10, metavar="N", help="how many (default 10)")
+    _add_code(p)
     return p
 
 
@@ -218,6 +246,7 @@ def _evaluate_words(commands):
         metavar="N",
         help="most frequent words (default 300000)",
     )
+    _add_code(p)
     return p
 
 
@@ -243,6 +272,7 @@ def _convert(commands):
         choices=("surrogateescape", "strict", "replace", "ignore"),
         help="what to do with words that are not UTF-8 (default: keep their bytes)",
     )
+    _add_code(p)
     return p
 
 

@@ -19,6 +19,10 @@ def run(options):
 
     if options.threads:
         pool.set_threads(options.threads)
+    if vars(options).get("code"):
+        from tinylm import objectives
+
+        objectives.find(options.code)  # defines what the run's config.json names
     with pool.one_pool():
         return COMMANDS[options.command](options)
 
@@ -47,7 +51,7 @@ def _compare(options):
 
     given = {
         name: getattr(options, name)
-        for name in ("data", "objectives", "minutes", "labels", "seeds", "out")
+        for name in ("data", "objectives", "encoding", "minutes", "labels", "seeds", "out")
     }
     given = {name: value for name, value in given.items() if value is not None}
     comparison = compare.run(compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet))
@@ -78,7 +82,13 @@ def _pretrain(options):
     if not {"steps", "minutes"} & given.keys():
         given["steps"] = 1000
     config = PretrainConfig(
-        options.objective, options.data, options.out, options.config, given, options.seed
+        objective=options.objective,
+        data=options.data,
+        out=options.out,
+        size=options.config,
+        options=given,
+        seed=options.seed,
+        encoding=options.encoding,
     )
     objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
     unit = objective.unit

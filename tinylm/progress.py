@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -78,7 +79,7 @@ def watched(items, what, total=None):
 
     total : how many there will be at most, where the items have no length
     """
-    total = len(items) if hasattr(items, "__len__") else total
+    total = len(items) if isinstance(items, Sized) else total
     terminal = sys.stderr.isatty() and not _HIDDEN.get()
     if terminal:
         from tqdm import tqdm

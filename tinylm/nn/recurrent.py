@@ -80,8 +80,8 @@ class LSTM(Module):
         return (
             getattr(self, "weight_ih" + suffix),
             recurrent,
-            getattr(self, "bias" + suffix, None),
-            getattr(self, "weight_hr" + suffix, None),
+            vars(self).get("bias" + suffix),
+            vars(self).get("weight_hr" + suffix),
         )
 
     def forward(self, x, state=None, mask=None):

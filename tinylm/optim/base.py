@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import CheckpointError, TinylmError
+from ..nn.module import Module
 from ..tensor import Tensor
 
 
@@ -223,7 +224,7 @@ def _decays(no_decay, name, p):
 
 def _flatten(params):
     """(group, name, Parameter) of a Module, of pairs, or of groups; a shared Parameter once."""
-    pairs = params.named_parameters() if hasattr(params, "named_parameters") else list(params)
+    pairs = params.named_parameters() if isinstance(params, Module) else list(params)
     groups = pairs if pairs and isinstance(pairs[0], dict) else [{"params": pairs}]
     seen = set()
     for group in groups:

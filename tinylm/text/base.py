@@ -46,6 +46,8 @@ class Encoding(ABC):
     pad_id: int = 0
     end_id: int | None = None
     template: Template = Template()
+    spelling: Any = None  # how BPE writes tokens, see spelling.py
+    pieces: Sequence[Any] = ()  # of SentencePiece's encodings: (text, score, kind)
 
     @property
     def vocab_size(self) -> int:

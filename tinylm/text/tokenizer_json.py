@@ -53,7 +53,7 @@ def save(encoding: Encoding, folder: str | Path) -> None:
 
 def describe(encoding: Encoding) -> Json:
     """What stands in the file. raises VocabularyError for an encoding that the format does not know"""
-    spelling = getattr(encoding, "spelling", None)
+    spelling = encoding.spelling
     write = next(
         (write for kind, write in _WRITERS.items() if isinstance(spelling or encoding, kind)), None
     )
@@ -63,7 +63,7 @@ def describe(encoding: Encoding) -> Json:
         )
     names = [
         *encoding.specials,
-        *(text for text, _, kind in getattr(encoding, "pieces", ()) if kind == USER),
+        *(text for text, _, kind in encoding.pieces if kind == USER),
     ]
     added = [{"id": encoding.token_id(name), "content": name, "single_word": False, "lstrip": False, "rstrip": False,
               "normalized": False, "special": name in encoding.specials} for name in names]  # fmt: skip

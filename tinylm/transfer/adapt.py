@@ -170,6 +170,7 @@ class Classifier:
             )
         self.encoder, self.tokenizer, self.method, self.config = encoder, tokenizer, method, config
         self.progress = progress or (lambda done, updates: None)
+        self.head_ = None  # until fit
 
     def fit(self, texts, labels) -> "Classifier":
         """Adapt to labelled texts. texts (N,) strings, labels (N,) of at least two classes; returns self.
@@ -319,7 +320,7 @@ class Classifier:
         return self
 
     def _check_fitted(self) -> None:
-        if not hasattr(self, "head_"):
+        if self.head_ is None:
             raise TinylmError(
                 "Classifier: not fitted yet; call fit(texts, labels) or Classifier.load(path) first."
             )

@@ -60,6 +60,7 @@ class CompareConfig:
     adapt: AdaptConfig = AdaptConfig(max_length=512)
     seed: int = 0
     quiet: bool = False
+    encoding: str | None = None
 
     def check(self) -> None:
         """Raise TinylmError for an unknown objective, or where there is nothing to do."""
@@ -110,6 +111,8 @@ def run(config: CompareConfig) -> Comparison:
     the trainer and the hub raise
     """
     config.check()
+    names = tuple(objectives.find(one).name for one in config.objectives)
+    config = replace(config, objectives=names)
     task = load_task(config.data, config.test_size)
     label_budget(
         task.labels, max(config.labels), config.seed
@@ -246,7 +249,13 @@ def pretrained_run(name: str, task: Task, config: CompareConfig, say) -> dict:
     if not (out / PRETRAINED).exists():
         say(f"{name}: pretraining for {config.minutes:g} minutes")
         asked = PretrainConfig(
-            name, task.name, out, config.size, {"minutes": config.minutes}, config.seed
+            objective=name,
+            data=task.name,
+            out=out,
+            size=config.size,
+            options={"minutes": config.minutes},
+            seed=config.seed,
+            encoding=config.encoding,
         )
         _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
         facts = {key: result[key] for key in ("steps", "seconds", "tokens")}

@@ -99,6 +99,7 @@ class Features:
     ):
         self.encoder, self.tokenizer, self.batch_size = encoder, tokenizer, batch_size
         self.max_length, self.layers = max_length, tuple(layers)
+        self.mean_ = self.std_ = None  # until fit
         if not self.layers:
             raise ShapeError(f"Features: no layer was chosen; expected some, for example {LAYERS}.")
 
@@ -149,7 +150,7 @@ class Features:
 
     def standardise(self, rows) -> np.ndarray:
         """(rows - mean) / std as `fit` measured them, (N,F) float64. raises ShapeError before `fit`."""
-        if not hasattr(self, "mean_"):
+        if self.mean_ is None:
             raise ShapeError(
                 "Features: not fitted yet; call fit(texts) or fit_transform(texts) first."
             )

@@ -60,6 +60,7 @@ class SoftmaxRegression:
 
     def __init__(self, C=1.0, n_folds: int = 3, seed: int = 0):
         self.C, self.n_folds, self.seed = C, n_folds, seed
+        self.weights_ = self.bias_ = None  # until fit
 
     def fit(self, features, labels) -> "SoftmaxRegression":
         """Find the minimum. features (N,F) dense or scipy.sparse, labels (N,); returns self.
@@ -127,7 +128,7 @@ class SoftmaxRegression:
     def decision_function(self, features) -> np.ndarray:
         """The logits, (N,K). raises ShapeError before `fit` or if the number of features differs from it."""
         x = _matrix(features)
-        if not hasattr(self, "weights_"):
+        if self.weights_ is None:
             raise ShapeError("SoftmaxRegression: not fitted yet; call fit(features, labels) first.")
         if x.shape[1] != self.weights_.shape[0]:
             raise ShapeError(

@@ -45,7 +45,9 @@ def cosines(table, lengths, targets):
 def _lists(*groups):
     """Each group as a list: a single word or vector (D,) counts as a list of one."""
     return [
-        [group] if isinstance(group, str) or getattr(group, "ndim", 0) == 1 else list(group)
+        [group]
+        if isinstance(group, str) or (isinstance(group, np.ndarray) and group.ndim == 1)
+        else list(group)
         for group in groups
     ]
 
