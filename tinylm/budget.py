@@ -22,7 +22,7 @@ from tinylm.settings import LARGEST
 
 LATEST = 1.05  # share of the budget at which a run that became slow ends
 MARKS = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8, 1, LATEST)  # shares at which a run is planned anew
-SAME = 0.02  # a change of the updates to come by a smaller share is noise, and changes nothing
+SAME = 0.01  # share of the budget that a plan may be wrong by: less is noise, and changes nothing
 WINDOW = 1 / 16  # share of the budget whose updates tell the speed: less than between two marks
 KEPT = 100  # times of updates that are kept for it
 FEWEST = 3  # times that tell a speed: one that a busy machine spoiled must not decide
@@ -162,10 +162,11 @@ class Budget:
         planned = self.plan.steps - step
         late = used >= self.seconds
         left = (LATEST if late else 1) * self.seconds - used
-        possible = _affordable(left, self.speed())
+        each = self.speed()
+        possible = _affordable(left, each)
         if late:
             possible = min(possible, planned)
-        if abs(possible - planned) <= SAME * planned:
+        if abs(possible - planned) * each <= SAME * self.seconds:
             return False
         self.plan = Plan((*self.plan.segments, (step, step + possible)))
         return True
