@@ -100,7 +100,7 @@ def test_missing_files_and_folders_are_named(tmp_path):
 def test_a_trainer_state_round_trips_and_a_foreign_file_is_refused(tmp_path):
     state = checkpoint.TrainerState(
         {"model": {"a.b": np.arange(3.0)}, "optim": {"m": np.ones(2)}, "carry": {}},
-        {"step": 7, "steps": 11, "seconds": 0.1, "tokens": 13, "recent": [0.5]},
+        {"step": 7, "steps": 11, "seconds": 0.1, "tokens": 13, "recent": [0.5], "budget": {}},
     )
     checkpoint.save_state(tmp_path, state)
     back = checkpoint.load_state(tmp_path)

@@ -395,7 +395,7 @@ MISTAKES = {
     ),
     "two lengths": (
         ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--steps", "5", "--set", "minutes=1"],
-        "one of the two",
+        "one of the three",
     ),
     "option that the kernel lacks": (
         ["pretrain", "word2vec", "--data", "toy", "--out", "OUT", "--set", "clip=2"],

@@ -21,7 +21,7 @@ FLOORS = (
     ("nn", "optim"),
     ("text", "data", "vectors"),
     ("objectives",),
-    ("train", "pretrain", "evaluation", "checkpoint", "hub", "generate"),
+    ("train", "pretrain", "evaluation", "checkpoint", "hub", "generate", "budget"),
     ("transfer",),
     ("cli", "commands", "report", "__main__"),
 )

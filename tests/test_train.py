@@ -1,7 +1,6 @@
 """The loop: resuming changes no bit, interruptions are saved, mistakes are sentences, the log proves what happened."""
 
 import dataclasses
-import itertools
 import json
 import os
 import signal
@@ -357,29 +356,6 @@ def test_a_held_out_loss_that_is_not_finite_is_one_sentence(tmp_path):
         Trainer(
             model, out=tmp_path, config=CONFIG, held_out=Corpus(HELD_OUT.ids, 50), quiet=True
         ).run()
-
-
-def test_minutes_become_a_number_of_steps_that_gives_the_same_bits_and_survives_a_resume(
-    tmp_path, monkeypatch
-):
-    clock = itertools.count()
-    monkeypatch.setattr(
-        "tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.1 * next(clock))
-    )
-    config = dataclasses.replace(
-        CONFIG, steps=None, minutes=0.1, save_every=1000
-    )  # 6 s of updates of 0.1 s each
-    with pytest.raises(Interrupted):
-        trained(tmp_path, config, stop_after=29)
-    steps = checkpoint.read_json(tmp_path / checkpoint.SUMMARY)["steps"]
-    assert 45 <= steps <= 55  # some of the time went into measuring
-    monkeypatch.setattr(
-        "tinylm.train.time", types.SimpleNamespace(perf_counter=lambda: 0.3 * next(clock))
-    )
-    weights, result = trained(tmp_path, config, resume=True)
-    assert result["steps"] == steps
-    same, _ = trained(config=dataclasses.replace(CONFIG, steps=steps))
-    np.testing.assert_array_equal(weights, same)
 
 
 def test_accumulated_gradients_are_those_of_one_larger_batch():

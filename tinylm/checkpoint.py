@@ -23,6 +23,7 @@ FACTS = {
     "seconds": int | float,
     "tokens": int,
     "recent": list,
+    "budget": dict,
 }  # that every state has
 
 
@@ -156,7 +157,7 @@ class RunLog:
     keep : the step that is resumed; -1 for a new run
     """
 
-    REPEATED = ("step", "epoch", "evaluation")  # records that a resumed run makes again
+    REPEATED = ("step", "epoch", "evaluation", "plan")  # records that a resumed run makes again
 
     def __init__(self, path, keep=-1):
         self.path = Path(path)

@@ -139,6 +139,11 @@ def _pretrain(commands):
     length.add_argument(
         "--minutes", type=_positive, metavar="M", help="as many updates as fit into this time"
     )
+    length.add_argument(
+        "--replay",
+        metavar="DIR",
+        help="the updates that the finished run in DIR made in its minutes",
+    )
     p.add_argument(
         "--config", default="tiny", metavar="SIZE", help="tiny, small, ... (default tiny)"
     )

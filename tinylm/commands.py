@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm.errors import DataError, TinylmError
-from tinylm.progress import PLAIN_EVERY
+from tinylm.progress import PLAIN_EVERY, duration
 
 HALF = "\N{REPLACEMENT CHARACTER}"  # what decoding shows for the first bytes of a character
 
@@ -70,6 +70,7 @@ def _compare(options):
 
 
 def _pretrain(options):
+    from tinylm import budget
     from tinylm.evaluation import in_words
     from tinylm.pretrain import PretrainConfig, pretrain
 
@@ -78,8 +79,10 @@ def _pretrain(options):
         for name in ("steps", "minutes")
         if getattr(options, name) is not None
     }
+    if options.replay:
+        lengths["plan"] = budget.recorded(options.replay)
     given = dict(options.set) | lengths
-    if not {"steps", "minutes"} & given.keys():
+    if not {"steps", "minutes", "plan"} & given.keys():
         given["steps"] = 1000
     config = PretrainConfig(
         objective=options.objective,
@@ -92,7 +95,8 @@ def _pretrain(options):
     )
     objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
     unit = objective.unit
-    lines = [f"{options.out}: {result['steps']} steps, training loss {result['loss']:.3f} {unit}"]
+    used = f"{result['steps']} steps in {duration(result['seconds'])}"
+    lines = [f"{options.out}: {used}, training loss {result['loss']:.3f} {unit}"]
     if result["held_out"]:
         lines.append(f"held-out text: {in_words(result['held_out'])}")
     return _print(options, {"out": options.out, **result}, lines)

@@ -64,6 +64,13 @@ class Progress:
             left = f", {duration(left)} left" if self._tokens else ""
             self.say(f"step {step}/{self.steps}: loss {self._loss:.3f}, {speed}{left}")
 
+    def replan(self, step, steps):
+        """After update `step` the run was planned anew, with `steps` updates in all."""
+        self.say(f"step {step}: planned anew, {steps:,} steps instead of {self.steps:,}")
+        self.steps = steps
+        if self._bar is not None:
+            self._bar.total = steps
+
     def say(self, line):
         """Print a line without tearing the bar."""
         if self.quiet:

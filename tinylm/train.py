@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import checkpoint, files, hub, optim, settings
+from tinylm.budget import Budget, warm_up
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.interrupt import Interrupted, Signals
@@ -51,8 +52,9 @@ FREE_TO_CHANGE = (
 class TrainConfig:
     """How to train; what a chapter prefers stands in its class attribute `training_defaults`, see `TrainConfig.of`.
 
-    steps, minutes : updates, or the time for them (measured steps decide the number once; compiling kernels, evaluation
-        and saving come on top)
+    steps, minutes : updates, or the time for them (planned anew on the way, see tinylm.budget; compiling kernels, the
+        updates that are timed before the first, evaluation and saving come on top)
+    plan : in place of both, what a run of so many minutes recorded as its plan: the same run again, bit for bit
     optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim; optimizer_options : more arguments for it, by name
     lr, betas, eps, weight_decay, no_decay, bias_correction : of the optimizer, as far as it knows them
     warmup : share of the steps over which the rate rises to lr; then `schedule`, a name in optim.schedules, brings it down
@@ -64,6 +66,7 @@ class TrainConfig:
 
     steps: int | None = None
     minutes: float | None = None
+    plan: tuple[tuple[int, int], ...] | None = None
     optimizer: str = "adamw"
     optimizer_options: dict = field(default_factory=dict)
     lr: float = 1e-3
@@ -81,16 +84,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        if (self.steps is None) == (self.minutes is None):
-            raise TinylmError(
-                "training needs either a number of steps or a number of minutes; give one of the two"
-            )
-        length = self.steps if self.minutes is None else self.minutes
-        self._require(
-            "steps" if self.minutes is None else "minutes",
-            0 < length < math.inf,
-            "a number above 0",
-        )
+        self.budget()
         self._require("lr", 0 < self.lr < math.inf, "a positive number")
         self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
         self._require(
@@ -103,6 +97,10 @@ class TrainConfig:
         self._require("save_every", self.save_every >= 1, "at least 1")
         self._require("eval_every", self.eval_every >= 0, "0 or more")
         self._require("clip", self.clip >= 0, "0 (no clipping) or more")
+
+    def budget(self):
+        """How long the run may be.   raises TinylmError unless one of steps, minutes and plan says so"""
+        return Budget(self.steps, self.minutes, self.plan)
 
     def _require(self, name, holds, expected):
         if not holds:
@@ -136,6 +134,7 @@ class Trainer:
     out : run folder, or None to keep nothing
     held_out : Corpus for evaluation, or None
     quiet : no progress bar and no lines
+    clock : attribute, function that returns seconds since any moment; updates are timed with it
     """
 
     def __init__(
@@ -144,12 +143,18 @@ class Trainer:
         self.objective, self.tokenizer, self.held_out = objective, tokenizer, held_out
         self.out = None if out is None else Path(out)
         self.config = config or TrainConfig.of(objective, steps=1000)
-        self.quiet = quiet
+        self.quiet, self.clock = quiet, time.perf_counter
         self.fast = objective.fast_step is not None
-        self.step, self.steps, self.seconds, self.tokens = 0, self.config.steps, 0.0, 0
+        self.budget = self.config.budget()
+        self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.recent, self.epoch = deque(maxlen=RECENT), EpochMean()
         self.optimizer = self.log = self._identity = None
         self._signals = Signals()
+
+    @property
+    def steps(self):
+        """Updates of the whole run, as planned now; a run of so many minutes has a plan when it begins."""
+        return self.budget.plan.steps
 
     def run(self, resume=False, encoding=None):
         """Train to the last step; saves on the way, at the end, and when Ctrl-C or SIGTERM arrives.
@@ -157,7 +162,7 @@ class Trainer:
         resume : an unfinished run in the folder is continued, a finished one left alone, an empty folder started
         encoding : dict, JSON: what the text's encoding was asked to be; a resumed run must ask for the same
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
-        seconds, tokens
+        seconds (of the updates), tokens, plan (see tinylm.budget, as lists)
         raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
         TinylmError on a loss or gradient that is not finite; Interrupted after a signal
         """
@@ -196,10 +201,11 @@ class Trainer:
                 self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1
             )
         if before is None:
-            if self.steps is None:
-                self.steps = self._affordable(self.config.minutes * 60)
+            if self.config.minutes:
+                self._undone(lambda: self.budget.measure(self._update, self.clock))
             if self.out is not None:
                 self.log.write("started", step=0)
+                self.log.write("plan", step=0, plan=self.budget.plan.lists())
                 hub.save(self.out, self.objective, self.tokenizer)
                 self._save()
             return None
@@ -208,6 +214,8 @@ class Trainer:
             self._export(before.facts)
             return before.facts["result"]
         self.log.write("resumed", step=self.step)
+        if self.config.minutes:
+            self._undone(lambda: warm_up(self._update))
         return None
 
     def _try_evaluation(self):
@@ -261,53 +269,50 @@ class Trainer:
         }
         return json.loads(json.dumps(identity))
 
-    def _affordable(self, seconds):
-        """How many updates fit into `seconds`: some are made, timed and undone, so that the run itself starts clean.
-
-        The schedule needs the number before the first real step, and a run of so many minutes must equal, bit by bit, the
-        run of that many steps.
-        """
-        before, times = self._copies(), []
-        self.steps = 1000  # any number: these updates are undone
-        for number in range(2):
-            self._update(number)  # may compile kernels, which is no training: not counted
-        begin = time.perf_counter()
-        while len(times) < 3 or (len(times) < 40 and sum(times) < min(2.0, 0.05 * seconds)):
-            start = time.perf_counter()
-            self._update(len(times))
-            times.append(time.perf_counter() - start)
+    def _undone(self, trial):
+        """Call `trial`, which makes updates, and undo them: the run itself starts clean."""
+        before = self._copies()
+        trial()
         self._put_back(before)
-        return max(1, int((seconds - (time.perf_counter() - begin)) / float(np.median(times))))
 
     # ---- the loop ----
 
     def _train(self):
         """Updates from self.step to self.steps, then the last evaluation and the final save."""
-        every = self.config.eval_every or max(1, self.steps // 10)
+        c = self.config
         with Progress(self.step, self.steps, self.quiet) as progress:
             while self.step < self.steps:
-                start = time.perf_counter()
+                start = self.clock()
                 record = self._update(self.step)
                 self.step += 1
-                self.seconds += time.perf_counter() - start
+                took = self.clock() - start
+                self.seconds += took
                 self._note(record, progress)
-                last = self.step == self.steps
-                if self.held_out is not None and self.step % every == 0 and not last:
+                if self.step == self.steps:
+                    break
+                if self.held_out is not None and self.budget.plan.evaluates(
+                    self.step, c.eval_every
+                ):
                     self._evaluate(progress)
-                if not last and (self._signals.caught or self.step % self.config.save_every == 0):
+                revised = self.budget.revise(self.step, self.seconds, took)
+                if revised:
+                    self._announce(progress)
+                # A plan that is not saved before the next update follows it could not be repeated.
+                if revised or self._signals.caught or self.step % c.save_every == 0:
                     self._save()
-                if not last and self._signals.caught:
+                if self._signals.caught:
                     self._stop()
             held_out = None if self.held_out is None else self._evaluate(progress, LAST_LOOK)
         result = {"steps": self.steps, "loss": float(np.mean(self.recent)), "held_out": held_out}
         result |= {"seconds": self.seconds, "tokens": self.tokens}
+        result["plan"] = self.budget.plan.lists()
         self._save(result)
         return result
 
     def _update(self, step):
         """One update of the weights. returns dict: loss, components (nats per token), lr, grad_norm, tokens."""
-        c = self.config
-        lr = c.lr * _multiplier(c, step, self.steps)
+        c, plan = self.config, self.budget.plan
+        lr = c.lr * _multiplier(c, plan.place(step), plan.length)
         if self.fast:
             batch = self.objective.batch(step, c.seed)
             loss = float(self.objective.fast_step(batch, lr))
@@ -354,6 +359,12 @@ class Trainer:
             if ended:
                 self.log.write("epoch", step=self.step, **ended)
 
+    def _announce(self, progress):
+        """Write a new plan to the log and to the bar."""
+        progress.replan(self.step, self.steps)
+        if self.log:
+            self.log.write("plan", step=self.step, plan=self.budget.plan.lists())
+
     def _evaluate(self, progress, limit=GLANCE):
         """Evaluate on held-out text and report it."""
         with self._averaged():
@@ -397,9 +408,8 @@ class Trainer:
     def _restore(self, state):
         self._put_back(state.arrays)
         facts = state.facts
-        self.step, self.steps, self.seconds, self.tokens = (
-            facts[k] for k in ("step", "steps", "seconds", "tokens")
-        )
+        self.step, self.seconds, self.tokens = (facts[k] for k in ("step", "seconds", "tokens"))
+        self.budget.restore(facts["budget"])
         self.recent.extend(facts["recent"])
         self.epoch.sums = facts.get("epoch", [0.0, 0])
 
@@ -411,6 +421,7 @@ class Trainer:
         facts |= {
             "recent": list(self.recent),
             "epoch": self.epoch.sums,
+            "budget": self.budget.facts(),
             "identity": self._identity,
             "result": result,
         }
@@ -430,5 +441,5 @@ class Trainer:
 
 
 def _multiplier(config, step, steps):
-    """The schedule's share of the peak learning rate at update `step` of `steps`, counted from 0."""
+    """The schedule's share of the peak learning rate at place `step` of `steps`, counted from 0."""
     return optim.SCHEDULES[config.schedule](step, steps, round(config.warmup * steps))

@@ -166,6 +166,20 @@ def test_the_table_shows_mean_and_spread_and_leaves_gaps_open():
     assert len({len(line) for line in text.splitlines()}) == 1
 
 
+def test_the_table_of_pretraining_shows_used_minutes_beside_those_given():
+    result = made_up(tuned={2: [0.5]})
+    facts = {"steps": 1234, "seconds": 147.0, "loss": 5.0}
+    head, rows = verdict.pretraining(replace(result, pretrained={"gpt": facts}))
+    assert dict(zip(head, rows[0], strict=True)) == {
+        "objective": "gpt",
+        "updates": "1,234",
+        "minutes used": "2.45 of 2.5",
+        "held-out loss": "5.000",
+        "unigram entropy": "–",
+        "nats per word": "–",
+    }
+
+
 def test_the_paired_comparison_counts_seeds():
     result = made_up(
         tuned={2: [0.5, 0.6], 10: [0.5, 0.6]}, scratch={2: [0.1, 0.2], 10: [0.55, 0.2]}

@@ -58,15 +58,20 @@ def pairs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def pretraining(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Held-out loss (nats per predicted token) beside the unigram entropy of the same text, as head and rows of text."""
-    head = ["objective", "updates", "minutes", "held-out loss", "unigram entropy", "nats per word"]
+    """Used time, and the held-out loss (nats per predicted token) beside the unigram entropy of the same text.
+
+    returns head and rows of text
+    """
+    head = ["objective", "updates", "minutes used", "held-out loss", "unigram entropy"]
+    head.append("nats per word")
     rows = []
     for name, facts in comparison.pretrained.items():
         numbers = [
             "–" if facts.get(key) is None else f"{facts[key]:.3f}"
             for key in ("loss", "unigram", "nats_per_word")
         ]
-        rows.append([name, f"{facts['steps']:,}", f"{facts['seconds'] / 60:.1f}", *numbers])
+        used = f"{facts['seconds'] / 60:.2f} of {comparison.config.minutes:g}"
+        rows.append([name, f"{facts['steps']:,}", used, *numbers])
     return head, rows
 
 
