@@ -25,6 +25,12 @@ def test_every_python_block_has_its_output():
     assert len(EXAMPLES) == README.count("```python") >= 2
 
 
+def test_the_objective_it_shows_is_the_file_that_is_tested():
+    (shown,) = re.findall(r"```py\n(.*?)```", README, flags=re.S)
+    path = Path(__file__).parents[1] / "demos" / "log_bilinear.py"
+    assert path.read_text(encoding="utf-8").endswith(shown)
+
+
 def test_the_files_it_names_exist():
     root = Path(__file__).parents[1]
     for name in re.findall(r"`((?:tinylm|demos)/[\w/]+\.py)`", README):

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import types
 from dataclasses import dataclass
 
 import numpy as np

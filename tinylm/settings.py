@@ -199,4 +199,4 @@ def spoken(hint):
     if typing.get_origin(hint) is tuple:
         some = "several values" if parts[-1] is Ellipsis else f"{len(parts)} values"
         return f"{some} with commas between, each {spoken(parts[0])}"
-    return names.get(hint, getattr(hint, "__name__", str(hint)))
+    return names.get(hint, hint.__name__ if isinstance(hint, type) else str(hint))
