@@ -1,0 +1,74 @@
+"""Laws of features and comparison that must hold for every chapter, whose states depend on the whole text."""
+
+import numpy as np
+import pytest
+
+from tinylm.objectives import registry
+from tinylm.pretrain import PretrainConfig, pretrain
+from tinylm.report import write
+from tinylm.transfer import AdaptConfig, Classifier, Features, compare, verdict
+
+SIZES = {
+    "gpt": {"n_positions": 16, "n_embd": 10, "n_head": 2, "batch_size": 3},
+    "word2vec": {"size": 7},
+    "glove": {"vector_size": 7},
+}
+TEXTS = ["one", "a much longer text that goes on and on and on until it ends", "two words"]
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Every chapter, trained for a moment: name -> (model, tokenizer)."""
+    found = {}
+    for name in registry.CHAPTERS:
+        asked = PretrainConfig(name, "toy", options=SIZES.get(name, {}) | {"steps": 5})
+        model, tokenizer, _ = pretrain(asked, quiet=True)
+        found[name] = model.eval(), tokenizer
+    return found
+
+
+@pytest.mark.parametrize("name", registry.CHAPTERS)
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_a_texts_features_depend_on_no_other_text_and_no_padding(models, name, batch_size):
+    model, tokenizer = models[name]
+    features = Features(model, tokenizer, batch_size=batch_size, max_length=13)
+    together = features.means(TEXTS)
+    alone = np.concatenate([features.means([text]) for text in TEXTS])
+    turned = features.means(TEXTS[::-1])[::-1]
+    np.testing.assert_allclose(together, alone, atol=1e-5 * np.abs(alone).max())
+    np.testing.assert_allclose(together, turned, atol=1e-5 * np.abs(alone).max())
+
+
+@pytest.mark.parametrize("name", registry.CHAPTERS)
+def test_a_texts_prediction_depends_on_no_other_text(models, name):
+    model, tokenizer = models[name]
+    config = AdaptConfig(updates=3, max_length=13)
+    tuned = Classifier(model, tokenizer, "finetune", config).fit(TEXTS * 3, [0, 1, 0] * 3)
+    together = tuned.predict_proba(TEXTS)
+    alone = np.concatenate([tuned.predict_proba([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_every_chapter_stands_in_a_comparison_and_its_report(tmp_path):
+    names = tuple(registry.CHAPTERS)
+    adapt = AdaptConfig(max_length=13, updates=2)
+    config = compare.CompareConfig(
+        data="toy",
+        objectives=names,
+        minutes=0.01,
+        labels=(2,),
+        seeds=1,
+        out=tmp_path,
+        size="tiny",
+        test_size=40,
+        adapt=adapt,
+        quiet=True,
+    )
+    found = compare.run(config)
+    kinds = (compare.FEATURES, compare.FINETUNED, compare.SCRATCH)
+    expected = {f"{name} {kind}" for name in names for kind in kinds}
+    assert expected <= set(found.methods()) and set(found.pretrained) == set(names)
+    page = write(found).read_text(encoding="utf-8")
+    assert all(system in page for system in expected)
+    head, rows = verdict.pretraining(found)
+    assert [row[0] for row in rows] == list(names) and len(head) == len(rows[0])
