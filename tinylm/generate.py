@@ -7,6 +7,7 @@ import numpy as np
 
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.sampling import Sampling
+from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 
 
@@ -18,9 +19,11 @@ def generate(model, ids, steps, rng=None, end_id=None, **sampling):
     sampling : the fields of `sampling.Sampling`
     A text longer than the model's n_positions: the window slides by half its length. The older half is forgotten, the
     rest read again from position 0, so one long read is paid for every n_positions / 2 tokens.
-    raises ShapeError on an empty prompt, TinylmError on a model that cannot continue text
+    raises ShapeError on an empty prompt, ArgumentError on a number out of its range, TinylmError on a model that cannot
+    continue text
     """
     choice = Sampling(**sampling)
+    steps = argument("generate", "steps", steps, int, at_least(0))
     if not hasattr(model, "start_cache"):
         raise TinylmError(
             f"{type(model).__name__} cannot continue text; give a causal model such as gpt"

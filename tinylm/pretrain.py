@@ -20,7 +20,7 @@ from tinylm.train import TrainConfig, Trainer
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
+class PretrainConfig(settings.Config):
     """What to train on what.
 
     objective : a chapter's name      data : a file, a folder, a named set, or "toy"
@@ -30,8 +30,12 @@ class PretrainConfig:
     seed : of weights, batches and dropout      held_out : share of the documents kept for evaluation
     """
 
+    ranges = {
+        "seed": settings.at_least(0),
+        "held_out": settings.Range(0, 1, closed=False, ends=False),
+    }
     objective: str
-    data: str
+    data: str | Path
     out: str | Path | None = None
     size: str = "tiny"
     options: dict = field(default_factory=dict)
@@ -108,11 +112,11 @@ def _divide(chapter, config):
     if unknown := sorted(set(config.options) - training - model - set(encoding)):
         known = ", ".join(sorted(training | model | set(encoding)))
         raise TinylmError(f"{config.objective} has no option {unknown[0]!r}; it knows {known}")
-    for name, kind in encoding.items():
-        if type(config.options.get(name, kind())) is not kind:
-            raise TinylmError(
-                f"{name} is {config.options[name]!r}, expected {settings.spoken(kind)}"
-            )
+    text.check_options(
+        chapter.text,
+        config.options.get("vocab_size"),
+        {k: v for k, v in config.options.items() if k in encoding},
+    )
     return (
         {k: v for k, v in config.options.items() if k in model and k not in training},
         {k: v for k, v in config.options.items() if k in training},

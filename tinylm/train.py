@@ -22,7 +22,8 @@ from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.interrupt import Interrupted, Signals
 from tinylm.kernels.pool import one_pool
-from tinylm.progress import EpochMean, Progress
+from tinylm.progress import Divergence, EpochMean, Progress
+from tinylm.settings import above, at_least, between, from_to_below, one_of
 
 GLANCE, LAST_LOOK = (
     20_000,
@@ -48,7 +49,7 @@ FREE_TO_CHANGE = (
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(settings.Config):
     """How to train; what a chapter prefers stands in its class attribute `training_defaults`, see `TrainConfig.of`.
 
     steps, minutes : updates, or the time for them (measured steps decide the number once; compiling kernels, evaluation
@@ -62,6 +63,22 @@ class TrainConfig:
     raises TinylmError on a value that cannot be meant
     """
 
+    ranges = {
+        "steps": at_least(1),
+        "minutes": above(0, 1e6),
+        "optimizer": one_of(*optim.OPTIMIZERS),
+        "lr": above(0),
+        "betas": from_to_below(0, 1),
+        "eps": above(0),
+        "weight_decay": at_least(0),
+        "warmup": between(0, 1),
+        "schedule": one_of(*optim.SCHEDULES),
+        "clip": at_least(0),
+        "accumulate": at_least(1),
+        "eval_every": at_least(0),
+        "save_every": at_least(1),
+        "seed": at_least(0),
+    }
     steps: int | None = None
     minutes: float | None = None
     optimizer: str = "adamw"
@@ -80,33 +97,12 @@ class TrainConfig:
     save_every: int = 100
     seed: int = 0
 
-    def __post_init__(self):
+    def check(self):
+        """The run has a length, of one kind.   raises TinylmError"""
         if (self.steps is None) == (self.minutes is None):
             raise TinylmError(
                 "training needs either a number of steps or a number of minutes; give one of the two"
             )
-        length = self.steps if self.minutes is None else self.minutes
-        self._require(
-            "steps" if self.minutes is None else "minutes",
-            0 < length < math.inf,
-            "a number above 0",
-        )
-        self._require("lr", 0 < self.lr < math.inf, "a positive number")
-        self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
-        self._require(
-            "optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS)
-        )
-        self._require(
-            "schedule", self.schedule in optim.SCHEDULES, "one of " + ", ".join(optim.SCHEDULES)
-        )
-        self._require("accumulate", self.accumulate >= 1, "at least 1")
-        self._require("save_every", self.save_every >= 1, "at least 1")
-        self._require("eval_every", self.eval_every >= 0, "0 or more")
-        self._require("clip", self.clip >= 0, "0 (no clipping) or more")
-
-    def _require(self, name, holds, expected):
-        if not holds:
-            raise TinylmError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
     @classmethod
     def of(cls, objective, **given):
@@ -115,10 +111,10 @@ class TrainConfig:
         raises TinylmError if a field does not exist, is of another kind, or says what the chapter's kernel cannot do
         """
         config = settings.build(cls, {**getattr(objective, "training_defaults", {}), **given})
-        config.check(objective)
+        config.check_for(objective)
         return config
 
-    def check(self, objective):
+    def check_for(self, objective):
         """raises TinylmError if a field was changed that the objective's own kernel has no use for"""
         usual = TrainConfig(steps=1)
         for name in NOT_FAST if hasattr(objective, "fast_step") else ():
@@ -148,6 +144,7 @@ class Trainer:
         self.fast = hasattr(objective, "fast_step")
         self.step, self.steps, self.seconds, self.tokens = 0, self.config.steps, 0.0, 0
         self.recent, self.epoch = deque(maxlen=RECENT), EpochMean()
+        self.divergence = Divergence()
         self.optimizer = self.log = self._identity = None
         self._signals = Signals()
 
@@ -159,7 +156,7 @@ class Trainer:
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
         seconds, tokens
         raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
-        TinylmError on a loss or gradient that is not finite; Interrupted after a signal
+        TinylmError on a loss, gradient or weight that is not finite, or a loss that explodes; Interrupted after a signal
         """
         with one_pool(), self._signals:
             finished = self._begin(resume, encoding)
@@ -179,7 +176,7 @@ class Trainer:
 
     def _begin(self, resume, encoding):
         """Start or restore; returns the result of a run that was finished already, else None."""
-        self.config.check(self.objective)
+        self.config.check_for(self.objective)
         self.objective.train()
         self._identity = self._describe(encoding)
         before = self._previous(resume)
@@ -292,6 +289,7 @@ class Trainer:
                 self.seconds += time.perf_counter() - start
                 self._note(record, progress)
                 last = self.step == self.steps
+                self.divergence.add(self.step, record["loss"], self.recent, self.config.lr, last)
                 if self.held_out is not None and self.step % every == 0 and not last:
                     self._evaluate(progress)
                 if not last and (self._signals.caught or self.step % self.config.save_every == 0):
@@ -401,6 +399,7 @@ class Trainer:
         )
         self.recent.extend(facts["recent"])
         self.epoch.sums = facts.get("epoch", [0.0, 0])
+        self.divergence.first = facts.get("first")
 
     def _save(self, result=None):
         """Checkpoint: the one file that resuming reads, then its exports for other programs and for people."""
@@ -410,6 +409,7 @@ class Trainer:
         facts |= {
             "recent": list(self.recent),
             "epoch": self.epoch.sums,
+            "first": self.divergence.first,
             "identity": self._identity,
             "result": result,
         }
