@@ -199,7 +199,7 @@ def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, caps
     assert (
         main([*command[:-3], str(tmp_path / "b"), "--steps", "1", "--set", "min_count=often"]) == 2
     )
-    assert "min_count is 'often', expected a whole number" in said(capsys)[1]
+    assert "min_count is 'often'; expected a whole number" in said(capsys)[1]
     assert (
         main([*command[:-3], str(tmp_path / "c"), "--steps", "1", "--set", "min_count=100000"]) == 2
     )

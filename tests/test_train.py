@@ -6,17 +6,20 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinylm.ops as F
 from tinylm import checkpoint, hub, nn, pretrain
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.kernels import pool
 from tinylm.objectives import Objective, find
-from tinylm.progress import Progress, duration
+from tinylm.progress import Divergence, Progress, duration
 from tinylm.tensor import no_grad
 from tinylm.train import Interrupted, TrainConfig, Trainer, evaluate
 
@@ -312,6 +315,83 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_batch_and_leaves_the_chec
         Trainer(model, out=tmp_path, config=config, quiet=True).run()
     state = checkpoint.load_state(tmp_path)
     assert state.facts["step"] == 5 and np.isfinite(state.arrays["model"]["table.weight"]).all()
+
+
+def exploding(out, at, factor, config, resume=False, stop_after=None):
+    """A run whose loss is `factor` times as large from batch `at` on; returns its weights."""
+    model = Bigram()
+
+    def watch(number):
+        model.factor = factor if number >= at else 1.0
+        if number == stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    model.on_batch = watch
+    Trainer(model, out=out, config=config, quiet=True).run(resume)
+    return model.state_dict()["table.weight"]
+
+
+LONG = dataclasses.replace(CONFIG, steps=130, save_every=10)
+
+
+def test_a_run_whose_loss_explodes_stops_and_leaves_the_checkpoint_good(tmp_path):
+    with pytest.raises(
+        TinylmError, match=r"training diverged: at step 72 .* last 50 updates is .*, the first loss"
+    ):
+        exploding(tmp_path, 71, 1e5, LONG)
+    state = checkpoint.load_state(tmp_path)
+    assert state.facts["step"] == 70 and "result" in state.facts and not state.facts["result"]
+
+
+def test_a_short_run_is_judged_at_its_end(tmp_path):
+    with pytest.raises(TinylmError, match="training diverged: at step 23 .* last 23 updates"):
+        exploding(tmp_path, 9, 1e10, CONFIG)
+    assert checkpoint.load_state(tmp_path).facts["step"] == 20
+
+
+def test_one_bad_batch_is_no_divergence():
+    config = dataclasses.replace(LONG, steps=60)
+    exploding(None, 59, 1e4, config)  # 10,000 / 50 is below 1,000
+
+
+def test_a_resumed_run_diverges_where_the_whole_one_does(tmp_path):
+    stops = []
+    for out, stop in ((tmp_path / "a", None), (tmp_path / "b", 37)):
+        if stop:
+            with pytest.raises(Interrupted):
+                exploding(out, 71, 1e5, LONG, stop_after=stop)
+        with pytest.raises(TinylmError) as caught:
+            exploding(out, 71, 1e5, LONG, resume=True)
+        stops.append(str(caught.value))
+    assert stops[0] == stops[1]
+    assert checkpoint.load_state(tmp_path / "b").facts["first"] > 0
+
+
+def test_a_state_without_a_first_loss_resumes(tmp_path):
+    whole, _ = trained(tmp_path / "a")
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "b", stop_after=7)
+    state = checkpoint.load_state(tmp_path / "b")
+    del state.facts["first"]
+    checkpoint.save_state(tmp_path / "b", state)
+    weights, _ = trained(tmp_path / "b", resume=True)
+    np.testing.assert_array_equal(weights, whole)
+
+
+@given(st.floats(-1e6, 1e6), st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=60))
+def test_divergence_is_a_mean_a_thousand_times_the_first_loss_or_1(first, losses):
+    run, recent = Divergence(), deque(maxlen=50)
+    losses = [first, *losses]
+    diverged = None
+    for step, loss in enumerate(losses, 1):
+        recent.append(loss)
+        try:
+            run.add(step, loss, recent, 0.1, last=step == len(losses))
+        except TinylmError:
+            diverged = step
+            break
+    seen = losses[: diverged or len(losses)][-50:]
+    assert (np.mean(seen) > 1000 * max(abs(first), 1)) == bool(diverged)
 
 
 def test_a_gradient_that_is_not_finite_stops_too():

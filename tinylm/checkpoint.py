@@ -15,6 +15,7 @@ import numpy as np
 
 from tinylm import files
 from tinylm.errors import CheckpointError
+from tinylm.finite import first_broken, must_be_finite
 
 STATE, SUMMARY, LOG = "trainer.safetensors", "trainer.json", "log.jsonl"
 FACTS = {
@@ -45,10 +46,16 @@ def save_tensors(path, arrays, metadata=None):
 
     arrays : dict[str, np.ndarray]      copied only where not C-contiguous
     metadata : dict[str, str]           optional; "format": "pt" is added, transformers asks for it
+    raises CheckpointError  if a number is not finite: what `load_tensors` would refuse is not written
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    if name := first_broken(arrays):
+        raise CheckpointError(
+            f"{path} is not written: {name} holds NaN or infinity, for training diverged; "
+            "try a smaller learning rate or a longer warm-up"
+        )
     dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with files.replacing(path) as part:
         try:
@@ -61,17 +68,19 @@ def load_tensors(path):
     """Named arrays of a safetensors file, as copies that may be written to, and its metadata.
 
     The package checks the header against the size of the file before anything is allocated, so that a damaged or
-    hostile header cannot ask for more memory than the file justifies. Numbers that NumPy lacks (bfloat16) are refused.
+    hostile header cannot ask for more memory than the file justifies. Numbers that NumPy lacks (bfloat16) are refused,
+    and so are NaN and the infinities.
 
     returns dict[str, np.ndarray], dict[str, str]
-    raises CheckpointError   if the file is missing, truncated, damaged or of another format
+    raises CheckpointError   if the file is missing, truncated, damaged, of another format, or a number is not finite
     """
     from safetensors import SafetensorError, safe_open
 
     path = _existing(path)
     try:
         with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            metadata = file.metadata() or {}
     except (
         SafetensorError,
         ValueError,
@@ -85,6 +94,8 @@ def load_tensors(path):
             f"{path} is damaged or not a safetensors file ({error}); copy it again from its source, "
             "or delete it and save anew"
         ) from error
+    must_be_finite(path, arrays)
+    return arrays, metadata
 
 
 def _existing(path):
@@ -120,7 +131,7 @@ def save_state(folder, state):
         for group, arrays in state.arrays.items()
         for name, array in arrays.items()
     }
-    save_tensors(Path(folder) / STATE, flat, {"trainer": json.dumps(state.facts, allow_nan=False)})
+    save_tensors(Path(folder) / STATE, flat, {"trainer": files.as_json(state.facts)})
 
 
 def load_state(folder):
@@ -178,7 +189,7 @@ class RunLog:
 
 
 def _line(record):
-    return json.dumps(record, allow_nan=False) + "\n"
+    return files.as_json(record) + "\n"
 
 
 def read_log(path):

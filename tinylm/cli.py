@@ -30,6 +30,11 @@ def main(arguments=None):
     except TinylmError as error:
         print(f"tinylm: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(
+            f"tinylm: the memory is too small: {error or 'choose smaller sizes'}", file=sys.stderr
+        )
+        return 2
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -204,7 +209,10 @@ def _generate(commands):
         help="tokens to write at most (default 200)",
     )
     p.add_argument(
-        "--temperature", type=float, default=1.0, help="0 = always the most probable (default 1)"
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="0 = always the most probable (default 1)",
     )
     p.add_argument(
         "--top-k",

@@ -1,6 +1,5 @@
 """What each command does: options in, one result out, printed for people or as JSON."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm.errors import DataError, TinylmError
+from tinylm.files import as_json
 from tinylm.progress import PLAIN_EVERY, duration
 
 HALF = "\N{REPLACEMENT CHARACTER}"  # what decoding shows for the first bytes of a character
@@ -29,7 +29,7 @@ def run(options):
 
 def _print(options, result, lines):
     """The result as one JSON document, or as lines for people."""
-    print(json.dumps(result, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
+    print(as_json(result, indent=2, ascii=False) if options.json else "\n".join(lines))
     return 0
 
 
@@ -270,14 +270,7 @@ def _evaluate_words(options):
         f"analogies: {100 * found['accuracy']:.1f} % of {found['questions']:,} questions "
         f"({100 * found['covered']:.0f} % covered)"
     )
-    return _print(options, _finite(result), lines)
-
-
-def _finite(value):
-    """JSON knows no NaN: None stands for it, at any depth of dicts."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return None if value != value else value
+    return _print(options, result, lines)
 
 
 def _convert(options):

@@ -6,6 +6,7 @@ reader, or a kill at any moment, sees the old file or the new one, never a half.
 
 import contextlib
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -109,9 +110,25 @@ def write_text(path, text):
     write_bytes(path, text.encode("utf-8", "surrogatepass"))
 
 
+def as_json(value, indent=None, ascii=True):
+    """`value` as JSON; null stands for NaN and the infinities, which JSON does not know, at any depth.
+
+    indent : spaces per level, None = one line     ascii : letters beyond ASCII are escaped
+    """
+    return json.dumps(_without_nan(value), indent=indent, ensure_ascii=ascii, allow_nan=False)
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path, value):
-    """Write `value` as indented JSON, atomically; NaN and infinity, which JSON does not know, raise ValueError."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as indented JSON, atomically, as `as_json` does. raises DataError as `replacing`."""
+    write_text(path, as_json(value, indent=2, ascii=False) + "\n")
 
 
 def read_text(path):

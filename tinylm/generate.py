@@ -7,6 +7,7 @@ import numpy as np
 
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.sampling import Sampling
+from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 
 
@@ -18,10 +19,12 @@ def generate(model, ids, steps, rng=None, end_id=None, **sampling):
     sampling : the fields of `sampling.Sampling`
     A text longer than the model's n_positions: the window slides by half its length. The older half is forgotten, the
     rest read again from position 0, so one long read is paid for every n_positions / 2 tokens.
-    raises ShapeError on an empty prompt, TinylmError on a model that cannot continue text
+    raises ShapeError on an empty prompt, ArgumentError on a number out of its range, TinylmError on a model that cannot
+    continue text
     """
     choice = Sampling(**sampling)
     model.need("generation")
+    steps = argument("generate", "steps", steps, int, at_least(0))
     if rng is None and choice.temperature > 0:
         raise TinylmError(
             "sampling needs a random generator: pass rng=np.random.default_rng(seed), or temperature=0"

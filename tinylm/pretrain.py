@@ -20,7 +20,7 @@ from tinylm.train import TrainConfig, Trainer
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
+class PretrainConfig(settings.Config):
     """What to train on what.
 
     objective : a chapter's name, a file that defines one (mine.py, mine.py:NAME), or a class
@@ -34,8 +34,13 @@ class PretrainConfig:
     encoding : kind of encoding, see text.KINDS; None for the one that the objective prefers
     """
 
+    ranges = {
+        "seed": settings.at_least(0),
+        "held_out": settings.Range(0, 1, closed=False, ends=False),
+        "encoding": settings.one_of(*text.KINDS),
+    }
     objective: str | type
-    data: str
+    data: str | Path
     out: str | Path | None = None
     size: str = "tiny"
     options: dict = field(default_factory=dict)
@@ -117,15 +122,12 @@ def _divide(chapter, kind, config):
     if unknown := sorted(set(config.options) - training - model - set(encoding)):
         known = ", ".join(sorted(training | model | set(encoding)))
         raise TinylmError(f"{chapter.name} has no option {unknown[0]!r}; it knows {known}")
-    for name, of_kind in encoding.items():
-        if type(config.options.get(name, of_kind())) is not of_kind:
-            raise TinylmError(
-                f"{name} is {config.options[name]!r}, expected {settings.spoken(of_kind)}"
-            )
-    return tuple(
+    model_options, train_options, text_options = (
         {name: value for name, value in config.options.items() if name in names}
         for names in (model, training, encoding)
     )
+    text.check_options(kind, config.options.get("vocab_size"), text_options)
+    return model_options, train_options, text_options
 
 
 def _size(chapter, size, options):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import ShapeError, TinylmError
+from .settings import Config, above, at_least
 
 _TOGETHER = (
     1 << 16
@@ -35,7 +36,7 @@ def gumbel_max(logits, rng):
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(Config):
     """How an id is chosen by its score.
 
     temperature : 0 takes the most probable id (greedy), 1 samples from the scores, above 1 flattens
@@ -46,27 +47,24 @@ class Sampling:
     id that crosses top_p, as transformers does; GPT-2's released code drops it.
     """
 
+    ranges = {"temperature": at_least(0), "top_k": at_least(0), "top_p": above(0, 1)}
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
 
-    def __post_init__(self):
-        for name, holds, expected in (
-            ("temperature", 0 <= self.temperature < np.inf, "0 (greedy) or more"),
-            ("top_k", self.top_k >= 0, "0 (all ids) or more"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-        ):
-            if not holds:
-                raise TinylmError(f"{name} is {getattr(self, name)!r}, expected {expected}")
-
     def restrict(self, logits):
-        """Scores whose softmax is drawn from: −inf where cut, else (logits − max)/temperature.   (..., V) -> float64"""
+        """Scores whose softmax is drawn from: −inf where cut, else (logits − max)/temperature.   (..., V) -> float64
+
+        raises TinylmError  if a score is NaN or +inf, or all of a row are −inf: no softmax has such scores
+        """
         logits = np.asarray(logits, np.float64)
+        peaks = _peaks(logits)
         if self.temperature == 0:  # of equals the smallest id
             return np.where(
                 np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None], 0, -np.inf
             )
-        scores = (logits - logits.max(axis=-1, keepdims=True)) / self.temperature
+        with np.errstate(over="ignore"):  # near temperature 0 all but the largest become −inf
+            scores = (logits - peaks) / self.temperature
         if not self.top_k and self.top_p == 1:
             return scores
         order = np.argsort(
@@ -86,12 +84,25 @@ class Sampling:
         return p / p.sum(axis=-1, keepdims=True)
 
     def draw(self, logits, rng):
-        """One id per row of logits (..., V) -> (...) int64; rng : numpy Generator, not needed when temperature is 0."""
-        return (
-            np.argmax(logits, axis=-1)
-            if self.temperature == 0
-            else gumbel_max(self.restrict(logits), rng)
+        """One id per row of logits (..., V) -> (...) int64; rng : numpy Generator, not needed when temperature is 0.
+
+        raises TinylmError  as restrict
+        """
+        if self.temperature > 0:
+            return gumbel_max(self.restrict(logits), rng)
+        _peaks(np.asarray(logits))
+        return np.argmax(logits, axis=-1)
+
+
+def _peaks(logits):
+    """The largest score of every row, (..., V) -> (..., 1), which is NaN where any score is; raises as restrict."""
+    peaks = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(peaks).all():
+        raise TinylmError(
+            "The model's scores are not finite, so no token can be drawn: its weights are damaged or its "
+            "training diverged; load another checkpoint or train anew with a smaller learning rate."
         )
+    return peaks
 
 
 def log_uniform(targets, count, vocabulary, rng):

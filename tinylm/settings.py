@@ -16,7 +16,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,26 +29,32 @@ LARGEST = 2**31 - 1  # of a whole number whose field declares no range
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a field may take: from `low` to `high`, `low` itself only where `closed`."""
+    """The numbers that a field may take, from `low` to `high`.
+
+    closed : `low` itself is inside     ends : `high` itself is inside
+    """
 
     low: float = -math.inf
     high: float = math.inf
     closed: bool = True
+    ends: bool = True
 
     def holds(self, value: float) -> bool:
         """Whether a number is inside; NaN and the infinities never are."""
         if not math.isfinite(value):
             return False
         from_below = value >= self.low if self.closed else value > self.low
-        return from_below and value <= self.high
+        from_above = value <= self.high if self.ends else value < self.high
+        return from_below and from_above
 
     def __str__(self) -> str:
         low, high = f"{self.low:.12g}", f"{self.high:.12g}"
+        end = f"to {high}" if self.ends else f"to below {high}"
         if self.low == -math.inf:
-            return "a finite number" if self.high == math.inf else f"a number up to {high}"
+            return "a finite number" if self.high == math.inf else f"a number up {end}"
         if self.high == math.inf:
             return f"a finite number of {low} or more" if self.closed else f"a number above {low}"
-        return f"a number from {low} to {high}" if self.closed else f"above {low}, up to {high}"
+        return f"a number from {low} {end}" if self.closed else f"a number above {low}, up {end}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,11 @@ def between(low: float, high: float) -> Range:
     return Range(low, high)
 
 
+def from_to_below(low: float, high: float) -> Range:
+    """`low` or more, less than `high`."""
+    return Range(low, high, ends=False)
+
+
 def one_of(*words: str) -> Choice:
     """One of some words."""
     return Choice(words)
@@ -107,8 +118,9 @@ class Config:
 
 
 def check(config: Any) -> None:
-    """Hold every field of a config to its declared kind and to its range; NumPy's numbers become Python's.
+    """Hold every field of a config to its declared kind and to its range.
 
+    NumPy's numbers become Python's, and lists become tuples.
     raises ArgumentError    naming the config, the field, its value and what was expected
     """
     kinds = typing.get_type_hints(type(config))
@@ -116,32 +128,79 @@ def check(config: Any) -> None:
     for parent in reversed(type(config).__mro__):
         ranges |= vars(parent).get("ranges", {})
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, np.generic):
-            value = value.item()
+        given = getattr(config, field.name)
+        value = argument(
+            type(config).__name__, field.name, given, kinds[field.name], ranges.get(field.name)
+        )
+        if value is not given:
             object.__setattr__(config, field.name, value)
-        kind = kinds[field.name]
-        if not _is_a(value, kind):
-            _refuse(config, field.name, spoken(kind))
-        limit = ranges.get(field.name)
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, bool) or part is None:
-                continue
-            if limit is not None and not limit.holds(part):
-                whole = _is_a(0, kind) and not _is_a(0.5, kind)
-                said = str(limit)
-                _refuse(
-                    config, field.name, said.replace("number", "whole number") if whole else said
-                )
-            if isinstance(part, float) and not math.isfinite(part):
-                _refuse(config, field.name, "a finite number")
-            if isinstance(part, int) and limit is None and abs(part) > LARGEST:
-                _refuse(config, field.name, f"a whole number up to {LARGEST}")
 
 
-def _refuse(config: Any, name: str, expected: str) -> typing.NoReturn:
-    value = getattr(config, name)
-    raise ArgumentError(f"{type(config).__name__}: {name} is {value!r}; expected {expected}.")
+def argument(
+    where: str, name: str, value: Any, kind: Any = float, limit: Range | Choice | None = None
+) -> Any:
+    """One value that came from outside, held to its kind and to its range as a config's field is.
+
+    where, name : what the error calls the value, for example "AdamW" and "lr"
+    kind : a type or a type hint: float, int | None, tuple[float, float]
+    limit : None asks of a number only to be finite, and of a whole number to lie within ±(2³¹ − 1)
+    returns the value, with Python's numbers for NumPy's and tuples for lists
+    raises ArgumentError    naming the value and what was expected
+    """
+    if type(value) is kind and kind in (int, float) and limit is not None and limit.holds(value):
+        return value  # what stands in every step of a training loop is soon said
+    value = _plain(value)
+    if not _is_a(value, kind):
+        expected = spoken(kind) if limit is None else _said(kind, limit)
+        raise ArgumentError(f"{where}: {name} is {value!r}; expected {expected}.")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            argument(where, f"{name}[{key!r}]", part, type(part))
+        return value
+    for part in _parts(value):
+        if not _fits(part, limit):
+            raise ArgumentError(f"{where}: {name} is {value!r}; expected {_said(kind, limit)}.")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Python's numbers for NumPy's, tuples for lists, at any depth; anything else as it is."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        parts = tuple(_plain(part) for part in value)
+        same = isinstance(value, tuple) and all(a is b for a, b in zip(parts, value, strict=True))
+        return value if same else parts
+    return value
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """The members of a tuple at any depth, or the value itself."""
+    if not isinstance(value, tuple):
+        yield value
+        return
+    for part in value:
+        yield from _parts(part)
+
+
+def _fits(part: Any, limit: Range | Choice | None) -> bool:
+    """Whether a single value is inside its limit; without a limit a number must be finite, a whole one 31 bits long."""
+    if part is None or isinstance(part, bool):
+        return True
+    if limit is not None:
+        return limit.holds(part)
+    if isinstance(part, int):
+        return abs(part) <= LARGEST
+    return not isinstance(part, float) or math.isfinite(part)
+
+
+def _said(kind: Any, limit: Range | Choice | None) -> str:
+    """What was expected of a value, in words."""
+    whole = _is_a(0, kind) and not _is_a(0.5, kind)
+    if limit is None:
+        return f"a whole number up to {LARGEST}" if whole else "a finite number"
+    said = str(limit)
+    return said.replace("number", "whole number") if whole else said
 
 
 def build(config_class, values, make=None):
@@ -177,9 +236,9 @@ def _is_a(value, hint):
         return (
             isinstance(value, tuple) and len(value) == len(parts) and all(map(_is_a, value, parts))
         )
-    if hint is float:
-        return type(value) in (int, float)
-    if hint is int:
+    if hint is float and type(value) is float:
+        return True
+    if hint in (int, float):
         return type(value) is int and abs(value) < 2**63
     return not isinstance(hint, type) or isinstance(value, hint)
 

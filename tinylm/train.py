@@ -23,7 +23,8 @@ from tinylm.errors import CheckpointError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.interrupt import Interrupted, Signals
 from tinylm.kernels.pool import one_pool
-from tinylm.progress import EpochMean, Progress
+from tinylm.progress import Divergence, EpochMean, Progress
+from tinylm.settings import above, at_least, between, from_to_below, one_of
 
 GLANCE, LAST_LOOK = (
     20_000,
@@ -49,7 +50,7 @@ FREE_TO_CHANGE = (
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(settings.Config):
     """How to train; what a chapter prefers stands in its class attribute `training_defaults`, see `TrainConfig.of`.
 
     steps, minutes : updates, or the time for them (planned anew on the way, see tinylm.budget; compiling kernels, the
@@ -64,6 +65,22 @@ class TrainConfig:
     raises TinylmError on a value that cannot be meant
     """
 
+    ranges = {
+        "steps": at_least(1),
+        "minutes": above(0, 1e6),
+        "optimizer": one_of(*optim.OPTIMIZERS),
+        "lr": above(0),
+        "betas": from_to_below(0, 1),
+        "eps": above(0),
+        "weight_decay": at_least(0),
+        "warmup": between(0, 1),
+        "schedule": one_of(*optim.SCHEDULES),
+        "clip": at_least(0),
+        "accumulate": at_least(1),
+        "eval_every": at_least(0),
+        "save_every": at_least(1),
+        "seed": at_least(0),
+    }
     steps: int | None = None
     minutes: float | None = None
     plan: tuple[tuple[int, int], ...] | None = None
@@ -83,28 +100,13 @@ class TrainConfig:
     save_every: int = 100
     seed: int = 0
 
-    def __post_init__(self):
+    def check(self):
+        """The run has a length, of one kind.   raises TinylmError"""
         self.budget()
-        self._require("lr", 0 < self.lr < math.inf, "a positive number")
-        self._require("warmup", 0 <= self.warmup <= 1, "a share of the steps between 0 and 1")
-        self._require(
-            "optimizer", self.optimizer in optim.OPTIMIZERS, "one of " + ", ".join(optim.OPTIMIZERS)
-        )
-        self._require(
-            "schedule", self.schedule in optim.SCHEDULES, "one of " + ", ".join(optim.SCHEDULES)
-        )
-        self._require("accumulate", self.accumulate >= 1, "at least 1")
-        self._require("save_every", self.save_every >= 1, "at least 1")
-        self._require("eval_every", self.eval_every >= 0, "0 or more")
-        self._require("clip", self.clip >= 0, "0 (no clipping) or more")
 
     def budget(self):
         """How long the run may be.   raises TinylmError unless one of steps, minutes and plan says so"""
         return Budget(self.steps, self.minutes, self.plan)
-
-    def _require(self, name, holds, expected):
-        if not holds:
-            raise TinylmError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
     @classmethod
     def of(cls, objective, **given):
@@ -113,10 +115,10 @@ class TrainConfig:
         raises TinylmError if a field does not exist, is of another kind, or says what the chapter's kernel cannot do
         """
         config = settings.build(cls, {**objective.training_defaults, **given})
-        config.check(objective)
+        config.check_for(objective)
         return config
 
-    def check(self, objective):
+    def check_for(self, objective):
         """raises TinylmError if a field was changed that the objective's own kernel has no use for"""
         usual = TrainConfig(steps=1)
         for name in () if objective.fast_step is None else NOT_FAST:
@@ -148,6 +150,7 @@ class Trainer:
         self.budget = self.config.budget()
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.recent, self.epoch = deque(maxlen=RECENT), EpochMean()
+        self.divergence = Divergence()
         self.optimizer = self.log = self._identity = None
         self._signals = Signals()
 
@@ -164,7 +167,7 @@ class Trainer:
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
         seconds (of the updates), tokens, plan (see tinylm.budget, as lists)
         raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
-        TinylmError on a loss or gradient that is not finite; Interrupted after a signal
+        TinylmError on a loss, gradient or weight that is not finite, or a loss that explodes; Interrupted after a signal
         """
         with one_pool(), self._signals:
             finished = self._begin(resume, encoding)
@@ -184,7 +187,7 @@ class Trainer:
 
     def _begin(self, resume, encoding):
         """Start or restore; returns the result of a run that was finished already, else None."""
-        self.config.check(self.objective)
+        self.config.check_for(self.objective)
         self.objective.train()
         self._identity = self._describe(encoding)
         before = self._previous(resume)
@@ -288,7 +291,9 @@ class Trainer:
                 took = self.clock() - start
                 self.seconds += took
                 self._note(record, progress)
-                if self.step == self.steps:
+                last = self.step == self.steps
+                self.divergence.add(self.step, record["loss"], self.recent, c.lr, last)
+                if last:
                     break
                 if self.held_out is not None and self.budget.plan.evaluates(
                     self.step, c.eval_every
@@ -412,6 +417,7 @@ class Trainer:
         self.budget.restore(facts["budget"])
         self.recent.extend(facts["recent"])
         self.epoch.sums = facts.get("epoch", [0.0, 0])
+        self.divergence.first = facts.get("first")
 
     def _save(self, result=None):
         """Checkpoint: the one file that resuming reads, then its exports for other programs and for people."""
@@ -422,6 +428,7 @@ class Trainer:
             "recent": list(self.recent),
             "epoch": self.epoch.sums,
             "budget": self.budget.facts(),
+            "first": self.divergence.first,
             "identity": self._identity,
             "result": result,
         }

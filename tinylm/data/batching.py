@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinylm.errors import DataError, ShapeError
+from tinylm.memory import must_fit
 
 
 def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -27,6 +28,7 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
             f"windows: got length {length}, batch_size {batch_size}, step {step}; expected length and "
             "batch_size of at least 1 and a step of at least 0."
         )
+    must_fit((batch_size, length), 16, "A batch of that size (its inputs and targets)")
     if n_ids < length:
         raise DataError(
             f"The corpus has {n_ids} tokens, a window needs {length}; give more text or a shorter window."

@@ -12,6 +12,7 @@ import numpy as np
 from tinylm import kernels
 from tinylm.data.documents import Corpus
 from tinylm.errors import DataError
+from tinylm.settings import Config, at_least
 
 CELL = np.dtype([("row", "<i4"), ("column", "<i4"), ("count", "<f4")])
 MOST_FILES = 64
@@ -19,13 +20,14 @@ BLOCK = 2**22  # cells at most that are counted in one go, unless a single row h
 
 
 @dataclass(frozen=True)
-class Window:
+class Window(Config):
     """What stands together.
 
     size : words to either side     symmetric : both sides count, or only the left
     weighted : a word at distance d counts 1/d, or 1
     """
 
+    ranges = {"size": at_least(1, 1_000_000), "specials": at_least(0)}
     size: int = 15
     symmetric: bool = True
     weighted: bool = True

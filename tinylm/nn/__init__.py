@@ -2,7 +2,17 @@
 
 from .characters import CharCNN, CharCNNConfig, Highway
 from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear
-from .module import Buffer, Module, ModuleList, Noise, Parameter, freeze_to, normal, uniform
+from .module import (
+    Buffer,
+    Module,
+    ModuleList,
+    Noise,
+    Parameter,
+    freeze_to,
+    initial_vectors,
+    normal,
+    uniform,
+)
 from .pooling import ConcatPool, Pooler, ScalarMix
 from .recurrent import LSTM, LSTMConfig, detach
 from .transformer import MLP, BlockConfig, Cache, MultiHeadAttention, TransformerBlock
@@ -25,6 +35,7 @@ __all__ = [
     "TransformerBlock",
     "detach",
     "freeze_to",
+    "initial_vectors",
     "normal",
     "uniform",
     "BatchNorm1d",

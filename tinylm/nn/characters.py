@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops as F
+from ..errors import ArgumentError
+from ..memory import must_fit
+from ..settings import Config, at_least, one_of
 from .layers import Conv1d, Embedding, Linear
 from .module import Module, ModuleList
 
@@ -30,18 +33,44 @@ class Highway(Module):
 
 
 @dataclass(frozen=True)
-class CharCNNConfig:
+class CharCNNConfig(Config):
     """Sizes under the published names; the defaults are ELMo's.
 
     filters : (width in characters, count) pairs     activation : "relu" or "tanh"
     """
 
+    ranges = {
+        "n_characters": at_least(1),
+        "embedding_dim": at_least(1),
+        "filters": at_least(1),
+        "activation": one_of("relu", "tanh"),
+        "n_highway": at_least(0, 1000),
+        "projection_dim": at_least(1),
+    }
     n_characters: int = 262
     embedding_dim: int = 16
-    filters: tuple = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
+    filters: tuple[tuple[int, int], ...] = (
+        (1, 32),
+        (2, 32),
+        (3, 64),
+        (4, 128),
+        (5, 256),
+        (6, 512),
+        (7, 1024),
+    )
     activation: str = "relu"
     n_highway: int = 2
     projection_dim: int = 512
+
+    def check(self):
+        """There are filters, and the weights fit into the memory.   raises ArgumentError"""
+        if not self.filters:
+            raise ArgumentError("CharCNNConfig: filters is empty; expected (width, count) pairs.")
+        longest = max(width for width, _ in self.filters)
+        inputs = self.n_characters + longest * self.n_filters
+        must_fit((inputs, self.embedding_dim), 4, "CharCNNConfig: the character filters")
+        outputs = 2 * self.n_highway * self.n_filters + self.projection_dim
+        must_fit((self.n_filters, outputs), 4, "CharCNNConfig: the layers above the filters")
 
     @property
     def n_filters(self):

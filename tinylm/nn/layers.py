@@ -1,9 +1,8 @@
 """The layers: Linear, Conv1d, Embedding, LayerNorm, BatchNorm1d, Dropout, and the source of dropout's keys."""
 
-import numpy as np
-
 from .. import ops as F
-from .module import Buffer, Module, Parameter, normal
+from ..settings import argument, at_least, between, from_to_below
+from .module import Buffer, Module, Parameter, full, normal
 
 
 class Linear(Module):
@@ -14,7 +13,7 @@ class Linear(Module):
 
     def __init__(self, n_in, n_out, bias=True, *, rng, std=0.02):
         self.weight = Parameter(normal(rng, (n_out, n_in), std))
-        self.bias = Parameter(np.zeros(n_out, np.float32)) if bias else None
+        self.bias = Parameter(full((n_out,), 0)) if bias else None
 
     def forward(self, x, activation=None, dropout=0.0, key=0, residual=None):
         """x : (..., n_in) -> (..., n_out); the other arguments as in ops.linear."""
@@ -29,7 +28,7 @@ class Conv1d(Module):
 
     def __init__(self, n_in, n_out, size, *, rng, std=0.02):
         self.weight = Parameter(normal(rng, (n_out, n_in, size), std))
-        self.bias = Parameter(np.zeros(n_out, np.float32))
+        self.bias = Parameter(full((n_out,), 0))
 
     def forward(self, x, stride=1, padding=0, dilation=1):
         """x : (B, T, n_in) -> (B, T', n_out); the other arguments as in ops.conv1d."""
@@ -55,9 +54,9 @@ class LayerNorm(Module):
     """(x − mean)/√(var + ε)·w + b over the last axis of size c; w starts at 1, b at 0.   (..., c) -> (..., c)"""
 
     def __init__(self, c, eps=1e-5):
-        self.weight = Parameter(np.ones(c, np.float32))
-        self.bias = Parameter(np.zeros(c, np.float32))
-        self.eps = eps
+        self.weight = Parameter(full((c,), 1))
+        self.bias = Parameter(full((c,), 0))
+        self.eps = argument("LayerNorm", "eps", eps, float, at_least(0))
 
     def forward(self, x):
         """x : (..., c) -> (..., c)"""
@@ -71,15 +70,12 @@ class BatchNorm1d(Module):
     """
 
     def __init__(self, c, eps=1e-5, momentum=0.1):
-        self.weight, self.bias = (
-            Parameter(np.ones(c, np.float32)),
-            Parameter(np.zeros(c, np.float32)),
-        )
-        self.running_mean, self.running_var = (
-            Buffer(np.zeros(c, np.float32)),
-            Buffer(np.ones(c, np.float32)),
-        )
-        self.eps, self.momentum = eps, momentum
+        self.weight = Parameter(full((c,), 1))
+        self.bias = Parameter(full((c,), 0))
+        self.running_mean = Buffer(full((c,), 0))
+        self.running_var = Buffer(full((c,), 1))
+        self.eps = argument("BatchNorm1d", "eps", eps, float, at_least(0))
+        self.momentum = argument("BatchNorm1d", "momentum", momentum, float, between(0, 1))
 
     def forward(self, x):
         """x : (N, c) -> (N, c)"""
@@ -102,7 +98,9 @@ class Dropout(Module):
     """
 
     def __init__(self, rate, noise, shared=()):
-        self.rate, self.noise, self.shared = rate, noise, shared
+        self.rate = argument("Dropout", "rate", rate, float, from_to_below(0, 1))
+        self.noise = noise
+        self.shared = shared
 
     def forward(self, x):
         """x : any shape -> the same"""

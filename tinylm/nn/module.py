@@ -3,6 +3,9 @@
 import numpy as np
 
 from ..errors import CheckpointError
+from ..finite import is_finite
+from ..memory import must_fit
+from ..settings import argument, between
 from ..tensor import Tensor
 
 
@@ -109,7 +112,7 @@ class Module:
     def load_state_dict(self, arrays):
         """Copy arrays (name -> array of the parameter's shape) into parameters and buffers, converted to their dtype.
 
-        raises CheckpointError  if a name is missing or unknown, or a shape differs
+        raises CheckpointError  if a name is missing or unknown, a shape differs, or a number is too large for the dtype
         """
         own = dict(self._named(SAVED))
         if missing := sorted(own.keys() - arrays.keys()):
@@ -126,6 +129,11 @@ class Module:
             if arrays[name].shape != p.shape:
                 raise CheckpointError(
                     f"Parameter {name!r} has shape {p.shape}, but the weights have {arrays[name].shape}."
+                )
+        for name, p in own.items():
+            if not _survives(arrays[name], p.dtype):
+                raise CheckpointError(
+                    f"Parameter {name!r} is {p.dtype}, but the weights hold a number too large for that."
                 )
         for name, p in own.items():
             p.data[...] = arrays[name]
@@ -209,6 +217,14 @@ class ModuleList(Module):
         return self._list[i]
 
 
+def _survives(array, dtype):
+    """Whether all numbers of an array are finite in a dtype of fewer bytes than its own."""
+    if array.dtype.itemsize <= dtype.itemsize:
+        return True
+    with np.errstate(over="ignore"):
+        return is_finite(array.astype(dtype))
+
+
 def freeze_to(groups, n):
     """Train groups[n:] only: parameters of the groups before, and their gradients, are left alone by every optimiser.
 
@@ -222,11 +238,36 @@ def freeze_to(groups, n):
             p.requires_grad, p.grad = i >= split, None
 
 
+STANDARD = between(0, 1e30)  # deviations and bounds that are finite as float32
+
+
 def normal(rng, shape, std):
-    """A float32 array of `shape` drawn from N(0, std²)."""
+    """A float32 array of `shape` drawn from N(0, std²).
+
+    raises ArgumentError  if the machine has no memory for it, or std is negative or not finite
+    """
+    argument("normal", "std", std, float, STANDARD)
+    must_fit(shape, 4, f"An array of the shape {shape}")
     return rng.standard_normal(shape, dtype=np.float32) * np.float32(std)
 
 
-def uniform(rng, shape, width):
-    """A float32 array of `shape` drawn from U(−½, ½)/width: how word vectors of that width begin."""
+def uniform(rng, shape, bound):
+    """A float32 array of `shape` drawn from U(−bound, bound).   raises ArgumentError  as normal"""
+    argument("uniform", "bound", bound, float, STANDARD)
+    must_fit(shape, 8, f"An array of the shape {shape}")  # drawn as float64
+    return rng.uniform(-bound, bound, shape).astype(np.float32)
+
+
+def full(shape, value):
+    """A float32 array of `shape` that holds one value everywhere.   raises ArgumentError  if there is no memory for it"""
+    must_fit(shape, 4, f"An array of the shape {shape}")
+    return np.full(shape, value, np.float32)
+
+
+def initial_vectors(rng, shape, width):
+    """A float32 array of `shape` drawn from U(−½, ½)/width: how word vectors of that width begin.
+
+    raises ArgumentError  if there is no memory for it
+    """
+    must_fit(shape, 4, f"An array of the shape {shape}")
     return (rng.random(shape, dtype=np.float32) - 0.5) / np.float32(width)

@@ -5,17 +5,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops as F
-from .module import Module, Parameter
+from ..memory import must_fit
+from ..settings import Config, above, at_least, from_to_below
+from .module import Module, Parameter, uniform
 
 
 @dataclass(frozen=True)
-class LSTMConfig:
+class LSTMConfig(Config):
     """Sizes under PyTorch's names, and what ELMo and AWD-LSTM add.
 
     dropout : rate between layers; variational : one mask for all steps     weight_drop : rate on the recurrent weights, one
-    mask for a whole forward     cell_clip, projection_clip : bounds on |c| and on |r|     forget_bias : where b_f starts
+    mask for a whole forward     cell_clip, projection_clip : bounds on |c| and on |r|, None = no bound
+    forget_bias : where b_f starts
     """
 
+    ranges = {
+        "input_size": at_least(1),
+        "hidden_size": at_least(1),
+        "num_layers": at_least(1, 1000),
+        "dropout": from_to_below(0, 1),
+        "proj_size": at_least(0),
+        "weight_drop": from_to_below(0, 1),
+        "cell_clip": above(0),
+        "projection_clip": above(0),
+    }
     input_size: int
     hidden_size: int
     num_layers: int = 1
@@ -25,9 +38,16 @@ class LSTMConfig:
     proj_size: int = 0
     variational: bool = False
     weight_drop: float = 0.0
-    cell_clip: float = np.inf
-    projection_clip: float = np.inf
+    cell_clip: float | None = None
+    projection_clip: float | None = None
     forget_bias: float = 0.0
+
+    def check(self):
+        """The weights fit into the memory.   raises ArgumentError"""
+        directions = 1 + self.bidirectional
+        inputs = max(self.input_size, directions * self.width) + 2 * self.width
+        shape = (self.num_layers, directions, 4 * self.hidden_size, inputs)
+        must_fit(shape, 4, "LSTMConfig: the weights")
 
     @property
     def width(self):
@@ -62,7 +82,7 @@ class LSTM(Module):
                         setattr(
                             self,
                             name + suffix,
-                            Parameter(rng.uniform(-bound, bound, shape).astype(np.float32)),
+                            Parameter(uniform(rng, shape, bound)),
                         )
                 if c.bias:
                     getattr(self, "bias" + suffix).data[c.hidden_size : 2 * c.hidden_size] += (
@@ -91,6 +111,7 @@ class LSTM(Module):
         a pair h (B, P), c (B, H)
         """
         c, ends = self.config, []
+        bounds = [np.inf if clip is None else clip for clip in (c.cell_clip, c.projection_clip)]
         x, mask = (
             F.swapaxes(x, 0, 1),
             None if mask is None else np.asarray(mask).T,
@@ -107,7 +128,7 @@ class LSTM(Module):
                     self._weights(suffix),
                     mask,
                     bool(reverse),
-                    (c.cell_clip, c.projection_clip),
+                    tuple(bounds),
                 )
                 outs.append(out)
                 ends.append(end)

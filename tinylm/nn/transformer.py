@@ -6,14 +6,28 @@ import numpy as np
 
 from .. import ops as F
 from ..errors import ShapeError, TinylmError
+from ..kernels import ACTIVATIONS
+from ..memory import must_fit
+from ..settings import Config, at_least, from_to_below, one_of
 from .layers import LayerNorm, Linear
-from .module import Module
+from .module import STANDARD, Module
 
 
 @dataclass(frozen=True)
-class BlockConfig:
+class BlockConfig(Config):
     """What a block needs to know. width C, heads H, hidden units of its MLP, and the rates and constants of its paper."""
 
+    ranges = {
+        "width": at_least(1),
+        "heads": at_least(1),
+        "hidden": at_least(1),
+        "activation": one_of(*(name for name in ACTIVATIONS if name)),
+        "eps": at_least(0),
+        "residual_dropout": from_to_below(0, 1),
+        "attention_dropout": from_to_below(0, 1),
+        "std": STANDARD,
+        "residual_std": STANDARD,
+    }
     width: int
     heads: int
     hidden: int
@@ -25,12 +39,23 @@ class BlockConfig:
     std: float = 0.02
     residual_std: float = 0.02  # of the two projections that end in a residual addition
 
+    def check(self):
+        """The heads share the width evenly, and the weights fit into the memory.   raises ShapeError, ArgumentError"""
+        if self.width % self.heads:
+            raise ShapeError(
+                f"BlockConfig: width = {self.width} is not a multiple of heads = {self.heads}."
+            )
+        rows = 4 * self.width + 2 * self.hidden
+        must_fit((rows, self.width), 4, "BlockConfig: the weights of a block")
+
 
 class Cache:
     """Keys and values of the positions seen so far, (B, H, length, D) each, with room for `size` positions."""
 
     def __init__(self, batch_size, heads, size, width, dtype=np.float32):
-        self.keys = np.zeros((batch_size, heads, size, width), dtype)
+        shape = (batch_size, heads, size, width)
+        must_fit((2, *shape), np.dtype(dtype).itemsize, "A key/value cache")
+        self.keys = np.zeros(shape, dtype)
         self.values = np.zeros_like(self.keys)
         self.length = 0
 

@@ -105,9 +105,9 @@ class GloVe(Objective, name="glove", encoding="words"):
     def build(self, config, rng):
         """Both tables and their biases; special tokens get their zeros when a corpus says which they are."""
         width = config.vector_size
-        self.vectors = nn.Parameter(nn.uniform(rng, (config.vocab_size, width), width))
-        self.context = nn.Parameter(nn.uniform(rng, (config.vocab_size, width), width))
-        self.biases = nn.Parameter(nn.uniform(rng, (2, config.vocab_size), width))
+        self.vectors = nn.Parameter(nn.initial_vectors(rng, (config.vocab_size, width), width))
+        self.context = nn.Parameter(nn.initial_vectors(rng, (config.vocab_size, width), width))
+        self.biases = nn.Parameter(nn.initial_vectors(rng, (2, config.vocab_size), width))
         self.squares = [np.ones_like(p.data) for p in self.parameters()]
         self.cells = None
         self.length = 0  # tokens of the text that was counted

@@ -18,6 +18,7 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.data import windows
 from tinylm.errors import ShapeError, TinylmError
+from tinylm.memory import must_fit
 from tinylm.objectives.base import Objective, ObjectiveConfig
 from tinylm.settings import at_least, between, one_of
 from tinylm.tensor import no_grad
@@ -68,6 +69,8 @@ class GPTConfig(ObjectiveConfig):
             raise ShapeError(
                 f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}."
             )
+        shape = (self.batch_size, self.n_positions, self.n_embd)
+        must_fit(shape, 4, f"One layer's states of a batch, {shape},")
 
     @classmethod
     def tiny(cls, vocab_size, **over):

@@ -136,7 +136,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
     def build(self, config, rng):
         """Both tables; special tokens get their zeros when a corpus says which they are."""
         rows = config.vocab_size + config.bucket * (config.maxn > 0)
-        self.vectors = nn.Parameter(nn.uniform(rng, (rows, config.size), config.size))
+        self.vectors = nn.Parameter(nn.initial_vectors(rng, (rows, config.size), config.size))
         rows = config.vocab_size + config.hs * (config.vocab_size - 1)
         self.context = nn.Parameter(np.zeros((rows, config.size), np.float32))
         self.mode = kernels.SKIP_GRAM

@@ -1,6 +1,7 @@
 """AdamW and Adam: a kernel that updates parameters and both moments in one pass over the flat buffers."""
 
 from .. import kernels
+from ..settings import above
 from .base import Optimizer
 
 
@@ -11,6 +12,7 @@ class AdamW(Optimizer):
 
     bias_correction : m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); False as in BERT and ELECTRA
     eps_hat : ε beside √v instead of √v̂, as in TensorFlow and in GPT-1's code ("ε hat" in Kingma & Ba, section 2)
+    betas : β₁, β₂ in [0, 1)     eps : ε > 0
     params, no_decay : as in Optimizer; GPT-1 decays matrices only: no_decay=lambda name, p: p.ndim < 2
     Source: Loshchilov & Hutter 2019. Differs from PyTorch: a parameter without a gradient counts as gradient zero; t counts
     the steps of the optimiser, also for a parameter that was frozen at first.
@@ -30,12 +32,10 @@ class AdamW(Optimizer):
         eps_hat=False,
     ):
         super().__init__(params, lr, weight_decay, no_decay, {"m": 0.0, "v": 0.0})
-        self.betas, self.eps, self.bias_correction, self.eps_hat = (
-            betas,
-            eps,
-            bias_correction,
-            eps_hat,
-        )
+        self.betas = self._number("betas", betas, tuple[float, float])
+        self.eps = self._number("eps", eps, limit=above(0))
+        self.bias_correction = bias_correction
+        self.eps_hat = eps_hat
 
     def _update(self, arrays, rate, decay, factor):
         beta1, beta2 = self.betas

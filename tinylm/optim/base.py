@@ -8,8 +8,21 @@ import numpy as np
 
 from .. import kernels
 from ..errors import CheckpointError, TinylmError
+from ..memory import must_fit
 from ..nn.module import Module
+from ..settings import Range, argument, at_least, from_to_below
 from ..tensor import Tensor
+
+RANGES = {
+    "lr": at_least(0),
+    "weight_decay": at_least(0),
+    "scale": at_least(0),
+    "grad_scale": at_least(0),
+    "momentum": at_least(0),
+    "dampening": Range(),
+    "betas": from_to_below(0, 1),
+    "initial_accumulator_value": at_least(0),
+}  # of the numbers that optimisers and their groups take
 
 
 class Segment:
@@ -82,24 +95,37 @@ class Optimizer:
     A subclass has `_update(arrays, rate, decay, factor)`: one step on arrays [p, g, *state] (N,), g times factor being the
     gradient. The parameters' data move into a flat buffer, so build the optimiser after loading weights and before keeping
     arrays. Frozen parameters (`requires_grad` False) are left as they are; a trainable one without gradient counts as zero.
-    raises TinylmError  if there is nothing to train
+    raises TinylmError  if there is nothing to train, a number is out of its range, or the memory is too small
     """
 
     def __init__(self, params, lr, weight_decay, no_decay, state):
-        self.lr, self.steps, self.averages = lr, 0, 0
+        self.lr = self._number("lr", lr)
+        self._number("weight_decay", weight_decay)
+        self.steps = 0
+        self.averages = 0
         buckets = {}
         for group, name, p in _flatten(params):
-            decay = group.get("weight_decay", weight_decay) if _decays(no_decay, name, p) else 0.0
-            settings = (float(group.get("scale", 1.0)), decay, float(group.get("grad_scale", 1.0)))
+            decay = self._number("weight_decay", group.get("weight_decay", weight_decay))
+            decay = decay if _decays(no_decay, name, p) else 0.0
+            scale = float(self._number("scale", group.get("scale", 1.0)))
+            grad_scale = float(self._number("grad_scale", group.get("grad_scale", 1.0)))
+            settings = (scale, decay, grad_scale)
             buckets.setdefault((str(p.dtype), *(-x for x in settings)), (settings, []))[1].append(p)
         if not buckets:
             raise TinylmError(
                 f"{type(self).__name__} got no parameters; expected a Module or its named_parameters()."
             )
+        sizes = [p.size * p.dtype.itemsize for _, members in buckets.values() for p in members]
+        room = (sum(sizes), 1 + len(state))  # the weights themselves are there already
+        must_fit(room, 1, f"{type(self).__name__}: what training needs beside the weights")
         # sorted: the segments number the saved arrays, so their order must not depend on that of the groups
         self.segments = [
             Segment(members, settings, state) for _, (settings, members) in sorted(buckets.items())
         ]
+
+    def _number(self, name, value, kind=float, limit=None):
+        """An argument of this optimiser, held to its range in RANGES unless another is given."""
+        return argument(type(self).__name__, name, value, kind, limit or RANGES[name])
 
     def zero_grad(self):
         """Forget all gradients."""
@@ -123,8 +149,8 @@ class Optimizer:
             if not math.isfinite(norm):
                 return norm
             factor = min(1.0, max_norm / (norm + 1e-6))
+        rate = self._number("lr", self.lr if lr is None else lr)
         self.steps += 1
-        rate = self.lr if lr is None else lr
         for s in self.segments:
             for arrays in s.stretches():
                 self._update(arrays, rate * s.scale, s.decay, factor * s.grad_scale)

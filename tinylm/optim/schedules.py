@@ -2,9 +2,38 @@
 
 `step` counts from 0; `steps` is the length of the run; `warmup` is its first part, in steps. Ours begin at 1/warmup. The
 published ones are as their code has them, and so begin at 0 where there is a warm-up: their first update changes nothing.
+An argument that is not finite or out of its range raises ArgumentError.
 """
 
+import functools
+import inspect
 import math
+
+from ..settings import argument, at_least, between
+
+SCHEDULES = {}  # name -> schedule, as TrainConfig names them
+RANGES = {
+    "step": at_least(0),
+    "steps": at_least(0),
+    "warmup": at_least(0),
+    "floor": between(0, 1),
+    "ratio": at_least(1),
+}
+
+
+def schedule(function):
+    """Decorator: the function is one of SCHEDULES, and its arguments are held to RANGES."""
+    names = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*arguments, **named):
+        for name, value in (*zip(names, arguments, strict=False), *named.items()):
+            if name in RANGES:
+                argument(function.__name__, name, value, float, RANGES[name])
+        return function(*arguments, **named)
+
+    SCHEDULES[function.__name__] = checked
+    return checked
 
 
 def _ramp(step, warmup):
@@ -27,16 +56,19 @@ def _rise(step, warmup):
     return min(1.0, step / warmup) if warmup else 1.0
 
 
+@schedule
 def constant(step, steps, warmup=0):
     """1 after the warm-up."""
     return _ramp(step, warmup)
 
 
+@schedule
 def linear(step, steps, warmup=0, floor=0.0):
     """Linear decay from 1 after the warm-up to `floor` at the end."""
     return _ramp(step, warmup) * (1 - (1 - floor) * _progress(step, steps, warmup))
 
 
+@schedule
 def cosine(step, steps, warmup=0, floor=0.0):
     """Half a cosine from 1 after the warm-up to `floor` at the end.   Source: Loshchilov & Hutter 2017"""
     return _ramp(step, warmup) * (
@@ -44,6 +76,7 @@ def cosine(step, steps, warmup=0, floor=0.0):
     )
 
 
+@schedule
 def bert(step, steps, warmup=0):
     """1 − x from step 0 on, x = step/steps; step/warmup takes its place during the warm-up, whose end is a jump down.
 
@@ -52,11 +85,13 @@ def bert(step, steps, warmup=0):
     return step / warmup if step < warmup else _left(step, steps)
 
 
+@schedule
 def electra(step, steps, warmup=0):
     """(1 − x) · min(1, step/warmup), x = step/steps: no jump, and never quite 1.   Source: Clark et al. 2020, the code"""
     return _left(step, steps) * _rise(step, warmup)
 
 
+@schedule
 def xlnet(step, steps, warmup=0, floor=0.001):
     """step/warmup, then a linear decay from 1 that begins after the warm-up and ends at `floor` (min_lr_ratio).
 
@@ -65,11 +100,13 @@ def xlnet(step, steps, warmup=0, floor=0.001):
     return step / warmup if step < warmup else 1 - (1 - floor) * _progress(step, steps, warmup)
 
 
+@schedule
 def warmup_linear(step, steps, warmup=0):
     """x/w · (1 − x) while x ≤ w, then 1 − x; x = step/steps, w = warmup/steps.   Source: Radford et al. 2018, the code"""
     return _left(step, steps) * _rise(step, warmup)
 
 
+@schedule
 def warmup_cosine(step, steps, warmup=0):
     """x/w while x ≤ w, then ½(1 + cos πx), x = step/steps (of all steps, so with a jump).   Source: as warmup_linear"""
     return (
@@ -79,11 +116,13 @@ def warmup_cosine(step, steps, warmup=0):
     )
 
 
+@schedule
 def warmup_constant(step, steps, warmup=0):
     """x/w while x ≤ w, then 1; x = step/steps.   Source: as warmup_linear"""
     return _rise(step, warmup)
 
 
+@schedule
 def slanted_triangular(step, steps, warmup=0, ratio=32):
     """(1 + p·(ratio − 1))/ratio; p rises from 0 to 1 over the warm-up and falls back to 0 at the end.
 
@@ -92,20 +131,3 @@ def slanted_triangular(step, steps, warmup=0, ratio=32):
     """
     p = step / warmup if step < warmup else 1 - _progress(step, steps, warmup)
     return (1 + p * (ratio - 1)) / ratio
-
-
-SCHEDULES = {
-    f.__name__: f
-    for f in (
-        linear,
-        cosine,
-        constant,
-        bert,
-        electra,
-        xlnet,
-        warmup_linear,
-        warmup_cosine,
-        warmup_constant,
-        slanted_triangular,
-    )
-}

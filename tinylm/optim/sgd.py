@@ -3,6 +3,8 @@
 import numpy as np
 
 from .. import kernels
+from ..errors import ArgumentError
+from ..settings import at_least
 from .base import Optimizer
 
 
@@ -25,8 +27,10 @@ class SGD(Optimizer):
         nesterov=False,
         no_decay=(),
     ):
+        self.momentum = self._number("momentum", momentum)
+        self.dampening = self._number("dampening", dampening)
+        self.nesterov = nesterov
         super().__init__(params, lr, weight_decay, no_decay, {"b": 0.0} if momentum else {})
-        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
 
     def _update(self, arrays, rate, decay, factor):
         share = 1 - self.dampening if self.steps > 1 else 1.0
@@ -46,7 +50,8 @@ class ASGD(SGD):
 
     def __init__(self, params, lr=1e-3, weight_decay=0.0, nonmono=5, no_decay=()):
         super().__init__(params, lr, weight_decay=weight_decay, no_decay=no_decay)
-        self.nonmono, self.losses = nonmono, []
+        self.nonmono = self._number("nonmono", nonmono, int, at_least(0))
+        self.losses = []
 
     def check(self, loss):
         """Note a validation loss; starts the average when one more than `nonmono` checks old is lower."""
@@ -73,7 +78,7 @@ class Adagrad(Optimizer):
     initial_accumulator_value : s at first; PyTorch's default 0, TensorFlow's 0.1, ELMo's and GloVe's 1.0
     delayed : divide by the root of s as it was before this gradient, as GloVe's code does (s must not start at 0)
     weight_decay : λ in g ← g + λp     params, no_decay : as in Optimizer
-    Source: Duchi et al. 2011. Differs from TensorFlow: ε, which 0 turns off.
+    Source: Duchi et al. 2011. Differs from TensorFlow: ε, which 0 turns off (s must not start at 0 then either).
     """
 
     def __init__(
@@ -86,8 +91,15 @@ class Adagrad(Optimizer):
         delayed=False,
         no_decay=(),
     ):
-        super().__init__(params, lr, weight_decay, no_decay, {"s": initial_accumulator_value})
-        self.eps, self.delayed = eps, delayed
+        start = self._number("initial_accumulator_value", initial_accumulator_value)
+        self.eps = self._number("eps", eps, limit=at_least(0))
+        self.delayed = delayed
+        if not start and (delayed or not eps):
+            raise ArgumentError(
+                "Adagrad: initial_accumulator_value is 0; expected more where eps is 0 or with "
+                "delayed=True, for a gradient of zero would be divided by zero."
+            )
+        super().__init__(params, lr, weight_decay, no_decay, {"s": start})
 
     def _update(self, arrays, rate, decay, factor):
         kernels.adagrad(*arrays, rate, self.eps, int(self.delayed), decay, factor)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tinylm.errors import DataError, VocabularyError
+from tinylm.settings import argument
 from tinylm.text import protobuf, tokenizer_json
-from tinylm.text.base import ADDED, Encoding
+from tinylm.text.base import ADDED, LIMITS, Encoding, check_numbers
 from tinylm.text.bpe import BPE
 from tinylm.text.chars import Bytes, Chars
 from tinylm.text.elmo import ElmoWords
@@ -84,11 +85,24 @@ def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **opti
     """
     if kind not in _LEARNED:
         raise VocabularyError(f"There is no encoding {kind!r}; it is one of {', '.join(_LEARNED)}.")
-    if unknown := sorted(options.keys() - OPTIONS.get(kind, {}).keys()):
-        raise VocabularyError(f"The encoding {kind!r} has no option {unknown[0]!r}; it has "
-                              f"{', '.join(OPTIONS.get(kind, ())) or 'none'}.")  # fmt: skip
+    check_options(kind, vocab_size, options)
     encoding, usual, more = _LEARNED[kind]
     return encoding.train(texts, usual if vocab_size is None else vocab_size, **more, **options)
+
+
+def check_options(kind: str, vocab_size: int | None, options: dict[str, object]) -> None:
+    """What `learn` refuses without a look at the texts.
+
+    raises VocabularyError  for an option that the kind does not have; ArgumentError for a value out of its range
+    """
+    known = OPTIONS.get(kind, {})
+    if unknown := sorted(options.keys() - known.keys()):
+        raise VocabularyError(
+            f"The encoding {kind!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}."
+        )
+    check_numbers(kind, vocab_size=vocab_size)
+    for name, value in options.items():
+        argument(kind, name, value, known[name], LIMITS.get(name))
 
 
 def load(folder: str | Path) -> Encoding:

@@ -20,6 +20,7 @@ import numpy as np
 from tinylm import files
 from tinylm.data.batching import pad
 from tinylm.errors import DataError, VocabularyError
+from tinylm.settings import argument, at_least, between
 from tinylm.text.template import Template
 
 BYTE_TOKENS = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  # a byte as a token
@@ -332,6 +333,22 @@ def read_vocabulary(path: Path, kind: str) -> dict[str, Any]:
             f'{str(path)!r} must hold a list "vocab" of different strings; the file is damaged.'
         )
     return value
+
+
+LIMITS = {
+    "vocab_size": at_least(1, 2**31 - 1),
+    "min_count": at_least(1, 2**31 - 1),
+    "phrases": between(0, 20),
+}  # of the numbers that `train` takes, whatever the encoding
+
+
+def check_numbers(where: str, **given: int | None) -> None:
+    """Hold numbers that `train` takes to LIMITS; None stands for no number.
+
+    raises ArgumentError  naming the encoding, the number and what was expected
+    """
+    for name, value in given.items():
+        argument(where, name, value, int | None, LIMITS[name])
 
 
 def check_vocab_size(vocab_size: int | None, least: int, why: str) -> None:

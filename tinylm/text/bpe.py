@@ -25,7 +25,15 @@ import numpy as np
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
 from tinylm.text import bpe_files
-from tinylm.text.base import BYTE_TOKENS, Encoding, Remembered, as_texts, check_vocab_size, shared
+from tinylm.text.base import (
+    BYTE_TOKENS,
+    Encoding,
+    Remembered,
+    as_texts,
+    check_numbers,
+    check_vocab_size,
+    shared,
+)
 from tinylm.text.merging import Merge, Table, check_reached, learn, spell, splits
 from tinylm.text.spelling import BYTES, END, Spelling
 
@@ -77,6 +85,7 @@ class BPE(Encoding):
         exact : False takes vocab_size as an upper bound, which a short text need not reach
         raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size
         """
+        check_numbers("BPE", vocab_size=vocab_size, min_count=min_count)
         specials = spelling.specials if specials is None else specials
         words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:

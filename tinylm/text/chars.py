@@ -15,6 +15,7 @@ from tinylm.text.base import (
     Encoding,
     as_json,
     as_texts,
+    check_numbers,
     check_vocab_size,
     decoded,
     read_vocabulary,
@@ -48,6 +49,7 @@ class Chars(Encoding):
         min_count : characters seen less often become <unk>
         raises VocabularyError if the texts hold no character
         """
+        check_numbers("Chars", vocab_size=vocab_size, min_count=min_count)
         check_vocab_size(vocab_size, len(SPECIALS) + 1, "the specials and one character")
         counts: Counter[str] = Counter()
         for text in as_texts(texts):

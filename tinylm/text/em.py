@@ -21,6 +21,7 @@ import numpy as np
 from tinylm.errors import VocabularyError
 from tinylm.kernels import expectation, viterbi
 from tinylm.progress import watched
+from tinylm.settings import Config, Range, at_least, between
 from tinylm.text.merging import spread
 from tinylm.text.trie import Tree, Trie, code_points, count_substrings, pack, pruned
 
@@ -30,11 +31,18 @@ AT_ONCE = 50_000  # pieces whose losses are found by one call: memory stays smal
 
 
 @dataclass(frozen=True)
-class EMConfig:
+class EMConfig(Config):
     """seeds : pieces to begin with, at most     longest : characters of a piece     shrinking : share kept by a pruning
     coverage : share of the characters of the text that get a piece; the rarest ones do not     rounds : EM steps between
     """
 
+    ranges = {
+        "seeds": at_least(1),
+        "longest": at_least(1),
+        "shrinking": Range(0, 1, closed=False, ends=False),
+        "coverage": between(0, 1),
+        "rounds": at_least(1, 1000),
+    }
     seeds: int = 1_000_000
     longest: int = 16
     shrinking: float = 0.75

@@ -22,7 +22,14 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
 from tinylm.text import em, protobuf
-from tinylm.text.base import BYTE_TOKENS, Encoding, as_texts, check_vocab_size, shared
+from tinylm.text.base import (
+    BYTE_TOKENS,
+    Encoding,
+    as_texts,
+    check_numbers,
+    check_vocab_size,
+    shared,
+)
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.trie import Dictionary
@@ -41,6 +48,7 @@ class Unigram(Encoding):
 
     pieces : (text, log-probability, kind) by id, kinds as in `protobuf`
     normalizer : what is done to text first
+    raises VocabularyError  if a log-probability is not finite
     """
 
     files = (NAMES[0],)
@@ -57,6 +65,11 @@ class Unigram(Encoding):
         self._bytes = (
             [raw[name] for name in BYTE_TOKENS] if raw.keys() == BYTE_TOKENS.keys() else []
         )
+        broken = [text for text, score, _ in pieces if not abs(score) < 1e30]
+        if broken:
+            raise VocabularyError(
+                f"The piece {broken[0]!r} has no finite log-probability; copy the model again from its source."
+            )
         normal = [score for _, score, kind in pieces if kind == NORMAL]
         self.scores = np.array([score for _, score, _ in pieces], np.float32)
         self.scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
@@ -79,6 +92,7 @@ class Unigram(Encoding):
         exact : False takes vocab_size as an upper bound (SentencePiece calls it hard_vocab_limit=false)
         raises VocabularyError  if there is no text, or vocab_size is too small for its characters or too large for it
         """
+        check_numbers("Unigram", vocab_size=vocab_size)
         normalizer = normalizer or Normalizer()
         first = [*SPECIALS, *((name, 0.0, BYTE) for name in (BYTE_TOKENS if byte_fallback else ()))]
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")
@@ -228,7 +242,10 @@ class Unigram(Encoding):
                 f"{str(path)!r} holds a piece twice, or one of an unknown kind; the file is damaged."
             )
         kept = [text for text, _, kind in model.pieces if kind == USER]
-        return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse, kept))
+        try:
+            return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse, kept))
+        except VocabularyError as error:
+            raise DataError(f"{str(path)!r}: {error}") from None
 
 
 def _unlinked(way: tuple) -> list[int]:

@@ -24,7 +24,7 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.files import read_json, read_text
 from tinylm.kernels import longest_match
 from tinylm.progress import watched
-from tinylm.text.base import Encoding, Remembered, as_texts, check_vocab_size, shared
+from tinylm.text.base import Encoding, Remembered, as_texts, check_numbers, check_vocab_size, shared
 from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.merging import check_reached, learn, spell
 from tinylm.text.template import BERT
@@ -73,6 +73,7 @@ class WordPiece(Encoding):
         exact : False takes vocab_size as an upper bound, which a short text need not reach
         raises VocabularyError  if there is no text, or it has too many characters or too few pairs for vocab_size
         """
+        check_numbers("WordPiece", vocab_size=vocab_size, min_count=min_count)
         cleaning, found = Cleaning(lower), Counter()
         for text in watched(as_texts(texts), "texts read"):
             found.update(chunks(text))

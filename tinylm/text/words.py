@@ -16,7 +16,14 @@ from typing import ClassVar
 from tinylm.errors import DataError, VocabularyError
 from tinylm.progress import watched
 from tinylm.text import rules as fastai
-from tinylm.text.base import Encoding, as_json, as_texts, check_vocab_size, read_vocabulary
+from tinylm.text.base import (
+    Encoding,
+    as_json,
+    as_texts,
+    check_numbers,
+    check_vocab_size,
+    read_vocabulary,
+)
 from tinylm.text.phrases import Pairs, join, learn_passes
 from tinylm.text.template import Template
 
@@ -67,6 +74,7 @@ class Words(Encoding):
         phrases : passes that join words which keep company, see phrases.py; 0: none     rules : see rules.py
         raises VocabularyError if the texts hold no word, or none that is seen min_count times
         """
+        check_numbers("Words", vocab_size=vocab_size, min_count=min_count, phrases=phrases)
         specials = len(cls.specials) + rules
         check_vocab_size(vocab_size, specials + 1, "the specials and one word")
         counts: Counter[str] = Counter()

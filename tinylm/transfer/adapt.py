@@ -23,7 +23,7 @@ from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.files import make_folder, write_json
 from tinylm.kernels.pool import one_pool
-from tinylm.settings import above, at_least, between
+from tinylm.settings import above, at_least, between, from_to_below
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take
 from tinylm.transfer.linear import GRID, SoftmaxRegression
@@ -52,13 +52,13 @@ class AdaptConfig(settings.Config):
         "warmup": between(0, 1),
         "weight_decay": at_least(0),
         "clip": above(0),
-        "dropout": between(0, 1),
+        "dropout": from_to_below(0, 1),
         "n_folds": at_least(0),
         "seed": at_least(0),
     }
     max_length: int = 128
-    layers: tuple = LAYERS
-    C: tuple = GRID
+    layers: tuple[str | int, ...] = LAYERS
+    C: tuple[float, ...] = GRID
     rates: tuple[float, ...] = (1e-3,)
     updates: int | None = None
     batch_size: int = 16
@@ -68,6 +68,12 @@ class AdaptConfig(settings.Config):
     dropout: float = 0.1
     n_folds: int = 2
     seed: int = 0
+
+    def check(self):
+        """There is a rate, a C and a layer to try.   raises TinylmError"""
+        for name in ("rates", "C", "layers"):
+            if not getattr(self, name):
+                raise TinylmError(f"AdaptConfig: {name} is empty; expected at least one value.")
 
 
 def updates_for(n_texts: int, batch_size: int) -> int:
@@ -164,10 +170,6 @@ class Classifier:
             raise TinylmError(
                 f"Classifier: unknown method {method!r}; expected 'features' or 'finetune'."
             )
-        if not config.rates or not config.C:
-            raise TinylmError(
-                "Classifier: an empty grid of rates or of C; give at least one value each."
-            )
         self.encoder, self.tokenizer, self.method, self.config = encoder, tokenizer, method, config
         self.progress = progress or (lambda done, updates: None)
         self.head_ = None  # until fit
@@ -259,7 +261,12 @@ class Classifier:
             optimiser.zero_grad()
             F.cross_entropy(network(take(encoded, rows)), codes[rows]).backward()
             multiplier = optim.schedules.linear(step, updates, round(config.warmup * updates))
-            optimiser.step(lr=rate * multiplier, max_norm=config.clip)
+            norm = optimiser.step(lr=rate * multiplier, max_norm=config.clip)
+            if not np.isfinite(norm):
+                raise TinylmError(
+                    f"fine-tuning diverged: the gradient norm became {norm} at update {step + 1} of "
+                    f"{updates}; give smaller rates than {rate}"
+                )
             self.progress(step + 1, updates)
         network.eval()
         return network
@@ -303,6 +310,8 @@ class Classifier:
                 raise TinylmError(f"labels is {facts['labels']!r}, expected a list of names")
             self.features_ = self._features(encoder, tuple(facts["layers"]))
             self.features_.mean_, self.features_.std_ = arrays["mean"], arrays["std"]
+            if not (arrays["std"] > 0).all():
+                raise TinylmError("std holds a number that is not above 0")
             self.head_ = (arrays["weight"], arrays["bias"])
             expected = (arrays["mean"].shape[0], len(facts["labels"]))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError, TinylmError) as error:

@@ -20,10 +20,11 @@ import numpy as np
 from tinylm import hub, objectives
 from tinylm.checkpoint import read_json
 from tinylm.errors import TinylmError
-from tinylm.files import write_json, write_text
+from tinylm.files import as_json, write_json, write_text
 from tinylm.kernels.pool import one_pool
 from tinylm.pretrain import PretrainConfig, pretrain
 from tinylm.progress import duration
+from tinylm.settings import Config, above, at_least
 from tinylm.transfer.adapt import AdaptConfig, Classifier, twin
 from tinylm.transfer.baselines import Majority, TfidfClassifier
 from tinylm.transfer.budgets import label_budget
@@ -39,7 +40,7 @@ FEATURES, FINETUNED, SCRATCH = "features", "fine-tuned", "from scratch"
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Config):
     """What is compared. Changing anything but labels, seeds, objectives, out and quiet asks for another folder.
 
     data : named set or labelled file · objectives : names of chapters, see `objectives.names()`, or files that define one
@@ -49,7 +50,14 @@ class CompareConfig:
     seed : of pretraining, and the first of the draws
     """
 
-    data: str = "newsgroups"
+    ranges = {
+        "minutes": above(0, 1e6),
+        "labels": at_least(1),
+        "seeds": at_least(1, 1000),
+        "test_size": at_least(0),
+        "seed": at_least(0),
+    }
+    data: str | Path = "newsgroups"
     objectives: tuple[str, ...] = ("word2vec", "gpt")
     minutes: float = 2.5
     labels: tuple[int, ...] = (2, 10, 50)
@@ -63,14 +71,11 @@ class CompareConfig:
     encoding: str | None = None
 
     def check(self) -> None:
-        """Raise TinylmError for an unknown objective, or where there is nothing to do."""
+        """Every objective is known, and there is something to do.   raises TinylmError"""
         for name in self.objectives:
             objectives.find(name)
-        if not self.labels or min(self.labels) < 1 or self.seeds < 1 or self.minutes <= 0:
-            raise TinylmError(
-                f"compare: labels {self.labels}, seeds {self.seeds}, minutes {self.minutes}; expected at least one label "
-                "per class, one seed and a positive time."
-            )
+        if not self.labels:
+            raise TinylmError("CompareConfig: labels is empty; expected at least one budget.")
 
     def cells(self) -> list[tuple[int, int]]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""
@@ -107,10 +112,8 @@ class Comparison:
 def run(config: CompareConfig) -> Comparison:
     """Run what is not finished yet, and return everything.
 
-    raises TinylmError if the folder holds a comparison with other settings, or an objective is unknown; what the data,
-    the trainer and the hub raise
+    raises TinylmError if the folder holds a comparison with other settings; what the data, the trainer and the hub raise
     """
-    config.check()
     names = tuple(objectives.find(one).name for one in config.objectives)
     config = replace(config, objectives=names)
     task = load_task(config.data, config.test_size)
@@ -206,7 +209,7 @@ class Results:
             "seconds": round(seconds, 2),
         }
         self.rows.append(facts)
-        write_text(self.out / RESULTS, "".join(json.dumps(row) + "\n" for row in self.rows))
+        write_text(self.out / RESULTS, "".join(as_json(row) + "\n" for row in self.rows))
         self.say(
             f"{method}, {budget} labels per class, seed {seed}: {100 * scores['accuracy']:.1f} % ({seconds:.0f} s)"
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinylm import ops as F
 from tinylm.errors import DataError, ShapeError
+from tinylm.finite import is_finite
 from tinylm.kernels.pool import one_pool
 from tinylm.tensor import Tensor, no_grad
 
@@ -128,6 +129,11 @@ class Features:
                     rows[some] = pooled
         finally:
             self.encoder.train(training)
+        if not is_finite(rows):
+            raise DataError(
+                "Features: the encoder's states are NaN or infinite; its weights are damaged or its training "
+                "diverged. Load another checkpoint, or train anew with a smaller learning rate."
+            )
         return rows
 
     def fit(self, texts, labels=None) -> "Features":

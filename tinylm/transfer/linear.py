@@ -10,6 +10,7 @@ import numpy as np
 from scipy import optimize, sparse, special
 
 from tinylm.errors import DataError, ShapeError
+from tinylm.settings import above, argument
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.metrics import accuracy
 
@@ -59,6 +60,8 @@ class SoftmaxRegression:
     """
 
     def __init__(self, C=1.0, n_folds: int = 3, seed: int = 0):
+        grid = tuple(np.atleast_1d(C).tolist())
+        argument("SoftmaxRegression", "C", grid, tuple[float, ...], above(0))
         self.C, self.n_folds, self.seed = C, n_folds, seed
         self.weights_ = self.bias_ = None  # until fit
 

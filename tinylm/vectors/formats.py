@@ -182,7 +182,8 @@ def _read_lines(file, path, header):
         width = line.count(b" ") if width is None else width
         name, *numbers = line.rsplit(b" ", width) if width else [line]
         try:
-            rows.append(np.array([float(number) for number in numbers], np.float32))
+            with np.errstate(over="ignore"):  # 1e999 and 1e99 are both infinite
+                rows.append(np.array([float(number) for number in numbers], np.float32))
             if len(numbers) != width or not width:
                 raise ValueError
         except ValueError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinylm.errors import ShapeError
+from tinylm.settings import Config, at_least
 
 
 def fnv1a(data):
@@ -22,9 +23,10 @@ def fnv1a(data):
 
 
 @dataclass(frozen=True)
-class NGrams:
+class NGrams(Config):
     """Which pieces a word has and where they live.   minn, maxn : lengths in characters     bucket : rows for all pieces"""
 
+    ranges = {"minn": at_least(1), "maxn": at_least(0), "bucket": at_least(1)}
     minn: int = 3
     maxn: int = 6
     bucket: int = 2_000_000

@@ -6,6 +6,7 @@ from collections import defaultdict
 import numpy as np
 
 from tinylm.errors import ShapeError, VocabularyError
+from tinylm.finite import must_be_finite
 from tinylm.vectors.formats import format_of, read_vectors, write_vectors
 
 BLOCK = (
@@ -31,7 +32,8 @@ def best(table, lengths, target, leave_out, n):
 
 def row_lengths(table):
     """The length of every row, (V, D) -> (V,), at least 1e-12; block by block."""
-    blocks = [np.linalg.norm(table[i : i + BLOCK], axis=1) for i in range(0, len(table), BLOCK)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        blocks = [np.linalg.norm(table[i : i + BLOCK], axis=1) for i in range(0, len(table), BLOCK)]
     return np.maximum(np.concatenate(blocks), SMALL) if blocks else np.empty(0)
 
 
@@ -76,8 +78,16 @@ class Vectors:
 
     @classmethod
     def load(cls, path, errors="surrogateescape", mapped=False):
-        """Read any format, see `formats.read_vectors`; raises CheckpointError."""
-        return cls(*read_vectors(path, None, errors, mapped))
+        """Read any format, see `formats.read_vectors`; raises CheckpointError, also where a number is not finite.
+
+        The rows' lengths, which are measured anyway, tell whether all numbers are finite, so that what is mapped from the
+        disk is read once.
+        """
+        found = cls(*read_vectors(path, None, errors, mapped))
+        doubtful = np.flatnonzero(~np.isfinite(found.lengths))  # or only long beyond float32
+        rows = {f"the vector of {found.words[i]!r}": found.table[i] for i in doubtful}
+        must_be_finite(path, rows)
+        return found
 
     def save(self, path, form=None):
         """Write in one of FORMATS, by default what the path's suffix says; raises CheckpointError."""
