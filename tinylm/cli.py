@@ -198,6 +198,11 @@ def _neighbors(commands):
     p.add_argument("dir", metavar="DIR", help="any pretrained run")
     p.add_argument("word", metavar="WORD")
     p.add_argument("--count", type=_count, default=10, metavar="N", help="how many (default 10)")
+    p.add_argument(
+        "--centred",
+        action="store_true",
+        help="measure from the mean of all tokens (default: plain cosine)",
+    )
     return p
 
 

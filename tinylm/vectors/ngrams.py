@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinylm.errors import ShapeError
+from tinylm.vectors.names import to_bytes
 
 
 def fnv1a(data):
@@ -46,10 +47,7 @@ class NGrams:
 
     def rows(self, word):
         """The row of each piece in 0 … bucket − 1, a list."""
-        return [
-            fnv1a(piece.encode("utf-8", "surrogateescape")) % self.bucket
-            for piece in self.pieces(word)
-        ]
+        return [fnv1a(to_bytes(piece)) % self.bucket for piece in self.pieces(word)]
 
     def bags(self, words, specials=0):
         """Every word as a bag of rows of a table with one row per word, then the buckets; `specials` first ones stay alone.
