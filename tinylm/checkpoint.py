@@ -119,7 +119,7 @@ def save_state(folder, state):
         for group, arrays in state.arrays.items()
         for name, array in arrays.items()
     }
-    save_tensors(Path(folder) / STATE, flat, {"trainer": json.dumps(state.facts, allow_nan=False)})
+    save_tensors(Path(folder) / STATE, flat, {"trainer": files.as_json(state.facts)})
 
 
 def load_state(folder):
@@ -177,7 +177,7 @@ class RunLog:
 
 
 def _line(record):
-    return json.dumps(record, allow_nan=False) + "\n"
+    return files.as_json(record) + "\n"
 
 
 def read_log(path):

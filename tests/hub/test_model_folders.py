@@ -8,7 +8,7 @@ import pytest
 
 import tinylm
 from tinylm import checkpoint, files, hub, text
-from tinylm.errors import CheckpointError
+from tinylm.errors import CheckpointError, VocabularyError
 from tinylm.hub import glove as glove_folder
 from tinylm.hub import word2vec as word2vec_folder
 from tinylm.objectives.glove import GloVe, GloVeConfig
@@ -165,6 +165,18 @@ def test_saving_into_a_used_folder_leaves_nothing_of_the_model_before(
     hub.save(tmp_path, gpt)
     assert hub.load(tmp_path)[1] is None
     assert {path.name for path in tmp_path.iterdir()} == {hub.CONFIG, hub.WEIGHTS}
+
+
+def test_a_tokenizer_that_cannot_be_stored_is_refused_before_the_old_model_goes(
+    tmp_path, gpt, tokenizer
+):
+    hub.save(tmp_path, gpt, tokenizer)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    odd = text.BPE(list(tokenizer.vocab), tokenizer.merges, tokenizer.specials)
+    odd.specials = (*odd.specials, "a")  # vocab.json could not say so
+    with pytest.raises(VocabularyError, match="'a' is a special token"):
+        hub.save(tmp_path, gpt, odd)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_family_without_a_layout_is_one_sentence(tmp_path, gpt, monkeypatch):

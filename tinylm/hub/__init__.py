@@ -37,6 +37,8 @@ def save(path, model, tokenizer=None):
     """
     path = Path(path)
     family = _family(model.model_type)
+    if tokenizer is not None:
+        tokenizer.check_storable()
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, VECTORS, *text.FILES):

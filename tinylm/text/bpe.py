@@ -25,7 +25,17 @@ import numpy as np
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
 from tinylm.text import bpe_files
-from tinylm.text.base import BYTE_TOKENS, Encoding, Remembered, as_texts, check_vocab_size, shared
+from tinylm.text.base import (
+    BYTE_TOKENS,
+    Encoding,
+    Remembered,
+    as_texts,
+    check_different,
+    check_vocab_size,
+    check_whole,
+    damaged,
+    shared,
+)
 from tinylm.text.merging import Merge, Table, check_reached, learn, spell, splits
 from tinylm.text.spelling import BYTES, END, Spelling
 
@@ -44,6 +54,10 @@ class BPE(Encoding):
     def __init__(self, vocab: list[str], merges: list[Merge], specials: tuple[str, ...] = (END,),
                  spelling: Spelling = BYTES, ranks: list[int] | None = None):  # fmt: skip
         self.vocab, self.merges, self.specials, self.spelling = vocab, merges, specials, spelling
+        check_different(vocab)
+        if not spelling.any_split:  # a SentencePiece model holds any string
+            check_whole(vocab)
+            bpe_files.check_merges(merges)
         find = self._index()
         self.unk_id = self.token_id(spelling.unknown) if spelling.unknown else None
         first = specials[0] if specials and not spelling.unknown else None
@@ -75,9 +89,11 @@ class BPE(Encoding):
         min_count : a pair seen less often is not merged
         specials : names of the special tokens (None: those usual with the spelling)
         exact : False takes vocab_size as an upper bound, which a short text need not reach
-        raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size
+        raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size; before
+            the text is read, for special tokens that text could spell or that the files could not give back
         """
         specials = spelling.specials if specials is None else specials
+        spelling.check_specials(specials)
         words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:
             raise VocabularyError(
@@ -200,7 +216,8 @@ class BPE(Encoding):
 
         raises DataError    for a missing or damaged file
         """
-        return cls(*bpe_files.read(folder))
+        with damaged(folder):
+            return cls(*bpe_files.read(folder))
 
 
 def _count(texts: Iterable[str], spelling: Spelling) -> dict[str, int]:

@@ -22,7 +22,14 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
 from tinylm.text import em, protobuf
-from tinylm.text.base import BYTE_TOKENS, Encoding, as_texts, check_vocab_size, shared
+from tinylm.text.base import (
+    BYTE_TOKENS,
+    Encoding,
+    as_texts,
+    check_different,
+    check_vocab_size,
+    shared,
+)
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.trie import Dictionary
@@ -48,6 +55,7 @@ class Unigram(Encoding):
     def __init__(self, pieces: list[tuple[str, float, int]], normalizer: Normalizer | None = None):
         self.pieces, self.normalizer = pieces, normalizer or Normalizer()
         self.vocab = [text for text, _, _ in pieces]
+        check_different(self.vocab)
         self.specials = tuple(text for text, _, kind in pieces if kind in (UNKNOWN, CONTROL))
         find = self._index()
         self.unk_id = next(i for i, piece in enumerate(pieces) if piece[2] == UNKNOWN)

@@ -20,7 +20,7 @@ import numpy as np
 from tinylm import hub
 from tinylm.checkpoint import read_json
 from tinylm.errors import TinylmError
-from tinylm.files import write_json, write_text
+from tinylm.files import as_json, write_json, write_text
 from tinylm.kernels.pool import one_pool
 from tinylm.objectives import protocol
 from tinylm.pretrain import PretrainConfig, pretrain
@@ -147,7 +147,8 @@ class Results:
         if not path.exists():
             return []
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            rows = [json.loads(line) for line in lines if line]
             for row in rows:
                 (
                     row["method"],
@@ -203,7 +204,7 @@ class Results:
             "seconds": round(seconds, 2),
         }
         self.rows.append(facts)
-        write_text(self.out / RESULTS, "".join(json.dumps(row) + "\n" for row in self.rows))
+        write_text(self.out / RESULTS, "".join(as_json(row) + "\n" for row in self.rows))
         self.say(
             f"{method}, {budget} labels per class, seed {seed}: {100 * scores['accuracy']:.1f} % ({seconds:.0f} s)"
         )
