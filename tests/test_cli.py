@@ -252,7 +252,7 @@ def test_word2vec_with_ngrams_has_neighbours_for_a_word_that_it_never_saw(tmp_pa
     ]
     assert main([*command, "--set", "bucket=997", "--set", "size=7"]) == 0 and said(capsys)
     known = max(text.load(out).vocab[3:], key=len)
-    assert main(["neighbors", out, known + "s", "--json"]) == 0
+    assert main(["neighbors", out, known + "s", "--json", "--centred"]) == 0
     assert known in [row["word"] for row in json.loads(said(capsys)[0])["neighbors"]]
     assert main(["neighbors", out, ""]) == 2 and len(said(capsys)[1].splitlines()) == 1
 
