@@ -1,5 +1,6 @@
 """The command line: mistakes are one sentence with status 2, results go to stdout, progress to stderr."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -8,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from tinylm import checkpoint, text
+from tinylm import checkpoint, hub, text
 from tinylm.cli import main, parser
 from tinylm.kernels import pool
+from tinylm.report import looking
 from tinylm.train import Interrupted
 
 GPT = [
@@ -165,6 +167,33 @@ def test_neighbors_are_sorted_by_cosine_and_leave_out_the_word(run, capsys):
     assert len(said(capsys)[0].splitlines()) == 10
 
 
+def test_neighbors_are_those_of_vectors_unless_they_are_centred(run, capsys):
+    found = []
+    for more in ([], ["--centred"]):
+        assert main(["neighbors", str(run), "e", "--count", "5", "--json", *more]) == 0
+        found.append([row["cosine"] for row in json.loads(said(capsys)[0])["neighbors"]])
+    model, tokenizer = hub.load(run)
+    vectors = looking.word_vectors(model, tokenizer)
+    row = model.embedding_table()[looking._id_of(tokenizer, "e")]
+    plain = [cosine for _, cosine in vectors.most_similar([row], n=40)]
+    assert found[0] != found[1]
+    assert all(np.isclose(plain, cosine, atol=1e-6).any() for cosine in found[0])
+
+
+def test_a_model_padded_beyond_its_tokenizer_generates_to_the_end(run, tmp_path, capsys):
+    model, tokenizer = hub.load(run)
+    config = dataclasses.replace(model.config, vocab_size=tokenizer.vocab_size * 50)
+    padded = type(model)(config, np.random.default_rng(0))
+    hub.save(tmp_path / "padded", padded, tokenizer)
+    command = ["generate", str(tmp_path / "padded"), "--prompt", "the", "--json"]
+    for seed in range(5):
+        assert main([*command, "--seed", str(seed), "--tokens", "20"]) == 0
+        assert json.loads(said(capsys)[0])["tokens"] >= 1
+    assert main(["neighbors", str(tmp_path / "padded"), "e", "--count", "9999", "--json"]) == 0
+    rows = json.loads(said(capsys)[0])["neighbors"]
+    assert 0 < len(rows) < tokenizer.vocab_size
+
+
 def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, capsys):
     rng = np.random.default_rng(0)
     (tmp_path / "mine.txt").write_text(
@@ -224,7 +253,7 @@ def test_word2vec_with_ngrams_has_neighbours_for_a_word_that_it_never_saw(tmp_pa
     ]
     assert main([*command, "--set", "bucket=997", "--set", "size=7"]) == 0 and said(capsys)
     known = max(text.load(out).vocab[3:], key=len)
-    assert main(["neighbors", out, known + "s", "--json"]) == 0
+    assert main(["neighbors", out, known + "s", "--json", "--centred"]) == 0
     assert known in [row["word"] for row in json.loads(said(capsys)[0])["neighbors"]]
     assert main(["neighbors", out, ""]) == 2 and len(said(capsys)[1].splitlines()) == 1
 

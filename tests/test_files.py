@@ -1,10 +1,15 @@
 """A file is old or new, never half; what cannot be written or read is one sentence."""
 
+import json
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from tinylm import files
+from tinylm import checkpoint, files
 from tinylm.errors import DataError
 
 
@@ -65,6 +70,56 @@ def test_sweeping_removes_half_written_files_and_nothing_else(tmp_path):
 def test_a_byte_order_mark_is_dropped_and_line_ends_become_newlines(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa\r\nb")
     assert files.read_text(tmp_path / "a.txt") == "a\nb"
+
+
+ANY_STRING = st.text(st.characters(exclude_categories=()), max_size=9)
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), ANY_STRING),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(ANY_STRING, inner)),
+    max_leaves=9,
+)
+
+
+@given(ANY_JSON, st.sampled_from([None, 1, 2]))
+@example({"\ud83d": ["\udc80", "\u2028\x85\u2029", "\ufeff", "\0", "", "é"]}, None)
+@example("\ud83d\ude00", None)
+def test_json_of_any_strings_is_utf_8_and_reads_back_or_is_refused(value, indent):
+    halves = files.HALVES.search(json.dumps(value, ensure_ascii=False))
+    if halves:
+        with pytest.raises(DataError, match="in two halves"):
+            files.as_json(value, indent)
+        return
+    text = files.as_json(value, indent)
+    assert json.loads(text.encode().decode()) == value
+    assert indent or len(text.splitlines()) == 1
+
+
+def test_json_is_written_as_it_is_read(tmp_path):
+    value = {"\ud83d": "é\udfff\r\n\ufeff東京"}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    assert "東京" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    with pytest.raises(DataError, match="lone surrogate"):
+        files.write_text(tmp_path / "b.txt", "a\ud83d")
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_json_that_would_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGEST_JSON", 100)
+    with pytest.raises(DataError, match="larger than 100 bytes"):
+        files.write_json(tmp_path / "a.json", "é" * 60)
+    assert names(tmp_path) == []
+
+
+@given(ANY_STRING)
+def test_the_log_gives_any_string_back(text):
+    if files.HALVES.search(text):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        checkpoint.RunLog(path).write("note", step=1, text=text)
+        checkpoint.RunLog(path, keep=1)
+        assert checkpoint.read_log(path) == [{"event": "note", "step": 1, "text": text}]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b'{"a": \x00}', b"\xff\xfe{}"])

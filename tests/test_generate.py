@@ -65,6 +65,18 @@ def test_the_cache_gives_what_reading_everything_anew_gives():
     assert cached == ids[2:]
 
 
+@pytest.mark.parametrize("known", [1, 2, 5, 12])
+@pytest.mark.parametrize("how", [{}, {"top_k": 3}, {"top_p": 0.9}, {"temperature": 0}])
+def test_ids_that_no_token_has_are_never_drawn(known, how):
+    padded = {
+        draw(steps=30, prompt=(0,), seed=seed, vocab_size=known, **how)[-1] for seed in range(9)
+    }
+    assert padded <= set(range(known))
+    drawn = draw(steps=30, prompt=(0,), vocab_size=known, **how)
+    assert len(drawn) == 30 and max(drawn) < known
+    assert draw(9, vocab_size=V, **how) == draw(9, **how)
+
+
 def test_a_full_window_slides_by_half():
     model = Recalling()
     ids = [3, 1] + list(generate(model, [3, 1], 20, temperature=0))
@@ -116,6 +128,8 @@ def test_mistakes_are_sentences():
         draw(prompt=())
     with pytest.raises(TinylmError, match="random generator"):
         generate(Recalling(), [1], 3)
+    with pytest.raises(ShapeError, match="vocab_size is 0"):
+        draw(vocab_size=0)
     word2vec = Word2Vec(Word2VecConfig(V))
     with pytest.raises(TinylmError, match="word2vec has no generation: it cannot continue text"):
         generate(word2vec, [1], 3, temperature=0)

@@ -239,6 +239,11 @@ def _neighbors(commands):
     p.add_argument("word", metavar="WORD")
     p.add_argument("--count", type=_count, default=10, metavar="N", help="how many (default 10)")
     _add_code(p)
+    p.add_argument(
+        "--centred",
+        action="store_true",
+        help="measure from the mean of all tokens (default: plain cosine)",
+    )
     return p
 
 

@@ -1,5 +1,6 @@
 """What each command does: options in, one result out, printed for people or as JSON."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm.errors import DataError, TinylmError
-from tinylm.files import as_json
+from tinylm.files import without_nan
 from tinylm.progress import PLAIN_EVERY, duration
 
 HALF = "\N{REPLACEMENT CHARACTER}"  # what decoding shows for the first bytes of a character
@@ -29,8 +30,14 @@ def run(options):
 
 def _print(options, result, lines):
     """The result as one JSON document, or as lines for people."""
-    print(as_json(result, indent=2, ascii=False) if options.json else "\n".join(lines))
+    print(_document(result) if options.json else "\n".join(lines))
     return 0
+
+
+def _document(result):
+    """A result as JSON: readable characters where standard output takes them all, else escapes."""
+    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(without_nan(result), indent=2, ensure_ascii=not readable)
 
 
 def _load(folder):
@@ -195,6 +202,7 @@ def _generate(options):
         options.tokens,
         np.random.default_rng(options.seed),
         end,
+        tokenizer.vocab_size,
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
@@ -229,7 +237,7 @@ def _typewriter(prompt):
 def _neighbors(options):
     from tinylm.report.looking import nearest
 
-    found = nearest(*_load(options.dir), options.word, options.count)
+    found = nearest(*_load(options.dir), options.word, options.count, options.centred)
     rows = [{"word": word, "cosine": cosine} for word, cosine in found]
     return _print(
         options,
@@ -275,17 +283,26 @@ def _evaluate_words(options):
 
 def _convert(options):
     vectors = _vectors(options.source, options.errors)
-    vectors.save(options.target, options.format)
+    changed = vectors.save(options.target, options.format)
     result = {
         "out": options.target,
         "words": len(vectors),
         "dimensions": int(vectors.table.shape[1]),
+        "changed": len(changed),
+        "repeated": len(vectors) - len(vectors.index),
     }
-    return _print(
-        options,
-        result,
-        [f"{options.target}: {len(vectors):,} words of {result['dimensions']} dimensions"],
-    )
+    lines = [f"{options.target}: {len(vectors):,} words of {result['dimensions']} dimensions"]
+    if changed:
+        shown = ", ".join(f"{word!a} is {name!a}" for word, name in list(changed.items())[:3])
+        lines.append(
+            f"{len(changed):,} words changed, because this format cannot hold them as they are: "
+            f"{shown}{', ...' if len(changed) > 3 else ''}"
+        )
+    if result["repeated"]:
+        lines.append(
+            f"{result['repeated']:,} words stand there more than once; readers keep one of each"
+        )
+    return _print(options, result, lines)
 
 
 def _data(options):

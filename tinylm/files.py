@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,9 @@ LARGEST_JSON = (
     64 * 2**20
 )  # bytes; a config or a summary is a few kilobytes, a vocabulary a few megabytes
 PART = ".part"  # how the name of a file ends that is still being written
+HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # two code points that JSON reads as one
+SURROGATE = re.compile("[\ud800-\udfff]")
+ESCAPED = re.compile("[\ud800-\udfff\x85\u2028\u2029]")  # no UTF-8, or the end of a line to some
 
 
 def home():
@@ -106,29 +110,59 @@ def write_bytes(path, content):
 
 
 def write_text(path, text):
-    """Write a UTF-8 text file atomically, with its own line ends. raises DataError as `replacing`."""
-    write_bytes(path, text.encode("utf-8", "surrogatepass"))
+    """Write a UTF-8 text file atomically, with its own line ends.
 
-
-def as_json(value, indent=None, ascii=True):
-    """`value` as JSON; null stands for NaN and the infinities, which JSON does not know, at any depth.
-
-    indent : spaces per level, None = one line     ascii : letters beyond ASCII are escaped
+    raises DataError as `replacing`, and for a lone surrogate, which UTF-8 cannot hold
     """
-    return json.dumps(_without_nan(value), indent=indent, ensure_ascii=ascii, allow_nan=False)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path} cannot be written: character {error.start} is the lone surrogate "
+            f"{text[error.start]!a}, which no UTF-8 file can hold; remove it"
+        ) from None
+    write_bytes(path, content)
 
 
-def _without_nan(value):
+def as_json(value, indent=None):
+    """`value` as JSON that is valid UTF-8 and reads back as itself, whatever strings it holds.
+
+        "\u00e9 \\ud83d" -> readable characters stay, a lone surrogate becomes its escape
+
+    U+0085, U+2028 and U+2029 are escaped too, so that a JSON line is one line to everybody; null stands for NaN and
+    infinity, which JSON does not know.
+    raises DataError        for a string with a character in two halves: "\\ud83d\\ude00" is read as U+1F600
+    """
+    text = json.dumps(without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    if halves := HALVES.search(text):
+        raise DataError(
+            f"A text holds a character in two halves, {halves.group()!a}, which JSON cannot tell "
+            "from the whole character; join them or remove them."
+        )
+    return ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def without_nan(value):
+    """`value` with None, which JSON writes as null, for every NaN and infinity at any depth."""
     if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path, value):
-    """Write `value` as indented JSON, atomically, as `as_json` does. raises DataError as `replacing`."""
-    write_text(path, as_json(value, indent=2, ascii=False) + "\n")
+    """Write `value` as indented JSON, atomically.
+
+    raises what `as_json` and `replacing` raise, and DataError for more than `read_json` takes
+    """
+    text = as_json(value, indent=2) + "\n"
+    if len(text) > LARGEST_JSON or len(text.encode()) > LARGEST_JSON:
+        raise DataError(
+            f"{path} cannot be written: it would be larger than {LARGEST_JSON:,} bytes, the most "
+            "that is read again; leave out what is longest"
+        )
+    write_text(path, text)
 
 
 def read_text(path):
@@ -150,6 +184,12 @@ def read_text(path):
         ) from None
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
+
+
+def lines_read(text):
+    """The lines that `read_text` and a split at newlines give of a file in which `text` was written."""
+    plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return plain.split("\n")
 
 
 def read_json(path):

@@ -11,11 +11,13 @@ from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 
 
-def generate(model, ids, steps, rng=None, end_id=None, **sampling):
+def generate(model, ids, steps, rng=None, end_id=None, vocab_size=None, **sampling):
     """Continue a text: an iterator over `steps` new ids, each available as soon as it is drawn.
 
     model : causal, with start_cache and step      ids : (T,) the prompt, at least one id
     rng : numpy Generator, needed unless temperature is 0      end_id : stop after this id
+    vocab_size : draw ids below this only, the number of tokens; a model's table may be padded with rows that no token
+        has (None: every row)
     sampling : the fields of `sampling.Sampling`
     A text longer than the model's n_positions: the window slides by half its length. The older half is forgotten, the
     rest read again from position 0, so one long read is paid for every n_positions / 2 tokens.
@@ -34,9 +36,13 @@ def generate(model, ids, steps, rng=None, end_id=None, **sampling):
         raise ShapeError(
             f"generate: got a prompt of shape {ids.shape}, expected (T,) ids with T of at least 1"
         )
-    return _continue(
-        model, [int(i) for i in ids], steps, lambda logits: int(choice.draw(logits, rng)), end_id
-    )
+    if vocab_size is not None and vocab_size < 1:
+        raise ShapeError(f"generate: vocab_size is {vocab_size}, expected at least 1, or None")
+
+    def draw(logits):
+        return int(choice.draw(logits[:vocab_size], rng))
+
+    return _continue(model, [int(i) for i in ids], steps, draw, end_id)
 
 
 def _continue(model, ids, steps, draw, end_id):

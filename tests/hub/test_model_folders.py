@@ -8,7 +8,7 @@ import pytest
 
 import tinylm
 from tinylm import checkpoint, files, hub, text
-from tinylm.errors import CheckpointError
+from tinylm.errors import CheckpointError, VocabularyError
 from tinylm.objectives import glove as glove_chapter
 from tinylm.objectives.glove import GloVe, GloVeConfig
 from tinylm.objectives.gpt import GPT, GPTConfig
@@ -184,6 +184,18 @@ def test_one_of_our_tensors_may_be_several_published_ones_stacked_and_turned():
     np.testing.assert_array_equal(stored.read("weights", published), packed)
     with pytest.raises(CheckpointError, match="lacks the tensor v"):
         stored.read("weights", {name: published[name] for name in "qk"})
+
+
+def test_a_tokenizer_that_cannot_be_stored_is_refused_before_the_old_model_goes(
+    tmp_path, gpt, tokenizer
+):
+    hub.save(tmp_path, gpt, tokenizer)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    odd = text.BPE(list(tokenizer.vocab), tokenizer.merges, tokenizer.specials)
+    odd.specials = (*odd.specials, "a")  # vocab.json could not say so
+    with pytest.raises(VocabularyError, match="'a' is a special token"):
+        hub.save(tmp_path, gpt, odd)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.peer

@@ -10,7 +10,7 @@ from tinylm import report
 from tinylm.errors import VocabularyError
 from tinylm.objectives import find
 from tinylm.report import looking, pictures
-from tinylm.text import Words
+from tinylm.text import BPE, Words
 from tinylm.transfer import compare
 from tinylm.transfer.adapt import AdaptConfig
 
@@ -96,15 +96,50 @@ def test_neighbours_are_other_tokens_nearest_first(model):
     tokenizer = Words.train(["a b c d e f g h"] * 3, 50)
     found = looking.nearest(model, tokenizer, "c", n=3)
     assert len(found) == 3 and not {"c", *tokenizer.specials} & {word for word, _ in found}
-    vectors = looking.token_vectors(model, tokenizer.vocab_size)
-    cosines = [
-        float(vectors[tokenizer.encode(word)[0]] @ vectors[tokenizer.encode("c")[0]])
-        for word, _ in found
-    ]
-    np.testing.assert_allclose(cosines, [cosine for _, cosine in found], rtol=1e-6)
+    cosines = [cosine for _, cosine in found]
     assert cosines == sorted(cosines, reverse=True)
     with pytest.raises(VocabularyError, match="'unheard' is not one of"):
         looking.nearest(model, tokenizer, "unheard", n=3)
+
+
+def test_neighbours_are_those_of_vectors_and_of_gensim_unless_they_are_centred(model):
+    tokenizer = Words.train(["a b c d e f g h"] * 3, 50)
+    table = model.embedding_table()[: tokenizer.vocab_size]
+    others = [i for i in range(len(tokenizer.specials), len(table)) if tokenizer.vocab[i] != "c"]
+    for centred in (False, True):
+        rows = table - table.mean(axis=0) if centred else table
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        cosines = unit[others] @ unit[tokenizer.token_id("c")]
+        wanted = [tokenizer.vocab[others[i]] for i in np.argsort(-cosines)]
+        found = looking.nearest(model, tokenizer, "c", 99, centred)
+        assert [word for word, _ in found] == wanted
+        np.testing.assert_allclose([s for _, s in found], np.sort(cosines)[::-1], atol=1e-6)
+    vectors = looking.word_vectors(model, tokenizer)
+    plain = looking.nearest(model, tokenizer, "c", 5)
+    answers = vectors.most_similar("c", n=5)
+    assert [word for word, _ in plain] == [word for word, _ in answers]
+    np.testing.assert_allclose([s for _, s in plain], [s for _, s in answers], atol=1e-6)
+
+
+def test_a_model_padded_beyond_its_tokenizer_names_only_tokens(model):
+    tokenizer = Words.train(["a b c d e f g h"] * 3, 50)
+    assert model.config.vocab_size > tokenizer.vocab_size + 30
+    found = looking.nearest(model, tokenizer, "c", n=99)
+    assert {word for word, _ in found} == set("abdefgh")
+    assert looking.word_vectors(model, tokenizer).words == list("abcdefgh")
+
+
+def test_tokens_of_the_same_text_are_different_words_of_vectors(model):
+    tokenizer = BPE.train(["the of and"] * 9, 270, exact=False)
+    chapter = find("gpt")
+    model = chapter(chapter.Config.tiny(tokenizer.vocab_size), np.random.default_rng(3))
+    vectors = looking.word_vectors(model, tokenizer)
+    assert len(vectors.index) == len(vectors) == tokenizer.vocab_size - len(tokenizer.specials)
+
+
+def test_a_page_holds_what_utf_8_cannot():
+    shown = report.html.table(["\ud83d"], [["a\udc80 & b"]]) + report.html.paragraph("\udfff")
+    assert shown.encode() and shown.count("\ufffd") == 3
 
 
 def test_typical_words_are_those_of_their_label_and_not_those_of_all():

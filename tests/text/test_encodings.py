@@ -186,7 +186,7 @@ def test_unknown_token_names_similar_ones():
 
 
 def test_unknown_kind_and_empty_folder_name_what_there_is(tmp_path):
-    with pytest.raises(VocabularyError, match="bpe, wordpiece, unigram, words, chars"):
+    with pytest.raises(VocabularyError, match="chars, bytes, words, bpe, wordpiece, unigram"):
         text.learn("syllables", TEXTS, 300)
     with pytest.raises(DataError, match="words.json"):
         text.load(tmp_path)
@@ -271,5 +271,5 @@ def test_the_name_of_a_special_token_is_ordinary_text(kind):
 def test_own_vocabulary_files_are_json_people_can_read(tmp_path):
     text.Words.train(["naïve naïve b"], lower=True).save(tmp_path)
     stored = json.loads((tmp_path / "words.json").read_text(encoding="utf-8"))
-    assert stored == {"type": "words", "lower": True, "vocab": ["naïve", "b"]}
+    assert stored == {"type": "words", "lower": True, "marks": True, "vocab": ["naïve", "b"]}
     assert "naïve" in (tmp_path / "words.json").read_text(encoding="utf-8")

@@ -1,13 +1,17 @@
 """Bytes, ELMo's words of 50 ids, and fastai's rules: what they say, and that nothing is lost which they mean to keep."""
 
+import json
+import unicodedata
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinylm import nn, text
 from tinylm.text import Bytes, ElmoWords, Words, rules
 from tinylm.text.elmo import LENGTH, character_ids
+from tinylm.transfer.baselines import Tfidf
 
 ANY_TEXT = st.text(
     st.one_of(st.characters(exclude_categories=()), st.sampled_from("aAbBé .!oo")), max_size=40
@@ -109,6 +113,71 @@ def test_words_with_rules_round_trip_after_them(t):
     ) == len(words)
     assert not {0, 1, 2, 3} & set(encoding.encode(t))
     assert encoding(t)["ids"][0, 0] == encoding.token_id("xxbos") == 3
+
+
+# What readers of these scripts call a word: Hindi, Tamil, Thai, pointed Hebrew, Arabic with vowels, Vietnamese in NFD.
+WHOLE = ["हिन्दी", "தமிழ்", "ภาษาไทย".replace(" ", ""), "שָׁלוֹם", "مُدَرِّس"]
+WHOLE += [unicodedata.normalize("NFD", word) for word in ("Việt", "naïve", "Ångström", "가각")]
+LETTERS = st.characters(categories=("L", "N", "M"))
+
+
+@pytest.mark.parametrize("word", WHOLE)
+def test_words_are_not_broken_at_combining_marks(word):
+    line = f"a {word}, {word}. b"
+    wanted = ["a", word, ",", word, ".", "b"]
+    for encoding in (Words.train([line]), ElmoWords.train([line])):
+        assert encoding.split(line) == wanted
+        assert [line[i:j] for i, j in encoding.offsets(line)] == wanted
+    assert Words.train([line], lower=True).split(line) == [w.lower() for w in wanted]
+    ruled = [w for w, _ in rules.cut(line) if w not in rules.MARKS]
+    assert ruled == [w.lower() for w in wanted]
+    assert set(Tfidf().fit([line, "b"]).vocabulary_) == {word.lower()}
+
+
+def is_mark(character):
+    return unicodedata.category(character)[0] == "M"
+
+
+@given(ANY_TEXT, st.text(LETTERS, max_size=9), st.booleans())
+@example("=\u0338", "\u0301", False)
+@example("", "ooo\u0301oooo\u0301", True)
+def test_no_word_begins_with_a_mark_that_stands_on_something(before, letters, ruled):
+    t = before + letters
+    encoding = Words.train([t, "a"], rules=ruled)
+    for start, _ in encoding.offsets(t):
+        if is_mark(t[start]):  # nothing before it that it could stand on, or a run of marks
+            assert start == 0 or t[start - 1].isspace() or (ruled and is_mark(t[start - 1]))
+
+
+@given(ANY_TEXT.filter(lambda t: not any(map(is_mark, t))))
+def test_text_without_marks_is_cut_as_it_always_was(t):
+    if any(unicodedata.category(c) == "Cn" for c in t):
+        return  # what Python's Unicode has not assigned, a later one may call a letter
+    for ruled in (False, True):
+        new, old = (Words(["a"], rules=ruled, marks=marks) for marks in (True, False))
+        assert new.split(t) == old.split(t) and new.offsets(t) == old.offsets(t)
+
+
+def test_an_accent_of_its_own_changes_no_rule_about_capitals():
+    for form in ("NFC", "NFD"):
+        t = unicodedata.normalize(form, "É ÉA Éa sóóó")
+        words = [unicodedata.normalize("NFC", word) for word, _ in rules.cut(t)]
+        assert words[:5] == ["é", "xxup", "éa", "xxmaj", "éa"]
+
+
+@pytest.mark.parametrize("make", [Words, ElmoWords])
+def test_the_rule_is_kept_with_the_vocabulary_and_an_old_one_keeps_its_own(make, tmp_path):
+    make.train(["हिन्दी a"]).save(tmp_path)
+    path = tmp_path / make.files[0]
+    assert text.load(tmp_path).split("हिन्दी") == ["हिन्दी"]
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    assert stored.pop("marks") is True
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    old = text.load(tmp_path)
+    assert old.split("हिन्दी") == ["ह", "ि", "न", "्", "द", "ी"]
+    assert len(old.offsets("हिन्दी")) == 6
+    old.save(tmp_path)
+    assert "marks" not in json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_the_rules_are_kept_with_the_vocabulary(tmp_path):

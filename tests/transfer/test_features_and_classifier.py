@@ -1,15 +1,20 @@
 """Laws of frozen features and of the classifier, held by a small encoder that is no chapter of the library."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from tinylm import nn
+from tinylm import files, nn
 from tinylm import ops as F
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.files import read_json, write_json
 from tinylm.objectives import Objective
+from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.text import Words
 from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
@@ -74,6 +79,36 @@ def weights(module):
 
 def same(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+LABEL = st.text(
+    st.one_of(st.characters(exclude_categories=()), st.sampled_from("\ud83d\ude00\0\x85\u2028 ")),
+    max_size=5,
+)
+
+
+@settings(max_examples=20)
+@given(st.lists(LABEL, min_size=2, max_size=4, unique=True))
+@example(["\ud83d", "\udc80"])
+@example(["a", "a\0"])
+@example(["\ud83d\ude00", "b"])
+@example(["", "\ufeff"])
+def test_labels_of_any_strings_come_back_or_are_refused_before_the_fit(names):
+    texts = ["puck", "star", "wave", "sea"] * 3
+    labels = (names * 12)[:12]
+    words = Words.train(texts)
+    model = GPT(GPTConfig.tiny(words.vocab_size), np.random.default_rng(0))
+    held = not any(name.endswith("\0") or files.HALVES.search(name) for name in names)
+    classifier = Classifier(model, words, "features", AdaptConfig(C=(1.0,)))
+    if not held:
+        with pytest.raises(DataError, match="label"):
+            classifier.fit(texts, labels)
+        return
+    classifier.fit(texts, labels)
+    with tempfile.TemporaryDirectory() as folder:
+        classifier.save(Path(folder) / "classifier")
+        loaded = Classifier.load(Path(folder) / "classifier")
+    assert loaded.classes_.tolist() == sorted(names) == classifier.classes_.tolist()
 
 
 # ---- features

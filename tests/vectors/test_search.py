@@ -110,7 +110,8 @@ def test_every_format_comes_back_and_is_recognised(tmp_path, form):
     )
     write_vectors(tmp_path / "v", words, table, form=form)
     names, back = read_vectors(tmp_path / "v")
-    assert names == ["a", "größe", "1", "b_c", "\udcc3"]
+    held = "b c" if form == "folder" else "b_c"
+    assert names == ["a", "größe", "1", held, "\udcc3"]
     np.testing.assert_array_equal(back, table)
     assert read_vectors(tmp_path / "v", errors="ignore")[0][-1] == ""
     assert read_vectors(tmp_path / "v", errors="replace")[0][-1] == "\N{REPLACEMENT CHARACTER}"

@@ -87,6 +87,8 @@ def save(path, model, tokenizer=None):
     raises CheckpointError if the folder refuses, DataError if a file cannot be written
     """
     path = Path(path)
+    if tokenizer is not None:
+        tokenizer.check_storable()
     try:
         path.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, VECTORS, *text.FILES):

@@ -5,7 +5,9 @@ escaped where it enters.
 """
 
 import base64
-from html import escape
+import html
+
+from tinylm.files import SURROGATE
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --soft: #666; --ground: #fff; --line: #d5d5d5; --mark: #e8f1f8; }
@@ -31,6 +33,11 @@ figcaption, footer { color: var(--soft); font-size: .85rem; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
 }
 """
+
+
+def escape(text: str) -> str:
+    """Text as it may stand in the page; a lone surrogate, which no page can hold, is shown as U+FFFD."""
+    return html.escape(SURROGATE.sub("\ufffd", text))
 
 
 def paragraph(text: str, kind: str = "") -> str:

@@ -75,16 +75,12 @@ def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:
     return max(scores, key=scores.get)
 
 
-def token_vectors(encoder, size: int) -> np.ndarray:
-    """The embedding of the tokens 0 … size - 1, (V,C), centred on their mean and scaled to length 1."""
-    rows = encoder.embedding_table()[:size]
-    rows = rows - rows.mean(axis=0)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
+def nearest(
+    encoder, tokenizer, word: str, n: int, centred: bool = False
+) -> list[tuple[str, float]]:
     """The n tokens nearest to a word, [(token, cosine)] of input embeddings; specials and the word itself are left out.
 
+    centred : measure from the mean of all tokens, which the embeddings of a transformer have in common
     raises VocabularyError  if the word is not one token of the vocabulary, and has no n-grams either
     """
     table, subwords, found = (
@@ -94,20 +90,35 @@ def nearest(encoder, tokenizer, word: str, n: int) -> list[tuple[str, float]]:
     )
     unseen = word in subwords and word not in tokenizer.vocab
     target = subwords[word] if unseen else table[_id_of(tokenizer, word)]
-    middle = table.mean(axis=0)
-    vectors = Vectors(_spellings(tokenizer), table - middle)
-    for token, cosine in vectors.most_similar([target - middle], n=len(table)):
+    if centred:
+        middle = table.mean(axis=0)
+        table, target = table - middle, target - middle
+    vectors = Vectors(_spellings(tokenizer), table)
+    for token, cosine in vectors.most_similar([target], n=len(table)):
         if token and token not in (word, *tokenizer.specials):
             found.setdefault(token, cosine)
     return list(found.items())[:n]
 
 
 def word_vectors(encoder, tokenizer) -> Vectors:
-    """The embeddings of a model's tokens, without those of the special ones."""
-    table = encoder.embedding_table()
-    rows = [i for i, token in enumerate(tokenizer.vocab) if token not in tokenizer.specials]
+    """The embeddings of a model's tokens, without those of the special ones.
+
+    A token whose text another one has already ("the" beside " the") has the name that the vocabulary gives it ("Ġthe").
+    """
+    specials = set(tokenizer.specials)
     spellings = _spellings(tokenizer)
-    return Vectors([spellings[i] for i in rows], table[rows], encoder.subwords())
+    names: dict[str, int] = {}
+    for i, token in enumerate(tokenizer.vocab):
+        if token in specials:
+            continue
+        name = spellings[i]
+        if not name or name in names:
+            name = token
+        while name in names:
+            name += "_"
+        names[name] = i
+    rows = list(names.values())
+    return Vectors(list(names), encoder.embedding_table()[rows], encoder.subwords())
 
 
 def _spellings(tokenizer) -> list[str]:

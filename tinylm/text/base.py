@@ -6,10 +6,11 @@ padding, unknown) have ids but no spelling: text that happens to contain their n
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import json
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import filterfalse, pairwise
 from pathlib import Path
@@ -129,12 +130,17 @@ class Encoding(ABC):
         return found
 
     def add_specials(self, names: Iterable[str]) -> None:
-        """Append special tokens to the vocabulary, such as the three that GPT-1 is fine-tuned with."""
+        """Append special tokens to the vocabulary, such as the three that GPT-1 is fine-tuned with.
+
+        raises VocabularyError  for a name that is taken, or that the encoding's files could not give back
+        """
         for name in names:
             if name in self._index():
                 raise VocabularyError(
                     f"{name!r} is already a token of the vocabulary; choose another name."
                 )
+            check_whole([name])
+            self._check_names([name])
             self._index()[name] = len(self.vocab)
             self.vocab.append(name)
             self.specials, self.added = (*self.specials, name), (*self.added, name)
@@ -209,23 +215,30 @@ class Encoding(ABC):
                 (*self.added, name),
             )
 
+    def check_storable(self) -> None:
+        """Raise VocabularyError if `save` would refuse, before anything is written or removed."""
+        self._contents()
+
     def save(self, folder: str | Path) -> None:
-        """Write the encoding's files into a folder, each one whole or not at all."""
-        added = (
-            {ADDED: as_json({name: self.token_id(name) for name in self.added})}
-            if self.added
-            else {}
-        )
-        for name, content in (self._contents() | added).items():
-            (files.write_text if isinstance(content, str) else files.write_bytes)(
-                Path(folder) / name, content
-            )
-        if not added:
+        """Write the encoding's files into a folder, each one whole or not at all.
+
+        raises VocabularyError  before anything is written, if they could not give the encoding back
+        """
+        contents = self._contents()
+        if self.added:
+            contents[ADDED] = as_json({name: self.token_id(name) for name in self.added})
+        for name, content in contents.items():
+            write = files.write_text if isinstance(content, str) else files.write_bytes
+            write(Path(folder) / name, content)
+        if not self.added:
             (Path(folder) / ADDED).unlink(missing_ok=True)
 
     @abstractmethod
     def _contents(self) -> dict[str, str | bytes]:
         """File name -> file content, for save()."""
+
+    def _check_names(self, names: list[str]) -> None:  # noqa: B027  (most files hold any string)
+        """Raise VocabularyError for a token that the files of this encoding could not give back."""
 
     def _index(self) -> dict[str, int]:
         """Token -> id, built on first use."""
@@ -313,7 +326,44 @@ def decoded(parts: Iterable[bytes]) -> str:
 
 def as_json(value: dict[str, Any]) -> str:
     """JSON as our own vocabularies are stored: UTF-8, readable, the same bytes for the same value."""
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return files.as_json(value, indent=1) + "\n"
+
+
+def check_different(tokens: Sequence[str]) -> None:
+    """Raise VocabularyError if a token stands twice: a file would give one of the two back."""
+    if len(set(tokens)) < len(tokens):
+        (twice, _), *_ = Counter(tokens).most_common(1)
+        raise VocabularyError(
+            f"The token {twice!r} stands twice in the vocabulary; give each token a name of its own."
+        )
+
+
+def check_whole(tokens: Sequence[str]) -> None:
+    """Raise VocabularyError for tokens that a JSON file could not give back: see `files.as_json`, `files.read_json`."""
+    if halves := files.HALVES.search("\n".join(tokens)):
+        raise VocabularyError(
+            f"A token holds a character in two halves, {halves.group()!a}, which no JSON file can "
+            "hold; join them or remove them."
+        )
+    most = 6 * sum(map(len, tokens)) + 8 * len(tokens)  # bytes, if every character is escaped
+    if most > files.LARGEST_JSON:
+        size = len(files.as_json(list(tokens), indent=2).encode())
+        if size > files.LARGEST_JSON:
+            longest = max(tokens, key=len)
+            raise VocabularyError(
+                f"The vocabulary takes {size:,} bytes, a file of it may have "
+                f"{files.LARGEST_JSON:,}; its longest token has {len(longest):,} characters "
+                f"({longest[:20]!r}…): raise min_count, lower vocab_size, or clean the text."
+            )
+
+
+@contextlib.contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """What an encoding refuses while it is made of a file, as a DataError that names the file."""
+    try:
+        yield
+    except VocabularyError as error:
+        raise DataError(f"{str(path)!r} is damaged: {error}") from None
 
 
 def read_vocabulary(path: Path, kind: str) -> dict[str, Any]:

@@ -30,8 +30,11 @@ from tinylm.text.base import (
     Encoding,
     Remembered,
     as_texts,
+    check_different,
     check_numbers,
     check_vocab_size,
+    check_whole,
+    damaged,
     shared,
 )
 from tinylm.text.merging import Merge, Table, check_reached, learn, spell, splits
@@ -52,6 +55,10 @@ class BPE(Encoding):
     def __init__(self, vocab: list[str], merges: list[Merge], specials: tuple[str, ...] = (END,),
                  spelling: Spelling = BYTES, ranks: list[int] | None = None):  # fmt: skip
         self.vocab, self.merges, self.specials, self.spelling = vocab, merges, specials, spelling
+        check_different(vocab)
+        if not spelling.any_split:  # a SentencePiece model holds any string
+            check_whole(vocab)
+            bpe_files.check_merges(merges)
         find = self._index()
         self.unk_id = self.token_id(spelling.unknown) if spelling.unknown else None
         first = specials[0] if specials and not spelling.unknown else None
@@ -83,10 +90,12 @@ class BPE(Encoding):
         min_count : a pair seen less often is not merged
         specials : names of the special tokens (None: those usual with the spelling)
         exact : False takes vocab_size as an upper bound, which a short text need not reach
-        raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size
+        raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size; before
+            the text is read, for special tokens that text could spell or that the files could not give back
         """
         check_numbers("BPE", vocab_size=vocab_size, min_count=min_count)
         specials = spelling.specials if specials is None else specials
+        spelling.check_specials(specials)
         words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:
             raise VocabularyError(
@@ -209,7 +218,8 @@ class BPE(Encoding):
 
         raises DataError    for a missing or damaged file
         """
-        return cls(*bpe_files.read(folder))
+        with damaged(folder):
+            return cls(*bpe_files.read(folder))
 
 
 def _count(texts: Iterable[str], spelling: Spelling) -> dict[str, int]:

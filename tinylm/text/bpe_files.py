@@ -8,11 +8,11 @@ Which spelling vocab.json is in, the tokens tell: all 256 bytes (GPT-2), or toke
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from tinylm.errors import DataError
-from tinylm.files import read_json, read_text
+from tinylm.errors import DataError, VocabularyError
+from tinylm.files import as_json, lines_read, read_json, read_text
 from tinylm.text import protobuf
 from tinylm.text.base import BYTE_TOKENS, Encoding
 from tinylm.text.merging import Merge, splits
@@ -46,16 +46,37 @@ def contents(encoding: Encoding) -> dict[str, str | bytes]:
                 "unk_token": spelling.unknown or end}  # fmt: skip
     if isinstance(spelling, ByteLevel):
         settings["add_prefix_space"] = False
+    _check_specials(encoding)
+    known = {k: v for k, v in settings.items() if v is not None}
     return {
-        "merges.txt": "\n".join([HEADER, *(f"{a} {b}" for a, b in encoding.merges)]) + "\n",
-        "tokenizer_config.json": json.dumps(
-            {k: v for k, v in settings.items() if v is not None}, indent=1
-        )
-        + "\n",
-        "vocab.json": json.dumps(
-            {token: i for i, token in enumerate(encoding.vocab)}, ensure_ascii=False
-        ),
+        "merges.txt": _merges_text(encoding.merges),
+        "tokenizer_config.json": as_json(known, indent=1) + "\n",
+        "vocab.json": as_json({token: i for i, token in enumerate(encoding.vocab)}),
     }
+
+
+def _merges_text(merges: list[Merge]) -> str:
+    return "\n".join([HEADER, *(f"{a} {b}" for a, b in merges)]) + "\n"
+
+
+def check_merges(merges: list[Merge]) -> None:
+    """Raise VocabularyError if merges.txt, one "first second" per line, could not give a merge back."""
+    if list(_merges_of(lines_read(_merges_text(merges)))) == merges:
+        return
+    wrong = next(m for m in merges if list(_merges_of(lines_read(_merges_text([m])))) != [m])
+    raise VocabularyError(
+        f"merges.txt cannot hold the merge {wrong!r}: one line, one space between two tokens."
+    )
+
+
+def _check_specials(encoding: Encoding) -> None:
+    """Raise VocabularyError if vocab.json would not tell which tokens are special."""
+    read = of_merges(encoding.vocab, encoding.merges, Path("vocab.json"))[2]
+    if wrong := set(encoding.specials) - {*read, *encoding.added}:
+        raise VocabularyError(
+            f"vocab.json cannot say that {min(wrong)!r} is a special token; choose another name, "
+            "or keep the tokenizer.json that says so."
+        )
 
 
 def _model(encoding: Encoding, spelling: Metaspace) -> protobuf.Model:
@@ -173,14 +194,18 @@ def _read_vocab(path: Path) -> list[str]:
 
 def _read_merges(path: Path, vocab: set[str]) -> list[Merge]:
     """The merges of a file, one "first second" per line after the header; raises DataError where one fits no token."""
-    merges = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line or (number == 1 and line.startswith("#version")):
-            continue
-        first, _, second = line.partition(" ")
+    merges = list(_merges_of(read_text(path).split("\n")))
+    for first, second in merges:
         if not {first, second, first + second} <= vocab:
             raise DataError(
-                f"{str(path)!r}, line {number}: {line!r} joins tokens that the vocabulary does not hold."
+                f"{str(path)!r}: the line '{first} {second}' joins tokens that the vocabulary does not hold."
             )
-        merges.append((first, second))
     return merges
+
+
+def _merges_of(lines: list[str]) -> Iterator[Merge]:
+    """The merges of the lines of merges.txt."""
+    for number, line in enumerate(lines, 1):
+        if line and not (number == 1 and line.startswith("#version")):
+            first, _, second = line.partition(" ")
+            yield first, second

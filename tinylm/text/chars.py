@@ -15,8 +15,11 @@ from tinylm.text.base import (
     Encoding,
     as_json,
     as_texts,
+    check_different,
     check_numbers,
     check_vocab_size,
+    check_whole,
+    damaged,
     decoded,
     read_vocabulary,
 )
@@ -38,6 +41,8 @@ class Chars(Encoding):
 
     def __init__(self, characters: Iterable[str]):
         self.vocab = [*SPECIALS, *characters]
+        check_different(self.vocab)
+        check_whole(self.vocab)
 
     @classmethod
     def train(
@@ -82,7 +87,10 @@ class Chars(Encoding):
     @classmethod
     def _load(cls, folder: Path) -> Chars:
         """Read what save() wrote; raises DataError for a missing or damaged file."""
-        return cls(read_vocabulary(folder / "chars.json", "chars")["vocab"])
+        path = folder / "chars.json"
+        stored = read_vocabulary(path, "chars")
+        with damaged(path):
+            return cls(stored["vocab"])
 
 
 class Bytes(Encoding):

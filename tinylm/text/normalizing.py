@@ -39,7 +39,7 @@ class Normalizer:
         )
         self.prefix, self.collapse = prefix, collapse
         self._map = CharsMap(self.charsmap) if self.charsmap else None
-        kept = sorted(kept, key=len, reverse=True)
+        kept = sorted(filter(None, kept), key=len, reverse=True)
         self._kept = (
             re.compile(b"|".join(re.escape(t.encode("utf-8", "surrogatepass")) for t in kept))
             if kept

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 
+import regex
+
 BEGINS, CAPITAL, CAPITALS, REPEATED, WORD_REPEATED = MARKS = (
     "xxbos",
     "xxmaj",
@@ -20,17 +22,27 @@ BEGINS, CAPITAL, CAPITALS, REPEATED, WORD_REPEATED = MARKS = (
     "xxrep",
     "xxwrep",
 )
-PATTERN = re.compile(
-    r"(\S)\1\1+|(?:(?!(\w)\2\2)\w)+|[^\w\s]"
-)  # a run of one character; a word up to such a run; a mark
+# A run of one character; a word up to such a run; a sign.
+PLAIN = re.compile(r"(\S)\1\1+|(?:(?!(\w)\2\2)\w)+|[^\w\s]")
+# The same where combining marks belong to what they stand on: a letter with marks is no part of a run.
+MARKED = regex.compile(
+    r"([^\s\x1c-\x1f])\1\1+(?!\p{M})"
+    r"|(?:(?!([\p{L}\p{N}_])\2\2+(?!\p{M}))[\p{L}\p{N}_]\p{M}*)+"
+    r"|[^\s\x1c-\x1f\p{L}\p{N}_]\p{M}*"
+)
+MARK = regex.compile(r"\p{M}+")
 
 Cut = list[tuple[str, tuple[int, int]]]
 
 
-def cut(text: str) -> Cut:
-    """The words and marks of a text, each with the characters text[start:end] that it stands for."""
+def cut(text: str, marks: bool = True) -> Cut:
+    """The words and marks of a text, each with the characters text[start:end] that it stands for.
+
+    marks : combining marks belong to the word that they stand in, see words.py
+    """
     found: Cut = []
-    matches = list(PATTERN.finditer(text))
+    marks = marks and not text.isascii()
+    matches = list((MARKED if marks else PLAIN).finditer(text))
     place = 0
     while place < len(matches):
         word, span = matches[place].group(), matches[place].span()
@@ -45,16 +57,17 @@ def cut(text: str) -> Cut:
                 found += [(WORD_REPEATED, span), (str(end - place), span)]
             else:
                 end = place + 1
-            found += [(part, span) for part in _lowered(word)]
+            letters = len(MARK.sub("", word)) if marks else len(word)
+            found += [(part, span) for part in _lowered(word, letters)]
         place = end
     return found
 
 
-def _lowered(word: str) -> list[str]:
-    """A word in lower case, after what its capitals say."""
+def _lowered(word: str, letters: int) -> list[str]:
+    """A word of so many letters in lower case, after what its capitals say."""
     low = word.lower()
     spelled = [low[:2], low[2:]] if low in MARKS else [low]
-    if len(word) == 1 or not word[0].isupper():
+    if letters == 1 or not word[0].isupper():
         return spelled
     if word.upper() == word:
         return [CAPITALS, *spelled]

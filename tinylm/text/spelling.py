@@ -17,7 +17,7 @@ from itertools import accumulate
 import regex
 
 from tinylm.errors import VocabularyError
-from tinylm.text.base import BYTE_TOKENS, decoded
+from tinylm.text.base import BYTE_TOKENS, check_different, check_whole, decoded
 from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.normalizing import SPACE, Normalizer
 from tinylm.text.unigram import UNKNOWN_TEXT, WORD
@@ -85,6 +85,23 @@ class Spelling(ABC):
     def units(self, word: str) -> list[str]:
         """The units of a word, as the vocabulary spells them."""
         return list(self.letters(word))
+
+    def check_specials(self, names: tuple[str, ...]) -> None:
+        """Raise VocabularyError for special tokens that text could spell, or that a file could not give back."""
+        check_different(self.vocabulary(names, list(self.alphabet), []))
+        if self.unknown and self.unknown not in names:
+            raise VocabularyError(
+                f"The special tokens are {', '.join(names)}; {self.unknown!r} must be among them."
+            )
+        if not self.any_split:
+            check_whole(names)
+        for name in names:
+            parts = [word for word in self.training_words(name, False) if word]
+            if len(parts) < 2 or name.endswith(END_OF_WORD):
+                raise VocabularyError(
+                    f"The special token {name!r} is a word that text could spell; choose a name of "
+                    "letters and signs, such as '<name>'."
+                )
 
     @abstractmethod
     def spans(self, text: str) -> list[Word]:
@@ -210,8 +227,12 @@ class Metaspace(Spelling):
 
     def __init__(self, normalizer: Normalizer | None = None, byte_fallback: bool = False,
                  symbols: Iterable[str] = (), crossing: bool = False):  # fmt: skip
-        self.normalizer, self.byte_fallback = normalizer or Normalizer(), byte_fallback
-        self.symbols, self.crossing = dict.fromkeys(symbols), crossing  # a set in the order given
+        self.byte_fallback = byte_fallback
+        self.symbols = dict.fromkeys(symbols)  # a set in the order given
+        if "" in self.symbols:
+            raise VocabularyError("A symbol is empty; give symbols of at least one character.")
+        self.normalizer = normalizer or Normalizer(kept=self.symbols)
+        self.crossing = crossing or any(SPACE in symbol[1:] for symbol in self.symbols)
         longest_first = sorted(self.symbols, key=lambda symbol: (-len(symbol), symbol))
         self._symbol = (
             regex.compile(f"({'|'.join(map(regex.escape, longest_first))})")

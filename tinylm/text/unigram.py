@@ -26,6 +26,7 @@ from tinylm.text.base import (
     BYTE_TOKENS,
     Encoding,
     as_texts,
+    check_different,
     check_numbers,
     check_vocab_size,
     shared,
@@ -56,6 +57,7 @@ class Unigram(Encoding):
     def __init__(self, pieces: list[tuple[str, float, int]], normalizer: Normalizer | None = None):
         self.pieces, self.normalizer = pieces, normalizer or Normalizer()
         self.vocab = [text for text, _, _ in pieces]
+        check_different(self.vocab)
         self.specials = tuple(text for text, _, kind in pieces if kind in (UNKNOWN, CONTROL))
         find = self._index()
         self.unk_id = next(i for i, piece in enumerate(pieces) if piece[2] == UNKNOWN)

@@ -11,7 +11,6 @@ the text most). A word of more than 100 characters is [UNK], as published models
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -21,10 +20,19 @@ from pathlib import Path
 import numpy as np
 
 from tinylm.errors import DataError, VocabularyError
-from tinylm.files import read_json, read_text
+from tinylm.files import SURROGATE, as_json, lines_read, read_json, read_text
 from tinylm.kernels import longest_match
 from tinylm.progress import watched
-from tinylm.text.base import Encoding, Remembered, as_texts, check_numbers, check_vocab_size, shared
+from tinylm.text.base import (
+    Encoding,
+    Remembered,
+    as_texts,
+    check_different,
+    check_numbers,
+    check_vocab_size,
+    damaged,
+    shared,
+)
 from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.merging import check_reached, learn, spell
 from tinylm.text.template import BERT
@@ -41,6 +49,7 @@ class WordPiece(Encoding):
 
     vocab : list[str]               tokens by id; those that continue a word begin with ##
     lower, strip_accents : see `Cleaning`
+    raises VocabularyError  without [UNK], or for tokens that vocab.txt, one per line, could not give back
     """
 
     files = ("vocab.txt",)
@@ -53,6 +62,8 @@ class WordPiece(Encoding):
             raise VocabularyError(
                 "A WordPiece vocabulary needs the token '[UNK]', for words that it cannot spell."
             )
+        check_different(vocab)
+        self._check_names(vocab)
         self.unk_id, self.pad_id = self._index()["[UNK]"], self._index().get("[PAD]", 0)
         self.end_id = self._index().get("[SEP]")
         self.cleaning = Cleaning(lower, strip_accents)
@@ -152,6 +163,18 @@ class WordPiece(Encoding):
         """Words with a space between them: letter case, accents and spacing of the original are not kept."""
         return " ".join(self._spellings(ids)).replace(" " + PREFIX, "").removeprefix(PREFIX)
 
+    def _check_names(self, names: list[str]) -> None:
+        if "" in names or lines_read("\n".join(names)) != names:
+            held = [name for name in names if name and lines_read(name) == [name]]
+            wrong = next(name for name in names if name not in held)
+            raise VocabularyError(
+                f"vocab.txt holds one token per line and cannot give back {wrong!r}; choose another name."
+            )
+        if found := SURROGATE.search("".join(names)):
+            raise VocabularyError(
+                f"A token holds the lone surrogate {found.group()!a}, which vocab.txt cannot hold."
+            )
+
     def _contents(self) -> dict[str, str]:
         settings = {
             "tokenizer_class": "BertTokenizer",
@@ -160,7 +183,7 @@ class WordPiece(Encoding):
             **{f"{name[1:-1].lower()}_token": name for name in self.specials},
         }
         return {"vocab.txt": "".join(f"{token}\n" for token in self.vocab),
-                "tokenizer_config.json": json.dumps(settings, indent=1) + "\n"}  # fmt: skip
+                "tokenizer_config.json": as_json(settings, indent=1) + "\n"}  # fmt: skip
 
     @classmethod
     def _load(cls, folder: Path) -> WordPiece:
@@ -180,4 +203,7 @@ class WordPiece(Encoding):
             raise DataError(
                 f"{str(config)!r} must hold an object with the settings of the tokenizer; the file is damaged."
             )
-        return cls(vocab, bool(settings.get("do_lower_case", True)), settings.get("strip_accents"))
+        with damaged(path):
+            return cls(
+                vocab, bool(settings.get("do_lower_case", True)), settings.get("strip_accents")
+            )

@@ -1,4 +1,9 @@
-"""Words: runs of word characters, and every punctuation mark by itself; frequent ones get an id, the rest are <unk>.
+"""Words: runs of letters, marks and digits, and every sign by itself; frequent ones get an id, the rest are <unk>.
+
+    "don't, naïve 東京" -> don ' t , naïve 東京
+
+A combining mark belongs to the letter that it stands on: the vowel signs of Hindi or Thai and an accent that is a
+character of its own do not end a word. Vocabularies of before this rule keep theirs, see `marks`.
 
 The shortest sequences and the largest vocabulary, which is never large enough: a rare word, a misspelt one or a name is
 unknown, and "walk" has nothing in common with "walked".
@@ -13,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+import regex
+
 from tinylm.errors import DataError, VocabularyError
 from tinylm.progress import watched
 from tinylm.text import rules as fastai
@@ -20,16 +27,21 @@ from tinylm.text.base import (
     Encoding,
     as_json,
     as_texts,
+    check_different,
     check_numbers,
     check_vocab_size,
+    check_whole,
+    damaged,
     read_vocabulary,
 )
 from tinylm.text.phrases import Pairs, join, learn_passes
 from tinylm.text.template import Template
 
-PATTERN = re.compile(
-    r"\w+|[^\w\s]"
-)  # no match contains a special's name whole, so text cannot spell a special
+# No match contains a special's name whole, so text cannot spell a special.
+PLAIN = re.compile(r"\w+|[^\w\s]")
+MARKED = regex.compile(
+    r"[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]*|[^\s\x1c-\x1f\p{L}\p{N}_]\p{M}*"
+)  # a sign keeps its marks too: "=" with U+0338 is "≠"
 
 
 class Words(Encoding):
@@ -39,6 +51,8 @@ class Words(Encoding):
     lower : words are lower-cased     phrases : pairs of words that are joined, pass after pass
     rules : words are lower-cased, what their capitals and repetitions say stands before them, and xxbos is one more
         special, with which the input of a model begins; see rules.py
+    marks : combining marks belong to the word that they stand in; False is the rule of older vocabularies
+    raises VocabularyError  for a word that stands twice or that words.json could not give back
     """
 
     files = ("words.json",)
@@ -52,6 +66,7 @@ class Words(Encoding):
         lower: bool = False,
         phrases: Iterable[Pairs] = (),
         rules: bool = False,
+        marks: bool = True,
     ):
         if rules:
             self.specials, self.template = (
@@ -61,6 +76,10 @@ class Words(Encoding):
         self.vocab = [*self.specials, *words]
         self.first = len(self.specials)  # id of the most frequent word
         self.lower, self.phrases, self.rules = lower, tuple(phrases), rules
+        self.marks = marks
+        check_different(self.vocab)
+        check_whole(self.vocab)
+        check_whole([word for pairs in self.phrases for pair in pairs for word in pair])
 
     @classmethod
     def train(
@@ -79,7 +98,7 @@ class Words(Encoding):
         check_vocab_size(vocab_size, specials + 1, "the specials and one word")
         counts: Counter[str] = Counter()
         lines, passes = (
-            (_split(text, lower, rules) for text in watched(as_texts(texts), "texts read")),
+            (_split(text, lower, rules, True) for text in watched(as_texts(texts), "texts read")),
             (),
         )
         if phrases:
@@ -103,7 +122,7 @@ class Words(Encoding):
 
     def split(self, text: str) -> list[str]:
         """The words of a text, phrases joined, before the vocabulary is asked."""
-        words = _split(text, self.lower, self.rules)
+        words = _split(text, self.lower, self.rules, self.marks)
         return [word for word, _ in join(words, self.phrases)] if self.phrases else words
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
@@ -120,22 +139,22 @@ class Words(Encoding):
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each word stands in the text."""
         spans = (
-            [span for _, span in fastai.cut(text)]
+            [span for _, span in fastai.cut(text, self.marks)]
             if self.rules
-            else [m.span() for m in PATTERN.finditer(text)]
+            else [m.span() for m in _pattern(text, self.marks).finditer(text)]
         )
         if not self.phrases:
             return spans
-        ends = itertools.accumulate(
-            size for _, size in join(_split(text, self.lower, self.rules), self.phrases)
-        )
+        words = _split(text, self.lower, self.rules, self.marks)
+        ends = itertools.accumulate(size for _, size in join(words, self.phrases))
         bounds = itertools.pairwise([0, *ends])
         return [(spans[first][0], spans[last - 1][1]) for first, last in bounds]
 
     def _contents(self) -> dict[str, str]:
         stored = {"type": self.kind, "lower": self.lower, "vocab": self.vocab[self.first :]}
         passes = [sorted(map(list, pairs)) for pairs in self.phrases]
-        more = ({"rules": True} if self.rules else {}) | ({"phrases": passes} if passes else {})
+        more = {"marks": True} if self.marks else {}
+        more |= ({"rules": True} if self.rules else {}) | ({"phrases": passes} if passes else {})
         return {self.files[0]: as_json(stored | more)}
 
     @classmethod
@@ -149,17 +168,19 @@ class Words(Encoding):
             ]
         except (TypeError, ValueError):
             raise DataError(f'{str(path)!r} must hold pairs of words as "phrases".') from None
-        return cls(
-            stored["vocab"],
-            bool(stored.get("lower", False)),
-            passes,
-            bool(stored.get("rules", False)),
-        )
+        lower, rules, marks = (bool(stored.get(name)) for name in ("lower", "rules", "marks"))
+        with damaged(path):
+            return cls(stored["vocab"], lower, passes, rules, marks)
 
 
-def _split(text: str, lower: bool, rules: bool) -> list[str]:
+def _pattern(text: str, marks: bool) -> re.Pattern | regex.Pattern:
+    """What finds the words of a text. In ASCII, which has no marks, both rules agree, and `re` is faster."""
+    return MARKED if marks and not text.isascii() else PLAIN
+
+
+def _split(text: str, lower: bool, rules: bool, marks: bool) -> list[str]:
     """Cut, then lower-case: the other way round, offsets would be lost where lower case is longer (as for U+0130)."""
     if rules:
-        return [word for word, _ in fastai.cut(text)]
-    words = PATTERN.findall(text)
+        return [word for word, _ in fastai.cut(text, marks)]
+    words = _pattern(text, marks).findall(text)
     return list(map(str.lower, words)) if lower else words

@@ -28,6 +28,7 @@ from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take
 from tinylm.transfer.linear import GRID, SoftmaxRegression
 from tinylm.transfer.metrics import accuracy
+from tinylm.transfer.task import as_labels
 
 HEAD, LABELS = "classifier.safetensors", "classifier.json"
 
@@ -179,7 +180,7 @@ class Classifier:
 
         raises DataError for no texts or one class, ShapeError if the lengths differ
         """
-        texts, labels = list(texts), np.asarray(labels)
+        texts, labels = list(texts), as_labels(labels)
         if labels.shape != (len(texts),):
             raise ShapeError(
                 f"Classifier: {len(texts)} texts, but labels of shape {labels.shape}; expected one for each."

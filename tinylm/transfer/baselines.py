@@ -9,14 +9,16 @@ import re
 from collections import Counter
 
 import numpy as np
+import regex
 from scipy import sparse
 
 from tinylm.errors import DataError
 from tinylm.transfer.linear import SoftmaxRegression
 from tinylm.transfer.metrics import accuracy
 
-# Words of two letters and more; the pattern of scikit-learn's vectorisers.
-WORD = re.compile(r"\b\w\w+\b")
+# Words of two characters and more: scikit-learn's pattern, and its counterpart where text has combining marks.
+PLAIN = re.compile(r"\b\w\w+\b")
+MARKED = regex.compile(r"[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]+")
 
 
 class Majority:
@@ -44,7 +46,8 @@ class Tfidf:
 
     sublinear : 1 + ln(tf) in place of tf: the tenth mention of a word says less than the first
     After `fit`: vocabulary_ word -> column (alphabetical), idf_ (F,).
-    Source: Spärck Jones 1972, in the form of scikit-learn's TfidfVectorizer (smoothed idf, l2 norm). Differs: none.
+    Source: Spärck Jones 1972, in the form of scikit-learn's TfidfVectorizer (smoothed idf, l2 norm). Differs: combining
+    marks belong to their word, where scikit-learn cuts words at them.
     """
 
     def __init__(self, sublinear: bool = False):
@@ -52,7 +55,8 @@ class Tfidf:
 
     @staticmethod
     def _counts(text: str) -> Counter:
-        return Counter(WORD.findall(text.lower()))
+        pattern = PLAIN if text.isascii() else MARKED
+        return Counter(pattern.findall(text.lower()))
 
     def fit(self, texts) -> "Tfidf":
         """Learn the vocabulary and the document frequencies. returns self; raises DataError if no text has a word."""

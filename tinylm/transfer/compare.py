@@ -153,7 +153,8 @@ class Results:
         if not path.exists():
             return []
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            rows = [json.loads(line) for line in lines if line]
             for row in rows:
                 (
                     row["method"],

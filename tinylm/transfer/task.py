@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinylm import data
+from tinylm import data, files
 from tinylm.errors import DataError
 
 SAMPLE_SEED = 20  # one fixed draw of test texts, the same for every system, seed and run
@@ -36,6 +36,27 @@ class Task:
         return digest.hexdigest()[:16]
 
 
+def as_labels(labels) -> np.ndarray:
+    """Labels as an array (N,) that keeps them apart and that classifier.json can give back.
+
+    raises DataError        for a string that ends in NUL, which NumPy drops, and for what JSON does not hold
+    """
+    found = np.asarray(labels)
+    if found.ndim == 1 and found.dtype.kind == "U":
+        for label in labels:
+            if isinstance(label, str) and label.endswith("\0"):
+                raise DataError(
+                    f"The label {label!r} ends in NUL, which NumPy drops; give it another name."
+                )
+    try:
+        files.as_json(np.unique(found).tolist())
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The labels cannot be kept ({error}); give strings without halves of characters, or numbers."
+        ) from None
+    return found
+
+
 def load_task(source: str, test_size: int) -> Task:
     """A named set with its own split, or a labelled file of which a fifth is set aside as the test.
 
@@ -46,12 +67,8 @@ def load_task(source: str, test_size: int) -> Task:
         data.load_labelled(source, split="train"),
         data.load_labelled(source, split="test"),
     )
-    texts, labels, test_texts, test_labels = (
-        train.texts,
-        np.array(train.labels),
-        test.texts,
-        np.array(test.labels),
-    )
+    texts, labels = train.texts, as_labels(train.labels)
+    test_texts, test_labels = test.texts, as_labels(test.labels)
     if np.unique(labels).size < 2:
         raise DataError(
             f"{source}: the labels name {np.unique(labels).size} class; a task needs at least two."

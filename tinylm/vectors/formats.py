@@ -7,6 +7,7 @@
     folder      vectors.npy beside words.txt, one word per line: can be mapped from the disk instead of read
 
 A reader that strips leading newlines from words reads both binary kinds. C programs end their text lines with a space.
+What a format cannot hold of a word is in names.py.
 Source: the released word2vec.c, glove.c and fastText; gensim 4.4.
 """
 
@@ -17,20 +18,23 @@ import numpy as np
 
 from tinylm import files
 from tinylm.errors import CheckpointError
+from tinylm.vectors import names as spelled
 
 VECTORS = "vectors.bin"  # what word vectors are called in a run folder
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
 ERRORS = ("surrogateescape", "strict", "replace", "ignore")
-LONGEST_WORD = 4096  # bytes; a longer one is a damaged file
+LONGEST_HEADER = 4096  # bytes of a first line "V D"
+LONGEST_NUMBER = 64  # bytes of a decimal number, the space before it included
 _SUFFIXES = {".bin": "word2vec", ".vec": "text", ".txt": "glove", "": "folder"}
 
 
 def write_vectors(path, words, vectors, binary=True, form=None):
     """Write word vectors, atomically (a folder: its two files one after the other).
 
-    words : V strings; white space in one is written as "_"     vectors : (V, D), written as float32
+    words : V strings     vectors : (V, D), V and D at least 1, written as float32
     form : one of FORMATS; without it binary says "word2vec" or "text"
-    raises CheckpointError  if the counts differ, or for another form
+    returns {word: name} of the words that the format cannot hold as they are, see `names.changes`
+    raises CheckpointError  if the counts differ, there are no numbers to write, or for another form
     """
     form = form or ("word2vec" if binary else "text")
     vectors = np.ascontiguousarray(vectors, dtype="<f4")
@@ -42,12 +46,17 @@ def write_vectors(path, words, vectors, binary=True, form=None):
         raise CheckpointError(
             f"there is no format {form!r} of word vectors; expected one of {', '.join(FORMATS)}"
         )
-    names = ["_".join(word.split()).encode("utf-8", "surrogateescape") or b"_" for word in words]
+    if vectors.ndim != 2 or not vectors.size:
+        raise CheckpointError(
+            f"write_vectors: the vectors have the shape {vectors.shape}, expected (V, D), both at least 1"
+        )
+    changed = spelled.changes(words, form)
+    names = [spelled.to_bytes(changed.get(word, word)) for word in words]
     if form == "folder":
         files.write_bytes(Path(path) / "words.txt", b"".join(name + b"\n" for name in names))
         with files.replacing(Path(path) / "vectors.npy") as part, open(part, "wb") as file:
             np.save(file, vectors, allow_pickle=False)
-        return
+        return changed
     end = b"" if form == "gensim" else b"\n"
     with files.replacing(path) as part, open(part, "wb") as file:
         if form != "glove":
@@ -59,6 +68,7 @@ def write_vectors(path, words, vectors, binary=True, form=None):
                 else " ".join(map(repr, vector.tolist())).encode()
             )
             file.write(name + b" " + numbers + end)
+    return changed
 
 
 def format_of(path):
@@ -79,7 +89,8 @@ def read_vectors(path, binary=None, errors="surrogateescape", mapped=False):
     """Word vectors in any of FORMATS.
 
     binary : True or False says that the file has word2vec's header and what follows; None: the file's beginning decides
-    errors : for words that are not UTF-8, as Python names it: strict, replace, ignore or surrogateescape (kept as they are)
+    errors : for words that are not UTF-8, as Python names it: strict, replace, ignore or surrogateescape (kept as they
+        are, lone surrogates that `write_vectors` wrote too)
     mapped : of a folder, leave the vectors on the disk, read-only
     returns list of V words, (V, D) float32
     raises CheckpointError  if the file is missing, damaged, or its header promises more than its size allows
@@ -99,7 +110,7 @@ def read_vectors(path, binary=None, errors="surrogateescape", mapped=False):
             file.seek(0)
             names, table = _read_lines(file, path, None)
         else:
-            binary = not _looks_like_text(file, header[1]) if binary is None else binary
+            binary = not _is_text(file, header[1]) if binary is None else binary
             _check(path, header, binary)
             names, table = (
                 _read_binary(file, path, header) if binary else _read_lines(file, path, header)
@@ -109,7 +120,9 @@ def read_vectors(path, binary=None, errors="surrogateescape", mapped=False):
 
 def _word(name, path, errors):
     try:
-        return name.decode("utf-8", errors)
+        return (
+            spelled.to_word(name) if errors == "surrogateescape" else name.decode("utf-8", errors)
+        )
     except UnicodeDecodeError as error:
         raise CheckpointError(
             f"{path}: the word {name[:40]!r} is not UTF-8; choose errors 'replace', 'ignore' or "
@@ -120,7 +133,10 @@ def _word(name, path, errors):
 def _header(file, path, required):
     """(V, D) of the first line; None where there is none and none is required."""
     try:
-        count, width = (int(part) for part in file.readline(LONGEST_WORD).split())
+        line = file.readline(LONGEST_HEADER)
+        count, width = (int(part) for part in line.split())
+        if not line.endswith(b"\n"):
+            raise ValueError
         return count, width
     except ValueError as error:
         if required or not path.stat().st_size:
@@ -133,7 +149,7 @@ def _header(file, path, required):
 def _check(path, header, binary):
     """Raise CheckpointError if a file is too small for what its header promises."""
     count, width = header
-    least = count * (4 * width + 2 if binary else 2 * width + 2)  # bytes: word, space, numbers
+    least = count * (4 * width + 1 if binary else 2 * width + 2)  # bytes: word, space, numbers
     if count < 1 or width < 1 or least > path.stat().st_size + 1:
         raise CheckpointError(
             f"{path} promises {count} words of {width} dimensions, more than its size can hold; "
@@ -141,11 +157,16 @@ def _check(path, header, binary):
         )
 
 
-def _looks_like_text(file, width):
-    """Whether the next line is a word and so many decimal numbers; the place in the file stays."""
+def _is_text(file, width):
+    """Whether the next line is a word, however long, and so many decimal numbers; the place in the file stays."""
+    if width < 1:
+        return False
     begin = file.tell()
-    numbers = file.readline(LONGEST_WORD + 40 * max(width, 1)).split()[-max(width, 1) :]
-    file.seek(begin)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        line = data[max(begin, end - LONGEST_NUMBER * (width + 1)) : end]
+    _, *numbers = line.rstrip(b" \r").rsplit(b" ", width)
     try:
         return len([float(number) for number in numbers]) == width
     except ValueError:
@@ -158,7 +179,7 @@ def _read_binary(file, path, header):
     table, names, at = np.empty((count, width), np.float32), [], file.tell()
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for row in table:
-            end = data.find(b" ", at, at + LONGEST_WORD)
+            end = data.find(b" ", at)
             if end < 0:
                 raise CheckpointError(
                     f"{path} ends inside a word, or is not a binary file of word vectors"

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinylm.errors import ShapeError
 from tinylm.settings import Config, at_least
+from tinylm.vectors.names import to_bytes
 
 
 def fnv1a(data):
@@ -48,10 +49,7 @@ class NGrams(Config):
 
     def rows(self, word):
         """The row of each piece in 0 … bucket − 1, a list."""
-        return [
-            fnv1a(piece.encode("utf-8", "surrogateescape")) % self.bucket
-            for piece in self.pieces(word)
-        ]
+        return [fnv1a(to_bytes(piece)) % self.bucket for piece in self.pieces(word)]
 
     def bags(self, words, special_ids=()):
         """Every word as a bag of rows of a table with one row per word, then the buckets.

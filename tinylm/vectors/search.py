@@ -90,8 +90,8 @@ class Vectors:
         return found
 
     def save(self, path, form=None):
-        """Write in one of FORMATS, by default what the path's suffix says; raises CheckpointError."""
-        write_vectors(path, self.words, self.table, form=form or format_of(path))
+        """Write in one of FORMATS, by default what the path's suffix says; returns and raises as `write_vectors`."""
+        return write_vectors(path, self.words, self.table, form=form or format_of(path))
 
     def __len__(self):
         return len(self.words)
