@@ -382,7 +382,7 @@ MISTAKES = {
     "missing table": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "OUT"], "none.tsv"),
     "classifier into its own run": (
         ["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "RUN"],
-        "pretraining run",
+        "holds what is read here",
     ),
     "classifier into a file": (
         ["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "TMP/empty.txt"],

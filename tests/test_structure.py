@@ -15,7 +15,7 @@ PACKAGE = Path(tinylm.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    ("errors", "files", "progress", "interrupt", "settings", "kernels"),
+    ("errors", "files", "folders", "progress", "interrupt", "settings", "kernels"),
     ("tensor",),
     ("ops", "gradcheck", "sampling"),
     ("nn", "optim"),

@@ -130,6 +130,7 @@ def _pretrain(commands):
     p.add_argument(
         "--resume", action="store_true", help="continue the run in DIR, or start it if DIR is empty"
     )
+    _overwrite(p)
     return p
 
 
@@ -147,6 +148,7 @@ def _finetune(commands):
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
     p.add_argument("--method", default="finetune", choices=("finetune", "features"))
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
+    _overwrite(p)
     return p
 
 
@@ -243,7 +245,17 @@ def _convert(commands):
         choices=("surrogateescape", "strict", "replace", "ignore"),
         help="what to do with words that are not UTF-8 (default: keep their bytes)",
     )
+    _overwrite(p)
     return p
+
+
+def _overwrite(command):
+    """--overwrite, of every command that writes what others may have written before."""
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what tinylm has written there before; other files stay",
+    )
 
 
 def _data(commands):

@@ -50,8 +50,12 @@ def _compare(options):
         for name in ("data", "objectives", "minutes", "labels", "seeds", "out")
     }
     given = {name: value for name, value in given.items() if value is not None}
-    comparison = compare.run(compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet))
-    page, sentence = report.write(comparison), verdict.sentence(comparison)
+    config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
+    config.check()
+    with compare.claim(config):
+        comparison = compare.run(config)
+        page = report.write(comparison)
+    sentence = verdict.sentence(comparison)
     tables = [
         verdict.text_table(*table(comparison))
         for table in (verdict.cells, verdict.pairs, verdict.pretraining)
@@ -80,7 +84,9 @@ def _pretrain(options):
     config = PretrainConfig(
         options.objective, options.data, options.out, options.config, given, options.seed
     )
-    objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
+    objective, _, result = pretrain(
+        config, resume=options.resume, quiet=options.quiet, overwrite=options.overwrite
+    )
     unit = getattr(objective, "unit", "nats per prediction")
     lines = [f"{options.out}: {result['steps']} steps, training loss {result['loss']:.3f} {unit}"]
     if result["held_out"]:
@@ -89,11 +95,18 @@ def _pretrain(options):
 
 
 def _finetune(options):
+    from tinylm import folders
+
+    reading = [path for path in (options.dir, options.train, options.test) if path]
+    with folders.claim(options.out, overwrite=options.overwrite, reading=reading):
+        return _adapt(options)
+
+
+def _adapt(options):
+    """`_finetune` in a folder that is claimed."""
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
-    from tinylm.transfer.adapt import claim
 
-    claim(options.out)
     model, tokenizer = _load(options.dir)
     train, test = load_parts(options.train, options.test)
     config = AdaptConfig(seed=options.seed)
@@ -267,8 +280,22 @@ def _finite(value):
 
 
 def _convert(options):
+    from tinylm import folders
+    from tinylm.vectors.formats import TABLE, format_of
+
+    form = options.format or format_of(folders.named(options.target))
+    allowed = {"overwrite": options.overwrite, "reading": (options.source,)}
+    if form == "folder":
+        with folders.claim(options.target, replaces=(TABLE,), **allowed):
+            return _converted(options, form)
+    folders.claim_file(options.target, **allowed)
+    return _converted(options, form)
+
+
+def _converted(options, form):
+    """`_convert` into a file or folder that may be written."""
     vectors = _vectors(options.source, options.errors)
-    vectors.save(options.target, options.format)
+    vectors.save(options.target, form)
     result = {
         "out": options.target,
         "words": len(vectors),

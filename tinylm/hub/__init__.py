@@ -21,40 +21,60 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, settings, text
+from tinylm import checkpoint, files, folders, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.objectives import protocol
 
 CONFIG, WEIGHTS, VECTORS = "config.json", "model.safetensors", "vectors.bin"
+HEADS = (
+    checkpoint.STATE,
+    checkpoint.LABELS,
+    CONFIG,
+)  # what is read first of a run, classifier, model
+OURS = (
+    *HEADS,
+    WEIGHTS,
+    VECTORS,
+    checkpoint.SUMMARY,
+    checkpoint.HEAD,
+    checkpoint.PRETRAINED,
+    *text.FILES,
+    checkpoint.LOG,  # last: while it is there, a folder without a state is known as a run of ours
+)  # all that we write into such a folder, and all that overwriting removes
 
 
-def save(path, model, tokenizer=None):
+def save(path, model, tokenizer=None, overwrite=False):
     """Write a model folder that `load`, and for published families also transformers, can read.
 
-    Old weights go first, then what else a model of before has left, whatever its kind; new weights come last: a save that
-    is killed leaves a folder without weights, never a mixture of two models.
-    raises CheckpointError if the folder refuses or the family has no layout, DataError if a file cannot be written
+    overwrite : replace a model, run or classifier that the folder holds; files that are not ours stay
+    A save that fails or is killed leaves the model of before, the new one, or a folder that `load` refuses.
+    raises CheckpointError if the folder holds anything and overwrite is False, or the family has no layout;
+    DataError if a file cannot be written
+    """
+    with (
+        folders.claim(path, overwrite=overwrite) as path,
+        files.together(path, HEADS, OURS) as hidden,
+    ):
+        write(hidden, model, tokenizer)
+
+
+def write(path, model, tokenizer=None):
+    """Write a model's files into a folder that holds none, `config.json` last.
+
+    raises CheckpointError if the family has no layout, DataError if a file cannot be written
     """
     path = Path(path)
     family = _family(model.model_type)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        for name in (WEIGHTS, VECTORS, *text.FILES):
-            (path / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder"
-        ) from error
     if tokenizer is not None:
         tokenizer.save(path)
+    save_weights(path, model)
     known = family.to_config(model.config, getattr(tokenizer, "end_id", None))
     fields = {"model_type": model.model_type, **known, **dataclasses.asdict(model.config)}
     files.write_json(path / CONFIG, fields)
-    save_weights(path, model)
 
 
 def save_weights(path, model):
-    """Write only the weights, into a folder that `save` made for the same model."""
+    """Write only the weights, into a folder that holds the other files of the same model."""
     family, own = _family(model.model_type), model.state_dict()
     arrays = {
         theirs: _turn(family, ours, own[ours]) for ours, theirs, _ in family.shapes(model.config)

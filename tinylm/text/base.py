@@ -202,22 +202,22 @@ class Encoding(ABC):
             )
 
     def save(self, folder: str | Path) -> None:
-        """Write the encoding's files into a folder, each one whole or not at all."""
-        added = (
-            {ADDED: as_json({name: self.token_id(name) for name in self.added})}
-            if self.added
-            else {}
-        )
-        for name, content in (self._contents() | added).items():
-            (files.write_text if isinstance(content, str) else files.write_bytes)(
-                Path(folder) / name, content
-            )
-        if not added:
-            (Path(folder) / ADDED).unlink(missing_ok=True)
+        """Write the encoding's files into a folder, all of them or none; other files in it stay.
+
+        The first of `_contents` tells the encoding to `text.load`, so it is gone while the others change.
+        """
+        contents = self._contents()
+        heads = list(contents)[:1]
+        if self.added:
+            contents[ADDED] = as_json({name: self.token_id(name) for name in self.added})
+        with files.together(folder, heads, gone=(ADDED,)) as hidden:
+            for name, content in contents.items():
+                write = files.write_text if isinstance(content, str) else files.write_bytes
+                write(hidden / name, content)
 
     @abstractmethod
     def _contents(self) -> dict[str, str | bytes]:
-        """File name -> file content, for save()."""
+        """File name -> file content, for save(); first the file by which `text.find` knows the encoding."""
 
     def _index(self) -> dict[str, int]:
         """Token -> id, built on first use."""

@@ -15,21 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import files
+from tinylm import files, folders
 from tinylm.errors import CheckpointError
 
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
 ERRORS = ("surrogateescape", "strict", "replace", "ignore")
+TABLE, WORDS = "vectors.npy", "words.txt"  # of a folder
 LONGEST_WORD = 4096  # bytes; a longer one is a damaged file
 _SUFFIXES = {".bin": "word2vec", ".vec": "text", ".txt": "glove", "": "folder"}
 
 
-def write_vectors(path, words, vectors, binary=True, form=None):
-    """Write word vectors, atomically (a folder: its two files one after the other).
+def write_vectors(path, words, vectors, binary=True, form=None, overwrite=False):
+    """Write word vectors, atomically: a folder's two files change together.
 
     words : V strings; white space in one is written as "_"     vectors : (V, D), written as float32
     form : one of FORMATS; without it binary says "word2vec" or "text"
-    raises CheckpointError  if the counts differ, or for another form
+    overwrite : write into a folder that holds something, replacing word vectors; a file is always replaced
+    raises CheckpointError  if the counts differ, for another form, or for a folder that holds something
     """
     form = form or ("word2vec" if binary else "text")
     vectors = np.ascontiguousarray(vectors, dtype="<f4")
@@ -43,9 +45,8 @@ def write_vectors(path, words, vectors, binary=True, form=None):
         )
     names = ["_".join(word.split()).encode("utf-8", "surrogateescape") or b"_" for word in words]
     if form == "folder":
-        files.write_bytes(Path(path) / "words.txt", b"".join(name + b"\n" for name in names))
-        with files.replacing(Path(path) / "vectors.npy") as part, open(part, "wb") as file:
-            np.save(file, vectors, allow_pickle=False)
+        with folders.claim(path, replaces=(TABLE,), overwrite=overwrite) as folder:
+            _write_folder(folder, names, vectors)
         return
     end = b"" if form == "gensim" else b"\n"
     with files.replacing(path) as part, open(part, "wb") as file:
@@ -58,6 +59,14 @@ def write_vectors(path, words, vectors, binary=True, form=None):
                 else " ".join(map(repr, vector.tolist())).encode()
             )
             file.write(name + b" " + numbers + end)
+
+
+def _write_folder(folder, names, vectors):
+    """The names, a line each, and the table, which is read first: so it is gone while the two are of different writes."""
+    with files.together(folder, heads=(TABLE,)) as hidden:
+        files.write_bytes(hidden / WORDS, b"".join(name + b"\n" for name in names))
+        with files.replacing(hidden / TABLE) as part, open(part, "wb") as file:
+            np.save(file, vectors, allow_pickle=False)
 
 
 def format_of(path):
@@ -204,11 +213,11 @@ def _read_folder(path, errors, mapped):
     """A folder's words and table."""
     try:
         table = np.load(
-            path / "vectors.npy", mmap_mode="r", allow_pickle=False
+            path / TABLE, mmap_mode="r", allow_pickle=False
         )  # so the header is held to the file's size
         if table.dtype.kind != "f":
             raise ValueError(f"vectors.npy holds {table.dtype}, expected floats")
-        names = (path / "words.txt").read_bytes().removesuffix(b"\n").split(b"\n")
+        names = (path / WORDS).read_bytes().removesuffix(b"\n").split(b"\n")
     except (OSError, ValueError, EOFError) as error:
         raise CheckpointError(
             f"{path} holds no word vectors (words.txt and vectors.npy): {error}"

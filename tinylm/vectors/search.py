@@ -77,9 +77,10 @@ class Vectors:
         """Read any format, see `formats.read_vectors`; raises CheckpointError."""
         return cls(*read_vectors(path, None, errors, mapped))
 
-    def save(self, path, form=None):
-        """Write in one of FORMATS, by default what the path's suffix says; raises CheckpointError."""
-        write_vectors(path, self.words, self.table, form=form or format_of(path))
+    def save(self, path, form=None, overwrite=False):
+        """Write in one of FORMATS, by default what the path's suffix says; raises as `write_vectors`."""
+        form = form or format_of(path)
+        write_vectors(path, self.words, self.table, form=form, overwrite=overwrite)
 
     def __len__(self):
         return len(self.words)
