@@ -219,6 +219,20 @@ def test_what_a_kill_during_a_save_kept_back_is_written_by_resuming(tmp_path, lo
     np.testing.assert_array_equal(exported["table.weight"], whole)
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"step": 7}', b"\xff\xfe", b"[" * 10**5])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_damaged_summary_blocks_no_run(tmp_path, damage, stopped):
+    if stopped:
+        with pytest.raises(Interrupted):
+            trained(tmp_path, stop_after=11)
+    else:
+        trained(tmp_path)
+    (tmp_path / checkpoint.SUMMARY).write_bytes(damage)
+    weights, result = trained(tmp_path, resume=True)
+    np.testing.assert_array_equal(weights, trained()[0])
+    assert checkpoint.read_json(tmp_path / checkpoint.SUMMARY)["result"] == result
+
+
 def test_the_log_holds_every_step_once_after_a_resume(tmp_path):
     with pytest.raises(Interrupted):
         trained(tmp_path, stop_after=11)
