@@ -176,6 +176,17 @@ def test_what_is_read_is_never_overwritten(tmp_path):
     assert held(tmp_path / "model") == before
 
 
+def test_the_name_of_a_set_and_a_folder_of_texts_are_no_files_that_could_be_lost(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path, ["notes.txt"])
+    fill(tmp_path / "texts", ["a.txt"])
+    for name in ("toy", "texts"):
+        with folders.claim(".", overwrite=True, reading=(name,)):
+            pass
+
+
 def test_a_folder_that_the_disk_refuses_says_so_before_the_work(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")

@@ -74,9 +74,7 @@ def replacing(path):
     with refusing(path), stage(path.parent) as hidden:
         part = hidden / path.name
         part.touch(exist_ok=False)
-        mode = (
-            part.stat().st_mode
-        )  # an ordinary new file's; the writer may replace it by a private one
+        mode = part.stat().st_mode  # an ordinary new file's, which the writer may make private
         yield part
         os.chmod(part, mode)
         _flush(part)

@@ -62,16 +62,16 @@ def claim(folder, own=(), replaces=MODELS, overwrite=False, reading=()):
     own : names of files one of which shows that the folder holds what shall be continued
     replaces : marks of what `overwrite` may replace; whatever else of ours a folder holds is never overwritten
     overwrite : allow a folder that holds other things; None where the caller has no such option to offer
-    reading : paths that the work reads: neither their folder nor they themselves are ever overwritten
+    reading : paths that the work reads: a folder that is one of them, or holds a file of them, is never overwritten
     raises CheckpointError  if the folder holds what must not be overwritten, or somebody else has claimed it
     raises DataError        if the name is empty, a file stands there, or the disk refuses
     """
     folder = named(folder)
-    place = folder.resolve()
+    place = os.path.realpath(folder)
     if _claimed.get(place) == threading.get_ident():
         yield folder
         return
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     files.make_folder(folder)
     with _emptied(missing), _locked(folder):
         _check(folder, own, replaces, overwrite, reading)
@@ -93,7 +93,7 @@ def claim_file(path, overwrite=False, reading=()):
     path = named(path)
     if any(_same(path, source) for source in reading):
         raise DataError(f"{path} is read here; give another name for what is written")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise DataError(
             f"{path} exists already; give another name, or replace it with --overwrite "
             "(overwrite=True)"
@@ -116,7 +116,8 @@ def _check(folder, own, replaces, overwrite, reading):
     if not found or any(name in own for name in found):
         return
     for source in reading:
-        if _same(folder, source) or _same(folder, Path(source).parent):
+        inside = os.path.isfile(source) and _same(folder, Path(source).parent)
+        if inside or _same(folder, source):
             raise CheckpointError(
                 f"{folder} holds what is read here ({source}); give another folder to write into"
             )
