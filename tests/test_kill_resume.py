@@ -312,8 +312,10 @@ def main(kills):
             f"{kind.__name__}: {same} of {kills} bit-identical, nothing left behind; "
             f"{past} resumed past step 0; {inside} killed inside a write (or pretraining)"
         )
-        assert same == kills and inside >= 0.25 * kills
-        assert kind is not Pretraining or past >= 0.75 * kills
+        assert same == kills
+        if kills >= 20:  # of fewer, chance decides where they fall
+            assert inside >= 0.25 * kills
+            assert kind is not Pretraining or past >= 0.75 * kills
 
 
 if __name__ == "__main__":
