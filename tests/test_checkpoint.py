@@ -5,6 +5,8 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinylm import checkpoint
 from tinylm.errors import CheckpointError, DataError
@@ -117,6 +119,92 @@ def test_a_trainer_state_round_trips_and_a_foreign_file_is_refused(tmp_path):
             checkpoint.save_state(tmp_path, checkpoint.TrainerState(state.arrays, facts))
             with pytest.raises(CheckpointError, match=name):
                 checkpoint.load_state(tmp_path)
+
+
+FACTS = {
+    "step": 7,
+    "steps": 11,
+    "seconds": 0.5,
+    "tokens": 13,
+    "recent": [0.5, 0.25],
+    "epoch": [1.5, 3],
+    "budget": {"plan": [[0, 11]]},
+    "first": 2.5,
+    "identity": {"option": {"steps": 11}, "data": {}},
+    "result": None,
+}
+FINISHED = FACTS | {
+    "step": 11,
+    "result": {"steps": 11, "seconds": 0.5, "tokens": 13, "loss": 1.0, "held_out": None},
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+def written(folder, facts):
+    """A state file with these facts, NaN allowed; returns what `load_state` says."""
+    metadata = {"trainer": json.dumps(facts)}
+    checkpoint.save_tensors(folder / checkpoint.STATE, {"model.x": np.ones(1)}, metadata)
+    return checkpoint.load_state(folder)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"step": -1},
+        {"step": 10**9},
+        {"step": 12},
+        {"step": 7.5},
+        {"step": True},
+        {"step": 11},  # all updates made, yet no result
+        {"steps": 10**9},
+        {"steps": 10**9, "step": 10**9},
+        {"steps": 0, "step": 0, "recent": []},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+        {"seconds": -0.5},
+        {"seconds": 10**400},
+        {"tokens": -1},
+        {"tokens": 0.5},
+        {"recent": []},
+        {"recent": [0.5, float("nan")]},
+        {"recent": [0.5, "0.5"]},
+        {"recent": [0.5] * 8},
+        {"epoch": [0.5]},
+        {"epoch": [float("inf"), 3]},
+        {"identity": []},
+        {"identity": {"option": 3}},
+        {"result": {"loss": 1.0}},
+    ],
+    ids=str,
+)
+def test_facts_that_no_run_can_have_are_refused(tmp_path, wrong):
+    with pytest.raises(CheckpointError, match="cannot be") as caught:
+        written(tmp_path, FACTS | wrong)
+    assert "\n" not in str(caught.value)
+
+
+@given(facts=st.sampled_from([FACTS, FINISHED]), name=st.sampled_from(list(FACTS)), value=JSON)
+def test_any_fact_replaced_by_anything_is_refused_or_possible(tmp_path_factory, facts, name, value):
+    folder = tmp_path_factory.mktemp("run")
+    assert written(folder, facts).facts == facts
+    try:
+        found = written(folder, facts | {name: value}).facts
+    except CheckpointError as error:
+        assert name in str(error) or "step" in str(error)
+        return
+    assert 0 <= found["step"] <= found["steps"] == 11
+    assert 0 <= found["seconds"] < float("inf") and found["tokens"] >= 0
+    assert np.isfinite(found["recent"]).all() and len(found["recent"]) <= found["step"]
+
+
+@given(value=JSON)
+def test_facts_that_are_anything_are_refused(tmp_path_factory, value):
+    with pytest.raises(CheckpointError, match="not written by tinylm's trainer"):
+        written(tmp_path_factory.mktemp("run"), value)
 
 
 def test_a_log_that_the_disk_refuses_is_one_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -337,6 +338,61 @@ def test_finetune_and_predict_work_on_a_users_own_table(run, tmp_path, capsys, m
     assert all(row["label"] in result["classes"] and 0.5 <= row["probability"] <= 1 for row in rows)
 
 
+def test_nothing_is_overwritten_unless_asked_and_never_what_is_read(run, tmp_path, capsys):
+    def held():
+        return {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+
+    copy, out, table = tmp_path / "copy", tmp_path / "out", labelled(tmp_path / "mine.tsv")
+    shutil.copytree(run, copy)
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    (out / "vocab.txt").write_text("mine")
+    (tmp_path / "v.txt").write_text("sea 1.0 2.0\n")
+    (tmp_path / "old.vec").write_text("mine")
+    pretrain = ["pretrain", "gpt", "--data", "toy", *GPT, "--steps", "2", "--quiet", "--out"]
+    finetune = ["finetune", copy, "--train", table, "--method", "features", "--quiet", "--out"]
+    convert = ["convert", tmp_path / "v.txt"]
+    refused = [
+        [*pretrain, copy],
+        [*pretrain, out],
+        [*pretrain, ""],
+        [*pretrain, out, "--resume"],
+        [*pretrain, copy, "--resume", "--overwrite"],
+        [*finetune, copy],
+        [*finetune, copy, "--overwrite"],
+        [*finetune, out],
+        [*finetune, tmp_path, "--overwrite"],  # it holds the table
+        [*finetune, ""],
+        [*convert, out],
+        [*convert, copy, "--format", "folder", "--overwrite"],
+        [*convert, tmp_path, "--format", "folder", "--overwrite"],
+        [*convert, tmp_path / "old.vec"],
+        [*convert, tmp_path / "v.txt", "--overwrite"],
+        [*convert, ""],
+        ["compare", "--data", "toy", "--out", out],
+        ["compare", "--data", "toy", "--out", copy],
+        ["compare", "--data", "toy", "--out", ""],
+    ]
+    before = held()
+    for arguments in refused:
+        assert main(list(map(str, arguments))) == 2, arguments
+        printed, err = said(capsys)
+        assert printed == "" and len(err.splitlines()) == 1, err
+        assert held() == before, arguments
+    allowed = [
+        [*finetune, out, "--overwrite"],
+        [*pretrain, out, "--overwrite"],
+        [*convert, tmp_path / "old.vec", "--overwrite"],
+        [*convert, tmp_path / "folder"],
+        [*convert, tmp_path / "folder", "--overwrite"],
+    ]
+    for arguments in allowed:
+        assert main(list(map(str, arguments))) == 0, said(capsys)
+    names = {path.name for path in out.iterdir()}
+    assert (out / "notes.txt").read_text() == "mine"
+    assert checkpoint.STATE in names and not names & {"vocab.txt", checkpoint.LABELS}
+
+
 def test_bytes_that_are_no_text_are_one_sentence(run, tmp_path):
     out = tmp_path / "classifier"
     command = [
@@ -412,7 +468,7 @@ MISTAKES = {
     "missing table": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "OUT"], "none.tsv"),
     "classifier into its own run": (
         ["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "RUN"],
-        "pretraining run",
+        "holds what is read here",
     ),
     "classifier into a file": (
         ["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "TMP/empty.txt"],

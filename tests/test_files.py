@@ -60,11 +60,15 @@ def test_a_new_file_has_ordinary_permissions(tmp_path, monkeypatch):
 
 
 def test_sweeping_removes_half_written_files_and_nothing_else(tmp_path):
-    part = tmp_path / ".config.json.abc.part"
-    part.write_text("half of a fi")
+    with files.stage(tmp_path) as hidden:
+        killed = tmp_path / hidden.name
+    killed.mkdir()
+    (killed / "config.json").write_text("half of a fi")
+    (killed / ".tmpAbCdEf").write_text("what safetensors was writing")
+    (tmp_path / ".film.mkv.part").write_text("somebody else's")
     files.write_json(tmp_path / "config.json", {})
     files.sweep(tmp_path)
-    assert names(tmp_path) == ["config.json"]
+    assert names(tmp_path) == [".film.mkv.part", "config.json"]
 
 
 def test_a_byte_order_mark_is_dropped_and_line_ends_become_newlines(tmp_path):

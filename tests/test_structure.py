@@ -15,7 +15,17 @@ PACKAGE = Path(tinylm.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    ("errors", "files", "finite", "memory", "progress", "interrupt", "settings", "kernels"),
+    (
+        "errors",
+        "files",
+        "folders",
+        "finite",
+        "memory",
+        "progress",
+        "interrupt",
+        "settings",
+        "kernels",
+    ),
     ("tensor",),
     ("ops", "gradcheck", "sampling"),
     ("nn", "optim"),

@@ -189,7 +189,8 @@ def test_an_option_that_an_optimizer_does_not_know_is_one_sentence():
 def test_what_a_kill_during_a_save_kept_back_is_written_by_resuming(tmp_path, lost):
     whole, _ = trained(tmp_path)
     if lost == ".part":
-        (tmp_path / ".trainer.safetensors.x.part").write_bytes(b"half")
+        (tmp_path / ".tinylm-0.part").mkdir()
+        (tmp_path / ".tinylm-0.part" / "trainer.safetensors").write_bytes(b"half")
     else:
         (tmp_path / checkpoint.SUMMARY).unlink()
         (tmp_path / lost).unlink(missing_ok=True)
@@ -198,6 +199,20 @@ def test_what_a_kill_during_a_save_kept_back_is_written_by_resuming(tmp_path, lo
     assert not list(tmp_path.glob("*.part"))
     exported, _ = checkpoint.load_tensors(tmp_path / hub.WEIGHTS)
     np.testing.assert_array_equal(exported["table.weight"], whole)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"step": 7}', b"\xff\xfe", b"[" * 10**5])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_damaged_summary_blocks_no_run(tmp_path, damage, stopped):
+    if stopped:
+        with pytest.raises(Interrupted):
+            trained(tmp_path, stop_after=11)
+    else:
+        trained(tmp_path)
+    (tmp_path / checkpoint.SUMMARY).write_bytes(damage)
+    weights, result = trained(tmp_path, resume=True)
+    np.testing.assert_array_equal(weights, trained()[0])
+    assert checkpoint.read_json(tmp_path / checkpoint.SUMMARY)["result"] == result
 
 
 def test_the_log_holds_every_step_once_after_a_resume(tmp_path):
@@ -258,8 +273,8 @@ def test_a_finished_run_is_left_alone_and_an_existing_one_is_not_overwritten(tmp
 
 def test_a_folder_with_a_foreign_model_is_never_overwritten(tmp_path):
     (tmp_path / hub.WEIGHTS).write_bytes(b"precious")
-    for resume, sentence in ((False, "already holds a model"), (True, "holds a model but no run")):
-        with pytest.raises(CheckpointError, match=sentence):
+    for resume in (False, True):
+        with pytest.raises(CheckpointError, match="already holds a model; give another folder"):
             trained(tmp_path, resume=resume)
     assert (tmp_path / hub.WEIGHTS).read_bytes() == b"precious"
 

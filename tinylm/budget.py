@@ -166,7 +166,8 @@ class Budget:
         possible = _affordable(left, each)
         if late:
             possible = min(possible, planned)
-        if abs(possible - planned) * each <= SAME * self.seconds:
+        wrong_by = abs(possible - planned) * each
+        if possible == planned or (not late and wrong_by <= SAME * self.seconds):
             return False
         self.plan = Plan((*self.plan.segments, (step, step + possible)))
         return True

@@ -8,24 +8,19 @@ No pickle anywhere: reading a file cannot run code.
 
 import contextlib
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from tinylm import files
+from tinylm import files, folders
 from tinylm.errors import CheckpointError
 from tinylm.finite import first_broken, must_be_finite
 
 STATE, SUMMARY, LOG = "trainer.safetensors", "trainer.json", "log.jsonl"
-FACTS = {
-    "step": int,
-    "steps": int,
-    "seconds": int | float,
-    "tokens": int,
-    "recent": list,
-    "budget": dict,
-}  # that every state has
+HEAD, LABELS = "classifier.safetensors", "classifier.json"  # beside the model of a classifier
+PRETRAINED = "pretrained.json"  # what a comparison notes of a run
 
 
 def read_json(path):
@@ -144,18 +139,128 @@ def load_state(folder):
     flat, metadata = load_tensors(path)
     try:
         facts = json.loads(metadata["trainer"])
-        if wrong := [name for name, kind in FACTS.items() if not isinstance(facts[name], kind)]:
-            raise ValueError(wrong[0])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        problem = wrong_fact(facts)
+    except (KeyError, ValueError, RecursionError):
+        problem = "its metadata hold no facts of a run"
+    if problem:
         raise CheckpointError(
-            f"{path} was not written by tinylm's trainer (its metadata lack a fact: {error}); "
+            f"{path} is damaged or was not written by tinylm's trainer ({problem}); "
             "start the run anew in another folder"
-        ) from error
+        )
     arrays = {"model": {}, "optim": {}, "carry": {}}
     for name, array in flat.items():
         group, _, rest = name.partition(".")
         arrays.setdefault(group, {})[rest] = array
     return TrainerState(arrays, facts)
+
+
+def wrong_fact(facts):
+    """Which fact of a stored state no run can have, as a part of a sentence; None if all are possible."""
+    if not isinstance(facts, dict):
+        return "its facts are no object with named fields"
+    checks = {
+        "identity": _is_identity,
+        "steps": _is_length,
+        "step": _is_step,
+        "seconds": lambda seconds, _: _is_number(seconds) and seconds >= 0,
+        "tokens": lambda tokens, _: _is_whole(tokens) and tokens >= 0,
+        "recent": _is_recent,
+        "epoch": _is_epoch,
+        "budget": lambda budget, _: isinstance(budget, dict),
+        "first": lambda loss, _: loss is None or _is_number(loss),
+        "result": _is_result,
+    }
+    optional = {"identity": {}, "epoch": [0.0, 0], "first": None, "result": None}
+    for name, holds in checks.items():
+        if name not in facts and name not in optional:
+            return f"{name} is missing"
+        value = facts.get(name, optional.get(name))
+        if not holds(value, facts):
+            return f"{name} cannot be {value!r}"
+    return None
+
+
+# Each of these may rely on the facts that are checked before its own.
+
+
+def _is_identity(identity, _):
+    """Settings by part: of the training, the model, the data, the encoding."""
+    return isinstance(identity, dict) and all(isinstance(part, dict) for part in identity.values())
+
+
+def _is_length(steps, facts):
+    """The number of updates, and the one that was asked for."""
+    asked = facts.get("identity", {}).get("option", {}).get("steps")
+    return _is_whole(steps) and steps >= 1 and asked in (None, steps)
+
+
+def _is_step(step, facts):
+    """Updates that were made; all of them were made in a finished run and in no other."""
+    if not _is_whole(step):
+        return False
+    if facts.get("result") is None:
+        return 0 <= step < facts["steps"]
+    return step == facts["steps"]
+
+
+def _is_recent(losses, facts):
+    """Losses of the last updates."""
+    if not isinstance(losses, list) or not all(_is_number(loss) for loss in losses):
+        return False
+    return len(losses) <= facts["step"] and (len(losses) > 0) == (facts["step"] > 0)
+
+
+def _is_epoch(epoch, _):
+    """The sum of losses since the epoch began, and of how many tokens."""
+    if not isinstance(epoch, list) or len(epoch) != 2:
+        return False
+    return _is_number(epoch[0]) and _is_number(epoch[1]) and epoch[1] >= 0
+
+
+def _is_result(result, facts):
+    """What a finished run returned; it repeats facts of the state."""
+    if result is None:
+        return True
+    if not isinstance(result, dict) or not _is_number(result.get("loss")):
+        return False
+    if not isinstance(result.get("held_out"), dict | None):
+        return False
+    return all(result.get(name) == facts[name] for name in ("steps", "seconds", "tokens"))
+
+
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value):
+    """Whether a value of JSON is a finite number; Python reads NaN and whole numbers of any size there."""
+    numeric = isinstance(value, float | int) and not isinstance(value, bool)
+    return numeric and abs(value) <= sys.float_info.max
+
+
+def claim_run(folder, resume=False, overwrite=False, reading=()):
+    """`folders.claim` for a run: `resume` lets a run of ours through, also one killed before its first checkpoint.
+
+    folder : None for a run that keeps nothing, which needs no folder
+    """
+    if folder is None:
+        return contextlib.nullcontext()
+    if resume and overwrite:
+        raise CheckpointError(
+            "a run is either resumed or overwritten; leave out --resume or --overwrite"
+        )
+    own = ()
+    if resume:
+        own = (STATE, LOG) if _has_begun(folders.named(folder) / LOG) else (STATE,)
+    return folders.claim(folder, own, overwrite=overwrite, reading=reading)
+
+
+def _has_begun(path):
+    """Whether a log is of a run of ours; it is empty for the moment before its first record."""
+    if not path.is_file():
+        return False
+    records = read_log(path)
+    return path.stat().st_size == 0 or (bool(records) and records[0]["event"] == "started")
 
 
 class RunLog:

@@ -164,6 +164,7 @@ def _pretrain(commands):
     p.add_argument(
         "--resume", action="store_true", help="continue the run in DIR, or start it if DIR is empty"
     )
+    _overwrite(p)
     return p
 
 
@@ -182,6 +183,7 @@ def _finetune(commands):
     p.add_argument("--method", default="finetune", choices=("finetune", "features"))
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
     _add_code(p)
+    _overwrite(p)
     return p
 
 
@@ -291,7 +293,17 @@ def _convert(commands):
         help="what to do with words that are not UTF-8 (default: keep their bytes)",
     )
     _add_code(p)
+    _overwrite(p)
     return p
+
+
+def _overwrite(command):
+    """--overwrite, of every command that writes what others may have written before."""
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what tinylm has written there before; other files stay",
+    )
 
 
 def _data(commands):

@@ -61,8 +61,12 @@ def _compare(options):
         for name in ("data", "objectives", "encoding", "minutes", "labels", "seeds", "out")
     }
     given = {name: value for name, value in given.items() if value is not None}
-    comparison = compare.run(compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet))
-    page, sentence = report.write(comparison), verdict.sentence(comparison)
+    config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
+    config.check()
+    with compare.claim(config):
+        comparison = compare.run(config)
+        page = report.write(comparison)
+    sentence = verdict.sentence(comparison)
     tables = [
         verdict.text_table(*table(comparison))
         for table in (verdict.cells, verdict.pairs, verdict.pretraining)
@@ -100,21 +104,29 @@ def _pretrain(options):
         seed=options.seed,
         encoding=options.encoding,
     )
-    objective, _, result = pretrain(config, resume=options.resume, quiet=options.quiet)
-    unit = objective.unit
+    objective, _, result = pretrain(
+        config, resume=options.resume, quiet=options.quiet, overwrite=options.overwrite
+    )
     used = f"{result['steps']} steps in {duration(result['seconds'])}"
-    lines = [f"{options.out}: {used}, training loss {result['loss']:.3f} {unit}"]
+    lines = [f"{options.out}: {used}, training loss {result['loss']:.3f} {objective.unit}"]
     if result["held_out"]:
         lines.append(f"held-out text: {in_words(result['held_out'])}")
     return _print(options, {"out": options.out, **result}, lines)
 
 
 def _finetune(options):
+    from tinylm import folders
+
+    reading = [path for path in (options.dir, options.train, options.test) if path]
+    with folders.claim(options.out, overwrite=options.overwrite, reading=reading):
+        return _adapt(options)
+
+
+def _adapt(options):
+    """`_finetune` in a folder that is claimed."""
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
-    from tinylm.transfer.adapt import claim
 
-    claim(options.out)
     model, tokenizer = _load(options.dir)
     train, test = load_parts(options.train, options.test)
     config = AdaptConfig(seed=options.seed)
@@ -282,8 +294,22 @@ def _evaluate_words(options):
 
 
 def _convert(options):
+    from tinylm import folders
+    from tinylm.vectors.formats import TABLE, format_of
+
+    form = options.format or format_of(folders.named(options.target))
+    allowed = {"overwrite": options.overwrite, "reading": (options.source,)}
+    if form == "folder":
+        with folders.claim(options.target, replaces=(TABLE,), **allowed):
+            return _converted(options, form)
+    folders.claim_file(options.target, **allowed)
+    return _converted(options, form)
+
+
+def _converted(options, form):
+    """`_convert` into a file or folder that may be written."""
     vectors = _vectors(options.source, options.errors)
-    changed = vectors.save(options.target, options.format)
+    changed = vectors.save(options.target, form)
     result = {
         "out": options.target,
         "words": len(vectors),

@@ -1,7 +1,8 @@
 """Files: written whole or not at all, read with one sentence when something is wrong; and where tinylm keeps its own.
 
-A file is written under a temporary name in its own folder, flushed to the disk, then given its name by one rename: a
-reader, or a kill at any moment, sees the old file or the new one, never a half.
+A file is written in a hidden folder beside its place (a stage), flushed to the disk, then given its name by one
+rename: a reader, or a kill at any moment, sees the old file or the new one, never a half. Files that belong together
+wait in one stage until the last of them is whole. What a kill leaves behind is a stage, and `sweep` removes stages.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from .errors import DataError
 LARGEST_JSON = (
     64 * 2**20
 )  # bytes; a config or a summary is a few kilobytes, a vocabulary a few megabytes
-PART = ".part"  # how the name of a file ends that is still being written
+STAGES = ".tinylm-*.part"  # names of folders with files that are still being written
 HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # two code points that JSON reads as one
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile("[\ud800-\udfff\x85\u2028\u2029]")  # no UTF-8, or the end of a line to some
@@ -49,29 +51,77 @@ def refusing(path):
 
 
 @contextlib.contextmanager
+def stage(folder):
+    """Yield a new hidden folder inside `folder` (made if it is missing), and remove it with what is left in it.
+
+    raises DataError        if the disk refuses (full, read-only, no permission)
+    """
+    hidden = Path(folder) / STAGES.replace("*", os.urandom(8).hex())  # two writers, two names
+    with refusing(folder):
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        hidden.mkdir()
+    try:
+        yield hidden
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path`; on a clean exit it takes the name `path` in one rename, else it is removed.
+    """Yield a temporary path on the same disk; on a clean exit it takes the name `path` in one rename, else it is removed.
+
+    Whatever else the writer puts beside the temporary path (safetensors writes under a name of its own) goes with it.
 
     path : str or Path      where the file shall stand; missing folders are made
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.urandom(8).hex()}{PART}")  # two writers, two names
-    with refusing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
-        mode = (
-            part.stat().st_mode
-        )  # an ordinary new file's, which the writer may replace by a private one
-        try:
-            yield part
-            os.chmod(part, mode)
-            _flush(part)
-            os.replace(part, path)
-            _flush(path.parent)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
+    with refusing(path), stage(path.parent) as hidden:
+        part = hidden / path.name
+        part.touch(exist_ok=False)
+        mode = part.stat().st_mode  # an ordinary new file's, which the writer may make private
+        yield part
+        os.chmod(part, mode)
+        _flush(part)
+        os.replace(part, path)
+        _flush(path.parent)
+
+
+@contextlib.contextmanager
+def together(folder, heads, gone=()):
+    """Yield an empty stage; the files written into it take their names in `folder` when all of them are whole.
+
+    A reader opens `heads` first, so they are removed before anything changes and get their names last. A kill or a
+    full disk at any moment leaves the old files, the new ones, or a folder without a head, which no reader accepts:
+
+        words.txt  vectors.npy   old          heads = ("vectors.npy",)
+        words.txt                old          vectors.npy removed
+        words.txt                new          words.txt renamed
+        words.txt  vectors.npy   new          vectors.npy renamed
+
+    folder : str or Path        made if it is missing
+    heads : names, first the one that readers open first
+    gone : names of files that are removed where the stage holds no new ones
+    raises DataError            if the disk refuses (full, read-only, no permission)
+    """
+    folder = Path(folder)
+    with refusing(folder), stage(folder) as hidden:
+        yield hidden
+        written = sorted(path.name for path in hidden.iterdir())
+        heads_written = [name for name in reversed(heads) if name in written]
+        others_written = [name for name in written if name not in heads]
+        remove(folder, [*heads, *(name for name in gone if name not in written)])
+        for name in [*others_written, *heads_written]:
+            os.replace(hidden / name, folder / name)
+            _flush(folder)
+
+
+def remove(folder, names):
+    """Remove the files of these names, in this order, where they exist.   raises DataError if the disk refuses"""
+    with refusing(folder):
+        for name in names:
+            (Path(folder) / name).unlink(missing_ok=True)
+        _flush(folder)
 
 
 def make_folder(path):
@@ -85,10 +135,9 @@ def make_folder(path):
 
 
 def sweep(folder):
-    """Remove what killed writers left half written in a folder that nobody else writes to."""
-    for part in Path(folder).glob(f".*{PART}"):
-        with contextlib.suppress(OSError):
-            part.unlink()
+    """Remove the stages of killed writers from a folder that nobody else writes to."""
+    for hidden in Path(folder).glob(STAGES):
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _flush(path):

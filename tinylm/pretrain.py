@@ -14,7 +14,6 @@ import numpy as np
 from tinylm import checkpoint, objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
-from tinylm.files import make_folder
 from tinylm.progress import hidden
 from tinylm.train import TrainConfig, Trainer
 
@@ -49,18 +48,25 @@ class PretrainConfig(settings.Config):
     encoding: str | None = None
 
 
-def pretrain(config, texts=None, resume=False, quiet=False):
+def pretrain(config, texts=None, resume=False, quiet=False, overwrite=False):
     """Train an objective from scratch, or resume it.
 
     texts : documents to use instead of loading config.data
+    resume, overwrite : what may happen to a folder that holds a run, see `Trainer.run`
     returns the trained objective, its tokenizer, and the result of `Trainer.run`
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
+    with checkpoint.claim_run(config.out, resume, overwrite, reading=(config.data,)):
+        return _pretrain(config, texts, resume, quiet)
+
+
+def _pretrain(config, texts, resume, quiet):
+    """`pretrain` in a folder that is claimed: nobody else writes there, and what it holds may go."""
     chapter = objectives.find(config.objective)
     kind = config.encoding or chapter.encoding
     model_options, train_options, text_options = _divide(chapter, kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
-    texts = load_texts(config.data) if texts is None else texts
+    texts = load_texts(config.data, config.out) if texts is None else texts
     train, held_out = (
         _documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0)
     )
@@ -71,8 +77,6 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     vocab_size = model_options.pop("vocab_size", None)
     # Fail on a mistake in the options before an encoding is learned.
     _size(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
-    if config.out is not None:
-        make_folder(config.out)
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     if not (quiet or resumed):

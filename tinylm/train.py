@@ -13,13 +13,12 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, hub, optim, settings
+from tinylm import checkpoint, files, folders, hub, optim, settings
 from tinylm.budget import Budget, warm_up
-from tinylm.errors import CheckpointError, TinylmError
+from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.evaluation import evaluate, in_words
 from tinylm.interrupt import Interrupted, Signals
 from tinylm.kernels.pool import one_pool
@@ -143,7 +142,7 @@ class Trainer:
         self, objective, tokenizer=None, out=None, config=None, held_out=None, quiet=False
     ):
         self.objective, self.tokenizer, self.held_out = objective, tokenizer, held_out
-        self.out = None if out is None else Path(out)
+        self.out = None if out is None else folders.named(out)
         self.config = config or TrainConfig.of(objective, steps=1000)
         self.quiet, self.clock = quiet, time.perf_counter
         self.fast = objective.fast_step is not None
@@ -159,17 +158,20 @@ class Trainer:
         """Updates of the whole run, as planned now; a run of so many minutes has a plan when it begins."""
         return self.budget.plan.steps
 
-    def run(self, resume=False, encoding=None):
+    def run(self, resume=False, encoding=None, overwrite=False):
         """Train to the last step; saves on the way, at the end, and when Ctrl-C or SIGTERM arrives.
 
         resume : an unfinished run in the folder is continued, a finished one left alone, an empty folder started
         encoding : dict, JSON: what the text's encoding was asked to be; a resumed run must ask for the same
+        overwrite : replace a run, model or classifier that the folder holds
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
         seconds (of the updates), tokens, plan (see tinylm.budget, as lists)
-        raises CheckpointError if the folder holds a run and resume is False, or a run with other settings or data;
+        raises CheckpointError if the folder holds anything else than the run to resume and overwrite is False, if another
+        process writes there, or if the run has other settings or data;
         TinylmError on a loss, gradient or weight that is not finite, or a loss that explodes; Interrupted after a signal
         """
-        with one_pool(), self._signals:
+        claimed = checkpoint.claim_run(self.out, resume, overwrite)
+        with one_pool(), self._signals, claimed:
             finished = self._begin(resume, encoding)
             result = finished or self._train()
             if self.optimizer:
@@ -199,7 +201,8 @@ class Trainer:
                 c.optimizer, self.objective.named_parameters(), vars(c), c.optimizer_options
             )
         if self.out is not None:
-            files.sweep(self.out)
+            if before is None:
+                files.remove(self.out, hub.OURS)
             self.log = checkpoint.RunLog(
                 self.out / checkpoint.LOG, keep=before.facts["step"] if before else -1
             )
@@ -209,7 +212,7 @@ class Trainer:
             if self.out is not None:
                 self.log.write("started", step=0)
                 self.log.write("plan", step=0, plan=self.budget.plan.lists())
-                hub.save(self.out, self.objective, self.tokenizer)
+                hub.write(self.out, self.objective, self.tokenizer)
                 self._save()
             return None
         self._restore(before)
@@ -230,24 +233,7 @@ class Trainer:
 
     def _previous(self, resume):
         """The state saved in the run folder, if there is one and it may be continued; None to start at step 0."""
-        if self.out is None:
-            return None
-        has_state, has_log, has_model = (
-            (self.out / name).exists() for name in (checkpoint.STATE, checkpoint.LOG, hub.WEIGHTS)
-        )
-        if not resume and (has_state or has_model):
-            raise CheckpointError(
-                f"{self.out} already holds a {'run' if has_state else 'model'}; "
-                + ("add --resume (resume=True) to continue it, or " if has_state else "")
-                + "give another folder"
-            )
-        if not has_state:
-            if (
-                has_model and not has_log
-            ):  # with a log it is a run of ours that was killed before its first checkpoint
-                raise CheckpointError(
-                    f"{self.out} holds a model but no run to resume; give another folder"
-                )
+        if self.out is None or not resume or not (self.out / checkpoint.STATE).exists():
             return None
         state = checkpoint.load_state(self.out)
         now, then = self._identity, state.facts.get("identity", {})
@@ -440,8 +426,9 @@ class Trainer:
     def _export(self, facts):
         """Write what follows from `trainer.safetensors`, unless the summary, written last, says that it is there."""
         summary = self.out / checkpoint.SUMMARY
-        if summary.exists() and checkpoint.read_json(summary) == facts:
-            return
+        with contextlib.suppress(DataError):  # a summary that is missing or damaged is written anew
+            if checkpoint.read_json(summary) == facts:
+                return
         with self._averaged():
             hub.save_weights(self.out, self.objective)
         files.write_json(summary, facts)

@@ -24,6 +24,24 @@ def files(tmp_path):
     return tmp_path
 
 
+def test_the_folder_of_a_run_is_left_out_of_the_data_that_contains_it(tmp_path):
+    for name in ("a.txt", "run/merges.txt", "run/deep/vocab.txt", "runs/b.txt", "run.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    own = ["run/deep/vocab.txt", "run/merges.txt"]
+    everything = ["a.txt", "run.txt", *own, "runs/b.txt"]
+    assert load_texts(tmp_path) == load_texts(tmp_path, tmp_path / "missing")
+    assert sorted(load_texts(tmp_path)) == sorted(everything)
+    besides = ["a.txt", "run.txt", "runs/b.txt"]
+    assert sorted(load_texts(tmp_path, tmp_path / "run")) == besides
+    assert load_texts(tmp_path / "runs" / "..", tmp_path / "runs" / ".." / "run") == besides
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    assert load_texts(tmp_path / "link", tmp_path / "run") == besides
+    assert load_texts(tmp_path / "run", tmp_path) == own  # data that lies in the folder
+    with pytest.raises(DataError, match="no .txt file besides those in"):
+        load_texts(tmp_path / "run", tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", ["plain.tsv", "header.tsv", "rows.jsonl"])
 def test_all_formats_give_the_same_rows(files, name):
     found = load_labelled(files / name, "all")

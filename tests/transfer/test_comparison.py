@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tinylm import checkpoint
 from tinylm.errors import TinylmError
 from tinylm.transfer import compare, verdict
 from tinylm.transfer.adapt import AdaptConfig
@@ -80,6 +81,22 @@ def test_a_folder_holds_one_experiment(finished):
     ):
         with pytest.raises(TinylmError, match="give another folder"):
             compare.run(replace(finished.config, **change))
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[1]", '{"steps": 3}'])
+def test_a_damaged_note_of_a_run_is_written_anew(finished, tmp_path, damage):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.config.out, folder)
+    note = folder / "gpt" / checkpoint.PRETRAINED
+    note.write_text(damage, encoding="utf-8")
+    again = compare.run(replace(finished.config, out=folder))
+    assert again.pretrained == finished.pretrained and again.rows == finished.rows
+    note.write_text("{", encoding="utf-8")
+    (note.parent / checkpoint.STATE).unlink()  # what it could be written from
+    with pytest.raises(TinylmError, match=r"pretrained\.json"):
+        compare.run(replace(finished.config, out=folder))
 
 
 def test_a_damaged_line_of_results_is_one_sentence(finished, tmp_path):

@@ -87,7 +87,7 @@ def test_convert_tells_what_changed(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["words"], found["changed"], found["repeated"]) == (5, 1, 1)
     assert read_vectors(tmp_path / "v.bin")[0] == ["a_b_", "a_b", "a\u00a0b", "c", "c"]
-    assert main(["convert", str(tmp_path / "v"), str(tmp_path / "v.bin")]) == 0
+    assert main(["convert", str(tmp_path / "v"), str(tmp_path / "v.bin"), "--overwrite"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert "1 words changed" in said[1] and "'a b' is 'a_b_'" in said[1]
     assert "1 words stand there more than once" in said[2]

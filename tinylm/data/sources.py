@@ -76,11 +76,13 @@ _TEXTS: Mapping[str, Callable[[], list[str]]] = {
 }
 
 
-def load_texts(source: str | Path) -> list[str]:
+def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[str]:
     """The documents of a source, for pretraining.
 
     source : a .txt file (one document), a folder of them (one document each), a labelled .tsv or .jsonl file, a named
         set, "toy", or "toy-markov"; of labelled data the training part only
+    leave_out : a folder whose files are no documents where it is the source or lies in it: that of the run which reads
+        them, so that a run never trains on its own vocabulary, and finds the same text when it is resumed
     raises DataError        if the source is missing, unknown, empty or damaged
     """
     name, path = str(source), Path(source)
@@ -89,9 +91,12 @@ def load_texts(source: str | Path) -> list[str]:
     elif name in _TEXTS:
         texts = _TEXTS[name]()
     elif path.is_dir():
-        files = sorted(file for file in path.rglob("*.txt") if file.is_file())
+        files = _documents(path, leave_out)
         if not files:
-            raise DataError(f"The folder {name!r} holds no .txt file; put one document into each.")
+            besides = "" if leave_out is None else f" besides those in {str(leave_out)!r}"
+            raise DataError(
+                f"The folder {name!r} holds no .txt file{besides}; put one document into each."
+            )
         texts = [read_text(file) for file in files]
     elif path.suffix == ".jsonl" and path.exists():
         texts = [
@@ -107,6 +112,17 @@ def load_texts(source: str | Path) -> list[str]:
     if not texts:
         raise DataError(f"{name!r} is empty: it holds no text; give a source with some text in it.")
     return texts
+
+
+def _documents(folder: Path, leave_out: str | Path | None) -> list[Path]:
+    """The .txt files of a folder, sorted, without those in a folder that is inside it (or is the folder itself)."""
+    found = sorted(file for file in folder.rglob("*.txt") if file.is_file())
+    if leave_out is None:
+        return found
+    without = Path(leave_out).resolve()
+    if not without.is_relative_to(folder.resolve()):
+        return found
+    return [file for file in found if not file.resolve().is_relative_to(without)]
 
 
 def load_labelled(source: str | Path, split: str = "train") -> Labelled:

@@ -19,11 +19,26 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, objectives, settings, text
+from tinylm import checkpoint, files, folders, objectives, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.vectors import VECTORS
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HEADS = (
+    checkpoint.STATE,
+    checkpoint.LABELS,
+    CONFIG,
+)  # what is read first of a run, classifier, model
+OURS = (
+    *HEADS,
+    WEIGHTS,
+    VECTORS,
+    checkpoint.SUMMARY,
+    checkpoint.HEAD,
+    checkpoint.PRETRAINED,
+    *text.FILES,
+    checkpoint.LOG,  # last: while it is there, a folder without a state is known as a run of ours
+)  # all that we write into such a folder, and all that overwriting removes
 PUBLISHED = ("gpt2",)  # model types whose folders others write and read too
 
 
@@ -79,36 +94,41 @@ class Stored:
         return found
 
 
-def save(path, model, tokenizer=None):
+def save(path, model, tokenizer=None, overwrite=False):
     """Write a model folder that `load`, and for published families also transformers, can read.
 
-    Old weights go first, then what else a model of before has left, whatever its kind; new weights come last: a save that
-    is killed leaves a folder without weights, never a mixture of two models.
-    raises CheckpointError if the folder refuses, DataError if a file cannot be written
+    overwrite : replace a model, run or classifier that the folder holds; files that are not ours stay
+    A save that fails or is killed leaves the model of before, the new one, or a folder that `load` refuses.
+    raises CheckpointError if the folder holds anything and overwrite is False, VocabularyError if the tokenizer's files
+    could not give it back, DataError if a file cannot be written
     """
-    path = Path(path)
     if tokenizer is not None:
         tokenizer.check_storable()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        for name in (WEIGHTS, VECTORS, *text.FILES):
-            (path / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder"
-        ) from error
+    with (
+        folders.claim(path, overwrite=overwrite) as path,
+        files.together(path, HEADS, OURS) as hidden,
+    ):
+        write(hidden, model, tokenizer)
+
+
+def write(path, model, tokenizer=None):
+    """Write a model's files into a folder that holds none, `config.json` last.
+
+    raises DataError if a file cannot be written
+    """
+    path = Path(path)
+    family = _family(model.model_type)
     if tokenizer is not None:
         tokenizer.save(path)
-    family = _family(model.model_type)
+    save_weights(path, model)
     end_id = None if tokenizer is None else tokenizer.end_id
     known = {} if family is None else family.to_config(model.config, end_id)
     fields = {"model_type": model.model_type, **known, **dataclasses.asdict(model.config)}
     files.write_json(path / CONFIG, fields)
-    save_weights(path, model)
 
 
 def save_weights(path, model):
-    """Write only the weights, into a folder that `save` made for the same model."""
+    """Write only the weights, into a folder that holds the other files of the same model."""
     arrays = model.state_dict()
     family = _family(model.model_type)
     if family is not None:

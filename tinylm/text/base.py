@@ -220,22 +220,23 @@ class Encoding(ABC):
         self._contents()
 
     def save(self, folder: str | Path) -> None:
-        """Write the encoding's files into a folder, each one whole or not at all.
+        """Write the encoding's files into a folder, all of them or none; other files in it stay.
 
+        The first of `_contents` tells the encoding to `text.load`, so it is gone while the others change.
         raises VocabularyError  before anything is written, if they could not give the encoding back
         """
         contents = self._contents()
+        heads = list(contents)[:1]
         if self.added:
             contents[ADDED] = as_json({name: self.token_id(name) for name in self.added})
-        for name, content in contents.items():
-            write = files.write_text if isinstance(content, str) else files.write_bytes
-            write(Path(folder) / name, content)
-        if not self.added:
-            (Path(folder) / ADDED).unlink(missing_ok=True)
+        with files.together(folder, heads, gone=(ADDED,)) as hidden:
+            for name, content in contents.items():
+                write = files.write_text if isinstance(content, str) else files.write_bytes
+                write(hidden / name, content)
 
     @abstractmethod
     def _contents(self) -> dict[str, str | bytes]:
-        """File name -> file content, for save()."""
+        """File name -> file content, for save(); first the file by which `text.find` knows the encoding."""
 
     def _check_names(self, names: list[str]) -> None:  # noqa: B027  (most files hold any string)
         """Raise VocabularyError for a token that the files of this encoding could not give back."""

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import hub, nn, optim, settings
+from tinylm import files, folders, hub, nn, optim, settings
 from tinylm import ops as F
-from tinylm.checkpoint import STATE, load_tensors, read_json, save_tensors
+from tinylm.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
 from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
-from tinylm.files import make_folder, write_json
 from tinylm.kernels.pool import one_pool
 from tinylm.settings import above, at_least, between, from_to_below
 from tinylm.transfer.budgets import folds
@@ -29,8 +28,6 @@ from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean
 from tinylm.transfer.linear import GRID, SoftmaxRegression
 from tinylm.transfer.metrics import accuracy
 from tinylm.transfer.task import as_labels
-
-HEAD, LABELS = "classifier.safetensors", "classifier.json"
 
 
 @dataclass(frozen=True)
@@ -109,18 +106,6 @@ def _rewind(network, seed: int, step: int) -> None:
     """Start every source of dropout noise at this step, the encoder's and the head's apart from each other."""
     for place, noise in enumerate(network.noises()):
         noise.at(seed, 2 * step + place)
-
-
-def claim(path) -> None:
-    """Make the folder of a classifier, or find out that it cannot be one, before any work.
-
-    raises CheckpointError if it holds a pretraining run, DataError if the disk refuses
-    """
-    make_folder(path)
-    if (Path(path) / STATE).exists():
-        raise CheckpointError(
-            f"{path} holds a pretraining run; give another folder for the classifier"
-        )
 
 
 class _Network(nn.Module):
@@ -272,26 +257,33 @@ class Classifier:
         network.eval()
         return network
 
-    def save(self, path) -> None:
+    def save(self, path, overwrite: bool = False) -> None:
         """Write a run folder: the adapted encoder as `hub.save` does, the head, the labels.
 
-        `classifier.json` goes first and comes last: a killed save leaves no folder that mixes two classifiers.
-        raises TinylmError before `fit`; what `claim` raises, and DataError if the disk refuses
+        overwrite : replace a model, run or classifier that the folder holds
+        A save that fails or is killed leaves the classifier of before, the new one, or a folder that `load` refuses.
+        raises TinylmError before `fit`; CheckpointError if the folder holds anything and overwrite is False;
+        DataError if the disk refuses
         """
         self._check_fitted()
-        claim(path)
-        path = Path(path)
-        (path / LABELS).unlink(missing_ok=True)
-        hub.save(path, self.encoder_, self.tokenizer)
+        with (
+            folders.claim(path, overwrite=overwrite) as folder,
+            files.together(folder, hub.HEADS, hub.OURS) as hidden,
+        ):
+            self._write(hidden)
+
+    def _write(self, folder: Path) -> None:
+        """Write all files into a folder that holds none."""
+        hub.write(folder, self.encoder_, self.tokenizer)
         head = {"weight": self.head_[0], "bias": self.head_[1]}
         scale = {"mean": self.features_.mean_, "std": self.features_.std_}
-        save_tensors(path / HEAD, head | scale)
+        save_tensors(folder / HEAD, head | scale)
         facts = {
             "labels": self.classes_.tolist(),
             "method": self.method,
             "layers": list(self.features_.layers),
         }
-        write_json(path / LABELS, facts | {"config": asdict(self.config)})
+        files.write_json(folder / LABELS, facts | {"config": asdict(self.config)})
 
     @classmethod
     def load(cls, path) -> "Classifier":

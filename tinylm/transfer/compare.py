@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import hub, objectives
-from tinylm.checkpoint import read_json
-from tinylm.errors import TinylmError
+from tinylm import folders, hub, objectives
+from tinylm.checkpoint import LOG, PRETRAINED, STATE, read_json
+from tinylm.errors import DataError, TinylmError
 from tinylm.files import as_json, write_json, write_text
 from tinylm.kernels.pool import one_pool
 from tinylm.pretrain import PretrainConfig, pretrain
@@ -33,7 +33,8 @@ from tinylm.transfer.linear import SoftmaxRegression
 from tinylm.transfer.metrics import accuracy, macro_f1
 from tinylm.transfer.task import Task, load_task
 
-RESULTS, SETTINGS, PRETRAINED = "results.jsonl", "settings.json", "pretrained.json"
+RESULTS, SETTINGS = "results.jsonl", "settings.json"
+NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # of every run, in its PRETRAINED
 MAJORITY, TFIDF = "majority", "TF-IDF"
 SAMPLE = 500  # training posts on which frozen features are standardised
 FEATURES, FINETUNED, SCRATCH = "features", "fine-tuned", "from scratch"
@@ -112,19 +113,26 @@ class Comparison:
 def run(config: CompareConfig) -> Comparison:
     """Run what is not finished yet, and return everything.
 
-    raises TinylmError if the folder holds a comparison with other settings; what the data, the trainer and the hub raise
+    raises TinylmError if the folder holds a comparison with other settings or anything else, if another process writes
+    there, or an objective is unknown; what the data, the trainer and the hub raise
     """
     names = tuple(objectives.find(one).name for one in config.objectives)
     config = replace(config, objectives=names)
+    with claim(config), one_pool():
+        return _run(config)
+
+
+def claim(config: CompareConfig):
+    """`folders.claim` of a comparison's folder: it goes on with one that is there, and overwrites nothing else."""
+    return folders.claim(config.out, own=(SETTINGS,), overwrite=None)
+
+
+def _run(config: CompareConfig) -> Comparison:
     task = load_task(config.data, config.test_size)
     label_budget(
         task.labels, max(config.labels), config.seed
     )  # a class that is too small is said before the work
-    with one_pool():
-        return _run(config, task, Results(config, task))
-
-
-def _run(config: CompareConfig, task: Task, results: "Results") -> Comparison:
+    results = Results(config, task)
     say = results.say
     say(
         f"{task.name}: {len(task.texts):,} training posts, {len(task.test_texts):,} of {task.n_test:,} test posts"
@@ -250,25 +258,34 @@ def pretrained_run(name: str, task: Task, config: CompareConfig, say) -> dict:
     One document in twenty is held out, for the loss that is reported; no label is touched.
     """
     out = Path(config.out) / name
-    if not (out / PRETRAINED).exists():
-        say(f"{name}: pretraining for {config.minutes:g} minutes")
-        asked = PretrainConfig(
-            objective=name,
-            data=task.name,
-            out=out,
-            size=config.size,
-            options={"minutes": config.minutes},
-            seed=config.seed,
-            encoding=config.encoding,
-        )
-        _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
-        facts = {key: result[key] for key in ("steps", "seconds", "tokens")}
-        # "tokens" of the evaluation are those predicted, not those trained on: the run's own number stays.
-        write_json(
-            out / PRETRAINED,
-            (result["held_out"] or {}) | facts | {"vocabulary": tokenizer.vocab_size},
-        )
-    return read_json(out / PRETRAINED)
+    with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
+        if not _is_noted(out):
+            say(f"{name}: pretraining for {config.minutes:g} minutes")
+            asked = PretrainConfig(
+                objective=name,
+                data=task.name,
+                out=out,
+                size=config.size,
+                options={"minutes": config.minutes},
+                seed=config.seed,
+                encoding=config.encoding,
+            )
+            _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
+            facts = {key: result[key] for key in ("steps", "seconds", "tokens")}
+            # "tokens" of the evaluation are those predicted, not those trained on: the run's own number stays.
+            write_json(
+                out / PRETRAINED,
+                (result["held_out"] or {}) | facts | {"vocabulary": tokenizer.vocab_size},
+            )
+        return read_json(out / PRETRAINED)
+
+
+def _is_noted(out: Path) -> bool:
+    """Whether a run's note is there; a damaged one is written anew if the run's state is there to write it from."""
+    try:
+        return NOTED <= read_json(out / PRETRAINED).keys()
+    except DataError:
+        return (out / PRETRAINED).exists() and not (out / STATE).exists()
 
 
 def _baselines(task: Task, config: CompareConfig, results: Results) -> None:

@@ -16,25 +16,28 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import files
+from tinylm import files, folders
 from tinylm.errors import CheckpointError
 from tinylm.vectors import names as spelled
 
 VECTORS = "vectors.bin"  # what word vectors are called in a run folder
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
 ERRORS = ("surrogateescape", "strict", "replace", "ignore")
+TABLE, WORDS = "vectors.npy", "words.txt"  # of a folder
 LONGEST_HEADER = 4096  # bytes of a first line "V D"
 LONGEST_NUMBER = 64  # bytes of a decimal number, the space before it included
 _SUFFIXES = {".bin": "word2vec", ".vec": "text", ".txt": "glove", "": "folder"}
 
 
-def write_vectors(path, words, vectors, binary=True, form=None):
-    """Write word vectors, atomically (a folder: its two files one after the other).
+def write_vectors(path, words, vectors, binary=True, form=None, overwrite=False):
+    """Write word vectors, atomically: a folder's two files change together.
 
     words : V strings     vectors : (V, D), V and D at least 1, written as float32
     form : one of FORMATS; without it binary says "word2vec" or "text"
+    overwrite : write into a folder that holds something, replacing word vectors; a file is always replaced
     returns {word: name} of the words that the format cannot hold as they are, see `names.changes`
-    raises CheckpointError  if the counts differ, there are no numbers to write, or for another form
+    raises CheckpointError  if the counts differ, there are no numbers to write, for another form, or for a folder that
+        holds something
     """
     form = form or ("word2vec" if binary else "text")
     vectors = np.ascontiguousarray(vectors, dtype="<f4")
@@ -53,9 +56,8 @@ def write_vectors(path, words, vectors, binary=True, form=None):
     changed = spelled.changes(words, form)
     names = [spelled.to_bytes(changed.get(word, word)) for word in words]
     if form == "folder":
-        files.write_bytes(Path(path) / "words.txt", b"".join(name + b"\n" for name in names))
-        with files.replacing(Path(path) / "vectors.npy") as part, open(part, "wb") as file:
-            np.save(file, vectors, allow_pickle=False)
+        with folders.claim(path, replaces=(TABLE,), overwrite=overwrite) as folder:
+            _write_folder(folder, names, vectors)
         return changed
     end = b"" if form == "gensim" else b"\n"
     with files.replacing(path) as part, open(part, "wb") as file:
@@ -69,6 +71,14 @@ def write_vectors(path, words, vectors, binary=True, form=None):
             )
             file.write(name + b" " + numbers + end)
     return changed
+
+
+def _write_folder(folder, names, vectors):
+    """The names, a line each, and the table, which is read first: so it is gone while the two are of different writes."""
+    with files.together(folder, heads=(TABLE,)) as hidden:
+        files.write_bytes(hidden / WORDS, b"".join(name + b"\n" for name in names))
+        with files.replacing(hidden / TABLE) as part, open(part, "wb") as file:
+            np.save(file, vectors, allow_pickle=False)
 
 
 def format_of(path):
@@ -227,11 +237,11 @@ def _read_folder(path, errors, mapped):
     """A folder's words and table."""
     try:
         table = np.load(
-            path / "vectors.npy", mmap_mode="r", allow_pickle=False
+            path / TABLE, mmap_mode="r", allow_pickle=False
         )  # so the header is held to the file's size
         if table.dtype.kind != "f":
             raise ValueError(f"vectors.npy holds {table.dtype}, expected floats")
-        names = (path / "words.txt").read_bytes().removesuffix(b"\n").split(b"\n")
+        names = (path / WORDS).read_bytes().removesuffix(b"\n").split(b"\n")
     except (OSError, ValueError, EOFError) as error:
         raise CheckpointError(
             f"{path} holds no word vectors (words.txt and vectors.npy): {error}"

@@ -89,9 +89,10 @@ class Vectors:
         must_be_finite(path, rows)
         return found
 
-    def save(self, path, form=None):
+    def save(self, path, form=None, overwrite=False):
         """Write in one of FORMATS, by default what the path's suffix says; returns and raises as `write_vectors`."""
-        return write_vectors(path, self.words, self.table, form=form or format_of(path))
+        form = form or format_of(path)
+        return write_vectors(path, self.words, self.table, form=form, overwrite=overwrite)
 
     def __len__(self):
         return len(self.words)

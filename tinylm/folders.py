@@ -1,0 +1,212 @@
+"""Folders that tinylm writes into: never over what somebody keeps there, and by one process at a time.
+
+    with folders.claim("runs/gpt") as out:      # refuses a folder that holds something, before any work begins
+        ...                                     # a second process that claims it meanwhile gets a sentence
+
+The lock is the system's lock on the folder itself (flock), so that no lock file is needed and a crash releases it.
+Where a folder cannot be locked (Windows, some network disks) the hidden file `.lock` in it is locked instead. On
+network disks it stays: were it removed, one process could lock the removed file and another a new one of its name.
+"""
+
+import contextlib
+import errno
+import os
+import threading
+import warnings
+from pathlib import Path
+
+from . import files
+from .errors import CheckpointError, DataError
+
+try:
+    import fcntl
+except ImportError:
+    import msvcrt
+
+    fcntl = None  # Windows
+
+MARKS = {  # the file that is read first -> what a folder holds that has it
+    "trainer.safetensors": "a run",
+    "classifier.json": "a classifier",
+    "config.json": "a model",
+    "model.safetensors": "a model",
+    "vectors.npy": "word vectors",
+    "settings.json": "a comparison",
+}
+MODELS = ("trainer.safetensors", "classifier.json", "config.json", "model.safetensors")
+LOCK = ".lock"
+LOCKED, TAKEN, NO_LOCKS = "locked", "taken", "no locks here"  # what the system answers
+BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # of a lock somebody holds
+UNSEEN = (LOCK, ".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep")  # a folder with these is empty
+SHOWN = 3  # foreign files that an error names
+
+_claimed = {}  # folder -> the thread that has claimed it
+
+
+def named(folder):
+    """The folder as a Path.   raises DataError for an empty name, which would be the current folder"""
+    if not os.fspath(folder):
+        raise DataError(
+            "the name of the output folder is empty; give a folder, for example runs/gpt"
+        )
+    return Path(folder)
+
+
+@contextlib.contextmanager
+def claim(folder, own=(), replaces=MODELS, overwrite=False, reading=()):
+    """Context in which this thread alone writes into a folder; yields it as a Path.
+
+    It is made if it is missing (and removed again if nothing was written), locked, checked, and swept of what killed
+    writers left. A claim inside a claim of the same thread only yields.
+
+    own : names of files one of which shows that the folder holds what shall be continued
+    replaces : marks of what `overwrite` may replace; whatever else of ours a folder holds is never overwritten
+    overwrite : allow a folder that holds other things; None where the caller has no such option to offer
+    reading : paths that the work reads: a folder that is one of them, or holds a file of them, is never overwritten
+    raises CheckpointError  if the folder holds what must not be overwritten, or somebody else has claimed it
+    raises DataError        if the name is empty, a file stands there, or the disk refuses
+    """
+    folder = named(folder)
+    place = os.path.realpath(folder)
+    if _claimed.get(place) == threading.get_ident():
+        yield folder
+        return
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+    files.make_folder(folder)
+    with _emptied(missing), _locked(folder):
+        _check(folder, own, replaces, overwrite, reading)
+        files.sweep(folder)
+        with files.stage(folder):  # a disk that refuses says so now
+            pass
+        _claimed[place] = threading.get_ident()
+        try:
+            yield folder
+        finally:
+            del _claimed[place]
+
+
+def claim_file(path, overwrite=False, reading=()):
+    """Refuse to write a file over another one.
+
+    raises DataError    if the name is empty, the file is one of `reading`, or it exists and overwrite is False
+    """
+    path = named(path)
+    if any(_same(path, source) for source in reading):
+        raise DataError(f"{path} is read here; give another name for what is written")
+    if os.path.exists(path) and not overwrite:
+        raise DataError(
+            f"{path} exists already; give another name, or replace it with --overwrite "
+            "(overwrite=True)"
+        )
+
+
+def contents(folder):
+    """Names of what a folder holds, sorted, without what neither we nor the user would call a content."""
+    names = (path.name for path in Path(folder).iterdir())
+    return sorted(name for name in names if name not in UNSEEN and not _is_stage(name))
+
+
+def _is_stage(name):
+    return Path(name).match(files.STAGES)
+
+
+def _check(folder, own, replaces, overwrite, reading):
+    """Raise CheckpointError unless the folder is empty, our own to continue, or may be overwritten."""
+    found = contents(folder)
+    if not found or any(name in own for name in found):
+        return
+    for source in reading:
+        inside = os.path.isfile(source) and _same(folder, Path(source).parent)
+        if inside or _same(folder, source):
+            raise CheckpointError(
+                f"{folder} holds what is read here ({source}); give another folder to write into"
+            )
+    marks = [name for name in MARKS if name in found]
+    if overwrite and all(name in replaces for name in marks):
+        return
+    if marks:
+        held = MARKS[marks[0]]
+    else:
+        more = ", ..." if len(found) > SHOWN else ""
+        held = f"other files ({', '.join(found[:SHOWN])}{more})"
+    advice = "give another folder"
+    if overwrite is False and all(name in replaces for name in marks):
+        advice += ", or replace what tinylm writes there with --overwrite (overwrite=True)"
+    if marks[:1] == ["trainer.safetensors"] and overwrite is not None:
+        advice = f"add --resume (resume=True) to continue it, or {advice}"
+    raise CheckpointError(f"{folder} already holds {held}; {advice}")
+
+
+def _same(one, other):
+    """Whether two paths are the same existing file or folder, whatever they are called."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _emptied(made):
+    """Afterwards remove the folders that were made, from the inside out, as far as they are empty."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+
+
+# ---- the lock
+
+
+@contextlib.contextmanager
+def _locked(folder):
+    """Hold the lock of a folder; warn where there are no locks.   raises CheckpointError if somebody else holds it"""
+    with files.refusing(folder):
+        handle, answer = _lock(folder)
+    if answer == TAKEN:
+        raise CheckpointError(
+            f"{folder} is being written by another process; wait until it ends, or give another "
+            "folder"
+        )
+    if answer == NO_LOCKS:
+        warnings.warn(
+            f"{folder} cannot be locked on this disk; see to it that no second process writes there",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)  # which releases the lock, as the end of the process does
+        if fcntl is None or answer == NO_LOCKS:  # Windows removes no file that somebody has open
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+
+
+def _lock(folder):
+    """Lock the folder itself, or the file in it.   returns the open handle that holds the lock or None, and the answer"""
+    places = [] if fcntl is None else [(folder, os.O_RDONLY)]
+    places.append((folder / LOCK, os.O_RDWR | os.O_CREAT))
+    for path, flags in places:
+        handle = os.open(path, flags, 0o666)
+        answer = _try_lock(handle)
+        if answer == LOCKED:
+            return handle, answer
+        os.close(handle)
+        if answer == TAKEN:
+            break
+    return None, answer
+
+
+def _try_lock(handle):
+    """LOCKED, TAKEN or NO_LOCKS, at once."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        return TAKEN if error.errno in BUSY else NO_LOCKS
+    return LOCKED
