@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinylm.arguments import strings
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
 from tinylm.text import bpe_files
@@ -77,7 +78,7 @@ class BPE(Encoding):
         exact : False takes vocab_size as an upper bound, which a short text need not reach
         raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size
         """
-        specials = spelling.specials if specials is None else specials
+        specials = spelling.specials if specials is None else tuple(strings(specials, "specials"))
         words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:
             raise VocabularyError(

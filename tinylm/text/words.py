@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 from tinylm.progress import watched
 from tinylm.text import rules as fastai
@@ -51,7 +52,7 @@ class Words(Encoding):
                 (*self.specials, fastai.BEGINS),
                 Template(f"{fastai.BEGINS} A"),
             )
-        self.vocab = [*self.specials, *words]
+        self.vocab = [*self.specials, *strings(words, "words")]
         self.first = len(self.specials)  # id of the most frequent word
         self.lower, self.phrases, self.rules = lower, tuple(phrases), rules
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import files
+from tinylm.arguments import strings
 from tinylm.errors import CheckpointError
 
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
@@ -31,6 +32,7 @@ def write_vectors(path, words, vectors, binary=True, form=None):
     form : one of FORMATS; without it binary says "word2vec" or "text"
     raises CheckpointError  if the counts differ, or for another form
     """
+    words = strings(words, "words")
     form = form or ("word2vec" if binary else "text")
     vectors = np.ascontiguousarray(vectors, dtype="<f4")
     if len(words) != len(vectors):
