@@ -15,7 +15,7 @@ from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import make_folder
 from tinylm.objectives import protocol
-from tinylm.progress import hidden
+from tinylm.progress import hidden, note
 from tinylm.train import TrainConfig, Trainer
 
 
@@ -49,7 +49,8 @@ def pretrain(config, texts=None, resume=False, quiet=False):
     chapter = protocol.objective(config.objective)
     model_options, train_options, text_options = _divide(chapter, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
-    texts = load_texts(config.data) if texts is None else texts
+    with hidden(quiet):
+        texts = load_texts(config.data) if texts is None else texts
     train, held_out = (
         _documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0)
     )
@@ -65,13 +66,9 @@ def pretrain(config, texts=None, resume=False, quiet=False):
         make_folder(config.out)
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
-    if not (quiet or resumed):
-        print(
-            f"learning an encoding ({chapter.text}) from {len(train):,} documents",
-            file=sys.stderr,
-            flush=True,
-        )
     with hidden(quiet):
+        if not resumed:
+            note(f"learning an encoding ({chapter.text}) from {len(train):,} documents")
         tokenizer = (
             text.load(config.out)
             if resumed

@@ -10,21 +10,21 @@ at once, so a comparison that is interrupted goes on where it was, and one that 
 """
 
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from tinylm import hub
+from tinylm import hub, settings
+from tinylm.arguments import strings
 from tinylm.checkpoint import read_json
 from tinylm.errors import TinylmError
 from tinylm.files import write_json, write_text
 from tinylm.kernels.pool import one_pool
 from tinylm.objectives import protocol
 from tinylm.pretrain import PretrainConfig, pretrain
-from tinylm.progress import duration
+from tinylm.progress import duration, hidden, note
 from tinylm.transfer.adapt import AdaptConfig, Classifier, twin
 from tinylm.transfer.baselines import Majority, TfidfClassifier
 from tinylm.transfer.budgets import label_budget
@@ -63,13 +63,15 @@ class CompareConfig:
 
     def check(self) -> None:
         """Raise TinylmError for an unknown objective, or where there is nothing to do."""
-        for name in self.objectives:
+        for name in strings(self.objectives, "objectives"):
             protocol.objective(name)
         if not self.labels or min(self.labels) < 1 or self.seeds < 1 or self.minutes <= 0:
             raise TinylmError(
                 f"compare: labels {self.labels}, seeds {self.seeds}, minutes {self.minutes}; expected at least one label "
                 "per class, one seed and a positive time."
             )
+        for name in ("objectives", "labels"):
+            settings.refuse_repeated(name, getattr(self, name))
 
     def cells(self) -> list[tuple[int, int]]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""
@@ -110,11 +112,10 @@ def run(config: CompareConfig) -> Comparison:
     the trainer and the hub raise
     """
     config.check()
-    task = load_task(config.data, config.test_size)
-    label_budget(
-        task.labels, max(config.labels), config.seed
-    )  # a class that is too small is said before the work
-    with one_pool():
+    with one_pool(), hidden(config.quiet):
+        task = load_task(config.data, config.test_size)
+        # A class that is too small is said before the work.
+        label_budget(task.labels, max(config.labels), config.seed)
         return _run(config, task, Results(config, task))
 
 
@@ -179,12 +180,7 @@ class Results:
 
     def say(self, line: str) -> None:
         """A line of progress on stderr, with the time since the beginning."""
-        if not self.config.quiet:
-            print(
-                f"[{duration(time.perf_counter() - self.begun)}] {line}",
-                file=sys.stderr,
-                flush=True,
-            )
+        note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
 
     def missing(self, method: str):
         """The cells that this method has not filled yet."""
