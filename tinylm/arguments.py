@@ -8,17 +8,19 @@ from tinylm.errors import ArgumentError
 def strings(values: Iterable[str], what: str) -> list[str]:
     """The values as a list of strings, for a function that takes a list of them.
 
-    Python reads a string as a list of letters: `predict("sea wave")` would label eight texts of one letter each.
+    Python reads a string as a list of letters: `predict("sea wave")` would label eight texts of one
+    letter each.
 
     what : the argument's name, for the error
-    raises ArgumentError    for one string instead of a list, for no list at all, for a member that is no string
+    raises ArgumentError    for one string instead of a list, for no list at all, for a member that
+        is no string
 
     >>> strings(("sea", "wave"), "texts")
     ['sea', 'wave']
-    >>> strings("sea", "texts")
+    >>> strings("sea", "texts")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    tinylm.errors.ArgumentError: texts is one string, 'sea'; expected a list of strings, for example ['sea'].
+    tinylm.errors.ArgumentError: texts is one string, 'sea'; expected a list of strings, ...
     """
     if isinstance(values, str | bytes):
         shown = values if len(values) <= 40 else values[:40]

@@ -43,7 +43,7 @@ def main(arguments=None):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that refuses an option given twice, where argparse would silently keep the last value."""
+    """A parser that refuses an option given twice; argparse silently keeps the last value."""
 
     def __init__(self, *arguments, **more):
         super().__init__(*arguments, **more)

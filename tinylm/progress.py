@@ -76,7 +76,7 @@ class Progress:
 
 
 def note(line, once=False):
-    """Say a line on stderr, unless `hidden` forbids it. Everything that a command says in passing goes through here.
+    """Say a line on stderr, unless `hidden` forbids it: the one place for what is said in passing.
 
     once : say the same line a single time in this process
     """

@@ -1,8 +1,8 @@
-"""Where one long text may be cut in two: at white space, at the end of a sentence, or between two characters.
+"""Where one long text is cut in two: at white space, behind a sentence, or between two characters.
 
-Chinese, Japanese and Thai write no space between words. A text of theirs is cut where a sentence of any script ends, and
-where no sentence ends nearby, between two characters as a reader sees them: `é` written as two code points, a family
-joined by zero-width joiners and a flag stay whole.
+Chinese, Japanese and Thai write no space between words. We cut such a text where a sentence of any
+script ends. Where no sentence ends nearby, we cut between two characters as a reader sees them: `é`
+written as two code points, a family joined by zero-width joiners and a flag stay whole.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ VOWELS_AFTER = frozenset(
 def cut(text: str, share: float) -> tuple[str, str] | None:
     """The beginning of a text and its last `share`, roughly; None if the text is too short.
 
-    The cut falls at or before the place that `share` asks for: at the last white space if it is near, else behind the
-    last sentence if its end is near, else between two characters. Near means that the second part is at most twice as
-    long as asked for, or that a word of LONGEST_WORD characters explains the distance. White space at the cut is dropped.
+    The cut falls at or before the place that `share` asks for: at the last white space if it is
+    near, else behind the last sentence if its end is near, else between two characters. Near means
+    that the second part is at most twice as long as asked for, or that a word of LONGEST_WORD
+    characters explains the distance. White space at the cut is dropped.
     """
     for whole in (text, text.strip()):  # blank lines at the end may be longer than the share
         goal, near = _window(whole, share)
@@ -62,7 +63,10 @@ def _holds_two(text: str, space: int) -> bool:
 
 
 def ends_sentence(text: str, i: int) -> bool:
-    """Whether a sentence ends before text[i], with the quotes and brackets that close it. 0 < i < len(text)."""
+    """Whether a sentence, with the quotes and brackets that close it, ends before text[i].
+
+    i : a place inside the text, 0 < i < len(text)
+    """
     if text[i] in ENDS or text[i] in CLOSERS or joined(text[i - 1], text[i]):
         return False
     last = i - 1
@@ -74,18 +78,19 @@ def ends_sentence(text: str, i: int) -> bool:
 
 
 def joined(before: str, after: str) -> bool:
-    """Whether two neighbouring code points may belong to one character. Where it is not sure, it says yes.
+    """Whether two neighbouring code points may belong to one character. In doubt it says yes.
 
-    True for a mark and what it stands on, an emoji and its modifier, both sides of a zero-width joiner, two halves of a
-    surrogate pair, two letters of a flag, the jamo of a Korean syllable, and consonants that a virama joins.
-    Source: Unicode Standard Annex 29, rules GB3 to GB13; it keeps more together than they do, never less.
+    True for a mark and what it stands on, an emoji and its modifier, both sides of a zero-width
+    joiner, two halves of a surrogate pair, two letters of a flag, the jamo of a Korean syllable, and
+    consonants that a virama joins.
+    Source: Unicode Standard Annex 29, rules GB3 to GB13. Differs: it keeps a little more together,
+    and never less.
     """
     category = unicodedata.category(after)
     if category.startswith("M") or after in VOWELS_AFTER:
         return True
-    if (
-        category == "Cf" or unicodedata.category(before) == "Cf"
-    ):  # joiners, tags, signs that stand before numbers
+    # Joiners, tags, signs that stand before numbers.
+    if "Cf" in (category, unicodedata.category(before)):
         return True
     if unicodedata.combining(before) == VIRAMA:
         return True

@@ -1,14 +1,16 @@
 """A user's own labelled file: one reader and one set of rules for every layout.
 
-A table (.tsv) has one example per line and a tab between its columns. A .jsonl file has one JSON object per line.
+A table (.tsv) has one example per line and a tab between its columns. A .jsonl file has one JSON
+object per line.
 
     great film<TAB>positive                         two columns: the text, then its label
-    id<TAB>sentence<TAB>label                       a first line that names columns decides where the two stand
+    id<TAB>sentence<TAB>label                       a first line that names columns decides
     {"text": "great film", "label": "positive"}     the keys of the first object decide
 
-The first row says which columns there are. The reader refuses any row that differs, with its file and line: a tab
-inside a text would otherwise make the rest of the text its label. Nothing disappears unsaid: rows without a text and
-rows that repeat or contradict an earlier one are left out, counted, and said on stderr.
+The first row says which columns there are. The reader refuses any row that differs, with its file
+and line: a tab inside a text would otherwise make the rest of the text its label. Nothing disappears
+unsaid: the reader leaves out rows without a text and rows that repeat or contradict an earlier one,
+and counts them on stderr.
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ FOREIGN = {  # tables that tinylm does not read, and what to write instead
 
 # Names of columns in GLUE and in other published files. `text` and `label` themselves come first.
 TEXT_NAMES = frozenset(
-    "text texts sentence sentences document doc content body title headline abstract description review "
-    "review_text comment comment_text message msg sms tweet post question query utterance phrase snippet "
-    "passage article".split()
+    "text texts sentence sentences document doc content body title headline abstract description "
+    "review review_text comment comment_text message msg sms tweet post question query utterance "
+    "phrase snippet passage article".split()
 )
 LABEL_NAMES = frozenset(
-    "label labels gold_label category categories class classes target topic sentiment polarity intent emotion "
-    "rating stars score tag annotation".split()
+    "label labels gold_label category categories class classes target topic sentiment polarity "
+    "intent emotion rating stars score tag annotation".split()
 )
 
 
@@ -62,8 +64,9 @@ def kind(path: str | Path) -> str:
 
 
 def read(path: str | Path, labelled: bool = True) -> Rows:
-    """The different examples of a file, in its order; a name without a known suffix counts as a table.
+    """The different examples of a file, in its order.
 
+    path : a .jsonl or .ndjson file, or a table, whatever its suffix
     labelled : False reads texts for pretraining: labels may be missing and become ""
     returns [(text, label)], both without the white space around them
     raises DataError        naming the file, the line and what is wrong with it
@@ -109,8 +112,8 @@ def _table(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
 def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
     """Whether the first row names columns.
 
-    It does if one of its cells is a usual name. The exception is a pair whose last cell is also the label of
-    another row: in `who is it<TAB>question` the word is an ordinary label.
+    It does if one of its cells is a usual name. The exception is a pair whose last cell is also the
+    label of another row: in `who is it<TAB>question` the word is an ordinary label.
     """
     names = _names(rows[0][1])
     names_text = not TEXT_NAMES.isdisjoint(names)
@@ -125,7 +128,7 @@ def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
 def _places(
     path: str | Path, number: int, columns: Sequence[str], labelled: bool
 ) -> tuple[int, int | None]:
-    """Where the text and the label stand among named columns; None for a label that is not wanted."""
+    """Where the text and the label stand among named columns; None for an unwanted label."""
     places: dict[str, int] = {}
     wanted = {"text": TEXT_NAMES, "label": LABEL_NAMES} if labelled else {"text": TEXT_NAMES}
     names = _names(columns)
@@ -179,7 +182,7 @@ def _object(path: str | Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ValueError if a key stands in it twice, where Python would keep the last value."""
+    """A JSON object; raises ValueError for a repeated key, of which Python would keep the last."""
     row = dict(pairs)
     if len(row) < len(pairs):
         raise ValueError("a key is repeated")
@@ -187,12 +190,13 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _label(path: str | Path, number: int, value: Any) -> str:
-    """A JSON value as a label. A string, a whole number and a truth value name a class; nothing else does."""
+    """A JSON value as a label: a string, a whole number or a truth value."""
     if not isinstance(value, str | int):
+        shown = json.dumps(value)[:40]
         _refuse(
             path,
             number,
-            f"the label is {json.dumps(value)[:40]}; expected a string, a whole number, true or false",
+            f"the label is {shown}; expected a string, a whole number, true or false",
         )
     found = str(value).strip()
     if not found:
@@ -207,7 +211,10 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
 
 
 def different(rows: Iterable[tuple[Key, Value]], path: str | Path) -> list[tuple[Key, Value]]:
-    """The first example of every text, so that no text can fall on both sides of a split; the rest is counted."""
+    """The first example of every text, so that no text can fall on both sides of a split.
+
+    path : where the rows come from; a line on stderr counts what is left out of them
+    """
     kept: dict[Key, Value] = {}
     empty = repeated = contradictory = 0
     for text, label in rows:

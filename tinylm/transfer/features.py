@@ -25,7 +25,7 @@ def encode_texts(encoder, tokenizer, texts, max_length: int | None = None) -> di
 
     max_length : tokens read of each text; never more than the encoder has positions for
     A text without a token is read as one padding token, so that every row has something to attend to.
-    raises ArgumentError for one string instead of a list, or a member that is no string; DataError if there is no text
+    raises ArgumentError for one string instead of a list, DataError if there is no text
     """
     texts = strings(texts, "texts")
     if not texts:
