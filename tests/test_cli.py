@@ -1,18 +1,23 @@
 """The command line: mistakes are one sentence with status 2, results go to stdout, progress to stderr."""
 
+import codecs
 import dataclasses
+import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
-from tinylm import checkpoint, hub, text
+import tinylm
+from tinylm import checkpoint, commands, hub, progress, text
 from tinylm.cli import main, parser
-from tinylm.kernels import pool
+from tinylm.kernels import cache, pool
+from tinylm.progress import note
 from tinylm.report import looking
 from tinylm.train import Interrupted
 
@@ -334,8 +339,11 @@ def test_finetune_and_predict_work_on_a_users_own_table(run, tmp_path, capsys, m
     )
     assert main(["predict", str(out), str(tmp_path / "new.txt"), "--json"]) == 0
     rows = json.loads(said(capsys)[0])
-    assert [row["text"] for row in rows] == ["ocean waves of the", "mountain rocks and a"]
-    assert all(row["label"] in result["classes"] and 0.5 <= row["probability"] <= 1 for row in rows)
+    first, blank, last = rows  # one row for each line
+    assert (first["text"], last["text"]) == ("ocean waves of the", "mountain rocks and a")
+    assert blank == {"text": "", "label": None, "probability": None}
+    for row in (first, last):
+        assert row["label"] in result["classes"] and 0.5 <= row["probability"] <= 1
 
 
 def test_nothing_is_overwritten_unless_asked_and_never_what_is_read(run, tmp_path, capsys):
@@ -413,6 +421,102 @@ def test_bytes_that_are_no_text_are_one_sentence(run, tmp_path):
     assert done.returncode == 2 and b"not UTF-8" in done.stderr and b"Traceback" not in done.stderr
 
 
+@pytest.fixture(scope="module")
+def classifier(run, tmp_path_factory):
+    """The folder of a classifier of frozen features."""
+    folder = tmp_path_factory.mktemp("classifier")
+    table = labelled(folder / "a.tsv")
+    command = ["finetune", str(run), "--train", str(table), "--method", "features"]
+    assert main([*command, "--out", str(folder / "out"), "--quiet"]) == 0
+    return folder / "out"
+
+
+class Pipe:
+    """Standard input that holds some bytes."""
+
+    def __init__(self, raw):
+        self.buffer = io.BytesIO(raw)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_predict_gives_one_row_per_line_of_a_file_or_of_standard_input(
+    classifier, tmp_path, capsys, monkeypatch, end, mark
+):
+    lines = ["", "sea waves", " \t", "", "land\twith a tab", "rocks", ""]
+    raw = mark + "".join(line + end for line in lines).encode()
+    (tmp_path / "new.txt").write_bytes(raw)
+    monkeypatch.setattr("sys.stdin", Pipe(raw))
+    printed = []
+    for source in ([str(tmp_path / "new.txt")], []):
+        assert main(["predict", str(classifier), *source, "--json"]) == 0
+        printed.append(json.loads(said(capsys)[0]))
+    assert printed[0] == printed[1]
+    assert [row["text"] for row in printed[0]] == lines
+    assert [row["label"] is None for row in printed[0]] == [not line.strip() for line in lines]
+    assert main(["predict", str(classifier), str(tmp_path / "new.txt")]) == 0
+    rows = said(capsys)[0].removesuffix("\n").split("\n")
+    assert [row.split("\t", 2)[2] if row else "" for row in rows] == [
+        line if line.strip() else "" for line in lines
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl", "A.NDJSON", "a.csv", "a.json"])
+def test_predict_does_not_read_the_labels_of_a_table_as_text(classifier, tmp_path, capsys, name):
+    (tmp_path / name).write_text("sea waves\tsea\n")
+    assert main(["predict", str(classifier), str(tmp_path / name)]) == 2
+    out, err = said(capsys)
+    assert out == "" and name in err and ".txt" in err and len(err.splitlines()) == 1
+
+
+QUIET = {
+    "compare": ["--data", "TMP/again.tsv", "--objectives", "word2vec", "--minutes", "0.002",
+                "--labels", "2", "--seeds", "1", "--out", "TMP/compare"],
+    "pretrain": ["gpt", "--data", "toy", *GPT, "--steps", "2", "--out", "TMP/run"],
+    "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
+    "predict": ["CLASSIFIER", "TMP/new.txt"],
+    "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
+    "neighbors": ["RUN", "e"],
+    "evaluate-words": ["TMP/a.vec"],
+    "convert": ["TMP/a.vec", "TMP/b.bin"],
+    "data": ["get", "spam"],
+}  # fmt: skip
+
+
+def test_every_command_is_tried_quietly():
+    assert set(QUIET) == set(commands.COMMANDS)
+
+
+@pytest.mark.parametrize("command", QUIET)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_quiet_is_quiet(command, terminal, run, classifier, tmp_path, capsys, monkeypatch):
+    """Kernels are "compiled", sets are "fetched", examples are left out, pictures are missing: nothing says so."""
+    table = labelled(tmp_path / "again.tsv")
+    table.write_text(table.read_text() + "ocean\tsea\nocean\tland\n")
+    (tmp_path / "new.txt").write_text("a sea\n")
+    (tmp_path / "a.vec").write_text("2 2\nsea 1 0\nwave 0 1\n")
+
+    def fetched(name, quiet=False):
+        note(f"fetching {name}")
+        warnings.warn("a warning of a library", RuntimeWarning, stacklevel=1)
+        cache.announce()
+        return {"a.txt": tmp_path / "new.txt"}
+
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(commands, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr("tinylm.data.get", fetched)
+    monkeypatch.setattr("tinylm.data.load_similarity", lambda name: [("sea", "wave", 1.0)])
+    monkeypatch.setattr("tinylm.data.load_analogies", lambda: [("a", "sea", "wave", "sea", "wave")])
+    monkeypatch.setattr("tinylm.report.pictures.available", lambda: False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setitem(cache._state, "told", False)
+    places = {"RUN": str(run), "CLASSIFIER": str(classifier)}
+    arguments = [places.get(a, a.replace("TMP", str(tmp_path))) for a in QUIET[command]]
+    capsys.readouterr()
+    assert main([command, *arguments, "--quiet"]) == 0
+    assert said(capsys)[1] == ""
+
+
 def test_the_named_sets_are_listed(capsys):
     assert main(["data", "list", "--json"]) == 0
     assert "newsgroups" in {row["name"] for row in json.loads(said(capsys)[0])}
@@ -482,6 +586,33 @@ MISTAKES = {
         ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--steps", "5", "--set", "minutes=1"],
         "one of the three",
     ),
+    "the same length twice": (
+        ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--steps", "3", "--set", "steps=5"],
+        "--steps and --set steps",
+    ),
+    "the same time twice": (
+        [
+            "pretrain",
+            "gpt",
+            "--data",
+            "toy",
+            "--out",
+            "OUT",
+            "--minutes",
+            "1",
+            "--set",
+            "minutes=1",
+        ],
+        "--minutes and --set minutes",
+    ),
+    "an objective twice": (
+        ["compare", "--data", "toy", "--objectives", "word2vec,gpt,word2vec", "--out", "OUT"],
+        "objectives names 'word2vec' twice",
+    ),
+    "a budget twice": (
+        ["compare", "--data", "toy", "--labels", "2,10,2", "--out", "OUT"],
+        "labels names 2 twice",
+    ),
     "option that the kernel lacks": (
         ["pretrain", "word2vec", "--data", "toy", "--out", "OUT", "--set", "clip=2"],
         "word2vec has no use for clip",
@@ -513,6 +644,34 @@ def test_a_mistake_is_one_sentence_and_status_2(name, run, tmp_path, capsys):
     assert "Traceback" not in err
 
 
+RUN = ["pretrain", "gpt", "--data", "toy", "--out", "x"]
+TWICE = [
+    [*RUN, "--set", "lr=1", "--set", "lr=2"],
+    [*RUN, "--set", "vocab_size=300", "--set", "n_layer=1", "--set", "vocab_size = 300"],
+    [*RUN, "--steps", "3", "--steps", "5"],
+    [*RUN, "--steps=3", "--step=3"],
+    [*RUN, "--data", "kjv"],
+    [*RUN, "--seed", "1", "--seed", "2"],
+    [*RUN, "--config", "tiny", "--config", "small"],
+    ["compare", "--labels", "2", "--labels", "5"],
+    ["compare", "--threads", "1", "--threads", "1"],
+    ["generate", "x", "--top-k", "1", "--top-k", "2"],
+]
+
+
+@pytest.mark.parametrize("arguments", TWICE)
+def test_an_option_given_twice_says_so(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "given twice; give it once" in said(capsys)[1]
+
+
+def test_the_version_is_answered(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0 and said(capsys) == (f"tinylm {tinylm.__version__}\n", "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -524,6 +683,7 @@ def test_a_mistake_is_one_sentence_and_status_2(name, run, tmp_path, capsys):
         ["pretrain", "gpt", "--data", "toy", "--out", "x", "--steps", "3", "--minutes", "1"],
         ["pretrain", "gpt", "--data", "toy", "--out", "x", "--set", "lr"],
         ["compare", "--labels", "2,x"],
+        *TWICE,
     ],
 )
 def test_what_argparse_refuses_is_status_2_too(arguments, capsys):

@@ -1,6 +1,7 @@
 """The house: imports point downward, rooms stay small, names are explained, nothing is loaded by executing it."""
 
 import ast
+import importlib
 import io
 import tokenize
 from functools import cache
@@ -17,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     (
         "errors",
+        "arguments",
         "files",
         "folders",
         "finite",
@@ -245,6 +247,16 @@ def test_every_kernel_has_a_reference_and_a_docstring_with_shapes():
         )
 
 
+def test_every_name_that_the_package_offers_is_there():
+    assert set(tinylm.__all__) <= set(dir(tinylm))
+    for name in tinylm.__all__:
+        assert getattr(tinylm, name) is not None, name
+    for path in PACKAGE.rglob("__init__.py"):
+        module = importlib.import_module(".".join(("tinylm", *module_name(path))))
+        for name in vars(module).get("__all__", ()):
+            assert hasattr(module, name), f"{module.__name__}.{name}"
+
+
 # --- what is not used
 
 
@@ -261,6 +273,24 @@ def test_nothing_is_loaded_by_executing_it(path):
             assert not any(
                 k.arg == "allow_pickle" and getattr(k.value, "value", True) for k in node.keywords
             ), node.lineno
+
+
+SPEAK = {
+    "progress.py",
+    "cli.py",
+}  # the only files that write to stderr, so that --quiet holds for all
+
+
+@every_file
+def test_what_is_said_in_passing_goes_through_one_place_that_can_be_quiet(path):
+    if path.parent == PACKAGE and path.name in SPEAK:
+        return
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            said = ast.unparse(node.func).startswith(("sys.stderr.write", "warnings.warn"))
+            values = [ast.unparse(keyword.value) for keyword in node.keywords]
+            printed = ast.unparse(node.func) == "print" and "sys.stderr" in values
+            assert not said and not printed, f"{path.name}:{node.lineno}: use progress.note"
 
 
 @every_file

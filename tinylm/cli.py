@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 
+from tinylm import __version__
 from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
@@ -47,11 +48,44 @@ def main(arguments=None):
         return stop.status if isinstance(stop, Interrupted) else 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses an option given twice; argparse silently keeps the last value."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
+        self.register("action", "settings", _Settings)
+
+
+class _Once(argparse.Action):
+    """Keep the value of an option that may stand once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        given = vars(namespace).setdefault("given", set())
+        if option_string and self.dest in given:
+            raise argparse.ArgumentError(self, "given twice; give it once")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class _Settings(argparse.Action):
+    """Collect (key, value) pairs; each key may stand once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        before = getattr(namespace, self.dest)
+        key, value = values
+        if key in dict(before):
+            raise argparse.ArgumentError(self, f"{key} is given twice; give it once")
+        setattr(namespace, self.dest, [*before, (key, value)])
+
+
 def parser():
     """The argparse parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="tinylm", description="Self-supervised language learning, read and run on a laptop."
     )
+    top.add_argument("--version", action="version", version=f"tinylm {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         _compare,
@@ -74,7 +108,7 @@ def parser():
         command.add_argument(
             "--threads", type=_count, metavar="N", help="threads to use (default: all cores)"
         )
-        command.add_argument("--quiet", action="store_true", help="no progress")
+        command.add_argument("--quiet", action="store_true", help="say nothing but errors")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
     return top
 
@@ -155,7 +189,7 @@ def _pretrain(commands):
     _add_encoding(p)
     p.add_argument(
         "--set",
-        action="append",
+        action="settings",
         default=[],
         type=_assignment,
         metavar="key=value",

@@ -3,13 +3,14 @@
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import without_nan
-from tinylm.progress import PLAIN_EVERY, duration
+from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
 HALF = "\N{REPLACEMENT CHARACTER}"  # what decoding shows for the first bytes of a character
 
@@ -24,7 +25,9 @@ def run(options):
         from tinylm import objectives
 
         objectives.find(options.code)  # defines what the run's config.json names
-    with pool.one_pool():
+    with pool.one_pool(), hidden(options.quiet), warnings.catch_warnings():
+        if options.quiet:
+            warnings.simplefilter("ignore")
         return COMMANDS[options.command](options)
 
 
@@ -92,7 +95,10 @@ def _pretrain(options):
     }
     if options.replay:
         lengths["plan"] = budget.recorded(options.replay)
-    given = dict(options.set) | lengths
+    given = dict(options.set)
+    for name in lengths.keys() & given.keys():
+        raise TinylmError(f"--{name} and --set {name} say the same thing twice; give one of them")
+    given |= lengths
     if not {"steps", "minutes", "plan"} & given.keys():
         given["steps"] = 1000
     config = PretrainConfig(
@@ -130,15 +136,8 @@ def _adapt(options):
     model, tokenizer = _load(options.dir)
     train, test = load_parts(options.train, options.test)
     config = AdaptConfig(seed=options.seed)
-    if not options.quiet:
-        print(
-            f"adapting to {len(train.texts):,} texts ({options.method})",
-            file=sys.stderr,
-            flush=True,
-        )
-    classifier = Classifier(
-        model, tokenizer, options.method, config, None if options.quiet else _dots()
-    )
+    note(f"adapting to {len(train.texts):,} texts ({options.method})")
+    classifier = Classifier(model, tokenizer, options.method, config, _dots())
     classifier.fit(train.texts, train.labels).save(options.out)
     result = {
         "out": options.out,
@@ -163,7 +162,7 @@ def _dots():
         nonlocal last
         if time.perf_counter() - last >= PLAIN_EVERY or done == updates:
             last = time.perf_counter()
-            print(f"update {done}/{updates}", file=sys.stderr, flush=True)
+            note(f"update {done}/{updates}")
 
     return show
 
@@ -172,32 +171,52 @@ def _predict(options):
     from tinylm.transfer import Classifier
 
     classifier = Classifier.load(options.dir)
-    texts = [line for line in _text(options.file).split("\n") if line.strip()]
+    lines = _lines(options.file)
+    texts = [line.strip() for line in lines if line.strip()]
     if not texts:
         raise DataError(f"{options.file or 'standard input'} holds no text; give one text per line")
     probabilities = classifier.predict_proba(texts)  # (N,K)
-    labels = classifier.classes_[probabilities.argmax(axis=1)]
-    rows = [
-        {"text": text, "label": str(label), "probability": float(p)}
-        for text, label, p in zip(texts, labels, probabilities.max(axis=1), strict=True)
-    ]
-    return _print(
-        options, rows, [f"{row['label']}\t{row['probability']:.3f}\t{row['text']}" for row in rows]
-    )
+    best = zip(probabilities.argmax(axis=1), probabilities.max(axis=1), strict=True)
+    rows = []
+    for (
+        line
+    ) in lines:  # a blank line has no label, but keeps its row: rows and lines are numbered alike
+        if line.strip():
+            code, p = next(best)
+            rows.append(
+                {"text": line, "label": str(classifier.classes_[code]), "probability": float(p)}
+            )
+        else:
+            rows.append({"text": line, "label": None, "probability": None})
+    return _print(options, rows, [_as_line(row) for row in rows])
 
 
-def _text(path):
-    """A file's text, or standard input's."""
-    if path is not None:
-        from tinylm.files import read_text
+def _as_line(row):
+    """A row of `predict` for people: label, probability, text; nothing for a blank line."""
+    if row["label"] is None:
+        return ""
+    return f"{row['label']}\t{row['probability']:.3f}\t{row['text']}"
 
-        return read_text(path)
-    try:
-        return sys.stdin.buffer.read().decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input is not UTF-8 text ({error.reason} at byte {error.start}); convert it"
-        ) from None
+
+def _lines(path):
+    """The lines of a text file, or of standard input: one text each, blank ones included.
+
+    raises DataError    if the file is a labelled one, whose labels would be read as text
+    """
+    from tinylm.data import labelled
+    from tinylm.files import decode_text, read_text
+
+    if path is None:
+        text = decode_text(sys.stdin.buffer.read(), "standard input")
+    else:
+        kind = labelled.kind(path)
+        text = read_text(path)
+        if kind == "json lines" or (kind == "table" and "\t" in text):
+            raise DataError(
+                f"{path} is a labelled file, but predict reads one text per line; "
+                "write its texts alone into a .txt file"
+            )
+    return text.removesuffix("\n").split("\n")
 
 
 def _generate(options):

@@ -221,18 +221,33 @@ def read_text(path):
     """
     path = Path(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise DataError(
             f"There is no file {str(path)!r}; give the path of an existing text file."
         ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{str(path)!r} is not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); "
-            "convert it to UTF-8 first."
-        ) from None
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
+    return decode_text(raw, repr(str(path)))
+
+
+def decode_text(raw, name):
+    """UTF-8 bytes as text, by one rule for files and for standard input.
+
+    The rule drops a byte order mark, and makes every line end (CR LF, and CR alone) a newline.
+
+    name : where the bytes come from, for the error
+    raises DataError if the bytes are not UTF-8
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name} is not UTF-8 text (byte {error.start} is {raw[error.start]:#04x}); "
+            "convert it to UTF-8 first."
+        ) from None
+    text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def lines_read(text):

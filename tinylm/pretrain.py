@@ -14,7 +14,7 @@ import numpy as np
 from tinylm import checkpoint, objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
-from tinylm.progress import hidden
+from tinylm.progress import hidden, note
 from tinylm.train import TrainConfig, Trainer
 
 
@@ -66,7 +66,8 @@ def _pretrain(config, texts, resume, quiet):
     kind = config.encoding or chapter.encoding
     model_options, train_options, text_options = _divide(chapter, kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
-    texts = load_texts(config.data, config.out) if texts is None else texts
+    with hidden(quiet):
+        texts = load_texts(config.data, config.out) if texts is None else texts
     train, held_out = (
         _documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0)
     )
@@ -79,13 +80,9 @@ def _pretrain(config, texts, resume, quiet):
     _size(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
-    if not (quiet or resumed):
-        print(
-            f"learning an encoding ({kind}) from {len(train):,} documents",
-            file=sys.stderr,
-            flush=True,
-        )
     with hidden(quiet):
+        if not resumed:
+            note(f"learning an encoding ({kind}) from {len(train):,} documents")
         tokenizer = (
             text.load(config.out)
             if resumed

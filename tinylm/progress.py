@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from .errors import TinylmError
 
 _HIDDEN = ContextVar("hidden", default=False)
+_NOTED = set()  # what `note(line, once=True)` has said in this process
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 
 
@@ -20,7 +21,8 @@ class Progress:
     """
 
     def __init__(self, start, steps, quiet=False):
-        self.start, self.steps, self.quiet = start, steps, quiet
+        self.start, self.steps = start, steps
+        self.quiet = quiet or _HIDDEN.get()
         self._begin = self._last = time.perf_counter()
         self._tokens, self._loss, self._bar = 0, None, None
 
@@ -80,7 +82,19 @@ class Progress:
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         else:
-            print(line, file=sys.stderr, flush=True)
+            note(line)
+
+
+def note(line, once=False):
+    """Say a line on stderr, unless `hidden` forbids it: the one place for what is said in passing.
+
+    once : say the same line a single time in this process
+    """
+    if _HIDDEN.get() or (once and line in _NOTED):
+        return
+    if once:
+        _NOTED.add(line)
+    print(line, file=sys.stderr, flush=True)
 
 
 def watched(items, what, total=None):
@@ -99,13 +113,13 @@ def watched(items, what, total=None):
         yield item
         if not (terminal or _HIDDEN.get()) and time.perf_counter() - last >= PLAIN_EVERY:
             last = time.perf_counter()
-            print(f"{what}: {done:,}{f'/{total:,}' if total else ''}", file=sys.stderr, flush=True)
+            note(f"{what}: {done:,}{f'/{total:,}' if total else ''}")
 
 
 @contextmanager
 def hidden(quiet=True):
-    """Within this context `watched` shows nothing."""
-    before = _HIDDEN.set(quiet)
+    """Within this context `note`, `watched` and `Progress` show nothing."""
+    before = _HIDDEN.set(quiet or _HIDDEN.get())
     try:
         yield
     finally:

@@ -224,6 +224,16 @@ def build(config_class, values, make=None):
     return (make or config_class)(**given)
 
 
+def refuse_repeated(what, values):
+    """Refuse a list that names something twice: the second time says nothing, or something else.
+
+    raises ArgumentError    naming `what`, and the first value that comes again
+    """
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ArgumentError(f"{what} names {value!r} twice; give each one once.")
+
+
 def _is_a(value, hint):
     """Whether a value is of the kind a field is declared to be; a whole number is a number, true and false are none."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)

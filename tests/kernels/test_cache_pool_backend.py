@@ -50,7 +50,7 @@ def copied(tmp_path):
     shutil.copytree(
         PACKAGE / "kernels", target / "kernels", ignore=shutil.ignore_patterns("__pycache__")
     )
-    for name in ("__init__.py", "errors.py", "files.py"):
+    for name in ("__init__.py", "errors.py", "files.py", "progress.py"):
         shutil.copy(PACKAGE / name, target / name)
     return target
 

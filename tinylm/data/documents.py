@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from tinylm.arguments import strings
+from tinylm.data.cuts import cut
 from tinylm.errors import DataError, VocabularyError
 
 CHUNK = 256  # documents encoded between two movements of the progress bar
@@ -81,6 +83,7 @@ def encode_corpus(
 ) -> Corpus:
     """Encode documents one after another.
 
+    texts : the documents; a single string counts as one
     end_id : a token written after every document, usually `tokenizer.end_id` (None: nothing separates documents)
     progress : show a progress bar on stderr
     raises DataError        if the texts hold no token at all; VocabularyError if end_id is not in the vocabulary
@@ -125,21 +128,22 @@ def split_documents(
 ) -> tuple[list[str], list[str]]:
     """Training and held-out documents: whole documents, drawn at random; both parts keep the order of the original.
 
-    A single document is cut once, at white space, and its last part is held out: neighbouring lines never fall apart.
+    A single document is cut once, and its last part is held out: neighbouring lines never fall apart. The cut falls at
+    white space; where a script has none, at the end of a sentence or between two characters, see cuts.py.
 
     share : the held-out part of the documents, at least one of them
-    raises DataError        if a part would be empty
+    raises DataError        if a part would be empty; ArgumentError if texts is one string
     """
     if not 0 < share < 1:
         raise DataError(f"The held-out share is {share}; expected a number between 0 and 1.")
+    texts = strings(texts, "texts")
     if len(texts) == 1:
-        text = texts[0]
-        space = [i for i in range(int(len(text) * (1 - share)), 0, -1) if text[i].isspace()][:1]
-        first, last = (text[: space[0]], text[space[0] + 1 :]) if space else ("", text)
-        if not first.strip() or not last.strip():
+        parts = cut(texts[0], share)
+        if parts is None:
             raise DataError(
                 "The only document is too short to hold a part of it out; give more text."
             )
+        first, last = parts
         return [first], [last]
     if not texts:
         raise DataError("There are no documents to split; give at least one.")

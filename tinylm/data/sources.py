@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from tinylm.data import fetch, readers, toy
+from tinylm.data import fetch, labelled, readers, toy
 from tinylm.data.sets import sets
 from tinylm.errors import DataError
 from tinylm.files import read_text
@@ -79,8 +79,8 @@ _TEXTS: Mapping[str, Callable[[], list[str]]] = {
 def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[str]:
     """The documents of a source, for pretraining.
 
-    source : a .txt file (one document), a folder of them (one document each), a labelled .tsv or .jsonl file, a named
-        set, "toy", or "toy-markov"; of labelled data the training part only
+    source : a .txt file (one document), a folder of them (one document each), a labelled .tsv or .jsonl file (its
+        labels are not read), a named set, "toy", or "toy-markov"; of labelled data the training part only
     leave_out : a folder whose files are no documents where it is the source or lies in it: that of the run which reads
         them, so that a run never trains on its own vocabulary, and finds the same text when it is resumed
     raises DataError        if the source is missing, unknown, empty or damaged
@@ -98,12 +98,8 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
                 f"The folder {name!r} holds no .txt file{besides}; put one document into each."
             )
         texts = [read_text(file) for file in files]
-    elif path.suffix == ".jsonl" and path.exists():
-        texts = [
-            text for text, _ in _part(readers.unique(readers.jsonl(path, labelled=False)), "train")
-        ]
-    elif path.suffix == ".tsv" and path.exists():
-        texts = load_labelled(path, "train").texts
+    elif path.exists() and labelled.kind(path) != "text":
+        texts = [text for text, _ in _part(labelled.read(path, labelled=False), "train")]
     elif path.exists():
         texts = [read_text(path)]
     else:
@@ -128,8 +124,8 @@ def _documents(folder: Path, leave_out: str | Path | None) -> list[Path]:
 def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     """Texts and labels of a classification set.
 
-    source : a .tsv file (text<TAB>label) or .jsonl file ({"text", "label"}), a named set (newsgroups, questions,
-        questions-fine, movies, spam), "toy" (topics) or "toy-sentiment"
+    source : a .tsv file (text<TAB>label) or .jsonl file ({"text", "label"}), see labelled.py, a named set (newsgroups,
+        questions, questions-fine, movies, spam), "toy" (topics) or "toy-sentiment"
     split : "train", "test" or "all"
     raises DataError        if the source is missing, unknown, empty or damaged
     """
@@ -138,8 +134,7 @@ def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     if name in _LABELLED:
         rows = _LABELLED[name](split)
     elif path.is_file():
-        rows = readers.unique(readers.jsonl(path) if path.suffix == ".jsonl" else readers.tsv(path))
-        rows = _part(rows, split)
+        rows = _part(labelled.read(path), split)
     else:
         raise _unknown(name, list(_LABELLED))
     if not rows:
@@ -178,9 +173,9 @@ def load_tagged(source: str | Path, split: str = "train") -> readers.Tagged:
         sentences = readers.conll(_file(name) if name == "entities" else path)
     else:
         raise _unknown(name, ["entities", "toy"])
-    sentences = _part(
-        list({tuple(tokens): (tokens, tags) for tokens, tags in sentences}.values()), split
-    )
+    pairs = [(tuple(tokens), tuple(tags)) for tokens, tags in sentences]
+    kept = _part(labelled.different(pairs, name), split)
+    sentences = [(list(tokens), list(tags)) for tokens, tags in kept]
     if not sentences:
         raise DataError(
             f"{name!r} holds no tagged sentence for {split!r}; give at least {TEST_EVERY} different ones."

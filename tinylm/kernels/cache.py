@@ -18,6 +18,7 @@ import llvmlite.binding as llvm
 import numba
 
 from ..files import home
+from ..progress import note
 
 _state = {"folder": None, "told": False}
 _lock = threading.Lock()
@@ -69,11 +70,7 @@ def announce():
             if folder()
             else "no cache folder can be written, so each process compiles anew"
         )
-        print(
-            f"tinylm: compiling kernels for this machine, up to half a minute ({where})",
-            file=sys.stderr,
-            flush=True,
-        )
+        note(f"tinylm: compiling kernels for this machine, up to half a minute ({where})")
     _state["told"] = True
     return bool(folder())
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from .. import kernels
+from ..arguments import strings
 from ..errors import CheckpointError, TinylmError
 from ..memory import must_fit
 from ..nn.module import Module
@@ -244,7 +245,8 @@ def _decays(no_decay, name, p):
     """Whether a parameter is decayed: the last matching pattern decides."""
     if callable(no_decay):
         return not no_decay(name, p)
-    hits = [pattern for pattern in no_decay if re.search(pattern.removeprefix("!"), name)]
+    patterns = strings(no_decay, "no_decay")
+    hits = [pattern for pattern in patterns if re.search(pattern.removeprefix("!"), name)]
     return not hits or hits[-1].startswith("!")
 
 

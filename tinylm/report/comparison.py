@@ -12,6 +12,7 @@ from tinylm import hub
 from tinylm.checkpoint import LOG, read_log
 from tinylm.errors import VocabularyError
 from tinylm.files import write_text
+from tinylm.progress import note
 from tinylm.report import html, looking, pictures
 from tinylm.transfer import verdict
 from tinylm.transfer.compare import Comparison
@@ -32,7 +33,7 @@ def write(comparison: Comparison) -> Path:
     }
     draw = pictures.available()
     if not draw:
-        print(f"The report has no pictures: {pictures.MISSING}", file=sys.stderr)
+        note(f"The report has no pictures: {pictures.MISSING}")
     parts = [
         html.paragraph(verdict.sentence(comparison), "verdict"),
         _results(comparison, draw),

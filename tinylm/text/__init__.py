@@ -78,7 +78,7 @@ OPTIONS = {
 def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:
     """Train the encoding that a chapter asks for by name.
 
-    kind : one of KINDS
+    kind : one of KINDS     texts : a single string counts as one text
     vocab_size : tokens at most, a short text gives fewer; None: a usual number
     options : those of the kind in OPTIONS, see its `train`
     raises VocabularyError  for another kind or option, for empty text, or for a vocab_size too small for the kind

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinylm import files
+from tinylm.arguments import strings
 from tinylm.data.batching import pad
 from tinylm.errors import DataError, VocabularyError
 from tinylm.settings import argument, at_least, between
@@ -74,7 +75,10 @@ class Encoding(ABC):
         if special == "none" or not self.specials:
             return list(map(int, self._encode([text])[0]))
         refuse = special in ("raise", "none_raise")
-        allowed = set(self.specials) if special == "all" else set() if refuse else set(special)
+        if special == "all":
+            allowed = set(self.specials)
+        else:
+            allowed = set() if refuse else set(strings(special, "special"))
         found = [name for name in self.specials if name in text and name not in allowed]
         if refuse and found:
             raise VocabularyError(
@@ -103,7 +107,10 @@ class Encoding(ABC):
         """For each token of `encode(text)`, the characters text[start:end] that it covers."""
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each text as (T,) int32 arrays; what many texts have in common is worked out once."""
+        """The ids of each text as (T,) int32 arrays; what many texts have in common is worked out once.
+
+        texts : the texts; a single string counts as one text
+        """
         rows = (row for portion in _portions(as_texts(texts)) for row in self._encode(portion))
         return [
             row if isinstance(row, np.ndarray) else np.fromiter(row, np.int32, len(row))
@@ -134,7 +141,7 @@ class Encoding(ABC):
 
         raises VocabularyError  for a name that is taken, or that the encoding's files could not give back
         """
-        for name in names:
+        for name in strings(names, "names"):
             if name in self._index():
                 raise VocabularyError(
                     f"{name!r} is already a token of the vocabulary; choose another name."
@@ -153,6 +160,7 @@ class Encoding(ABC):
     ) -> dict[str, np.ndarray]:
         """Texts as the keywords that a model's `encode` takes: `model.encode(**tokenizer(texts))`.
 
+        texts : the texts; a single string counts as one text
         pairs : the second text of each input (None: there is none)
         max_length : inputs are cut to this many tokens, special ones included (None: the longest decides)
         returns {"ids": (B, T) int64, "mask": (B, T) bool, True = a real token}, padded on the side that the template

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinylm.arguments import strings
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
 from tinylm.text import bpe_files
@@ -94,7 +95,7 @@ class BPE(Encoding):
             the text is read, for special tokens that text could spell or that the files could not give back
         """
         check_numbers("BPE", vocab_size=vocab_size, min_count=min_count)
-        specials = spelling.specials if specials is None else specials
+        specials = spelling.specials if specials is None else tuple(strings(specials, "specials"))
         spelling.check_specials(specials)
         words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:

@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import regex
 
+from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 from tinylm.progress import watched
 from tinylm.text import rules as fastai
@@ -73,7 +74,7 @@ class Words(Encoding):
                 (*self.specials, fastai.BEGINS),
                 Template(f"{fastai.BEGINS} A"),
             )
-        self.vocab = [*self.specials, *words]
+        self.vocab = [*self.specials, *strings(words, "words")]
         self.first = len(self.specials)  # id of the most frequent word
         self.lower, self.phrases, self.rules = lower, tuple(phrases), rules
         self.marks = marks

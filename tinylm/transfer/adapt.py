@@ -18,6 +18,7 @@ import numpy as np
 
 from tinylm import files, folders, hub, nn, optim, settings
 from tinylm import ops as F
+from tinylm.arguments import strings
 from tinylm.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
 from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
@@ -163,9 +164,10 @@ class Classifier:
     def fit(self, texts, labels) -> "Classifier":
         """Adapt to labelled texts. texts (N,) strings, labels (N,) of at least two classes; returns self.
 
-        raises DataError for no texts or one class, ShapeError if the lengths differ
+        raises DataError for no texts or one class, ShapeError if the lengths differ, ArgumentError if texts is a string
         """
-        texts, labels = list(texts), as_labels(labels)
+        texts = strings(texts, "texts")
+        labels = as_labels(labels)
         if labels.shape != (len(texts),):
             raise ShapeError(
                 f"Classifier: {len(texts)} texts, but labels of shape {labels.shape}; expected one for each."

@@ -12,6 +12,7 @@ import numpy as np
 import regex
 from scipy import sparse
 
+from tinylm.arguments import strings
 from tinylm.errors import DataError
 from tinylm.transfer.linear import SoftmaxRegression
 from tinylm.transfer.metrics import accuracy
@@ -26,15 +27,17 @@ class Majority:
 
     def fit(self, texts, labels) -> "Majority":
         """Count the labels; the texts are not read. returns self; raises DataError if there are none."""
-        if len(labels) == 0:
-            raise DataError("Majority: no labels were given; expected at least one.")
-        self.classes_, counts = np.unique(np.asarray(labels), return_counts=True)
+        strings(texts, "texts")
+        labels = np.asarray(labels)
+        if labels.ndim != 1 or labels.size == 0:
+            raise DataError("Majority: no labels were given; expected a list of at least one.")
+        self.classes_, counts = np.unique(labels, return_counts=True)
         self.label_ = self.classes_[counts.argmax()]
         return self
 
     def predict(self, texts) -> np.ndarray:
         """The same label for every text, (N,)."""
-        return np.full(len(texts), self.label_)
+        return np.full(len(strings(texts, "texts")), self.label_)
 
     def score(self, texts, labels) -> float:
         """Accuracy in [0, 1]."""
@@ -60,6 +63,7 @@ class Tfidf:
 
     def fit(self, texts) -> "Tfidf":
         """Learn the vocabulary and the document frequencies. returns self; raises DataError if no text has a word."""
+        texts = strings(texts, "texts")
         frequency = Counter()
         for text in texts:
             frequency.update(self._counts(text).keys())
@@ -75,6 +79,7 @@ class Tfidf:
 
     def transform(self, texts) -> sparse.csr_array:
         """(N,) texts -> (N,F) sparse rows of length 1; words that `fit` never saw are dropped, a text of them is 0."""
+        texts = strings(texts, "texts")
         starts, columns, values = [0], [], []
         for text in texts:
             known = sorted(
@@ -94,6 +99,7 @@ class Tfidf:
 
     def fit_transform(self, texts) -> sparse.csr_array:
         """`fit`, then `transform` of the same texts."""
+        texts = strings(texts, "texts")
         return self.fit(texts).transform(texts)
 
 

@@ -21,7 +21,7 @@ def label_budget(labels, per_class: int, seed: int) -> np.ndarray:
     """
     labels = np.asarray(labels)
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if labels.size == 0 or per_class < 1:
+    if labels.ndim != 1 or labels.size == 0 or per_class < 1:
         raise DataError(
             f"A budget of {per_class} labels per class from {labels.size} examples: both must be ≥ 1."
         )

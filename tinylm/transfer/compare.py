@@ -10,7 +10,6 @@ at once, so a comparison that is interrupted goes on where it was, and one that 
 """
 
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,8 +22,8 @@ from tinylm.errors import DataError, TinylmError
 from tinylm.files import as_json, write_json, write_text
 from tinylm.kernels.pool import one_pool
 from tinylm.pretrain import PretrainConfig, pretrain
-from tinylm.progress import duration
-from tinylm.settings import Config, above, at_least
+from tinylm.progress import duration, hidden, note
+from tinylm.settings import Config, above, at_least, refuse_repeated
 from tinylm.transfer.adapt import AdaptConfig, Classifier, twin
 from tinylm.transfer.baselines import Majority, TfidfClassifier
 from tinylm.transfer.budgets import label_budget
@@ -77,6 +76,8 @@ class CompareConfig(Config):
             objectives.find(name)
         if not self.labels:
             raise TinylmError("CompareConfig: labels is empty; expected at least one budget.")
+        for name in ("objectives", "labels"):
+            refuse_repeated(name, getattr(self, name))
 
     def cells(self) -> list[tuple[int, int]]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""
@@ -118,7 +119,7 @@ def run(config: CompareConfig) -> Comparison:
     """
     names = tuple(objectives.find(one).name for one in config.objectives)
     config = replace(config, objectives=names)
-    with claim(config), one_pool():
+    with claim(config), one_pool(), hidden(config.quiet):
         return _run(config)
 
 
@@ -129,9 +130,8 @@ def claim(config: CompareConfig):
 
 def _run(config: CompareConfig) -> Comparison:
     task = load_task(config.data, config.test_size)
-    label_budget(
-        task.labels, max(config.labels), config.seed
-    )  # a class that is too small is said before the work
+    # Fail on a class that is too small before the work.
+    label_budget(task.labels, max(config.labels), config.seed)
     results = Results(config, task)
     say = results.say
     say(
@@ -194,12 +194,7 @@ class Results:
 
     def say(self, line: str) -> None:
         """A line of progress on stderr, with the time since the beginning."""
-        if not self.config.quiet:
-            print(
-                f"[{duration(time.perf_counter() - self.begun)}] {line}",
-                file=sys.stderr,
-                flush=True,
-            )
+        note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
 
     def missing(self, method: str):
         """The cells that this method has not filled yet."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinylm import ops as F
+from tinylm.arguments import strings
 from tinylm.errors import DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.pool import one_pool
@@ -25,13 +26,11 @@ def encode_texts(encoder, tokenizer, texts, max_length: int | None = None) -> di
 
     max_length : tokens read of each text; never more than the encoder has positions for
     A text without a token is read as one padding token, so that every row has something to attend to.
-    raises DataError if there is no text, or one is not a string
+    raises ArgumentError for one string instead of a list, DataError if there is no text
     """
-    texts = list(texts)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise DataError(
-            "Encoding texts: expected a list of at least one string; give [text] for a single text."
-        )
+    texts = strings(texts, "texts")
+    if not texts:
+        raise DataError("Encoding texts: the list is empty; expected at least one text.")
     max_length = min(n for n in (max_length, encoder.max_length, 2**31) if n)
     encoded = dict(tokenizer(texts, max_length=max_length))
     if encoded["ids"].shape[1] == 0:

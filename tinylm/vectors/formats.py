@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import files, folders
+from tinylm.arguments import strings
 from tinylm.errors import CheckpointError
 from tinylm.vectors import names as spelled
 
@@ -39,6 +40,7 @@ def write_vectors(path, words, vectors, binary=True, form=None, overwrite=False)
     raises CheckpointError  if the counts differ, there are no numbers to write, for another form, or for a folder that
         holds something
     """
+    words = strings(words, "words")
     form = form or ("word2vec" if binary else "text")
     vectors = np.ascontiguousarray(vectors, dtype="<f4")
     if len(words) != len(vectors):

@@ -5,6 +5,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from tinylm.arguments import strings
 from tinylm.errors import ShapeError, VocabularyError
 from tinylm.finite import must_be_finite
 from tinylm.vectors.formats import format_of, read_vectors, write_vectors
@@ -59,17 +60,18 @@ class Vectors:
 
     words : V strings; of equal ones the first counts     table : (V, D) float, may be mapped read-only from the disk
     subwords : an ngrams.Subwords, which gives vectors to words that are not in the table; by default nothing does
-    raises ShapeError  if the table does not have one row per word
+    raises ShapeError  if the table does not have one row per word, ArgumentError if words is a string
     """
 
     def __init__(self, words, table, subwords=None):
+        words = strings(words, "words")
         if np.ndim(table) != 2 or len(words) != len(table) or not len(words):
             raise ShapeError(
                 f"Vectors: {len(words)} words and a table {np.shape(table)} do not fit; expected (V, D), "
                 "V > 0."
             )
         self.words, self.table, self.lengths, self.subwords = (
-            list(words),
+            words,
             table,
             row_lengths(table),
             subwords or {},
@@ -174,6 +176,8 @@ class Vectors:
 
     def doesnt_match(self, words):
         """The word that lies farthest from the mean direction of all of them."""
+        if isinstance(words, str):
+            strings(words, "words")
         self._known(words)
         units = np.array([self.unit(word) for word in words])
         return words[int(np.argmin(units @ units.mean(axis=0)))]

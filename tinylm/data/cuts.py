@@ -1,0 +1,116 @@
+"""Where one long text is cut in two: at white space, behind a sentence, or between two characters.
+
+Chinese, Japanese and Thai write no space between words. We cut such a text where a sentence of any
+script ends. Where no sentence ends nearby, we cut between two characters as a reader sees them: `é`
+written as two code points, a family joined by zero-width joiners and a flag stay whole.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Where words are separated at all, no place is farther from the white space before it.
+LONGEST_WORD = 100  # characters
+ASCII_ENDS = frozenset(".!?")  # these stand inside numbers and addresses too: 3.14, www.example.org
+ENDS = ASCII_ENDS | frozenset("。！？．｡…।॥؟۔።፧។៕၊။ๆฯ๚๛།༎")
+# What may follow the end of a sentence and belongs to it.
+CLOSERS = frozenset("\"')]}»”’」』）】》〉］｝")
+VIRAMA = 9  # the combining class of the sign that joins two consonants of an Indic script
+VOWELS_AFTER = frozenset(
+    "\u0e33\u0eb3\uff9e\uff9f"
+)  # letters by category that belong to the one before
+
+
+def cut(text: str, share: float) -> tuple[str, str] | None:
+    """The beginning of a text and its last `share`, roughly; None if the text is too short.
+
+    The cut falls at or before the place that `share` asks for: at the last white space if it is
+    near, else behind the last sentence if its end is near, else between two characters. Near means
+    that the second part is at most twice as long as asked for, or that a word of LONGEST_WORD
+    characters explains the distance. White space at the cut is dropped.
+    """
+    for whole in (text, text.strip()):  # blank lines at the end may be longer than the share
+        goal, near = _window(whole, share)
+        space = _last_space(whole, goal)
+        if space is not None and space >= near and _holds_two(whole, space):
+            return whole[:space], whole[space + 1 :]
+    if len(whole) * share >= 1:  # a shorter text has no whole character to give away
+        sentences = (i for i in range(goal, near - 1, -1) if ends_sentence(whole, i))
+        characters = (i for i in range(goal, 0, -1) if not joined(whole[i - 1], whole[i]))
+        place = next(sentences, None) or next(characters, None)
+        if place is not None:
+            return whole[:place], whole[place:]
+    if space is not None:
+        return whole[:space], whole[space + 1 :]
+    return None
+
+
+def _window(text: str, share: float) -> tuple[int, int]:
+    """Where the last `share` of a text begins, and the first place that is near to it."""
+    goal = min(int(len(text) * (1 - share)), len(text) - 1)
+    reach = max(int(len(text) * share), LONGEST_WORD)
+    return goal, max(goal - reach, 1)
+
+
+def _last_space(text: str, goal: int) -> int | None:
+    """The last white space at or before `goal`, not at the very beginning."""
+    return next((i for i in range(goal, 0, -1) if text[i].isspace()), None)
+
+
+def _holds_two(text: str, space: int) -> bool:
+    """Whether something stands on both sides of a place."""
+    return bool(text[:space].strip() and text[space + 1 :].strip())
+
+
+def ends_sentence(text: str, i: int) -> bool:
+    """Whether a sentence, with the quotes and brackets that close it, ends before text[i].
+
+    i : a place inside the text, 0 < i < len(text)
+    """
+    if text[i] in ENDS or text[i] in CLOSERS or joined(text[i - 1], text[i]):
+        return False
+    last = i - 1
+    while last > 0 and text[last] in CLOSERS:
+        last -= 1
+    if text[last] in ASCII_ENDS and last == i - 1:
+        return not (text[i].isascii() and text[i].isalnum())
+    return text[last] in ENDS
+
+
+def joined(before: str, after: str) -> bool:
+    """Whether two neighbouring code points may belong to one character. In doubt it says yes.
+
+    True for a mark and what it stands on, an emoji and its modifier, both sides of a zero-width
+    joiner, two halves of a surrogate pair, two letters of a flag, the jamo of a Korean syllable, and
+    consonants that a virama joins.
+    Source: Unicode Standard Annex 29, rules GB3 to GB13. Differs: it keeps a little more together,
+    and never less.
+    """
+    category = unicodedata.category(after)
+    if category.startswith("M") or after in VOWELS_AFTER:
+        return True
+    # Joiners, tags, signs that stand before numbers.
+    if "Cf" in (category, unicodedata.category(before)):
+        return True
+    if unicodedata.combining(before) == VIRAMA:
+        return True
+    if before == "\r" and after == "\n":
+        return True
+    if "\ud800" <= before <= "\udbff" and "\udc00" <= after <= "\udfff":
+        return True
+    if _is_flag_letter(before) and _is_flag_letter(after):
+        return True
+    return "\U0001f3fb" <= after <= "\U0001f3ff" or (_is_jamo(after) and _is_korean(before))
+
+
+def _is_flag_letter(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+def _is_jamo(character: str) -> bool:
+    blocks = (("\u1100", "\u11ff"), ("\ua960", "\ua97f"), ("\ud7b0", "\ud7ff"))
+    return any(first <= character <= last for first, last in blocks)
+
+
+def _is_korean(character: str) -> bool:
+    return _is_jamo(character) or "\uac00" <= character <= "\ud7a3"
