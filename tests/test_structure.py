@@ -17,11 +17,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "files", "progress", "interrupt", "settings", "kernels"),
     ("tensor",),
-    ("ops", "gradcheck", "sampling"),
+    ("ops", "gradcheck", "encodercheck", "sampling"),
     ("nn", "optim"),
     ("text", "data", "vectors"),
     ("objectives",),
-    ("train", "pretrain", "evaluation", "checkpoint", "hub", "generate"),
+    ("train", "pretrain", "evaluation", "checkpoint", "hub", "generate", "check"),
     ("transfer",),
     ("cli", "commands", "report", "__main__"),
 )
