@@ -29,11 +29,11 @@ FLOORS = (
         "kernels",
     ),
     ("tensor",),
-    ("ops", "gradcheck", "sampling"),
+    ("ops", "gradcheck", "encodercheck", "sampling"),
     ("nn", "optim"),
     ("text", "data", "vectors"),
     ("objectives",),
-    ("train", "pretrain", "evaluation", "checkpoint", "hub", "generate", "budget"),
+    ("train", "pretrain", "evaluation", "checkpoint", "hub", "generate", "budget", "check"),
     ("transfer",),
     ("cli", "commands", "report", "__main__"),
 )

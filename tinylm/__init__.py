@@ -45,6 +45,7 @@ _MODULES = {
     "train",
     "generate",
     "checkpoint",
+    "check",
     "gradcheck",
     "errors",
     "tensor",

@@ -1,6 +1,7 @@
 """The command line: what each command accepts, and how mistakes and interruptions end it.
 
-Exit status: 0 done · 2 a mistake that one sentence explains · 130 Ctrl-C, 143 SIGTERM (a training run is saved first).
+Exit status: 0 done · 1 `check` found a broken promise · 2 a mistake that one sentence explains · 130 Ctrl-C, 143 SIGTERM
+(a training run is saved first).
 Results go to standard output, as JSON with --json; progress goes to standard error. What a command does stands in
 `commands.py`, imported only when one runs, so that `tinylm --help` answers at once.
 """
@@ -90,6 +91,7 @@ def parser():
     for add in (
         _compare,
         _pretrain,
+        _check,
         _finetune,
         _predict,
         _generate,
@@ -199,6 +201,29 @@ def _pretrain(commands):
         "--resume", action="store_true", help="continue the run in DIR, or start it if DIR is empty"
     )
     _overwrite(p)
+    return p
+
+
+def _check(commands):
+    """check: try what an objective promises."""
+    p = commands.add_parser("check", help="try every promise of an objective on toy text")
+    p.add_argument(
+        "objective",
+        metavar="OBJECTIVE",
+        help="gpt, word2vec, ..., or a file of yours: mine.py, mine.py:NAME",
+    )
+    p.add_argument(
+        "--config", default="tiny", metavar="SIZE", help="tiny, small, ... (default tiny)"
+    )
+    p.add_argument(
+        "--set",
+        action="settings",
+        default=[],
+        type=_assignment,
+        metavar="key=value",
+        help="replace a field of the model's or the training's config; may be repeated",
+    )
+    _add_encoding(p)
     return p
 
 

@@ -1,5 +1,6 @@
 """What each command does: options in, one result out, printed for people or as JSON."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -118,6 +119,23 @@ def _pretrain(options):
     if result["held_out"]:
         lines.append(f"held-out text: {in_words(result['held_out'])}")
     return _print(options, {"out": options.out, **result}, lines)
+
+
+def _check(options):
+    from tinylm import check
+
+    found = []
+    for line in check.lines(
+        options.objective, options.config, dict(options.set), options.seed, options.encoding
+    ):
+        found.append(line)
+        if not options.json:
+            print(line, flush=True)
+    passed = all(line.status != "FAIL" for line in found)
+    if options.json:
+        rows = [dataclasses.asdict(line) for line in found]
+        _print(options, {"objective": options.objective, "passed": passed, "lines": rows}, [])
+    return 0 if passed else 1
 
 
 def _finetune(options):
@@ -381,6 +399,7 @@ def _data(options):
 COMMANDS = {
     "compare": _compare,
     "pretrain": _pretrain,
+    "check": _check,
     "finetune": _finetune,
     "predict": _predict,
     "generate": _generate,

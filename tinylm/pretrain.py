@@ -64,7 +64,7 @@ def _pretrain(config, texts, resume, quiet):
     """`pretrain` in a folder that is claimed: nobody else writes there, and what it holds may go."""
     chapter = objectives.find(config.objective)
     kind = config.encoding or chapter.encoding
-    model_options, train_options, text_options = _divide(chapter, kind, config)
+    model_options, train_options, text_options = divide(chapter, kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     with hidden(quiet):
         texts = load_texts(config.data, config.out) if texts is None else texts
@@ -77,7 +77,7 @@ def _pretrain(config, texts, resume, quiet):
         )
     vocab_size = model_options.pop("vocab_size", None)
     # Fail on a mistake in the options before an encoding is learned.
-    _size(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
+    sized(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
     resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
     # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     with hidden(quiet):
@@ -88,20 +88,28 @@ def _pretrain(config, texts, resume, quiet):
             if resumed
             else text.learn(kind, train, vocab_size, **text_options)
         )
-    model_config = _size(
+    model_config = sized(
         chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size}
     )
-    objective = chapter(model_config, np.random.default_rng(config.seed))
-    objective.spell(tokenizer.vocab, tokenizer.special_ids)
-    objective.prepare(
-        encode_corpus(
-            train, tokenizer, end_id=tokenizer.end_id, progress=not quiet and sys.stderr.isatty()
-        )
-    )
+    progress = not quiet and sys.stderr.isatty()
+    corpus = encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=progress)
+    rng = np.random.default_rng(config.seed)
+    objective = untrained(chapter, model_config, tokenizer, corpus, rng)
     evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     asked = {"kind": kind, "vocab_size": vocab_size, **text_options}
     return objective, tokenizer, trainer.run(resume, asked)
+
+
+def untrained(chapter, config, tokenizer, corpus, rng):
+    """A new model that knows how its tokens are spelled and is prepared for a corpus.
+
+    chapter : the objective's class     config : of its Config     rng : numpy Generator of the weights
+    """
+    objective = chapter(config, rng)
+    objective.spell(tokenizer.vocab, tokenizer.special_ids)
+    objective.prepare(corpus)
+    return objective
 
 
 def _documents(chapter, texts):
@@ -111,8 +119,11 @@ def _documents(chapter, texts):
     return [line for text in texts for line in text.split("\n") if line.strip()]
 
 
-def _divide(chapter, kind, config):
-    """Options of the model, of the training and of the encoding, told apart by name."""
+def divide(chapter, kind, config):
+    """The options of a PretrainConfig, told apart by name: a dict each for the model, the training, the encoding.
+
+    raises TinylmError  for an option that nobody knows, or one that two would take
+    """
     training = {f.name for f in dataclasses.fields(TrainConfig)} - {"seed"}  # that is config.seed
     model = {f.name for f in dataclasses.fields(chapter.Config)}
     if clash := sorted(model & training):
@@ -131,8 +142,11 @@ def _divide(chapter, kind, config):
     return model_options, train_options, text_options
 
 
-def _size(chapter, size, options):
-    """The objective's config of a named size with some fields replaced."""
+def sized(chapter, size, options):
+    """The objective's config of a named size with some fields replaced.
+
+    raises TinylmError  for a size that there is not, or a field that cannot be
+    """
     sizes = dict(inspect.getmembers(chapter.Config, inspect.ismethod))  # its class methods
     sizes = {name: make for name, make in sizes.items() if not name.startswith("_")}
     if size not in sizes:

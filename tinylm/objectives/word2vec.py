@@ -152,10 +152,14 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
     @property
     def not_derivatives(self):
-        """CBOW with the mean: the program hands every word the whole error."""
-        if self.mode != kernels.CBOW_MEAN:
+        """CBOW's mean of a window and the mean of a word's n-grams: the programs hand every row the whole error."""
+        if self.mode == kernels.CBOW_MEAN:
+            parts = "a window"
+        elif self.mode == kernels.SKIP_GRAM and self.config.maxn:
+            parts = "a word's n-grams"
+        else:
             return {}
-        why = "CBOW scores with the mean of a window but hands every word the whole error, as the program does"
+        why = f"a score takes the mean of {parts}, but every row gets the whole error, as in the program"
         return {"vectors": why}
 
     def spell(self, words, special_ids=()):
