@@ -3,11 +3,18 @@
 Two pools that wait actively for work (OpenBLAS' and Numba's) spin against each other and cost a factor of five. So SciPy's
 BLAS, which compiled `np.dot` calls, always has one thread and is called inside `prange`; NumPy's own BLAS, which users call
 between our steps, keeps its threads except inside `one_pool()`.
+
+A thread of libgomp that waits for work spins for some milliseconds before it sleeps. On a busy
+machine it takes those from the very thread that it waits for. Ours spin a tenth of that: longer
+than the pauses within a step, so that an idle machine is as fast as before, and short enough that
+a core soon is free for whoever can work.
 """
 
 import contextlib
 import ctypes
+import importlib
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +22,9 @@ import numba
 from threadpoolctl import ThreadpoolController
 
 from ..errors import TinylmError
+
+SPINS = "30000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how libgomp is told, once, when it is loaded
 
 _state = {
     "started": False,
@@ -28,6 +38,25 @@ _state = {
 _start_lock = threading.Lock()
 _parallel_lock = threading.RLock()
 _free = contextlib.nullcontext()
+
+
+def load_openmp():
+    """Load the OpenMP library of Numba's threads and tell it SPINS (once; called at import).
+
+    libgomp reads the variable while it is loaded. So we load it here and then restore the
+    environment: other libraries and child processes never see our number. A user's own setting
+    wins. A libgomp that was loaded earlier keeps what it read then. Other threading layers (TBB,
+    workqueue) and other systems stay as they are.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in WAITING):
+        return
+    os.environ["GOMP_SPINCOUNT"] = SPINS
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")  # starts no thread
+    except ImportError:  # there is no libgomp: Numba will use its workqueue
+        pass
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def start():
@@ -141,5 +170,6 @@ def _after_fork():
     _state["forked"] = _state["ran"]
 
 
+load_openmp()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
