@@ -44,9 +44,10 @@ def load_openmp():
     """Load the OpenMP library of Numba's threads and tell it SPINS (once; called at import).
 
     libgomp reads the variable while it is loaded. So we load it here and then restore the
-    environment: other libraries and child processes never see our number. A user's own setting
-    wins. A libgomp that was loaded earlier keeps what it read then. Other threading layers (TBB,
-    workqueue) and other systems stay as they are.
+    environment: child processes and other copies of libgomp never see our number. PyTorch shares
+    our copy when it is imported after tinylm, and brings its own when it comes first. A user's own
+    setting wins. A libgomp that was loaded earlier keeps what it read then. Other threading layers
+    (TBB, workqueue) and other systems stay as they are.
     """
     if sys.platform != "linux" or any(name in os.environ for name in WAITING):
         return
