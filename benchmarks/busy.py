@@ -1,13 +1,14 @@
 """What other programs that keep the cores busy cost a training step of `gpt_small`, and a generated token.
 
     python -m benchmarks busy --pairs 5                          the table
-    python -m benchmarks.busy --pairs 5 --spins 10000 100000     other numbers of spins beside it
+    python -m benchmarks.busy --pairs 5 --also 10000 one         other choices beside it
 
 Each round starts a fresh process for `before` (libgomp's own 300,000 spins), `after` (tinylm's
-choice), PyTorch, and each of `--spins`, in turn. A process measures alone, then beside one and
-beside two neighbours. A neighbour is a Python process that counts: it waits for nothing and uses
-no memory. A time is the mean over some seconds, because what a neighbour costs falls on few steps
-(a thread waits until the system gives it a core again) and a median would not see it.
+choice), each of `--also` (a number of spins, or `one`: tinylm on one thread) and PyTorch, in turn.
+A process measures alone, then beside one and beside two neighbours. A neighbour is a Python
+process that counts: it waits for nothing and uses no memory. A time is the mean over some seconds,
+because what a neighbour costs falls on few steps (a thread waits until the system gives it a core
+again) and a median would not see it.
 """
 
 import argparse
@@ -135,6 +136,7 @@ def worker(side):
         import tinylm
 
         step, window = our_work()
+        tinylm.set_threads(1 if side == "one" else 2)
         pool = tinylm.one_pool()
     tokens = gpt.SHAPES[NAME].T - 1
     found = {"step": [], "token": []}
@@ -166,13 +168,13 @@ def measure(side):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def table(pairs, spins=()):
+def table(pairs, also=()):
     """Rows {"side", "work", "ms": beside each number of neighbours, "ratio", "idle"}, medians over `pairs` rounds.
 
     ratio : ms beside each number of neighbours / ms alone, of the same process
     idle : ms alone / ms alone of `before` in the same round
     """
-    sides = ("before", "after", *spins, "torch")
+    sides = ("before", "after", *also, "torch")
     rounds = [{side: measure(side) for side in sides} for _ in range(pairs)]
     rows = []
     for work, side in itertools.product(("step", "token"), sides):
@@ -206,18 +208,18 @@ def show(rows):
 
 
 def main():
-    """The table with further numbers of spins, or what a worker measures, as JSON."""
+    """The table with further choices, or what a worker measures, as JSON."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.busy", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--pairs", type=int, default=5, help="rounds (default 5)")
-    parser.add_argument("--spins", nargs="*", default=[], help="other values of GOMP_SPINCOUNT")
+    parser.add_argument("--also", nargs="*", default=[], help="values of GOMP_SPINCOUNT, or one")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         print(json.dumps(worker(options.worker)))
     else:
-        print(show(table(options.pairs, options.spins)))
+        print(show(table(options.pairs, options.also)))
 
 
 if __name__ == "__main__":
