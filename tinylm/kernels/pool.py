@@ -146,6 +146,22 @@ def threads():
     return numba.get_num_threads()
 
 
+@contextlib.contextmanager
+def one_thread():
+    """Within this context the parallel kernels that this thread calls run on it alone.
+
+    For work too small to share, such as reading one token: nothing is gained by a second thread,
+    and on a busy machine every kernel would wait until that thread gets a core. The bits are the
+    same: no kernel's blocks depend on the number of threads.
+    """
+    before = threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
 def guard():
     """Context for a parallel kernel: refuses a forked child, and serialises calls where the threading layer demands it."""
     if _state["forked"]:
