@@ -1,7 +1,7 @@
 """What other programs that keep the cores busy cost a training step of `gpt_small`, and a generated token.
 
     python -m benchmarks busy --pairs 5                          the table
-    python -m benchmarks.busy --pairs 5 --also 10000 one         other choices beside it
+    python -m benchmarks.busy --pairs 5 --also 3000 30000 one    other choices beside it
 
 Each round starts a fresh process for `before` (libgomp's own 300,000 spins), `after` (tinylm's
 choice), each of `--also` (a number of spins, or `one`: tinylm on one thread) and PyTorch, in turn.

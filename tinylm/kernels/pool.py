@@ -5,7 +5,7 @@ BLAS, which compiled `np.dot` calls, always has one thread and is called inside 
 between our steps, keeps its threads except inside `one_pool()`.
 
 A thread of libgomp that waits for work spins for some milliseconds before it sleeps. On a busy
-machine it takes those from the very thread that it waits for. Ours spin a tenth of that: longer
+machine it takes those from the very thread that it waits for. Ours spin a thirtieth of that: longer
 than the pauses within a step, so that an idle machine is as fast as before, and short enough that
 a core soon is free for whoever can work.
 """
@@ -23,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 
 from ..errors import TinylmError
 
-SPINS = "30000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
+SPINS = "10000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how libgomp is told, once, when it is loaded
 
 _state = {
