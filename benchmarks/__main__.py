@@ -16,7 +16,7 @@ import sys
 import time
 from importlib.metadata import version
 
-from . import charcnn, encodings, gpt, layers, products, start
+from . import busy, charcnn, encodings, gpt, layers, products, start
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
@@ -31,6 +31,7 @@ NAMES = (
     "import",
     "cold_start",
     "products",
+    "busy",
 )
 
 
@@ -224,6 +225,8 @@ def main():
                     file=out,
                     flush=True,
                 )
+        elif name == "busy":
+            print(busy.show(busy.table(options.pairs)), file=out, flush=True)
         else:
             for dropout in DROPOUTS if name in gpt.SHAPES else (0.0,):
                 rows.append(compare(name, dropout, options.pairs, options.compile, sgemm))

@@ -54,8 +54,8 @@ def batch(shape):
     return ids[:, :-1].copy(), ids[:, 1:].copy()
 
 
-def run_ours(name, dropout, between=None):
-    """Median ms per step of tinylm; between : see `time_steps`."""
+def our_step(name, dropout):
+    """One training step of tinylm on two threads, as a function."""
     import tinylm
     from tinylm.objectives.gpt import GPTBatch
     from tinylm.optim import AdamW
@@ -82,6 +82,14 @@ def run_ours(name, dropout, between=None):
         optimizer.step()
 
     tinylm.set_threads(2)
+    return step
+
+
+def run_ours(name, dropout, between=None):
+    """Median ms per step of tinylm; between : see `time_steps`."""
+    import tinylm
+
+    step = our_step(name, dropout)
     with tinylm.one_pool():
         return time_steps(name, step, between)
 
@@ -127,8 +135,8 @@ def torch_model(shape, positions, dropout):
     return Net()
 
 
-def run_peer(name, dropout, compiled=False):
-    """Median ms per step of PyTorch, eager or (on request) compiled."""
+def peer_step(name, dropout, compiled=False):
+    """One training step of PyTorch on two threads, eager or (on request) compiled, as a function."""
     import torch
     from torch.nn import functional as F
 
@@ -146,4 +154,9 @@ def run_peer(name, dropout, compiled=False):
         loss.backward()
         optimizer.step()
 
-    return time_steps(name, step)
+    return step
+
+
+def run_peer(name, dropout, compiled=False):
+    """Median ms per step of PyTorch, eager or (on request) compiled."""
+    return time_steps(name, peer_step(name, dropout, compiled))

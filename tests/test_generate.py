@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tinylm import kernels
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.generate import generate
 from tinylm.objectives import Objective
@@ -133,3 +134,21 @@ def test_mistakes_are_sentences():
     word2vec = Word2Vec(Word2VecConfig(V))
     with pytest.raises(TinylmError, match="word2vec has no generation: it cannot continue text"):
         generate(word2vec, [1], 3, temperature=0)
+
+
+def test_single_tokens_are_read_on_one_thread_and_the_users_count_stays(restored_threads):
+    """Sharing one token among threads gains nothing, and on a busy machine each waits for the other."""
+    kernels.set_threads(2)
+    model = Recalling()
+    used = []
+    step = model.step
+
+    def noted(ids, cache):
+        used.append((ids.shape[1], kernels.threads()))
+        return step(ids, cache)
+
+    model.step = noted
+    between = [kernels.threads() for _ in generate(model, [3, 1, 4], 4, temperature=0)]
+    assert used == [(3, 2), (1, 1), (1, 1), (1, 1)]
+    assert between == [2, 2, 2, 2]
+    assert kernels.threads() == 2

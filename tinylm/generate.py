@@ -3,9 +3,12 @@
 id_{t+1} ~ softmax(logits(id_1 … id_t) / temperature), cut to top_k and top_p: see sampling.py
 """
 
+import contextlib
+
 import numpy as np
 
 from tinylm.errors import ShapeError, TinylmError
+from tinylm.kernels.pool import one_thread
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
@@ -56,7 +59,8 @@ def _continue(model, ids, steps, draw, end_id):
                 window = ids[-max(size // 2, 1) :] if cached else ids[-size:]
                 cache, new = model.start_cache(1, size), window
                 cached = 0
-            with no_grad():
+            alone = one_thread() if len(new) == 1 else contextlib.nullcontext()
+            with no_grad(), alone:
                 logits = model.step(np.array([new]), cache)[0]  # (1,T) -> (V,)
             cached += len(new)
             ids.append(draw(logits))

@@ -1,6 +1,7 @@
 """Where compiled kernels are kept, the one thread pool, and the backend that compiles nothing."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 import tinylm
 from tinylm import kernels
 from tinylm.errors import TinylmError
-from tinylm.kernels import cache
+from tinylm.kernels import cache, pool
 
 PACKAGE = Path(tinylm.__file__).parent
 
@@ -271,3 +272,95 @@ print(len(results), len(set(results)))
 def test_kernels_may_be_called_from_several_python_threads(layer):
     done = python(THREADS, NUMBA_THREADING_LAYER=layer)
     assert done.stdout.split() == ["200", "1"], done.stderr
+
+
+# --- how long a waiting thread spins
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="libgomp is Linux' OpenMP library")
+SPINS = r"GOMP_SPINCOUNT = '(\d+)'"  # what OMP_DISPLAY_ENV lets libgomp say when it is loaded
+OMPPOOL = "import numba.np.ufunc.omppool\n"  # Numba's own module, which loads libgomp
+ENVIRONMENT = """
+import os, subprocess, sys
+child = [sys.executable, "-c", "import os; print(os.environ.get('GOMP_SPINCOUNT'))"]
+print(os.environ.get("GOMP_SPINCOUNT"), subprocess.check_output(child, text=True).strip())
+"""
+
+
+def waiting(code, **environment):
+    """Run code with libgomp telling its settings, and none of the user's but those given."""
+    told = {"OMP_DISPLAY_ENV": "verbose", **environment}
+    unset = "".join(f"os.environ.pop({n!r}, None)\n" for n in pool.WAITING if n not in told)
+    return python(f"import os\n{unset}{code}", **told)
+
+
+@linux
+def test_libgomp_is_told_to_wait_shortly_and_nobody_else_is():
+    done = waiting(DROPOUT + ENVIRONMENT)
+    assert re.findall(SPINS, done.stderr) == [pool.SPINS], done.stderr
+    assert done.stdout.split()[-2:] == ["None", "None"]
+
+
+@linux
+@pytest.mark.parametrize(
+    ("name", "value", "spins"),
+    (
+        ("GOMP_SPINCOUNT", "1234", "1234"),
+        ("OMP_WAIT_POLICY", "passive", "0"),
+        ("OMP_WAIT_POLICY", "active", "30000000000"),
+    ),
+)
+def test_a_users_own_way_of_waiting_wins(name, value, spins):
+    done = waiting("import tinylm.kernels\n" + OMPPOOL + ENVIRONMENT, **{name: value})
+    assert re.findall(SPINS, done.stderr) == [spins], done.stderr
+    own = value if name == "GOMP_SPINCOUNT" else "None"
+    assert done.stdout.split() == [own, own]
+
+
+@linux
+def test_a_libgomp_that_was_loaded_before_keeps_its_own_way():
+    done = waiting(OMPPOOL + DROPOUT + ENVIRONMENT)
+    assert re.findall(SPINS, done.stderr) == ["300000"], done.stderr
+    assert done.stdout.split()[-2:] == ["None", "None"]
+
+
+WITHOUT = "import sys\nsys.modules['numba.np.ufunc.omppool'] = None\n"
+
+
+@pytest.mark.parametrize("layer", ("workqueue", "default"))
+def test_without_libgomp_nothing_fails(layer):
+    done = waiting(WITHOUT + DROPOUT + ENVIRONMENT, NUMBA_THREADING_LAYER=layer)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[0]) > 2048
+    assert done.stdout.split()[-2:] == ["None", "None"]
+
+
+BITS = """
+import hashlib
+import numpy as np
+import tinylm
+from tinylm.objectives.gpt import GPTBatch
+from tinylm.optim import AdamW
+config = tinylm.GPTConfig(61, 37, 32, 2, 2, resid_pdrop=0.1, embd_pdrop=0.1, attn_pdrop=0.1)
+model = tinylm.GPT(config)
+optimizer = AdamW(model)
+ids = np.random.default_rng(0).integers(0, 61, (5, 38))
+for step in range(3):
+    optimizer.zero_grad()
+    loss, _ = model.loss(GPTBatch(ids[:, :-1], ids[:, 1:], step))
+    loss.backward()
+    optimizer.step(max_norm=1.0)
+weights = b"".join(array.tobytes() for _, array in sorted(model.state_dict().items()))
+print(hashlib.sha256(weights).hexdigest())
+"""
+WAYS = (
+    {},
+    {"GOMP_SPINCOUNT": "300000"},
+    {"OMP_WAIT_POLICY": "passive"},
+    {"NUMBA_THREADING_LAYER": "workqueue"},
+)
+
+
+def test_how_threads_wait_never_changes_a_bit():
+    found = [waiting(BITS, **way) for way in WAYS]
+    assert len({done.stdout for done in found}) == 1, [done.stderr for done in found]
+    assert len(found[0].stdout.strip()) == 64, found[0].stderr

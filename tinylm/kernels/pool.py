@@ -3,11 +3,18 @@
 Two pools that wait actively for work (OpenBLAS' and Numba's) spin against each other and cost a factor of five. So SciPy's
 BLAS, which compiled `np.dot` calls, always has one thread and is called inside `prange`; NumPy's own BLAS, which users call
 between our steps, keeps its threads except inside `one_pool()`.
+
+A thread of libgomp that waits for work spins for some milliseconds before it sleeps. On a busy
+machine it takes those from the very thread that it waits for. Ours spin a thirtieth of that: longer
+than the pauses within a step, so that an idle machine is as fast as before, and short enough that
+a core soon is free for whoever can work.
 """
 
 import contextlib
 import ctypes
+import importlib
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +22,9 @@ import numba
 from threadpoolctl import ThreadpoolController
 
 from ..errors import TinylmError
+
+SPINS = "10000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how libgomp is told, once, when it is loaded
 
 _state = {
     "started": False,
@@ -28,6 +38,26 @@ _state = {
 _start_lock = threading.Lock()
 _parallel_lock = threading.RLock()
 _free = contextlib.nullcontext()
+
+
+def load_openmp():
+    """Load the OpenMP library of Numba's threads and tell it SPINS (once; called at import).
+
+    libgomp reads the variable while it is loaded. So we load it here and then restore the
+    environment: child processes and other copies of libgomp never see our number. PyTorch shares
+    our copy when it is imported after tinylm, and brings its own when it comes first. A user's own
+    setting wins. A libgomp that was loaded earlier keeps what it read then. Other threading layers
+    (TBB, workqueue) and other systems stay as they are.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in WAITING):
+        return
+    os.environ["GOMP_SPINCOUNT"] = SPINS
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")  # starts no thread
+    except ImportError:  # there is no libgomp: Numba will use its workqueue
+        pass
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def start():
@@ -116,6 +146,22 @@ def threads():
     return numba.get_num_threads()
 
 
+@contextlib.contextmanager
+def one_thread():
+    """Within this context the parallel kernels that this thread calls run on it alone.
+
+    For work too small to share, such as reading one token: nothing is gained by a second thread,
+    and on a busy machine every kernel would wait until that thread gets a core. The bits are the
+    same: no kernel's blocks depend on the number of threads.
+    """
+    before = threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
 def guard():
     """Context for a parallel kernel: refuses a forked child, and serialises calls where the threading layer demands it."""
     if _state["forked"]:
@@ -141,5 +187,6 @@ def _after_fork():
     _state["forked"] = _state["ran"]
 
 
+load_openmp()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
