@@ -12,7 +12,6 @@ from tinylm.pretrain import PretrainConfig, pretrain
 from tinylm.report.looking import typical_words
 from tinylm.text import BPE, Bytes, Chars, Unigram, WordPiece, Words, learn
 from tinylm.transfer import Classifier, Features, Majority, Tfidf, TfidfClassifier
-from tinylm.transfer.compare import CompareConfig
 from tinylm.vectors import Vectors
 from tinylm.vectors.formats import write_vectors
 
@@ -63,7 +62,6 @@ CALLS = {
     "add_specials": lambda one: Words.train(TEXTS).add_specials(one),
     "encode, special": lambda one: WORDS.encode("a", special=one),
     "BPE.train, specials": lambda one: BPE.train(TEXTS, 300, specials=one),
-    "compare, objectives": lambda one: CompareConfig(objectives=one).check(),
     "AdamW, no_decay": lambda one: AdamW(GPT(SMALL), lr=0.1, no_decay=one),
 }
 

@@ -473,6 +473,7 @@ QUIET = {
     "compare": ["--data", "TMP/again.tsv", "--objectives", "word2vec", "--minutes", "0.002",
                 "--labels", "2", "--seeds", "1", "--out", "TMP/compare"],
     "pretrain": ["gpt", "--data", "toy", *GPT, "--steps", "2", "--out", "TMP/run"],
+    "check": ["word2vec", "--set", "size=5"],
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
     "predict": ["CLASSIFIER", "TMP/new.txt"],
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],

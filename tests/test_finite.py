@@ -419,7 +419,7 @@ def test_a_single_broken_number_in_a_file_of_vectors_is_refused(
     write_vectors(path, list("abcdefg"), table, form=form)
     assert len(Vectors.load(path, mapped=mapped)) == 7
     table.reshape(-1)[place] = wrong
-    write_vectors(path, list("abcdefg"), table, form=form)
+    write_vectors(path, list("abcdefg"), table, form=form, overwrite=True)
     with pytest.raises(
         CheckpointError, match=f"v: the vector of '{'abcdefg'[place // 5]}' holds NaN"
     ):

@@ -5,7 +5,9 @@ of the resumed runs were past step 0 and that some of the kills fell inside a wr
 again, and the folder then holds the same files as that of a run that nobody killed, and no other.
 """
 
+import contextlib
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -115,7 +117,10 @@ class Saving(Pretraining):
 
     def has_begun(self, out):
         """Whether something is being written."""
-        return any(True for _ in Path(out).glob(f"{files.STAGES}/*"))
+        stages = list(Path(out).glob(files.STAGES))
+        with contextlib.suppress(OSError):  # it may be gone again
+            return any(os.listdir(stage) for stage in stages)
+        return True
 
     def result(self, out):
         """Every file."""

@@ -346,7 +346,7 @@ optimizer = AdamW(model)
 ids = np.random.default_rng(0).integers(0, 61, (5, 38))
 for step in range(3):
     optimizer.zero_grad()
-    loss, _ = model.loss(GPTBatch(ids[:, :-1], ids[:, 1:], step))
+    loss, _ = model.loss(GPTBatch(ids[:, :-1], ids[:, 1:]))
     loss.backward()
     optimizer.step(max_norm=1.0)
 weights = b"".join(array.tobytes() for _, array in sorted(model.state_dict().items()))

@@ -112,7 +112,8 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
 
 def _documents(folder: Path, leave_out: str | Path | None) -> list[Path]:
     """The .txt files of a folder, sorted, without those in a folder that is inside it (or is the folder itself)."""
-    found = sorted(file for file in folder.rglob("*.txt") if file.is_file())
+    everything = sorted(folder.rglob("*"))
+    found = [file for file in everything if file.suffix.lower() == ".txt" and file.is_file()]
     if leave_out is None:
         return found
     without = Path(leave_out).resolve()
