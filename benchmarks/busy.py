@@ -72,7 +72,7 @@ def _repeat(work, seconds):
 def our_work():
     """(a training step, a whole generated window) of tinylm, as functions."""
     import tinylm
-    from tinylm.generate import generate
+    from tinylm.training.generate import generate
 
     step = gpt.our_step(NAME, 0.1)
     shape = gpt.SHAPES[NAME]

@@ -199,7 +199,7 @@ def likelihood(found):
     import numpy as np
 
     from tinylm.text import Unigram
-    from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN
+    from tinylm.text.formats.protobuf import CONTROL, NORMAL, UNKNOWN
 
     kinds = [UNKNOWN, CONTROL, CONTROL, *[NORMAL] * (len(found) - 3)]
     encoding = Unigram(

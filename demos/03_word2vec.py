@@ -17,7 +17,7 @@ import numpy as np
 import tinylm
 from tinylm.data import encode_corpus, toy
 from tinylm.text import Words
-from tinylm.train import TrainConfig, Trainer
+from tinylm.training.train import TrainConfig, Trainer
 
 pairs = toy.labelled(4000, seed=0, task="topic")
 texts = [text for text, _ in pairs]

@@ -11,9 +11,9 @@ import numpy as np
 import tinylm
 from tinylm.data import encode_corpus, toy
 from tinylm.data.documents import Corpus
-from tinylm.generate import generate
 from tinylm.text import Words
-from tinylm.train import TrainConfig, Trainer
+from tinylm.training.generate import generate
+from tinylm.training.train import TrainConfig, Trainer
 
 source = toy.hidden_markov()
 rng = np.random.default_rng(0)

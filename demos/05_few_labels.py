@@ -18,7 +18,7 @@ import numpy as np
 import tinylm
 from tinylm.data import encode_corpus, load_labelled, load_texts
 from tinylm.text import Words
-from tinylm.train import TrainConfig, Trainer
+from tinylm.training.train import TrainConfig, Trainer
 from tinylm.transfer import AdaptConfig, Classifier
 from tinylm.transfer.budgets import label_budget
 

@@ -8,9 +8,9 @@ from tinylm.data import encode_corpus, split_documents
 from tinylm.errors import ArgumentError
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.optim import AdamW
-from tinylm.pretrain import PretrainConfig, pretrain
 from tinylm.report.looking import typical_words
 from tinylm.text import BPE, Bytes, Chars, Unigram, WordPiece, Words, learn
+from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer import Classifier, Features, Majority, Tfidf, TfidfClassifier
 from tinylm.vectors import Vectors
 from tinylm.vectors.formats import write_vectors

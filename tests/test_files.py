@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tinylm import checkpoint, files
+from tinylm import files
 from tinylm.errors import DataError
+from tinylm.training import checkpoint
 
 
 def names(folder):

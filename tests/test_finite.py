@@ -17,15 +17,16 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import tinylm
-from tinylm import checkpoint, files, finite, hub, memory, nn, optim, settings, text
-from tinylm.cli import main
+from tinylm import files, finite, hub, memory, nn, optim, settings, text
+from tinylm.app.cli import main
 from tinylm.data import load_texts
 from tinylm.data.batching import windows
 from tinylm.errors import CheckpointError, TinylmError
-from tinylm.pretrain import PretrainConfig, pretrain
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, from_to_below
 from tinylm.text.unigram import Unigram
+from tinylm.training import checkpoint
+from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer import AdaptConfig, Classifier, Features, SoftmaxRegression
 from tinylm.vectors import FORMATS, Vectors, write_vectors
 
@@ -286,7 +287,7 @@ def test_a_memory_error_of_the_system_is_one_sentence(capsys, monkeypatch):
     def run(options):
         raise MemoryError("Unable to allocate 3 TiB")
 
-    monkeypatch.setattr("tinylm.commands.run", run)
+    monkeypatch.setattr("tinylm.app.commands.run", run)
     assert main(["data", "list"]) == 2
     assert "the memory is too small: Unable to allocate 3 TiB" in capsys.readouterr().err
 
@@ -503,7 +504,7 @@ def test_logs_results_and_printed_values_are_strict_json(tmp_path, capsys):
     assert line["components"] == {"perplexity": None, "next": [None, 2.5]}
     files.write_json(tmp_path / "x.json", {"spearman": math.nan})
     assert strict((tmp_path / "x.json").read_text()) == {"spearman": None}
-    from tinylm import commands
+    from tinylm.app import commands
 
     commands._print(types.SimpleNamespace(json=True), [{"accuracy": math.nan}], [])
     assert strict(capsys.readouterr().out) == [{"accuracy": None}]

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm import checkpoint, files, folders, hub, text
-from tinylm.cli import main
+from tinylm import files, folders, hub, text
+from tinylm.app.cli import main
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
-from tinylm.pretrain import PretrainConfig, pretrain
+from tinylm.training import checkpoint
+from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer import Classifier, compare
 from tinylm.vectors import read_vectors, write_vectors
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinylm import checkpoint, hub, text
+from tinylm import hub, text
 from tinylm.errors import DataError, TinylmError
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.text import BPE, Words
 from tinylm.text.spelling import EndOfWord
+from tinylm.training import checkpoint
 from tinylm.transfer import Classifier
 from tinylm.vectors import read_vectors, write_vectors
 

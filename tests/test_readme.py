@@ -65,7 +65,7 @@ def test_there_are_commands_to_parse():
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_the_commands_it_shows_go_through_the_real_parser(arguments):
-    from tinylm import cli
+    from tinylm.app import cli
 
     assert cli.parser().parse_args(arguments).command == arguments[0]
 

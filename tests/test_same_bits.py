@@ -18,7 +18,7 @@ import pytest
 
 from tinylm import kernels, text
 from tinylm.data import load_labelled, load_texts, toy
-from tinylm.pretrain import PretrainConfig, pretrain
+from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer import AdaptConfig, Classifier
 
 RECORD = Path(__file__).with_name("same_bits.json")

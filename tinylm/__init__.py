@@ -7,6 +7,9 @@ Names are loaded when they are first used, so that `import tinylm` stays quick.
 """
 
 import importlib
+import importlib.abc
+import importlib.machinery
+import sys
 
 __version__ = "0.1.0"
 
@@ -25,8 +28,8 @@ _PLACES = {
     "GloVe": "objectives.glove",
     "GloVeConfig": "objectives.glove",
     "Vectors": "vectors",
-    "Trainer": "train",
-    "TrainConfig": "train",
+    "Trainer": "training.train",
+    "TrainConfig": "training.train",
     "Classifier": "transfer",
     "Features": "transfer",
     "TinylmError": "errors",
@@ -39,18 +42,25 @@ _MODULES = {
     "data",
     "objectives",
     "hub",
+    "training",
     "transfer",
     "report",
     "kernels",
-    "train",
-    "generate",
-    "checkpoint",
-    "check",
     "gradcheck",
     "errors",
     "tensor",
     "vectors",
     "sampling",
+}
+_MOVED = {  # modules that once stood at the top -> where they live now; both names work
+    "train": "training.train",
+    "pretrain": "training.pretrain",
+    "evaluation": "training.evaluation",
+    "generate": "training.generate",
+    "checkpoint": "training.checkpoint",
+    "check": "training.check",
+    "cli": "app.cli",
+    "commands": "app.commands",
 }
 __all__ = sorted([*_PLACES, *_MODULES])
 
@@ -59,7 +69,7 @@ def __getattr__(name):
     """Import the module that holds `name` the first time it is asked for."""
     if name in _PLACES:
         value = getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
-    elif name in _MODULES:
+    elif name in _MODULES or name in _MOVED:
         value = importlib.import_module(f".{name}", __name__)
     else:
         raise AttributeError(f"module 'tinylm' has no attribute {name!r}")
@@ -69,3 +79,31 @@ def __getattr__(name):
 
 def __dir__():
     return [*globals(), *__all__]
+
+
+class _Movers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports of modules by the names that they once had."""
+
+    def __init__(self):
+        self.specs = {}
+
+    def find_spec(self, fullname, path=None, target=None):
+        """The same module as under its new name, for an old one; None for any other."""
+        package, _, name = fullname.rpartition(".")
+        if package == __name__ and name in _MOVED:
+            return importlib.machinery.ModuleSpec(fullname, self)
+        return None
+
+    def create_module(self, spec):
+        """The module itself, imported under its new name."""
+        module = importlib.import_module(f".{_MOVED[spec.name.rpartition('.')[2]]}", __name__)
+        self.specs[module.__name__] = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        """It has been run; what it says of itself stays that of its new name."""
+        module.__spec__ = self.specs[module.__name__]
+        module.__loader__ = module.__spec__.loader
+
+
+sys.meta_path.append(_Movers())

@@ -1,6 +1,6 @@
 """`python -m tinylm` is the command `tinylm`."""
 
-from tinylm.cli import main
+from tinylm.app.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

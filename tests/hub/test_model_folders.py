@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import tinylm
-from tinylm import checkpoint, files, hub, text
+from tinylm import files, hub, text
 from tinylm.errors import CheckpointError, DataError, VocabularyError
 from tinylm.objectives import glove as glove_chapter
 from tinylm.objectives.glove import GloVe, GloVeConfig
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
+from tinylm.training import checkpoint
 from tinylm.vectors import read_vectors, write_vectors
 
 TEXTS = ["the sea and the rocks and the sea", "the rocks of the other sea are not the rocks"] * 3

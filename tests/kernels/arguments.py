@@ -1,4 +1,4 @@
-"""Legal arguments for any kernel, built from its spec (the grammar is in tinylm.kernels.registry.parse_spec).
+"""Legal arguments for any kernel, built from its spec (the grammar is in tinylm.kernels.runtime.registry.parse_spec).
 
 Sizes are 1 and odd primes, mostly small; now and then one dimension is large enough to need several blocks. Dimensions in
 `MAY_BE_ZERO` may also be zero. Outputs arrive filled with NaN, so that what a kernel forgets to write is seen.

@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 import tinylm
 from tinylm import kernels
 from tinylm.errors import TinylmError
-from tinylm.kernels import cache, pool
+from tinylm.kernels.runtime import cache, pool
 
 PACKAGE = Path(tinylm.__file__).parent
 
@@ -74,10 +74,10 @@ def test_an_edited_helper_is_seen_although_the_kernel_was_cached(copied, tmp_pat
 def test_the_key_of_the_cache_changes_with_every_kernel_source(copied):
     folder = copied / "kernels"
     keys = {cache.source_key(folder)}
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         path.write_text(path.read_text(encoding="utf-8") + "# a remark\n", encoding="utf-8")
         keys.add(cache.source_key(folder))
-    assert len(keys) == 1 + len(list(folder.glob("*.py")))
+    assert len(keys) == 1 + len(list(folder.rglob("*.py")))
     assert cache.source_key() == cache.source_key(PACKAGE / "kernels")
 
 
@@ -90,7 +90,7 @@ def test_the_cache_folder_belongs_to_the_user_alone(copied, tmp_path):
 
 def test_threads_that_ask_at_once_are_told_the_same_folder(tmp_path):
     code = (
-        "import threading; from tinylm.kernels import cache; found = []\n"
+        "import threading; from tinylm.kernels.runtime import cache; found = []\n"
         "threads = [threading.Thread(target=lambda: found.append(cache.folder())) for _ in range(16)]\n"
         "for t in threads: t.start()\nfor t in threads: t.join()\nprint(len({str(f) for f in found}), all(found))"
     )

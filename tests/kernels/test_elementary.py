@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from tinylm.kernels import elementary
-from tinylm.kernels.registry import helper
+from tinylm.kernels.runtime.registry import helper
 
 CASES = {  # name -> the definition, the range, relative error, absolute error
     "exp": (np.exp, (-79.9, 88.2), 3e-7, 0),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinylm import kernels
 from tinylm.kernels import KERNELS
-from tinylm.kernels.registry import parse_spec
+from tinylm.kernels.runtime.registry import parse_spec
 
 TOLERANCE = {
     np.float32: 1e-5,

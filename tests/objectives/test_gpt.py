@@ -11,9 +11,9 @@ import tinylm
 from tinylm import GPT, GPTConfig, check_grads
 from tinylm.data import Corpus
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.evaluation import evaluate
 from tinylm.objectives.gpt import GPTBatch
 from tinylm.optim import AdamW
+from tinylm.training.evaluation import evaluate
 
 V, T = 23, 11
 CONFIG = GPTConfig(

@@ -12,12 +12,12 @@ import pytest
 
 import tinylm
 from tinylm import hub, objectives
-from tinylm.cli import main
+from tinylm.app.cli import main
 from tinylm.data import Corpus
 from tinylm.errors import CheckpointError, TinylmError
-from tinylm.evaluation import evaluate
 from tinylm.objectives import registry
-from tinylm.pretrain import PretrainConfig, pretrain
+from tinylm.training.evaluation import evaluate
+from tinylm.training.pretrain import PretrainConfig, pretrain
 
 ROOT = Path(__file__).parents[2]
 MINE = ROOT / "demos" / "log_bilinear.py"

@@ -4,7 +4,7 @@ import pytest
 
 from tinylm.errors import TinylmError
 from tinylm.optim import schedules
-from tinylm.train import TrainConfig
+from tinylm.training.train import TrainConfig
 
 HAND = {  # name -> factor at step, for 100 steps of which 10 are warm-up
     "bert": {0: 0.0, 5: 0.5, 9: 0.9, 10: 0.9, 11: 0.89, 50: 0.5, 99: 0.01, 100: 0.0, 120: 0.0},

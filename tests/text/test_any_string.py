@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tinylm import text
 from tinylm.errors import DataError, VocabularyError
 from tinylm.files import HALVES
-from tinylm.text import BPE, Bytes, Chars, ElmoWords, Unigram, WordPiece, Words, tokenizer_json
-from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text import BPE, Bytes, Chars, ElmoWords, Unigram, WordPiece, Words
+from tinylm.text.formats import tokenizer_json
+from tinylm.text.formats.protobuf import CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.spelling import BYTES, EndOfWord, Metaspace
 
 ANY_CHARACTER = st.one_of(

@@ -15,7 +15,7 @@ from strings import EXAMPLES, MANY, VERY_LONG
 
 from tinylm.data import get, load_labelled, load_texts
 from tinylm.text import BPE, Encoding, Unigram, WordPiece
-from tinylm.text.protobuf import BYTE
+from tinylm.text.formats.protobuf import BYTE
 
 pytestmark = [pytest.mark.peer, pytest.mark.named_set]
 CORPORA = ("newsgroups", "kjv", "dialogs")

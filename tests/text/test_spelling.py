@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from tinylm import text
 from tinylm.data import load_texts, toy
 from tinylm.errors import DataError, TinylmError, VocabularyError
-from tinylm.text import BPE, protobuf
+from tinylm.text import BPE
 from tinylm.text.base import BYTE_TOKENS
+from tinylm.text.formats import protobuf
+from tinylm.text.formats.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.merging import Table
-from tinylm.text.normalizing import Normalizer
-from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.normalise.normalizing import Normalizer
 from tinylm.text.spelling import EndOfWord, Metaspace
 
 TEXT = (

@@ -10,8 +10,9 @@ from tinylm import hub, text
 from tinylm.data import toy
 from tinylm.errors import CheckpointError, DataError, TinylmError, VocabularyError
 from tinylm.objectives.gpt import GPT, GPTConfig
-from tinylm.text import BPE, Template, Unigram, WordPiece, Words, tokenizer_json
-from tinylm.text.normalizing import Normalizer
+from tinylm.text import BPE, Template, Unigram, WordPiece, Words
+from tinylm.text.formats import tokenizer_json
+from tinylm.text.normalise.normalizing import Normalizer
 from tinylm.text.spelling import EndOfWord, Metaspace
 from tinylm.text.template import BERT, XLNET
 

@@ -14,10 +14,12 @@ from tinylm import text
 from tinylm.data import load_texts, toy
 from tinylm.errors import DataError, TinylmError, VocabularyError
 from tinylm.kernels.lattice import REBASED
-from tinylm.text import Unigram, charsmap, em, protobuf, trie
+from tinylm.text import Unigram, em, trie
+from tinylm.text.formats import protobuf
+from tinylm.text.formats.protobuf import CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.merging import spread
-from tinylm.text.normalizing import Normalizer
-from tinylm.text.protobuf import CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.normalise import charsmap
+from tinylm.text.normalise.normalizing import Normalizer
 
 TEXT = [*toy.documents(80), "naïve 東京 it's 12-123 don't, the 3rd (of) 44"]
 ANY_TEXT = st.lists(st.one_of(

@@ -11,7 +11,7 @@ from tinylm import text
 from tinylm.data import get, toy
 from tinylm.errors import VocabularyError
 from tinylm.text import WordPiece
-from tinylm.text.cleaning import SPLIT_BUT_REMOVED, Cleaning, chunks
+from tinylm.text.normalise.cleaning import SPLIT_BUT_REMOVED, Cleaning, chunks
 
 TEXT = (
     " ".join(toy.documents(60)) + " Unaffable unaffably ünïted 東京 it's IT'S 12-123 naïve naïveté"

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tinylm import checkpoint
 from tinylm.errors import TinylmError
+from tinylm.training import checkpoint
 from tinylm.transfer import compare, verdict
 from tinylm.transfer.adapt import AdaptConfig
 from tinylm.transfer.task import Task, load_task

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tinylm.objectives import registry
-from tinylm.pretrain import PretrainConfig, pretrain
 from tinylm.report import write
+from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer import AdaptConfig, Classifier, Features, compare, verdict
 
 SIZES = {

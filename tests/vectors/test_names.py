@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinylm import Vectors
-from tinylm.cli import main
+from tinylm.app.cli import main
 from tinylm.errors import CheckpointError
 from tinylm.vectors import FORMATS, NGrams, names, read_vectors, write_vectors
 

@@ -263,7 +263,7 @@ def test_gensim_reads_what_we_write(crowd, tmp_path, form):
 def test_evaluate_words_counts_every_pair_and_question_of_the_named_sets(tmp_path, capsys):
     import json
 
-    from tinylm.cli import main
+    from tinylm.app.cli import main
     from tinylm.data import load_analogies, load_similarity
 
     words = {

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, folders, objectives, settings, text
+from tinylm import files, folders, objectives, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
+from tinylm.training import checkpoint
 from tinylm.vectors import VECTORS
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

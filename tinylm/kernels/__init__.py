@@ -21,8 +21,8 @@ from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
 from .lstm import lstm, lstm_backward
 from .merges import learn_merges
-from .pool import one_pool, set_threads, threads
-from .registry import BACKEND, KERNELS, kernel
+from .runtime.pool import one_pool, set_threads, threads
+from .runtime.registry import BACKEND, KERNELS, kernel
 from .sgd import adagrad, sgd
 from .softmax import softmax, softmax_backward
 from .word2vec import CBOW_MEAN, CBOW_SUM, SKIP_GRAM, alias_table, draw_windows, word2vec

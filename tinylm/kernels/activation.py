@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .elementary import erf, exp, logistic, tanh
-from .registry import helper
+from .runtime.registry import helper
 
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5}
 ROOT_HALF, ROOT_2_PI, DENSITY = math.sqrt(0.5), math.sqrt(2 / math.pi), 1 / math.sqrt(2 * math.pi)

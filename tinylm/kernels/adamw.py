@@ -10,7 +10,7 @@ Ladder: the loop over a block as a function of its own, which is what lets the c
 import numpy as np
 from numba import prange
 
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 BLOCK = 1 << 14
 

@@ -18,10 +18,10 @@ import math
 import numpy as np
 from numba import prange
 
-from .blas import product
 from .dropout import drop_row
 from .elementary import exp, kept, kept_ref, largest, threshold_of
-from .registry import helper, kernel
+from .runtime.blas import product
+from .runtime.registry import helper, kernel
 
 BLOCK = 64
 PAD = 16  # columns more than needed: rows a power of two apart would all fall into the same places of the cache

@@ -12,7 +12,7 @@ of its memory.
 import numpy as np
 from numba import prange
 
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 WINDOWS, PARTS = (
     512,

@@ -14,10 +14,10 @@ whole blocks without a copy. Rows whose target is negative are not counted and g
 import numpy as np
 from numba import prange
 
-from .blas import product
 from .elementary import exp, largest
 from .linear import rows_per_block, strip_of
-from .registry import helper, kernel
+from .runtime.blas import product
+from .runtime.registry import helper, kernel
 
 
 def _columns(vocabulary):

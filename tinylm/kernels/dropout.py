@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 
 from .elementary import kept, kept_ref, threshold_of
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 BLOCK = 1 << 14
 

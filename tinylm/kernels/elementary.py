@@ -10,7 +10,7 @@ import numpy as np
 from numba import float32 as f32
 from numba.extending import overload
 
-from .registry import helper, inlined
+from .runtime.registry import helper, inlined
 
 _f = np.float32
 

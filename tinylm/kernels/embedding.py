@@ -9,7 +9,7 @@ that the order of additions does not depend on threads.
 import numpy as np
 from numba import prange
 
-from .registry import kernel
+from .runtime.registry import kernel
 
 PARTS = 8
 

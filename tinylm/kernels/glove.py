@@ -13,7 +13,7 @@ Both are measured by benchmarks/glove.py.
 import numpy as np
 from numba import prange
 
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 from .word2vec import CHUNKS
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .elementary import kept, kept_ref, threshold_of
 from .lattice import child, longest_word, word_edges, word_end
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 
 def longest_match_ref(text, begins, base, parent, piece, starts, most, unknown, chosen):

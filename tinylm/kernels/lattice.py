@@ -9,7 +9,7 @@ is the piece spelled by the way from the root, slot 0, to n (−1 = none). A sym
 
 import numpy as np
 
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 REBASED = -1e5  # where the sum falls below, it is 0 again and what it is compared with rises alike: float32 tells them apart
 

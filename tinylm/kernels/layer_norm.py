@@ -10,7 +10,7 @@ the number of threads.
 import numpy as np
 from numba import prange
 
-from .registry import kernel
+from .runtime.registry import kernel
 
 BLOCK = 64
 

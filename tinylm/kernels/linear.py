@@ -14,9 +14,9 @@ import numpy as np
 from numba import prange
 
 from .activation import activate_ref, activate_row, derivative_ref
-from .blas import product
 from .dropout import drop_ref, drop_row
-from .registry import helper, kernel
+from .runtime.blas import product
+from .runtime.registry import helper, kernel
 
 
 @helper

@@ -16,9 +16,9 @@ packed together) and finishes their cells while the product is in cache. Arrays 
 import numpy as np
 from numba import prange
 
-from .blas import product
 from .elementary import logistic, tanh
-from .registry import helper, kernel
+from .runtime.blas import product
+from .runtime.registry import helper, kernel
 
 UNITS, COLUMNS = (
     16,

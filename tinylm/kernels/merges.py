@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 
 import numpy as np
 
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 
 def learn_merges_ref(symbols, begins, times, alphabet, min_count, wanted, shorter, merges):

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from .adamw import BLOCK
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 
 def _sgd_ref(p, g, b, lr, momentum, share, direct, along, decay, scale):

@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from .elementary import exp, largest
-from .registry import kernel
+from .runtime.registry import kernel
 
 BLOCK = 16
 

@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from .elementary import exp, hash32, hash32_ref
-from .registry import helper, kernel
+from .runtime.registry import helper, kernel
 
 SKIP_GRAM, CBOW_SUM, CBOW_MEAN = 0, 1, 2
 CHUNKS = 16  # parts of a call that may run at the same time, each a run of whole sentences; a thread takes neighbouring ones

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import hub
-from tinylm.checkpoint import LOG, read_log
 from tinylm.errors import VocabularyError
 from tinylm.files import write_text
 from tinylm.progress import note
 from tinylm.report import html, looking, pictures
+from tinylm.training.checkpoint import LOG, read_log
 from tinylm.transfer import verdict
 from tinylm.transfer.compare import Comparison
 from tinylm.transfer.features import Features

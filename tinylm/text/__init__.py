@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tinylm.errors import DataError, VocabularyError
 from tinylm.settings import argument
-from tinylm.text import protobuf, tokenizer_json
 from tinylm.text.base import ADDED, LIMITS, Encoding, check_numbers
 from tinylm.text.bpe import BPE
 from tinylm.text.chars import Bytes, Chars
 from tinylm.text.elmo import ElmoWords
+from tinylm.text.formats import protobuf, tokenizer_json
 from tinylm.text.template import Template
 from tinylm.text.unigram import NAMES, Unigram
 from tinylm.text.wordpiece import WordPiece

@@ -25,7 +25,6 @@ import numpy as np
 from tinylm.arguments import strings
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
-from tinylm.text import bpe_files
 from tinylm.text.base import (
     BYTE_TOKENS,
     Encoding,
@@ -38,6 +37,7 @@ from tinylm.text.base import (
     damaged,
     shared,
 )
+from tinylm.text.formats import bpe_files
 from tinylm.text.merging import Merge, Table, check_reached, learn, spell, splits
 from tinylm.text.spelling import BYTES, END, Spelling
 

@@ -18,8 +18,8 @@ import regex
 
 from tinylm.errors import VocabularyError
 from tinylm.text.base import BYTE_TOKENS, check_different, check_whole, decoded
-from tinylm.text.cleaning import Cleaning, chunks
-from tinylm.text.normalizing import SPACE, Normalizer
+from tinylm.text.normalise.cleaning import Cleaning, chunks
+from tinylm.text.normalise.normalizing import SPACE, Normalizer
 from tinylm.text.unigram import UNKNOWN_TEXT, WORD
 
 # GPT-2's words: contractions (lower case only), letters, digits or other marks with the space before them, white space

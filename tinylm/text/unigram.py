@@ -21,7 +21,7 @@ import regex
 from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
-from tinylm.text import em, protobuf
+from tinylm.text import em
 from tinylm.text.base import (
     BYTE_TOKENS,
     Encoding,
@@ -31,8 +31,9 @@ from tinylm.text.base import (
     check_vocab_size,
     shared,
 )
-from tinylm.text.normalizing import SPACE, Normalizer
-from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.formats import protobuf
+from tinylm.text.formats.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.normalise.normalizing import SPACE, Normalizer
 from tinylm.text.trie import Dictionary
 
 WORD = regex.compile(

@@ -33,8 +33,8 @@ from tinylm.text.base import (
     damaged,
     shared,
 )
-from tinylm.text.cleaning import Cleaning, chunks
 from tinylm.text.merging import check_reached, learn, spell
+from tinylm.text.normalise.cleaning import Cleaning, chunks
 from tinylm.text.template import BERT
 from tinylm.text.trie import Dictionary, beginnings
 

@@ -19,11 +19,11 @@ import numpy as np
 from tinylm import files, folders, hub, nn, optim, settings
 from tinylm import ops as F
 from tinylm.arguments import strings
-from tinylm.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
 from tinylm.data.batching import length_buckets
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
-from tinylm.kernels.pool import one_pool
+from tinylm.kernels.runtime.pool import one_pool
 from tinylm.settings import above, at_least, between, from_to_below
+from tinylm.training.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
 from tinylm.transfer.budgets import folds
 from tinylm.transfer.features import LAYERS, Features, encode_texts, masked_mean, take
 from tinylm.transfer.linear import GRID, SoftmaxRegression

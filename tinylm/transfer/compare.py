@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import folders, hub, objectives
-from tinylm.checkpoint import LOG, PRETRAINED, STATE, read_json
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import as_json, write_json, write_text
-from tinylm.kernels.pool import one_pool
-from tinylm.pretrain import PretrainConfig, pretrain
+from tinylm.kernels.runtime.pool import one_pool
 from tinylm.progress import duration, hidden, note
 from tinylm.settings import Config, above, at_least, refuse_repeated
+from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
+from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer.adapt import AdaptConfig, Classifier, twin
 from tinylm.transfer.baselines import Majority, TfidfClassifier
 from tinylm.transfer.budgets import label_budget

@@ -13,7 +13,7 @@ from tinylm import ops as F
 from tinylm.arguments import strings
 from tinylm.errors import DataError, ShapeError
 from tinylm.finite import is_finite
-from tinylm.kernels.pool import one_pool
+from tinylm.kernels.runtime.pool import one_pool
 from tinylm.tensor import Tensor, no_grad
 
 # What a text is made of by default: the last layer, which the objective shaped most, beside the mean of all layers,

@@ -1,4 +1,4 @@
-"""Compile kernels into the cache folder, in child processes: `python -m tinylm.kernels.build DTYPE CLAIMS MODULE...`.
+"""Compile kernels into the cache folder, in child processes (`python -m` this module, with DTYPE CLAIMS MODULE...).
 
 Why not where they are needed? Numba optimises a parallel kernel once for the process that compiles it and once more for the
 cache, and under reassociation the two differ in the last bits. When every process loads from the cache, all have the same.

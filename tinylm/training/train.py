@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinylm import checkpoint, files, folders, hub, optim, settings
-from tinylm.budget import Budget, warm_up
+from tinylm import files, folders, hub, optim, settings
 from tinylm.errors import CheckpointError, DataError, TinylmError
-from tinylm.evaluation import evaluate, in_words
 from tinylm.interrupt import Interrupted, Signals
-from tinylm.kernels.pool import one_pool
+from tinylm.kernels.runtime.pool import one_pool
 from tinylm.progress import Divergence, EpochMean, Progress
 from tinylm.settings import above, at_least, between, from_to_below, one_of
+from tinylm.training import checkpoint
+from tinylm.training.budget import Budget, warm_up
+from tinylm.training.evaluation import evaluate, in_words
 
 GLANCE, LAST_LOOK = (
     20_000,
@@ -52,7 +53,7 @@ FREE_TO_CHANGE = (
 class TrainConfig(settings.Config):
     """How to train; what a chapter prefers stands in its class attribute `training_defaults`, see `TrainConfig.of`.
 
-    steps, minutes : updates, or the time for them (planned anew on the way, see tinylm.budget; compiling kernels, the
+    steps, minutes : updates, or the time for them (planned anew on the way, see budget.py; compiling kernels, the
         updates that are timed before the first, evaluation and saving come on top)
     plan : in place of both, what a run of so many minutes recorded as its plan: the same run again, bit for bit
     optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim; optimizer_options : more arguments for it, by name
@@ -165,7 +166,7 @@ class Trainer:
         encoding : dict, JSON: what the text's encoding was asked to be; a resumed run must ask for the same
         overwrite : replace a run, model or classifier that the folder holds
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of `evaluate`, or None),
-        seconds (of the updates), tokens, plan (see tinylm.budget, as lists)
+        seconds (of the updates), tokens, plan (see budget.py, as lists)
         raises CheckpointError if the folder holds anything else than the run to resume and overwrite is False, if another
         process writes there, or if the run has other settings or data;
         TinylmError on a loss, gradient or weight that is not finite, or a loss that explodes; Interrupted after a signal

@@ -9,13 +9,13 @@ import pytest
 import tinylm
 import tinylm.ops as F
 from tinylm import nn
-from tinylm.check import PROMISES, check
-from tinylm.cli import main
+from tinylm.app.cli import main
 from tinylm.data import encode_corpus, toy
 from tinylm.encodercheck import ObjectiveError
 from tinylm.errors import TinylmError
 from tinylm.gradcheck import GradientError, check_objective
 from tinylm.tensor import Tensor
+from tinylm.training.check import PROMISES, check
 
 ALL = ["build", *PROMISES]
 

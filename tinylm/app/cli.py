@@ -26,7 +26,7 @@ def main(arguments=None):
             errors="backslashreplace"
         )  # a model may sample what the terminal cannot show
     try:
-        from tinylm import commands
+        from tinylm.app import commands
 
         return commands.run(options)
     except TinylmError as error:

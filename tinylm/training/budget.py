@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinylm import checkpoint
 from tinylm.errors import ArgumentError, CheckpointError
 from tinylm.settings import LARGEST
+from tinylm.training import checkpoint
 
 LATEST = 1.05  # share of the budget at which a run that became slow ends
 MARKS = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8, 1, LATEST)  # shares at which a run is planned anew

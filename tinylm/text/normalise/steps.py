@@ -18,8 +18,8 @@ from typing import Any
 import regex
 
 from tinylm.errors import DataError, VocabularyError
-from tinylm.text.cleaning import is_accent
-from tinylm.text.normalizing import SPACE, Normalizer
+from tinylm.text.normalise.cleaning import is_accent
+from tinylm.text.normalise.normalizing import SPACE, Normalizer
 
 CLUSTER = regex.compile(
     r"\P{M}[\p{M}\u1160-\u11FF]*|[\p{M}\u1160-\u11FF]+"

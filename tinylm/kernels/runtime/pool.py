@@ -21,7 +21,7 @@ from pathlib import Path
 import numba
 from threadpoolctl import ThreadpoolController
 
-from ..errors import TinylmError
+from tinylm.errors import TinylmError
 
 SPINS = "10000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how libgomp is told, once, when it is loaded

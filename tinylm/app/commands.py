@@ -18,7 +18,7 @@ HALF = "\N{REPLACEMENT CHARACTER}"  # what decoding shows for the first bytes of
 
 def run(options):
     """Run the command that argparse found; returns the exit status."""
-    from tinylm.kernels import pool
+    from tinylm.kernels.runtime import pool
 
     if options.threads:
         pool.set_threads(options.threads)
@@ -85,9 +85,9 @@ def _compare(options):
 
 
 def _pretrain(options):
-    from tinylm import budget
-    from tinylm.evaluation import in_words
-    from tinylm.pretrain import PretrainConfig, pretrain
+    from tinylm.training import budget
+    from tinylm.training.evaluation import in_words
+    from tinylm.training.pretrain import PretrainConfig, pretrain
 
     lengths = {
         name: getattr(options, name)
@@ -122,7 +122,7 @@ def _pretrain(options):
 
 
 def _check(options):
-    from tinylm import check
+    from tinylm.training import check
 
     found = []
     for line in check.lines(
@@ -238,7 +238,7 @@ def _lines(path):
 
 
 def _generate(options):
-    from tinylm.generate import generate
+    from tinylm.training.generate import generate
 
     model, tokenizer = _load(options.dir)
     prompt, end = tokenizer.encode(options.prompt), tokenizer.end_id

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 import tinylm
-from tinylm import checkpoint, commands, hub, progress, text
-from tinylm.cli import main, parser
-from tinylm.kernels import cache, pool
+from tinylm import hub, progress, text
+from tinylm.app import commands
+from tinylm.app.cli import main, parser
+from tinylm.kernels.runtime import cache, pool
 from tinylm.progress import note
 from tinylm.report import looking
-from tinylm.train import Interrupted
+from tinylm.training import checkpoint
+from tinylm.training.train import Interrupted
 
 GPT = [
     "--config",
@@ -705,7 +707,7 @@ def test_an_interruption_is_one_line_and_its_own_status(stop, status, monkeypatc
     def interrupted(options):
         raise stop
 
-    monkeypatch.setattr("tinylm.commands.run", interrupted)
+    monkeypatch.setattr("tinylm.app.commands.run", interrupted)
     assert main(["data", "list"]) == status
     err = said(capsys)[1]
     assert err.startswith("tinylm: interrupted") and len(err.splitlines()) == 1

@@ -5,10 +5,10 @@ import pytest
 
 from tinylm import kernels
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.generate import generate
 from tinylm.objectives import Objective
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.sampling import Sampling
+from tinylm.training.generate import generate
 
 V, POSITIONS = 13, 8
 

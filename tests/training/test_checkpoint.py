@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm import checkpoint
 from tinylm.errors import CheckpointError, DataError
+from tinylm.training import checkpoint
 
 
 def header(fields, data=b""):

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm import GPT, GPTConfig, Word2Vec, Word2VecConfig, budget, checkpoint, kernels, optim
-from tinylm.budget import Budget, Plan
-from tinylm.cli import main
+from tinylm import GPT, GPTConfig, Word2Vec, Word2VecConfig, kernels, optim
+from tinylm.app.cli import main
 from tinylm.data import Corpus
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.interrupt import Interrupted
 from tinylm.progress import Progress
-from tinylm.train import TrainConfig, Trainer
+from tinylm.training import budget, checkpoint
+from tinylm.training.budget import Budget, Plan
+from tinylm.training.train import TrainConfig, Trainer
 
 MINUTES = 1.0
 EACH = 0.375  # seconds of an update at first: 160 of them fit, and sums of thirds are exact

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinylm.ops as F
-from tinylm import checkpoint, hub, nn, pretrain
+from tinylm import hub, nn
 from tinylm.errors import CheckpointError, TinylmError
-from tinylm.kernels import pool
+from tinylm.kernels.runtime import pool
 from tinylm.objectives import Objective, find
 from tinylm.progress import Divergence, Progress, duration
 from tinylm.tensor import no_grad
-from tinylm.train import Interrupted, TrainConfig, Trainer, evaluate
+from tinylm.training import checkpoint, pretrain
+from tinylm.training.train import Interrupted, TrainConfig, Trainer, evaluate
 
 V = 11  # vocabulary of the toy chain
 

@@ -25,12 +25,12 @@ import numpy as np
 from tinylm import encodercheck, gradcheck, hub, kernels, objectives, text
 from tinylm.data import Corpus, encode_corpus, toy
 from tinylm.encodercheck import Line, ObjectiveError
-from tinylm.evaluation import evaluate
 from tinylm.gradcheck import GradientError
-from tinylm.pretrain import PretrainConfig, divide, sized, untrained
 from tinylm.progress import hidden
 from tinylm.tensor import no_grad
-from tinylm.train import TrainConfig, Trainer
+from tinylm.training.evaluation import evaluate
+from tinylm.training.pretrain import PretrainConfig, divide, sized, untrained
+from tinylm.training.train import TrainConfig, Trainer
 
 DOCUMENTS, HELD_OUT = 60, 6  # of toy text: to train on, and to evaluate on
 SMALL = {"vocab_size": 300, "batch_size": 2}  # where a config has them and the user wants no others

@@ -23,11 +23,12 @@ from typing import Any
 
 from tinylm import files
 from tinylm.errors import DataError, TinylmError, VocabularyError
-from tinylm.text import bpe_files, steps
 from tinylm.text.base import BYTE_TOKENS, Encoding
 from tinylm.text.bpe import BPE
-from tinylm.text.normalizing import SPACE, Normalizer
-from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.formats import bpe_files
+from tinylm.text.formats.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.normalise import steps
+from tinylm.text.normalise.normalizing import SPACE, Normalizer
 from tinylm.text.spelling import END_OF_WORD, ByteLevel, EndOfWord, Metaspace
 from tinylm.text.template import XLNET, Template, parts_of
 from tinylm.text.unigram import Unigram

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from tinylm.errors import VocabularyError
 from tinylm.text.base import Remembered
-from tinylm.text.charsmap import CharsMap, named
+from tinylm.text.normalise.charsmap import CharsMap, named
 
 SPACE = "▁"
 RULES = ("identity", "nfkc", "nmt_nfkc")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from tinylm.errors import DataError, VocabularyError
 from tinylm.files import as_json, lines_read, read_json, read_text
-from tinylm.text import protobuf
 from tinylm.text.base import BYTE_TOKENS, Encoding
+from tinylm.text.formats import protobuf
+from tinylm.text.formats.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.merging import Merge, splits
-from tinylm.text.normalizing import SPACE, Normalizer
-from tinylm.text.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from tinylm.text.normalise.normalizing import SPACE, Normalizer
 from tinylm.text.spelling import (
     BYTE_OF,
     BYTES,

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, objectives, settings, text
+from tinylm import objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import hidden, note
-from tinylm.train import TrainConfig, Trainer
+from tinylm.training import checkpoint
+from tinylm.training.train import TrainConfig, Trainer
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import checkpoint, files, hub
+from tinylm import files, hub
+from tinylm.training import checkpoint
 
 STEPS = 400
 SETTINGS = {
@@ -166,7 +167,7 @@ class Comparing(Pretraining):
 
 def compare(out, table):
     """A small comparison whose pretraining has so many steps, so that it can be compared bit by bit."""
-    from tinylm.kernels import pool
+    from tinylm.kernels.runtime import pool
     from tinylm.transfer import compare
     from tinylm.transfer.adapt import AdaptConfig
 

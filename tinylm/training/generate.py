@@ -8,7 +8,7 @@ import contextlib
 import numpy as np
 
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.kernels.pool import one_thread
+from tinylm.kernels.runtime.pool import one_thread
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad

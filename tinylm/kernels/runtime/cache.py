@@ -17,8 +17,8 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 
-from ..files import home
-from ..progress import note
+from tinylm.files import home
+from tinylm.progress import note
 
 _state = {"folder": None, "told": False}
 _lock = threading.Lock()
@@ -26,12 +26,13 @@ _lock = threading.Lock()
 
 def source_key(folder=None):
     """Hash (hex, 16 digits) of the kernels' folder, its files, the processor and the compilers' versions."""
-    place = Path(folder or Path(__file__).parent).resolve()
+    place = Path(folder or Path(__file__).parents[1]).resolve()
     processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     versions = f"{numba.__version__} {llvmlite.__version__} {sys.version_info[:2]}"
     digest = hashlib.sha256(f"{place} {processor} {versions}".encode())
-    for path in sorted(place.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(place.rglob("*.py")):
+        name = path.relative_to(place).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
