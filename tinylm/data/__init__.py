@@ -1,10 +1,10 @@
 """Corpora, labelled sets, batches, and the toy language."""
 
-from tinylm.data.batching import length_buckets, pad, stream, windows
-from tinylm.data.documents import Corpus, encode_corpus, split_documents
-from tinylm.data.fetch import get
-from tinylm.data.sets import NamedSet, named_set, sets
-from tinylm.data.sources import (
+from .batching import length_buckets, pad, stream, windows
+from .documents import Corpus, encode_corpus, split_documents
+from .fetch import get
+from .sets import NamedSet, named_set, sets
+from .sources import (
     Labelled,
     load_analogies,
     load_labelled,

@@ -1,4 +1,4 @@
-"""Batches as pure functions of the step and the seed: to seek is to resume, and nothing has to be stored.
+"""Batches as pure functions of the step and the seed: a resumed run needs nothing but its step.
 
 B, T are the batch size and the number of positions, N the number of token ids in the corpus.
 """
@@ -12,85 +12,112 @@ import numpy as np
 from tinylm.errors import DataError, ShapeError
 from tinylm.memory import must_fit
 
+CHUNK = 50  # batches whose examples are sorted by length together
+
 
 def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Where the windows of training step `step` begin: every window once per epoch, in shuffled order.
+    """The starts of the windows of a training step: every window once per epoch, shuffled.
 
-    Epoch e cuts the corpus into windows of `length` ids beginning at a random offset (so that the cuts move from epoch
-    to epoch) and visits them in a random order; a batch may span the end of one epoch and the beginning of the next.
+    Each epoch cuts the corpus into windows of `length` ids. The first one begins at a random
+    offset, so that the cuts move from epoch to epoch. A batch may span the end of one epoch and the
+    beginning of the next.
 
     n_ids, length : N and the ids per window (to predict the next token at T positions: T + 1)
     returns (B,) int64 positions p with p + length <= n_ids
+    raises ShapeError       for a length, batch_size or step that is too small
     raises DataError        if the corpus is shorter than one window
+
+    >>> windows(n_ids=10, length=3, batch_size=2, step=0, seed=0)
+    array([4, 1])
     """
     if length < 1 or batch_size < 1 or step < 0:
         raise ShapeError(
-            f"windows: got length {length}, batch_size {batch_size}, step {step}; expected length and "
-            "batch_size of at least 1 and a step of at least 0."
+            f"windows: got length {length}, batch_size {batch_size}, step {step}; expected length "
+            "and batch_size of at least 1 and a step of at least 0."
         )
     must_fit((batch_size, length), 16, "A batch of that size (its inputs and targets)")
     if n_ids < length:
         raise DataError(
-            f"The corpus has {n_ids} tokens, a window needs {length}; give more text or a shorter window."
+            f"The corpus has {n_ids} tokens, a window needs {length}; "
+            "give more text or a shorter window."
         )
-    per_epoch = max(
-        (n_ids - length + 1) // length, 1
-    )  # what fits behind the largest offset, so all epochs are equal
-    places = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+    # Count the windows that fit behind the largest offset, so that all epochs are equally long.
+    per_epoch = max((n_ids - length + 1) // length, 1)
+    offsets = min(length, n_ids - per_epoch * length + 1)
+    first = step * batch_size
+    places = np.arange(first, first + batch_size, dtype=np.int64)
+    epochs = places // per_epoch
     starts = np.empty(batch_size, np.int64)
-    for epoch in range(int(places[0]) // per_epoch, int(places[-1]) // per_epoch + 1):
-        here = places // per_epoch == epoch
+    for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
         rng = np.random.default_rng([seed, 1, epoch])
-        offset = int(rng.integers(min(length, n_ids - per_epoch * length + 1)))
-        starts[here] = offset + length * rng.permutation(per_epoch)[places[here] % per_epoch]
+        offset = int(rng.integers(offsets))
+        order = rng.permutation(per_epoch)
+        here = epochs == epoch
+        starts[here] = offset + length * order[places[here] % per_epoch]
     return starts
 
 
 def stream(
     ids: np.ndarray, batch_size: int, length: int, step: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Batch number `step` of one continuous reading of the corpus in B parallel lanes, for models that carry a state.
+    """One batch of a continuous reading of the corpus, for models that carry a state.
 
-    Lane b reads the b-th B-th of the corpus from its beginning; the inputs of step s + 1 continue those of step s.
+    The corpus is cut into B lanes of equal length, which are read in parallel. The inputs of step
+    s + 1 continue those of step s.
 
     ids : (N,) int
-    returns inputs (B, T), targets (B, T) = the inputs one position later, and fresh: True where the lanes begin
-    again, so the carried state must be forgotten
+    returns inputs (B, T), targets (B, T) = the inputs one position later, and fresh: True where the
+        lanes begin again and the carried state must be forgotten
     raises DataError        if a lane holds fewer than T + 1 ids
+
+    >>> inputs, targets, fresh = stream(np.arange(10), batch_size=2, length=2, step=1)
+    >>> inputs.tolist(), targets.tolist(), fresh
+    ([[2, 3], [7, 8]], [[3, 4], [8, 9]], False)
     """
     lane = len(ids) // batch_size
     per_epoch = (lane - 1) // length
     if per_epoch < 1:
+        least = batch_size * (length + 1)
         raise DataError(
-            f"The corpus has {len(ids)} tokens; {batch_size} lanes of {length} positions need at least "
-            f"{batch_size * (length + 1)}; give more text, fewer lanes or a shorter length."
+            f"The corpus has {len(ids)} tokens; {batch_size} lanes of {length} positions need "
+            f"at least {least}; give more text, fewer lanes or a shorter length."
         )
+    used = np.asarray(ids)[: lane * batch_size]
+    lanes = used.reshape(batch_size, lane)  # (N,) -> (B, N // B)
     place = step % per_epoch
-    lanes = np.asarray(ids)[: lane * batch_size].reshape(batch_size, lane)  # (N,) -> (B, N // B)
     begin = place * length
-    return lanes[:, begin : begin + length], lanes[:, begin + 1 : begin + length + 1], place == 0
+    inputs = lanes[:, begin : begin + length]
+    targets = lanes[:, begin + 1 : begin + length + 1]
+    return inputs, targets, place == 0
 
 
 def length_buckets(
     lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> list[np.ndarray]:
-    """Batches of examples of similar length, so that little is padding; their order is shuffled by seed and epoch.
+    """Batches of examples of similar length, so that little is padding.
 
-    Examples are shuffled, then sorted by length inside chunks of 50 batches: similar, and still different each epoch.
+    Examples are shuffled, then sorted by length inside chunks of 50 batches. So the batches hold
+    similar lengths and still differ each epoch.
 
     lengths : (D,) ids per example
-    returns index arrays of at most `batch_size` entries; together they hold every example exactly once
+    returns index arrays of at most `batch_size` entries; together they hold every example once
+    raises ShapeError       if batch_size is below 1
+
+    >>> [batch.tolist() for batch in length_buckets([5, 1, 5, 1], batch_size=2, seed=0, epoch=0)]
+    [[1, 3], [2, 0]]
     """
     if batch_size < 1:
         raise ShapeError(f"length_buckets: got batch_size {batch_size}; expected at least 1.")
     lengths = np.asarray(lengths)
     rng = np.random.default_rng([seed, 2, epoch])
-    order, chunk = rng.permutation(len(lengths)), 50 * batch_size
+    order = rng.permutation(len(lengths))
+    chunk = CHUNK * batch_size
     batches: list[np.ndarray] = []
     for begin in range(0, len(order), chunk):
-        near = order[begin : begin + chunk]
-        near = near[np.argsort(lengths[near], kind="stable")]
-        batches += [near[i : i + batch_size] for i in range(0, len(near), batch_size)]
+        shuffled = order[begin : begin + chunk]
+        by_length = shuffled[np.argsort(lengths[shuffled], kind="stable")]
+        for i in range(0, len(by_length), batch_size):
+            batches.append(by_length[i : i + batch_size])
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -105,8 +132,15 @@ def pad(
     rows : B lists of ids
     length : T, the longest row by default (at least 1); longer rows are cut
     returns ids (B, T) int64 and mask (B, T) bool, True = a real token
+
+    >>> ids, mask = pad([[5, 6, 7], [8]])
+    >>> ids.tolist()
+    [[5, 6, 7], [8, 0, 0]]
+    >>> mask[1].tolist()
+    [True, False, False]
     """
-    width = max([1, *map(len, rows)]) if length is None else length
+    longest = max([1, *map(len, rows)])
+    width = longest if length is None else length
     ids = np.full((len(rows), width), pad_id, np.int64)
     mask = np.zeros((len(rows), width), bool)
     for b, row in enumerate(rows):

@@ -1,4 +1,13 @@
-"""The matrix of co-occurrences of a corpus, its cells that are not zero in random order; beyond a budget, on the disk."""
+"""How often words stand near each other: the non-zero cells of that matrix, in random order.
+
+The first words of "the sea, the sea" with a window of 1, to the left only:
+
+    row  column  count
+    sea  the     2          sea stands after the, twice
+    the  sea     1
+
+Cells that do not fit a given memory are shuffled through files.
+"""
 
 from __future__ import annotations
 
@@ -6,134 +15,181 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 
 from tinylm import kernels
-from tinylm.data.documents import Corpus
 from tinylm.errors import DataError
 from tinylm.settings import Config, at_least
 
+from .documents import Corpus
+
 CELL = np.dtype([("row", "<i4"), ("column", "<i4"), ("count", "<f4")])
 MOST_FILES = 64
-BLOCK = 2**22  # cells at most that are counted in one go, unless a single row holds more
+BLOCK = 2**22  # the most cells that are counted at once, unless a single row holds more
 
 
 @dataclass(frozen=True)
 class Window(Config):
-    """What stands together.
+    """The neighbourhood in which two words count as standing together.
 
-    size : words to either side     symmetric : both sides count, or only the left
-    weighted : a word at distance d counts 1/d, or 1
+    size : words to either side
+    symmetric : count both sides, or only the left
+    weighted : count a word at distance d as 1/d, or as 1
     """
 
-    ranges = {"size": at_least(1, 1_000_000), "specials": at_least(0)}
+    ranges = {"size": at_least(1, 1_000_000)}
     size: int = 15
     symmetric: bool = True
     weighted: bool = True
 
 
 def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int = 0) -> np.ndarray:
-    """All cells of the matrix that are not zero, shuffled: AdaGrad must not meet them word by word.
+    """All non-zero cells of the matrix, shuffled: AdaGrad must not meet them word by word.
 
     Special tokens vanish before distances are measured. Windows never leave a document.
-    memory : bytes to use, thrice those of the cells; if the corpus might need more, they go
-    through files
-    returns (M,) array of CELL: row (the word), column (its neighbour), count; mapped from a nameless file if it is large
+
+    memory : bytes to use, three times those of the cells; if the corpus might need more, the cells
+        go through files
+    returns (M,) array of CELL: row (the word), column (its neighbour), count; a large one is mapped
+        from a nameless file
     raises DataError        if no two words stand together
     """
-    blocks, most = _blocks(corpus, window)
-    rng, parts = np.random.default_rng([seed, 10]), _files(most, memory)
-    cells = (
-        np.concatenate([np.empty(0, CELL), *blocks])
-        if parts <= 1
-        else _through_files(blocks, parts, rng)
-    )
+    rng = np.random.default_rng([seed, 10])
+    counter = _Counter(corpus, window)
+    parts = _files(counter.most_cells(), memory)
+    if parts > 1:
+        cells = _through_files(counter.blocks(), parts, rng)
+    else:
+        cells = np.concatenate([np.empty(0, CELL), *counter.blocks()])
     if not cells.size:
         raise DataError(
             "No two words that the vocabulary knows stand together in the text; give more text."
         )
-    return cells[rng.permutation(cells.size)] if parts <= 1 else cells
+    return cells if parts > 1 else cells[rng.permutation(cells.size)]
 
 
 def _files(most: int, memory: float) -> int:
-    """In how many parts `most` cells fit the memory: cells, their order and their shuffled copy."""
-    return int(min(-(-3 * most * CELL.itemsize // max(memory, 1)), MOST_FILES))
+    """The number of parts that each fit the memory: cells, their order and their shuffled copy."""
+    needed = 3 * most * CELL.itemsize
+    parts = -(-needed // max(memory, 1))  # rounded up
+    return int(min(parts, MOST_FILES))
 
 
 def _through_files(
     blocks: Iterator[np.ndarray], parts: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Shuffle more than the memory holds: every cell goes to one of so many files by chance, and each is shuffled."""
+    """Shuffle cells that do not fit the memory.
+
+    Each cell goes to one of `parts` files, drawn at random. Then each file, which does fit the
+    memory, is shuffled and appended to the result.
+    """
     with contextlib.ExitStack() as stack:
-        whole, *piles = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(1 + parts)]
+
+        def nameless() -> BinaryIO:
+            return stack.enter_context(tempfile.TemporaryFile())
+
+        whole = nameless()
+        piles = [nameless() for _ in range(parts)]
         for block in blocks:
-            pile = rng.integers(parts, size=block.size)
-            order, ends = (
-                np.argsort(pile, kind="stable"),
-                np.cumsum(np.bincount(pile, minlength=parts)),
-            )
-            for file, rows in zip(piles, np.split(order, ends[:-1]), strict=True):
-                file.write(block[rows].tobytes())
+            _deal(block, piles, rng)
         for file in piles:
             file.seek(0)
             cells = np.frombuffer(file.read(), CELL)
-            whole.write(cells[rng.permutation(cells.size)].tobytes())
+            shuffled = cells[rng.permutation(cells.size)]
+            whole.write(shuffled.tobytes())
             file.truncate(0)
         whole.flush()
         size = whole.tell() // CELL.itemsize
-        return np.memmap(whole, CELL, "r", shape=(size,)) if size else np.empty(0, CELL)
+        if not size:
+            return np.empty(0, CELL)
+        return np.memmap(whole, CELL, "r", shape=(size,))
 
 
-def _blocks(corpus: Corpus, window: Window) -> tuple[Iterator[np.ndarray], int]:
-    """Cells row after row in arrays of about BLOCK, and how many there are at most."""
-    real = ~np.isin(corpus.ids, corpus.special_ids)
-    ids = corpus.ids[real].astype(np.int64)
-    line = np.repeat(np.arange(len(corpus.starts) - 1), np.diff(corpus.starts))[real]
-    uses = np.bincount(ids, minlength=corpus.vocab_size)
-    most = np.minimum(
-        uses * window.size * (1 + window.symmetric), corpus.vocab_size
-    )  # cells of a row
+def _deal(block: np.ndarray, piles: list[BinaryIO], rng: np.random.Generator) -> None:
+    """Append each cell of a block to a random pile."""
+    pile_of = rng.integers(len(piles), size=block.size)
+    by_pile = np.argsort(pile_of, kind="stable")
+    sizes = np.bincount(pile_of, minlength=len(piles))
+    ends = np.cumsum(sizes)
+    for file, cells in zip(piles, np.split(by_pile, ends[:-1]), strict=True):
+        file.write(block[cells].tobytes())
 
-    def blocks() -> Iterator[np.ndarray]:
-        places = np.argsort(ids, kind="stable")
-        starts, firsts = (np.concatenate([[0], np.cumsum(each)]) for each in (uses, most))
-        weights = 1 / np.arange(1, window.size + 1) if window.weighted else np.ones(window.size)
+
+class _Counter:
+    """Counts the cells of a corpus, some rows of the matrix at a time."""
+
+    def __init__(self, corpus: Corpus, window: Window):
+        is_word = ~np.isin(corpus.ids, corpus.special_ids)
+        documents = np.arange(len(corpus.starts) - 1)
+        document_of = np.repeat(documents, np.diff(corpus.starts))
+        self.window = window
+        self.vocab_size = corpus.vocab_size
+        self.ids = corpus.ids[is_word].astype(np.int64)
+        self.document_of = document_of[is_word]
+        self.uses = np.bincount(self.ids, minlength=corpus.vocab_size)
+        neighbours = self.uses * window.size * (1 + window.symmetric)
+        self.row_sizes = np.minimum(neighbours, corpus.vocab_size)  # at most
+
+    def most_cells(self) -> int:
+        """The number of cells, at most."""
+        return int(self.row_sizes.sum())
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The cells, row after row, in arrays of about BLOCK."""
+        distances = np.arange(1, self.window.size + 1)
+        weights = 1 / distances if self.window.weighted else np.ones(self.window.size)
+        places = np.argsort(self.ids, kind="stable")
+        places_begin = _sums(self.uses)
+        rows_begin = _sums(self.row_sizes)
         first = 0
-        while first < corpus.vocab_size:
-            last = max(first + 1, int(np.searchsorted(firsts, firsts[first] + BLOCK, "right")) - 1)
-            room = firsts[first : last + 1] - firsts[first]
-            counts, columns = np.empty(room[-1], np.float32), np.empty(room[-1], np.int64)
+        while first < self.vocab_size:
+            full = rows_begin[first] + BLOCK
+            last = int(np.searchsorted(rows_begin, full, "right")) - 1
+            last = max(last, first + 1)
+            room = rows_begin[first : last + 1] - rows_begin[first]
+            counts = np.empty(room[-1], np.float32)
+            columns = np.empty(room[-1], np.int64)
             lengths = np.empty(last - first, np.int64)
             kernels.cooccurrence(
                 counts,
                 columns,
                 lengths,
-                ids,
-                line,
+                self.ids,
+                self.document_of,
                 places,
-                starts[first : last + 1],
+                places_begin[first : last + 1],
                 room,
                 weights,
-                int(window.symmetric),
-                corpus.vocab_size,
+                int(self.window.symmetric),
+                self.vocab_size,
             )
-            yield _packed(first, (counts, columns, lengths), room)
+            yield _cells(first, counts, columns, lengths, room)
             first = last
 
-    return blocks(), int(most.sum())
+
+def _sums(sizes: np.ndarray) -> np.ndarray:
+    """Where each of some runs begins, and where the last one ends: [2, 3] -> [0, 2, 5]."""
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
-def _packed(
-    first_row: int, found: tuple[np.ndarray, np.ndarray, np.ndarray], room: np.ndarray
+def _cells(
+    first_row: int, counts: np.ndarray, columns: np.ndarray, lengths: np.ndarray, room: np.ndarray
 ) -> np.ndarray:
-    """CELLs from what the kernel wrote: the parts stand where their rows would begin if all were full."""
-    counts, columns, lengths = found
-    ends = np.concatenate([[0], np.cumsum(lengths)])
+    """An array of CELL from the kernel's output.
+
+    The kernel writes each part of some rows where the part would begin if all rows were full. Here
+    the gaps between the parts are closed.
+    """
+    ends = _sums(lengths)
     cells = np.empty(ends[-1], CELL)
-    cells["row"] = np.repeat(np.arange(first_row, first_row + lengths.size), lengths)
+    rows = np.arange(first_row, first_row + lengths.size)
+    cells["row"] = np.repeat(rows, lengths)
     for first, last in kernels.row_parts(room):
-        size = ends[last] - ends[first]
-        cells["column"][ends[first] : ends[last]] = columns[room[first] : room[first] + size]
-        cells["count"][ends[first] : ends[last]] = counts[room[first] : room[first] + size]
+        begin = ends[first]
+        end = ends[last]
+        source = slice(room[first], room[first] + end - begin)
+        cells["column"][begin:end] = columns[source]
+        cells["count"][begin:end] = counts[source]
     return cells

@@ -1,4 +1,4 @@
-"""A corpus: documents as one long array of token ids, with what is needed to speak of its loss per word."""
+"""A corpus: documents as one long array of token ids, and the word counts for a loss per word."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Protocol
 import numpy as np
 
 from tinylm.arguments import strings
-from tinylm.data.cuts import cut
 from tinylm.errors import DataError, VocabularyError
+
+from .cuts import cut
 
 CHUNK = 256  # documents encoded between two movements of the progress bar
 
 
 class Tokenizer(Protocol):
-    """What a corpus needs of an encoding (any of tinylm.text)."""
+    """The part of an encoding that a corpus needs (any of tinylm.text has it)."""
 
     @property
     def vocab_size(self) -> int:
@@ -40,9 +41,14 @@ class Corpus:
     ids : (N,) int32            the tokens of all documents
     starts : (D + 1,) int64     document d is ids[starts[d]:starts[d + 1]]
     vocab_size : int            V
-    words : int                 words of the text as white space separates them; nats per word = nats * N / words
+    words : int                 words of the text, separated by white space:
+                                nats per word = nats per token * N / words
     characters : int            code points of the text
-    special_ids : tuple         ids that are no part of the text: the end of a document, what is unknown
+    special_ids : tuple         ids that stand for no text: the end of a document, unknown words
+
+    >>> corpus = Corpus(np.array([4, 2, 4, 3]), np.array([0, 3, 4]), 5, words=4, characters=15)
+    >>> corpus.document(0).tolist(), corpus.counts.tolist()
+    ([4, 2, 4], [0, 0, 1, 1, 2])
     """
 
     ids: np.ndarray
@@ -62,19 +68,23 @@ class Corpus:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """(V,) int64: how often each token stands in the corpus."""
+        """(V,) int64: how often each token occurs in the corpus."""
         return np.bincount(self.ids, minlength=self.vocab_size)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the tokens and of where the documents begin: corpora with the same one are the same."""
+        """SHA-256 of the tokens and the starts: equal for equal corpora only."""
         digest = hashlib.sha256(np.ascontiguousarray(self.ids))
         digest.update(np.ascontiguousarray(self.starts))
         return digest.hexdigest()
 
     def unigram_entropy(self) -> float:
-        """Nats per token of the best guess that knows nothing but the counts: what a trained model must beat."""
-        share = self.counts[self.counts > 0] / len(self.ids)
+        """The loss of the best guess from the counts alone, in nats per token.
+
+        A trained model must beat it.
+        """
+        seen = self.counts[self.counts > 0]
+        share = seen / len(self.ids)
         return float(-(share * np.log(share)).sum())
 
 
@@ -84,26 +94,34 @@ def encode_corpus(
     """Encode documents one after another.
 
     texts : the documents; a single string counts as one
-    end_id : a token written after every document, usually `tokenizer.end_id` (None: nothing separates documents)
+    end_id : a token written after every document, usually `tokenizer.end_id`; None writes nothing
     progress : show a progress bar on stderr
-    raises DataError        if the texts hold no token at all; VocabularyError if end_id is not in the vocabulary
+    raises DataError        if the texts hold no token at all
+    raises VocabularyError  if end_id is not in the vocabulary
+
+    >>> from tinylm.text import Chars
+    >>> corpus = encode_corpus(["ab", "abc"], Chars.train(["abc"]))
+    >>> corpus.starts.tolist(), corpus.words, corpus.characters
+    ([0, 2, 5], 2, 5)
     """
     if end_id is not None and not 0 <= end_id < tokenizer.vocab_size:
-        raise VocabularyError(
-            f"end_id is {end_id}, but the vocabulary has the ids 0 to {tokenizer.vocab_size - 1}."
-        )
+        last = tokenizer.vocab_size - 1
+        raise VocabularyError(f"end_id is {end_id}, but the vocabulary has the ids 0 to {last}.")
     from tqdm import tqdm
 
     texts = [texts] if isinstance(texts, str) else texts
     total = len(texts) if isinstance(texts, Sequence) else None
     end = np.array([] if end_id is None else [end_id], np.int32)
+    bar = tqdm(total=total, desc="encoding", unit=" documents", disable=not progress, leave=False)
     pieces: list[np.ndarray] = []
-    lengths, words, characters, remaining = [0], 0, 0, iter(texts)
-    with tqdm(
-        total=total, desc="encoding", unit=" documents", disable=not progress, leave=False
-    ) as bar:
+    lengths = [0]
+    words = 0
+    characters = 0
+    remaining = iter(texts)
+    with bar:
         while chunk := list(islice(remaining, CHUNK)):
-            for text, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
+            encoded = tokenizer.encode_batch(chunk)
+            for text, ids in zip(chunk, encoded, strict=True):
                 pieces += [ids, end]
                 lengths.append(len(ids) + len(end))
                 words += len(text.split())
@@ -114,29 +132,36 @@ def encode_corpus(
             "The text is empty: it holds no token; give documents with some text in them."
         )
     return Corpus(
-        np.concatenate(pieces),
-        np.cumsum(lengths, dtype=np.int64),
-        tokenizer.vocab_size,
-        words,
-        characters,
-        tokenizer.special_ids,
+        ids=np.concatenate(pieces),
+        starts=np.cumsum(lengths, dtype=np.int64),
+        vocab_size=tokenizer.vocab_size,
+        words=words,
+        characters=characters,
+        special_ids=tokenizer.special_ids,
     )
 
 
 def split_documents(
     texts: Sequence[str], share: float = 0.05, seed: int = 0
 ) -> tuple[list[str], list[str]]:
-    """Training and held-out documents: whole documents, drawn at random; both parts keep the order of the original.
+    """Split documents at random into a training part and a held-out part, both in their old order.
 
-    A single document is cut once, and its last part is held out: neighbouring lines never fall apart. The cut falls at
-    white space; where a script has none, at the end of a sentence or between two characters, see cuts.py.
+    Only whole documents move, so that neighbouring lines stay together. A single document is cut
+    once and its last part is held out: at white space, or, in a script without it, at the end of a
+    sentence or between two characters (see cuts.py).
 
-    share : the held-out part of the documents, at least one of them
-    raises DataError        if a part would be empty; ArgumentError if texts is one string
+    share : the held-out part of the documents; at least one document is held out
+    raises DataError        if a part would be empty, or share is not between 0 and 1
+    raises ArgumentError    if texts is one string
+
+    >>> split_documents(["a", "b", "c", "d"], share=0.5)
+    (['a', 'd'], ['b', 'c'])
     """
     if not 0 < share < 1:
         raise DataError(f"The held-out share is {share}; expected a number between 0 and 1.")
     texts = strings(texts, "texts")
+    if not texts:
+        raise DataError("There are no documents to split; give at least one.")
     if len(texts) == 1:
         parts = cut(texts[0], share)
         if parts is None:
@@ -145,10 +170,11 @@ def split_documents(
             )
         first, last = parts
         return [first], [last]
-    if not texts:
-        raise DataError("There are no documents to split; give at least one.")
-    n = min(max(round(len(texts) * share), 1), len(texts) - 1)
-    held = set(np.random.default_rng([seed, 3]).permutation(len(texts))[:n].tolist())
-    return [t for d, t in enumerate(texts) if d not in held], [
-        t for d, t in enumerate(texts) if d in held
-    ]
+    wanted = max(round(len(texts) * share), 1)
+    n_held = min(wanted, len(texts) - 1)
+    order = np.random.default_rng([seed, 3]).permutation(len(texts))
+    is_held = np.zeros(len(texts), bool)
+    is_held[order[:n_held]] = True
+    training = [text for text, held in zip(texts, is_held, strict=True) if not held]
+    held_out = [text for text, held in zip(texts, is_held, strict=True) if held]
+    return training, held_out

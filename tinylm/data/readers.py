@@ -1,4 +1,7 @@
-"""File formats: CoNLL, and those of the named sets. Bytes in, plain Python lists out. Labelled files: labelled.py."""
+"""Readers of file formats: CoNLL, and those of the named sets. A user's labelled file: labelled.py.
+
+Each takes a path and returns plain Python lists.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import html
 import io
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tinylm.errors import DataError
@@ -18,163 +21,251 @@ from tinylm.files import read_text
 Rows = list[tuple[str, str]]  # (text, label)
 Tagged = list[tuple[list[str], list[str]]]  # (tokens, tags) of one sentence
 
+# --- lines
+
 
 def conll(path: Path) -> Tagged:
-    """One token per line, the tag in its last column; empty lines (or lines of white space) separate sentences.
+    """One token per line, with the tag in its last column; blank lines separate sentences.
 
     raises DataError        naming the line that has no tag
     """
-    sentences: Tagged = [([], [])]
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        fields = line.rstrip().split("\t" if "\t" in line.rstrip() else " ")
-        if not line.strip() or fields[0] == "-DOCSTART-":
-            if sentences[-1][0]:
-                sentences.append(([], []))
+    sentences: Tagged = []
+    tokens: list[str] = []
+    tags: list[str] = []
+    for number, line in enumerate(_lines(path), 1):
+        content = line.rstrip()
+        fields = content.split("\t" if "\t" in content else " ")
+        if not content or fields[0] == "-DOCSTART-":
+            if tokens:
+                sentences.append((tokens, tags))
+            tokens = []
+            tags = []
         elif len(fields) < 2:
             raise DataError(
                 f"{str(path)!r}, line {number}: expected a token and its tag, got {line[:40]!r}."
             )
         else:
-            sentences[-1][0].append(fields[0])
-            sentences[-1][1].append(fields[-1])
-    return [sentence for sentence in sentences if sentence[0]]
+            tokens.append(fields[0])
+            tags.append(fields[-1])
+    if tokens:
+        sentences.append((tokens, tags))
+    return sentences
 
 
 def newsgroups(path: Path) -> Rows:
-    """Orange's .tab format: three header rows, then label<TAB>text; the one row without a text is dropped."""
-    rows = (line.partition("\t") for line in read_text(path).split("\n")[3:])
-    return [(text.strip(), label) for label, _, text in rows if text.strip()]
+    """Orange's .tab format: three header rows, then label<TAB>text.
+
+    The one row without a text is dropped.
+    """
+    rows = []
+    for line in _lines(path)[3:]:
+        label, _, text = line.partition("\t")
+        if text.strip():
+            rows.append((text.strip(), label))
+    return rows
 
 
 def questions(path: Path, fine: bool = False) -> Rows:
-    """Lines "COARSE:fine question"; each question is listed several times and is kept once.
+    """Lines "COARSE:fine question". Questions come several times in the file; each is kept once.
 
     fine : the 50 labels "COARSE:fine" instead of the 6 coarse ones
     """
-    lines = (line.partition(" ") for line in read_text(path).split("\n"))
-    return unique(
-        [(text.strip(), label if fine else label.partition(":")[0]) for label, _, text in lines]
-    )
+    rows = []
+    for line in _lines(path):
+        label, _, text = line.partition(" ")
+        coarse, _, _ = label.partition(":")
+        rows.append((text.strip(), label if fine else coarse))
+    return unique(rows)
 
 
 def movie_scores(path: Path) -> list[tuple[str, float]]:
     """Snippets of film reviews with the mean of people's scores, -4 (bad) to 4 (good)."""
-    lines = (line.split("\t", 2) for line in read_text(path).split("\n")[1:] if line.strip())
-    return [(text.strip(), float(score)) for _, score, text in lines]
+    rows = []
+    for line in _lines(path)[1:]:
+        if line.strip():
+            _, score, text = line.split("\t", 2)
+            rows.append((text.strip(), float(score)))
+    return rows
 
 
 def movies(path: Path) -> Rows:
-    """The sign of the score as the label, "positive" or "negative"; the few snippets at exactly 0 are dropped."""
-    return unique(
-        [(t, "positive" if score > 0 else "negative") for t, score in movie_scores(path) if score]
-    )
+    """Snippets labelled by the sign of their score, "positive" or "negative".
 
-
-def spam(path: Path) -> Rows:
-    """Text messages labelled "spam" or "ham", each different one once."""
-    rows = csv.reader(io.StringIO(read_text(path), newline=""))
-    return unique(
-        [(text.strip(), "spam" if label == "1" else "ham") for _, label, text in list(rows)[1:]]
-    )
-
-
-def dialogs(path: Path) -> Rows:
-    """Pairs (statement, reply) of film dialogue."""
-    rows = csv.reader(io.StringIO(read_text(path), newline=""))
-    return [(statement.strip(), reply.strip()) for _, statement, reply in list(rows)[1:]]
+    The few snippets with a score of exactly 0 are dropped.
+    """
+    rows = []
+    for text, score in movie_scores(path):
+        if score:
+            rows.append((text, "positive" if score > 0 else "negative"))
+    return unique(rows)
 
 
 def word_pairs(path: Path) -> list[tuple[str, str, float]]:
-    """Lines word<TAB>word<TAB>score after comments: human judgements of relatedness or similarity, 0 to 10."""
-    lines = (
-        line.split("\t")
-        for line in read_text(path).split("\n")
-        if line and not line.startswith("#")
-    )
-    return [(first, second, float(score)) for first, second, score in lines]
+    """Human judgements of how related or similar two words are, 0 to 10.
+
+    Lines word<TAB>word<TAB>score; lines that begin with "#" are comments.
+    """
+    rows = []
+    for line in _lines(path):
+        if line and not line.startswith("#"):
+            first, second, score = line.split("\t")
+            rows.append((first, second, float(score)))
+    return rows
 
 
 def analogies(path: Path) -> list[tuple[str, str, str, str, str]]:
-    """(section, a, b, c, d): a is to b as c is to d; lines ": name" begin a section."""
-    found, section = [], ""
-    for line in read_text(path).split("\n"):
+    """(section, a, b, c, d): a is to b as c is to d; a line ": name" begins a section."""
+    rows = []
+    section = ""
+    for line in _lines(path):
         if line.startswith(":"):
             section = line[1:].strip()
         elif line.strip():
             a, b, c, d = line.split()
-            found.append((section, a, b, c, d))
-    return found
+            rows.append((section, a, b, c, d))
+    return rows
+
+
+def _lines(path: Path) -> list[str]:
+    return read_text(path).split("\n")
+
+
+# --- tables with quoted cells
+
+
+def spam(path: Path) -> Rows:
+    """Text messages labelled "spam" or "ham"; repeated ones are kept once."""
+    rows = []
+    for _, label, text in _csv_rows(path):
+        rows.append((text.strip(), "spam" if label == "1" else "ham"))
+    return unique(rows)
+
+
+def dialogs(path: Path) -> Rows:
+    """Pairs (statement, reply) of film dialogue."""
+    return [(statement.strip(), reply.strip()) for _, statement, reply in _csv_rows(path)]
+
+
+def _csv_rows(path: Path) -> list[list[str]]:
+    """The rows of a .csv file below its header."""
+    rows = csv.reader(io.StringIO(read_text(path), newline=""))
+    return list(rows)[1:]
+
+
+# --- the Bible
 
 
 def kjv(path: Path) -> list[str]:
-    """The chapters of the Bible; the brackets around words that the translators supplied are dropped.
+    """The chapters of the Bible, without the brackets around words that the translators supplied.
 
-    The text is a string literal in a Python file, followed by a table {verse number: its offset}. The file is parsed,
-    never imported or run. A verse number is BBCCCVVV: book, chapter, verse.
+    The file is a Python module that calls a function with the text as a string literal and then a
+    table {verse number: its offset}. The module is parsed, never imported or run. A verse number is
+    BBCCCVVV: book, chapter, verse.
+
+    raises DataError        if the file holds no such call
     """
     module = ast.parse(read_text(path))
-    call = next((node.value for node in module.body if isinstance(node, ast.Assign)), None)
+    assigned = [node.value for node in module.body if isinstance(node, ast.Assign)]
+    call = assigned[0] if assigned else None
     if not isinstance(call, ast.Call) or len(call.args) < 3:
         raise DataError(
             f"{str(path)!r} does not hold the text that was expected; fetch the set again."
         )
-    text, offset_of = ast.literal_eval(call.args[1]), ast.literal_eval(call.args[2])
+    text = ast.literal_eval(call.args[1])
+    offset_of = ast.literal_eval(call.args[2])
     begins = [offset for verse, offset in sorted(offset_of.items()) if verse % 1000 == 1]
-    chapters = (text[start:end] for start, end in zip(begins, [*begins[1:], None], strict=True))
-    return [re.sub(r"[\[\]]", "", chapter).strip() for chapter in chapters]
+    ends = [*begins[1:], None]
+    chapters = []
+    for begin, end in zip(begins, ends, strict=True):
+        chapter = re.sub(r"[\[\]]", "", text[begin:end])
+        chapters.append(chapter.strip())
+    return chapters
+
+
+# --- Wikipedia
 
 
 def articles(path: Path) -> list[tuple[str, str]]:
-    """(title, wiki markup) of the encyclopedia articles in a dump; redirections and other pages are left out."""
+    """(title, wiki markup) of the articles in a compressed dump.
+
+    Redirections and pages that are no articles are left out.
+    """
+    found = []
     with bz2.open(path) as file:
-        pages = list(_pages(file))
-    return [
-        (title, text)
-        for title, space, text in pages
-        if space == "0" and not text.lower().startswith("#redirect")
-    ]
+        for title, space, markup in _pages(file):
+            if space == "0" and not markup.lower().startswith("#redirect"):
+                found.append((title, markup))
+    return found
 
 
 def _pages(file: bz2.BZ2File) -> Iterator[tuple[str, str, str]]:
-    """(title, name space, text) of every page of a dump."""
+    """(title, name space, markup) of every page of a dump."""
     for _, element in ElementTree.iterparse(file):
         if element.tag.endswith("}page"):
-            found = {part.tag.rpartition("}")[2]: part.text or "" for part in element.iter()}
-            yield found.get("title", ""), found.get("ns", ""), found.get("text", "")
+            content = {}
+            for part in element.iter():
+                _, _, name = part.tag.rpartition("}")
+                content[name] = part.text or ""
+            yield content.get("title", ""), content.get("ns", ""), content.get("text", "")
             element.clear()
 
 
+NOT_TEXT = re.compile(
+    r"<!--.*?-->|<ref[^>/]*/>|<(ref|math|gallery|timeline|source|code)\b.*?</\1>", re.S
+)
+INNERMOST = re.compile(  # a template or a table that holds no other
+    r"\{\{(?:(?!\{\{|\}\}).)*\}\}|\{\|(?:(?!\{\||\|\}).)*\|\}", re.S
+)
+LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)*([^\[\]|]*)\]\]")
+LINK_WITHOUT_WORDS = re.compile(r"\[\[\s*(File|Image|Category|[a-z-]{2,12}):")
+WEB_LINK = re.compile(r"\[\w+://\S+\s*([^\]]*)\]")
+TAGS_AND_QUOTES = re.compile(r"<[^>]*>|'{2,}|__[A-Z]+__")
+LINE_MARKS = re.compile(r"(?m)^[=*#:;|! ]+|=+ *$")
+
+
 def plain_text(markup: str) -> str:
-    """Wiki markup without its marks: templates, tables and notes are dropped, links leave their words."""
-    text = re.sub(
-        r"<!--.*?-->|<ref[^>/]*/>|<(ref|math|gallery|timeline|source|code)\b.*?</\1>",
-        "",
-        markup,
-        flags=re.S,
-    )
-    before = ""
-    while before != text:  # from the inside out: templates and tables nest
-        before, text = (
-            text,
-            re.sub(
-                r"\{\{(?:(?!\{\{|\}\}).)*\}\}|\{\|(?:(?!\{\||\|\}).)*\|\}", "", text, flags=re.S
-            ),
-        )
-    before = ""
-    while before != text:  # the words of a link may be a link
-        before, text = text, re.sub(r"\[\[(?:[^\[\]|]*\|)*([^\[\]|]*)\]\]", _link_words, text)
-    text = re.sub(r"\[\w+://\S+\s*([^\]]*)\]", r"\1", text)
-    text = re.sub(r"<[^>]*>|'{2,}|__[A-Z]+__", "", text)
-    text = re.sub(r"(?m)^[=*#:;|! ]+|=+ *$", "", text)
-    return html.unescape(re.sub(r"\s*\n\s*", "\n", text)).strip()
+    """Wiki markup as plain text: links leave their words; templates, tables and notes vanish.
+
+    >>> plain_text("'''Cats''' eat [[Mouse|mice]].{{citation needed}}")
+    'Cats eat mice.'
+    """
+    text = NOT_TEXT.sub("", markup)
+    text = _until_stable(INNERMOST, lambda match: "", text)  # they nest
+    text = _until_stable(LINK, _link_words, text)  # the words of a link may be a link
+    text = WEB_LINK.sub(r"\1", text)
+    text = TAGS_AND_QUOTES.sub("", text)
+    text = LINE_MARKS.sub("", text)
+    text = re.sub(r"\s*\n\s*", "\n", text)
+    return html.unescape(text).strip()
+
+
+def _until_stable(
+    pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str], text: str
+) -> str:
+    """Replace every match, and again what then matches, from the inside out."""
+    before = None
+    while before != text:
+        before = text
+        text = pattern.sub(replace, text)
+    return text
 
 
 def _link_words(link: re.Match[str]) -> str:
-    return "" if re.match(r"\[\[\s*(File|Image|Category|[a-z-]{2,12}):", link[0]) else link[1]
+    """The words that a link shows: none for a picture, a category or another language's page."""
+    return "" if LINK_WITHOUT_WORDS.match(link[0]) else link[1]
 
 
-def unique(rows: Rows) -> Rows:
-    """The first of every text, so that no text can fall on both sides of a split; empty texts are dropped."""
+# --- repeated texts
+
+
+def unique(rows: Iterable[tuple[str, str]]) -> Rows:
+    """The first row of every text, so that no text falls on both sides of a split.
+
+    Empty texts are dropped.
+
+    >>> unique([("sea", "a"), ("", "b"), ("sea", "c")])
+    [('sea', 'a')]
+    """
     kept: dict[str, str] = {}
     for text, label in rows:
         if text:

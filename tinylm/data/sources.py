@@ -1,27 +1,29 @@
-"""From a name or a path to texts and labels: the toy language, a named set, or a user's own file or folder.
+"""From a name or a path to texts and labels: the toy language, a named set, or a file or folder.
 
-Labelled data has two parts that never mix. Where a set is published with a test part, that is it; otherwise every
-fifth example, in an order fixed once, is the test part, after repeated texts were dropped. Texts for pretraining come
-from the training part only.
+Labelled data has two parts that never mix. A set that is published with a test part keeps it.
+Elsewhere every fifth example, in an order fixed once, is the test part, after repeated texts were
+dropped. Texts for pretraining come from the training part only.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from tinylm.data import fetch, labelled, readers, toy
-from tinylm.data.sets import sets
 from tinylm.errors import DataError
 from tinylm.files import read_text
 
-TEST_EVERY = 5  # one example of five is for testing, where nobody published a split
+from . import fetch, labelled, readers, toy
+from .sets import sets
+
+TEST_EVERY = 5  # where nobody published a split, one example of five is for testing
 SPLITS = ("train", "test", "all")
+SIMILARITY = ("wordsim353", "simlex999")
 Example = TypeVar("Example")
 
 
@@ -37,69 +39,127 @@ class Labelled:
         return len(self.texts)
 
 
-def _file(name: str) -> Path:
-    """The only file of a named set that has one."""
-    return next(iter(fetch.get(name).values()))
+# --- the labelled sets, by name: split -> rows
 
 
 def _newsgroups(split: str) -> readers.Rows:
     paths = fetch.get("newsgroups")
     parts = ("train", "test") if split == "all" else (split,)
-    return [row for part in parts for row in readers.newsgroups(paths[f"20newsgroups-{part}.tab"])]
+    rows = []
+    for part in parts:
+        rows += readers.newsgroups(paths[f"20newsgroups-{part}.tab"])
+    return rows
+
+
+def _questions(split: str, fine: bool = False) -> readers.Rows:
+    return _part(readers.questions(_file("questions"), fine), split)
+
+
+def _questions_fine(split: str) -> readers.Rows:
+    return _questions(split, fine=True)
+
+
+def _movies(split: str) -> readers.Rows:
+    return _part(readers.movies(_file("movies")), split)
+
+
+def _spam(split: str) -> readers.Rows:
+    return _part(readers.spam(_file("spam")), split)
 
 
 def _toy(split: str, task: str = "topic") -> readers.Rows:
-    parts = {"train": [(3000, 1)], "test": [(600, 2)], "all": [(3000, 1), (600, 2)]}[split]
-    return [row for n, seed in parts for row in toy.labelled(n, seed, task)]
+    rows = []
+    if split in ("train", "all"):
+        rows += toy.labelled(3000, 1, task)
+    if split in ("test", "all"):
+        rows += toy.labelled(600, 2, task)
+    return rows
+
+
+def _toy_sentiment(split: str) -> readers.Rows:
+    return _toy(split, "sentiment")
 
 
 _LABELLED: Mapping[str, Callable[[str], readers.Rows]] = {
     "newsgroups": _newsgroups,
-    "questions": lambda split: _part(readers.questions(_file("questions")), split),
-    "questions-fine": lambda split: _part(readers.questions(_file("questions"), fine=True), split),
-    "movies": lambda split: _part(readers.movies(_file("movies")), split),
-    "spam": lambda split: _part(readers.spam(_file("spam")), split),
+    "questions": _questions,
+    "questions-fine": _questions_fine,
+    "movies": _movies,
+    "spam": _spam,
     "toy": _toy,
-    "toy-sentiment": lambda split: _toy(split, "sentiment"),
+    "toy-sentiment": _toy_sentiment,
 }
 
+
+# --- the sets of plain text, by name: documents
+
+
+def _kjv() -> list[str]:
+    return readers.kjv(_file("kjv"))
+
+
+def _wikipedia() -> list[str]:
+    articles = readers.articles(_file("wikipedia"))
+    return [readers.plain_text(markup) for _, markup in articles]
+
+
+def _dialogs() -> list[str]:
+    pairs = readers.dialogs(_file("dialogs"))
+    return [f"{statement}\n{reply}" for statement, reply in pairs]
+
+
+def _entities() -> list[str]:
+    return [" ".join(tokens) for tokens, _ in load_tagged("entities", "train")]
+
+
+def _toy_markov() -> list[str]:
+    model = toy.hidden_markov()
+    rng = np.random.default_rng([0, 9])
+    return [model.text(model.sample(1000, rng)) for _ in range(200)]
+
+
 _TEXTS: Mapping[str, Callable[[], list[str]]] = {
-    "kjv": lambda: readers.kjv(_file("kjv")),
-    "wikipedia": lambda: [
-        readers.plain_text(markup) for _, markup in readers.articles(_file("wikipedia"))
-    ],
-    "dialogs": lambda: [
-        f"{statement}\n{reply}" for statement, reply in readers.dialogs(_file("dialogs"))
-    ],
-    "entities": lambda: [" ".join(tokens) for tokens, _ in load_tagged("entities", "train")],
-    "toy-markov": lambda: _markov_documents(),
+    "kjv": _kjv,
+    "wikipedia": _wikipedia,
+    "dialogs": _dialogs,
+    "entities": _entities,
+    "toy-markov": _toy_markov,
 }
+
+
+def _file(name: str) -> Path:
+    """The file of a named set that has only one."""
+    (path,) = fetch.get(name).values()
+    return path
+
+
+# --- loading
 
 
 def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[str]:
-    """The documents of a source, for pretraining.
+    """The documents of a source, for pretraining. Of labelled data this is the training part only.
 
-    source : a .txt file (one document), a folder of them (one document each), a labelled .tsv or .jsonl file (its
-        labels are not read), a named set, "toy", or "toy-markov"; of labelled data the training part only
-    leave_out : a folder whose files are no documents where it is the source or lies in it: that of the run which reads
-        them, so that a run never trains on its own vocabulary, and finds the same text when it is resumed
+    source : a .txt file (one document), a folder of them (one document each), a labelled .tsv or
+        .jsonl file (its labels are not read), a named set, "toy", or "toy-markov"
+    leave_out : a folder whose files are not read, where it is the source or lies in it. A run that
+        writes into its own source leaves out its own folder: it never trains on its own vocabulary,
+        and finds the same text when it is resumed
     raises DataError        if the source is missing, unknown, empty or damaged
+
+    >>> load_texts("toy")[0][:48]
+    'Lonave Tobadu in Musude borezi the didaki poso .'
     """
-    name, path = str(source), Path(source)
+    name = str(source)
+    path = Path(source)
     if name in _LABELLED:
         texts = load_labelled(name, "train").texts
     elif name in _TEXTS:
         texts = _TEXTS[name]()
     elif path.is_dir():
-        files = _documents(path, leave_out)
-        if not files:
-            besides = "" if leave_out is None else f" besides those in {str(leave_out)!r}"
-            raise DataError(
-                f"The folder {name!r} holds no .txt file{besides}; put one document into each."
-            )
-        texts = [read_text(file) for file in files]
+        texts = [read_text(file) for file in _documents(path, leave_out)]
     elif path.exists() and labelled.kind(path) != "text":
-        texts = [text for text, _ in _part(labelled.read(path, labelled=False), "train")]
+        rows = labelled.read(path, labelled=False)
+        texts = [text for text, _ in _part(rows, "train")]
     elif path.exists():
         texts = [read_text(path)]
     else:
@@ -111,104 +171,144 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
 
 
 def _documents(folder: Path, leave_out: str | Path | None) -> list[Path]:
-    """The .txt files of a folder, sorted, without those in a folder that is inside it (or is the folder itself)."""
-    everything = sorted(folder.rglob("*"))
-    found = [file for file in everything if file.suffix.lower() == ".txt" and file.is_file()]
-    if leave_out is None:
-        return found
-    without = Path(leave_out).resolve()
-    if not without.is_relative_to(folder.resolve()):
-        return found
-    return [file for file in found if not file.resolve().is_relative_to(without)]
+    """The .txt files of a folder, sorted, without those below `leave_out`."""
+    found = []
+    without = None if leave_out is None else Path(leave_out).resolve()
+    if without is not None and not without.is_relative_to(folder.resolve()):
+        without = None
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() != ".txt" or not file.is_file():
+            continue
+        if without is None or not file.resolve().is_relative_to(without):
+            found.append(file)
+    if not found:
+        besides = "" if leave_out is None else f" besides those in {str(leave_out)!r}"
+        raise DataError(
+            f"The folder {str(folder)!r} holds no .txt file{besides}; put one document into each."
+        )
+    return found
 
 
 def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     """Texts and labels of a classification set.
 
-    source : a .tsv file (text<TAB>label) or .jsonl file ({"text", "label"}), see labelled.py, a named set (newsgroups,
-        questions, questions-fine, movies, spam), "toy" (topics) or "toy-sentiment"
+    source : a .tsv file (text<TAB>label) or .jsonl file ({"text", "label"}), see labelled.py; a
+        named set (newsgroups, questions, questions-fine, movies, spam); "toy" (topics) or
+        "toy-sentiment"
     split : "train", "test" or "all"
     raises DataError        if the source is missing, unknown, empty or damaged
+
+    >>> data = load_labelled("toy", "test")
+    >>> len(data), data.labels[0]
+    (600, 'cooking')
     """
-    name, path = str(source), Path(source)
+    name = str(source)
+    path = Path(source)
     _check_split(split)
     if name in _LABELLED:
         rows = _LABELLED[name](split)
     elif path.is_file():
         rows = _part(labelled.read(path), split)
     else:
-        raise _unknown(name, list(_LABELLED))
+        raise _unknown(name, _LABELLED)
     if not rows:
         raise DataError(
-            f"{name!r} holds no labelled text for {split!r}; give at least {TEST_EVERY} different examples."
+            f"{name!r} holds no labelled text for {split!r}; "
+            f"give at least {TEST_EVERY} different examples."
         )
-    return Labelled([text for text, _ in rows], [label for _, label in rows])
+    texts = [text for text, _ in rows]
+    labels = [label for _, label in rows]
+    return Labelled(texts, labels)
 
 
 def load_parts(
     train: str | Path, test: str | Path | None = None
 ) -> tuple[Labelled, Labelled | None]:
-    """What to learn from and what to test on, as commands take it: two files are used whole, one source is split.
+    """Training data and test data, from the two sources that a command was given.
 
-    train, test : sources as in load_labelled. A named set gives the part that is asked for; a file gives everything,
-        unless both are the same file, which then gives its training and its test part
+    A named set gives the part that is asked for. A file gives everything, unless both sources are
+    the same file: then it gives its training part and its test part.
+
+    train, test : sources as in load_labelled
     returns (training data, test data or None)
     """
-    one = test is not None and (
-        str(train) == str(test) or Path(train).resolve() == Path(test).resolve()
-    )
+    is_same = test is not None and _is_same(train, test)
 
     def part(source: str | Path, split: str) -> Labelled:
-        return load_labelled(source, split if one or str(source) in _LABELLED else "all")
+        is_split = is_same or str(source) in _LABELLED
+        return load_labelled(source, split if is_split else "all")
 
-    return part(train, "train"), None if test is None else part(test, "test")
+    training = part(train, "train")
+    if test is None:
+        return training, None
+    return training, part(test, "test")
+
+
+def _is_same(first: str | Path, second: str | Path) -> bool:
+    """Whether two sources are one name or one file."""
+    return str(first) == str(second) or Path(first).resolve() == Path(second).resolve()
 
 
 def load_tagged(source: str | Path, split: str = "train") -> readers.Tagged:
-    """Sentences as (tokens, tags): a CoNLL-style file (token, tag), "entities", or "toy"; split as in load_labelled."""
+    """Sentences with a tag for each token.
+
+    source : a CoNLL-style file (token, tag), "entities", or "toy"
+    split : "train", "test" or "all"
+    returns [(tokens, tags)]
+    raises DataError        if the source is missing, unknown, empty or damaged
+
+    >>> tokens, tags = load_tagged("toy")[0]
+    >>> tokens[:3], tags[:3]
+    (['Ludu', 'in', 'Gagi'], ['B-person', 'O', 'B-place'])
+    """
     _check_split(split)
-    name, path = str(source), Path(source)
+    name = str(source)
+    path = Path(source)
     if name == "toy":
         sentences = toy.tagged(2500)
-    elif name == "entities" or path.is_file():
-        sentences = readers.conll(_file(name) if name == "entities" else path)
+    elif name == "entities":
+        sentences = readers.conll(_file(name))
+    elif path.is_file():
+        sentences = readers.conll(path)
     else:
         raise _unknown(name, ["entities", "toy"])
     pairs = [(tuple(tokens), tuple(tags)) for tokens, tags in sentences]
     kept = _part(labelled.different(pairs, name), split)
-    sentences = [(list(tokens), list(tags)) for tokens, tags in kept]
-    if not sentences:
+    if not kept:
         raise DataError(
-            f"{name!r} holds no tagged sentence for {split!r}; give at least {TEST_EVERY} different ones."
+            f"{name!r} holds no tagged sentence for {split!r}; "
+            f"give at least {TEST_EVERY} different ones."
         )
-    return sentences
+    return [(list(tokens), list(tags)) for tokens, tags in kept]
 
 
 def load_similarity(name: str) -> list[tuple[str, str, float]]:
-    """(word, word, human score) of "wordsim353" or "simlex999"."""
-    if name not in ("wordsim353", "simlex999"):
-        raise _unknown(name, ["wordsim353", "simlex999"])
+    """Pairs of words with the similarity that people saw in them: (word, word, score 0 to 10).
+
+    name : "wordsim353" or "simlex999"
+    raises DataError        for another name
+    """
+    if name not in SIMILARITY:
+        raise _unknown(name, SIMILARITY)
     return readers.word_pairs(_file(name))
 
 
 def load_analogies() -> list[tuple[str, str, str, str, str]]:
-    """(section, a, b, c, d) of the set "analogies": a is to b as c is to d."""
+    """The set "analogies" as (section, a, b, c, d): a is to b as c is to d."""
     return readers.analogies(_file("analogies"))
 
 
 def _part(examples: list[Example], split: str) -> list[Example]:
-    """The training or the test examples: a fixed shuffle, one of TEST_EVERY for testing, original order kept."""
+    """The training or the test examples, in their old order.
+
+    One of TEST_EVERY is for testing. The seed is fixed, so the same examples always are.
+    """
     if split == "all":
         return examples
-    place = np.random.default_rng([0, 8]).permutation(len(examples)) % TEST_EVERY == 0
-    return [
-        example for example, test in zip(examples, place, strict=True) if test == (split == "test")
-    ]
-
-
-def _markov_documents() -> list[str]:
-    model, rng = toy.hidden_markov(), np.random.default_rng([0, 9])
-    return [model.text(model.sample(1000, rng)) for _ in range(200)]
+    shuffled = np.random.default_rng([0, 8]).permutation(len(examples))
+    is_test = shuffled % TEST_EVERY == 0
+    wanted = is_test if split == "test" else ~is_test
+    return [example for example, keep in zip(examples, wanted, strict=True) if keep]
 
 
 def _check_split(split: str) -> None:
@@ -216,14 +316,15 @@ def _check_split(split: str) -> None:
         raise DataError(f"There is no split {split!r}; it is one of {', '.join(SPLITS)}.")
 
 
-def _unknown(name: str, fitting: list[str]) -> DataError:
-    """The sentence for a source that is neither a file nor a name that fits."""
+def _unknown(name: str, fitting: Collection[str]) -> DataError:
+    """The error for a source that is neither a file nor a fitting name."""
+    names = ", ".join(fitting)
     if name in {row.name for row in sets()}:
         return DataError(
-            f"The data set {name!r} is of another kind; fitting here are {', '.join(fitting)}, or a file."
+            f"The data set {name!r} is of another kind; fitting here are {names}, or a file."
         )
-    near = difflib.get_close_matches(name, fitting, n=1)
+    near = difflib.get_close_matches(name, list(fitting), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return DataError(
-        f"{name!r} is neither an existing file nor a known set; known are {', '.join(fitting)}{hint}"
+        f"{name!r} is neither an existing file nor a known set; known are {names}{hint}"
     )

@@ -1,7 +1,10 @@
-"""Word vectors without the model that made them: `Vectors` answers questions; formats.py knows everybody's files."""
+"""Word vectors without the model that made them.
 
-from tinylm.vectors.formats import FORMATS, VECTORS, read_vectors, write_vectors
-from tinylm.vectors.ngrams import NGrams, Subwords
-from tinylm.vectors.search import Vectors
+`Vectors` (search.py) answers questions; formats.py reads and writes everybody's files.
+"""
+
+from .formats import FORMATS, VECTORS, read_vectors, write_vectors
+from .ngrams import NGrams, Subwords
+from .search import Vectors
 
 __all__ = ["FORMATS", "NGrams", "Subwords", "VECTORS", "Vectors", "read_vectors", "write_vectors"]

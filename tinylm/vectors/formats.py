@@ -1,44 +1,65 @@
 """Files of word vectors, as word2vec, gensim, GloVe and fastText write them.
 
-    word2vec    "V D\\n", then per word: the word, a space, D little-endian float32, "\\n" (the C program)
+    word2vec    "V D\\n", then per word: the word, a space, D little-endian float32, "\\n"
     gensim      the same without the last "\\n"
-    text        "V D\\n", then per word: the word and D decimal numbers with spaces between, "\\n" (fastText: .vec)
+    text        "V D\\n", then per word: the word and D decimal numbers, "\\n" (fastText: .vec)
     glove       the same without the first line
-    folder      vectors.npy beside words.txt, one word per line: can be mapped from the disk instead of read
+    folder      vectors.npy beside words.txt, one word per line; can stay on the disk (mapped)
 
-A reader that strips leading newlines from words reads both binary kinds. C programs end their text lines with a space.
-What a format cannot hold of a word is in names.py.
+A reader that strips leading newlines from words reads both binary kinds. C programs end their text
+lines with a space. For words that a format cannot hold, see names.py.
 Source: the released word2vec.c, glove.c and fastText; gensim 4.4.
 """
 
+from __future__ import annotations
+
 import mmap
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from tinylm import files, folders
 from tinylm.arguments import strings
 from tinylm.errors import CheckpointError
-from tinylm.vectors import names as spelled
 
-VECTORS = "vectors.bin"  # what word vectors are called in a run folder
+from . import names as spelled
+
+VECTORS = "vectors.bin"  # the name of word vectors in a run folder
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
+BINARY = ("word2vec", "gensim")
 ERRORS = ("surrogateescape", "strict", "replace", "ignore")
-TABLE, WORDS = "vectors.npy", "words.txt"  # of a folder
+TABLE = "vectors.npy"  # the two files of a folder
+WORDS = "words.txt"
 LONGEST_HEADER = 4096  # bytes of a first line "V D"
-LONGEST_NUMBER = 64  # bytes of a decimal number, the space before it included
+LONGEST_NUMBER = 64  # bytes of a decimal number and the space before it
 _SUFFIXES = {".bin": "word2vec", ".vec": "text", ".txt": "glove", "": "folder"}
 
+Header = tuple[int, int]  # V, D
+Found = tuple[list[bytes], np.ndarray]  # the names, and the table (V, D)
 
-def write_vectors(path, words, vectors, binary=True, form=None, overwrite=False):
+# --- writing
+
+
+def write_vectors(
+    path: str | Path,
+    words: Iterable[str],
+    vectors: np.ndarray,
+    binary: bool = True,
+    form: str | None = None,
+    overwrite: bool = False,
+) -> dict[str, str]:
     """Write word vectors, atomically: a folder's two files change together.
 
-    words : V strings     vectors : (V, D), V and D at least 1, written as float32
-    form : one of FORMATS; without it binary says "word2vec" or "text"
-    overwrite : write into a folder that holds something, replacing word vectors; a file is always replaced
+    words : V strings
+    vectors : (V, D), V and D at least 1, written as float32
+    form : one of FORMATS; without it binary chooses "word2vec" or "text"
+    overwrite : write into a folder that is not empty, replacing word vectors; a file is always
+        replaced
     returns {word: name} of the words that the format cannot hold as they are, see `names.changes`
-    raises CheckpointError  if the counts differ, there are no numbers to write, for another form, or for a folder that
-        holds something
+    raises CheckpointError  if the counts differ, there are no numbers to write, for another form,
+        or for a folder that is not empty
     """
     words = strings(words, "words")
     form = form or ("word2vec" if binary else "text")
@@ -48,93 +69,126 @@ def write_vectors(path, words, vectors, binary=True, form=None, overwrite=False)
             f"write_vectors: got {len(words)} words and {len(vectors)} vectors, expected as many"
         )
     if form not in FORMATS:
+        known = ", ".join(FORMATS)
         raise CheckpointError(
-            f"there is no format {form!r} of word vectors; expected one of {', '.join(FORMATS)}"
+            f"there is no format {form!r} of word vectors; expected one of {known}"
         )
     if vectors.ndim != 2 or not vectors.size:
         raise CheckpointError(
-            f"write_vectors: the vectors have the shape {vectors.shape}, expected (V, D), both at least 1"
+            f"write_vectors: the vectors have the shape {vectors.shape}, "
+            "expected (V, D), both at least 1"
         )
     changed = spelled.changes(words, form)
     names = [spelled.to_bytes(changed.get(word, word)) for word in words]
     if form == "folder":
         with folders.claim(path, replaces=(TABLE,), overwrite=overwrite) as folder:
             _write_folder(folder, names, vectors)
-        return changed
-    end = b"" if form == "gensim" else b"\n"
-    with files.replacing(path) as part, open(part, "wb") as file:
-        if form != "glove":
-            file.write(f"{vectors.shape[0]} {vectors.shape[1]}\n".encode())
-        for name, vector in zip(names, vectors, strict=True):
-            numbers = (
-                vector.tobytes()
-                if form in ("word2vec", "gensim")
-                else " ".join(map(repr, vector.tolist())).encode()
-            )
-            file.write(name + b" " + numbers + end)
+    else:
+        with files.replacing(path) as part, open(part, "wb") as file:
+            _write_file(file, names, vectors, form)
     return changed
 
 
-def _write_folder(folder, names, vectors):
-    """The names, a line each, and the table, which is read first: so it is gone while the two are of different writes."""
+def _write_file(file: BinaryIO, names: list[bytes], vectors: np.ndarray, form: str) -> None:
+    """The header and a record per word."""
+    end = b"" if form == "gensim" else b"\n"
+    if form != "glove":
+        count, width = vectors.shape
+        file.write(f"{count} {width}\n".encode())
+    for name, vector in zip(names, vectors, strict=True):
+        if form in BINARY:
+            numbers = vector.tobytes()
+        else:
+            numbers = " ".join(map(repr, vector.tolist())).encode()
+        file.write(name + b" " + numbers + end)
+
+
+def _write_folder(folder: Path, names: list[bytes], vectors: np.ndarray) -> None:
+    """Write the names, one per line, and the table.
+
+    Readers open the table first, so it is removed before the names change and comes back last.
+    """
     with files.together(folder, heads=(TABLE,)) as hidden:
-        files.write_bytes(hidden / WORDS, b"".join(name + b"\n" for name in names))
+        lines = b"".join(name + b"\n" for name in names)
+        files.write_bytes(hidden / WORDS, lines)
         with files.replacing(hidden / TABLE) as part, open(part, "wb") as file:
             np.save(file, vectors, allow_pickle=False)
 
 
-def format_of(path):
-    """The format that a file's suffix suggests for writing: .bin, .vec, .txt (GloVe's), or none (a folder).
+def format_of(path: str | Path) -> str:
+    """The format to write, by the suffix: .bin, .vec, .txt (GloVe's), or none (a folder).
 
     raises CheckpointError  for another suffix
+
+    >>> format_of("model.bin"), format_of("model.vec"), format_of("model")
+    ('word2vec', 'text', 'folder')
     """
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
+        known = ", ".join(FORMATS)
         raise CheckpointError(
             f"{path}: the suffix {suffix!r} says no format; expected .bin, .vec, .txt or none, "
-            f"or name one of {', '.join(FORMATS)}"
+            f"or name one of {known}"
         )
     return _SUFFIXES[suffix]
 
 
-def read_vectors(path, binary=None, errors="surrogateescape", mapped=False):
-    """Word vectors in any of FORMATS.
+# --- reading
 
-    binary : True or False says that the file has word2vec's header and what follows; None: the file's beginning decides
-    errors : for words that are not UTF-8, as Python names it: strict, replace, ignore or surrogateescape (kept as they
-        are, lone surrogates that `write_vectors` wrote too)
-    mapped : of a folder, leave the vectors on the disk, read-only
+
+def read_vectors(
+    path: str | Path,
+    binary: bool | None = None,
+    errors: str = "surrogateescape",
+    mapped: bool = False,
+) -> tuple[list[str], np.ndarray]:
+    """Read word vectors in any of FORMATS.
+
+    binary : True or False promises word2vec's header and binary or decimal numbers after it; None
+        looks at the beginning of the file
+    errors : Python's name of the treatment of words that are not UTF-8: strict, replace, ignore, or
+        surrogateescape, which keeps them, also the lone surrogates that `write_vectors` wrote
+    mapped : leave the vectors of a folder on the disk, read-only
     returns list of V words, (V, D) float32
-    raises CheckpointError  if the file is missing, damaged, or its header promises more than its size allows
+    raises CheckpointError  if the file is missing or damaged, or its header promises more than its
+        size allows
     """
     path = Path(path)
     if errors not in ERRORS:
-        raise CheckpointError(f"errors is {errors!r}; expected one of {', '.join(ERRORS)}")
+        known = ", ".join(ERRORS)
+        raise CheckpointError(f"errors is {errors!r}; expected one of {known}")
     if path.is_dir():
-        return _read_folder(path, errors, mapped)
-    if not path.is_file():
+        names, table = _read_folder(path, mapped)
+    elif path.is_file():
+        names, table = _read_file(path, binary)
+    else:
         raise CheckpointError(
-            f"there is no file {path}; give the path of word vectors, for example in word2vec's format"
+            f"there is no file {path}; give the path of word vectors, "
+            "for example in word2vec's format"
         )
-    with open(path, "rb") as file:
-        header = _header(file, path, required=binary is not None)
-        if header is None:
-            file.seek(0)
-            names, table = _read_lines(file, path, None)
-        else:
-            binary = not _is_text(file, header[1]) if binary is None else binary
-            _check(path, header, binary)
-            names, table = (
-                _read_binary(file, path, header) if binary else _read_lines(file, path, header)
-            )
     return [_word(name, path, errors) for name in names], table
 
 
-def _word(name, path, errors):
+def _read_file(path: Path, binary: bool | None) -> Found:
+    with open(path, "rb") as file:
+        header = _header(file, path, required=binary is not None)
+        if header is None:  # GloVe's
+            file.seek(0)
+            return _read_lines(file, path, None)
+        if binary is None:
+            _, width = header
+            binary = not _is_text(file, width)
+        _check_size(path, header, binary)
+        if binary:
+            return _read_binary(file, path, header)
+        return _read_lines(file, path, header)
+
+
+def _word(name: bytes, path: Path, errors: str) -> str:
+    if errors == "surrogateescape":
+        return spelled.to_word(name)
     try:
-        return (
-            spelled.to_word(name) if errors == "surrogateescape" else name.decode("utf-8", errors)
-        )
+        return name.decode("utf-8", errors)
     except UnicodeDecodeError as error:
         raise CheckpointError(
             f"{path}: the word {name[:40]!r} is not UTF-8; choose errors 'replace', 'ignore' or "
@@ -142,8 +196,8 @@ def _word(name, path, errors):
         ) from error
 
 
-def _header(file, path, required):
-    """(V, D) of the first line; None where there is none and none is required."""
+def _header(file: BinaryIO, path: Path, required: bool) -> Header | None:
+    """(V, D) of the first line; None if there is no such line and none is required."""
     try:
         line = file.readline(LONGEST_HEADER)
         count, width = (int(part) for part in line.split())
@@ -151,17 +205,19 @@ def _header(file, path, required):
             raise ValueError
         return count, width
     except ValueError as error:
-        if required or not path.stat().st_size:
+        is_empty = not path.stat().st_size
+        if required or is_empty:
             raise CheckpointError(
                 f"{path} does not begin with 'V D', the numbers of words and dimensions"
             ) from error
         return None
 
 
-def _check(path, header, binary):
-    """Raise CheckpointError if a file is too small for what its header promises."""
+def _check_size(path: Path, header: Header, binary: bool) -> None:
+    """Raise CheckpointError if a file is too small for the promise of its header."""
     count, width = header
-    least = count * (4 * width + 1 if binary else 2 * width + 2)  # bytes: word, space, numbers
+    numbers = 4 * width if binary else 2 * width + 1  # bytes, at least
+    least = count * (numbers + 1)  # a word may be empty; a space ends it
     if count < 1 or width < 1 or least > path.stat().st_size + 1:
         raise CheckpointError(
             f"{path} promises {count} words of {width} dimensions, more than its size can hold; "
@@ -169,15 +225,20 @@ def _check(path, header, binary):
         )
 
 
-def _is_text(file, width):
-    """Whether the next line is a word, however long, and so many decimal numbers; the place in the file stays."""
+def _is_text(file: BinaryIO, width: int) -> bool:
+    """Whether the next line is a word, however long, and `width` decimal numbers.
+
+    The place in the file stays the same.
+    """
     if width < 1:
         return False
     begin = file.tell()
+    longest = LONGEST_NUMBER * (width + 1)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         end = data.find(b"\n", begin)
-        end = len(data) if end < 0 else end
-        line = data[max(begin, end - LONGEST_NUMBER * (width + 1)) : end]
+        if end < 0:
+            end = len(data)
+        line = data[max(begin, end - longest) : end]
     _, *numbers = line.rstrip(b" \r").rsplit(b" ", width)
     try:
         return len([float(number) for number in numbers]) == width
@@ -185,72 +246,86 @@ def _is_text(file, width):
         return False
 
 
-def _read_binary(file, path, header):
-    """Names and table of a file whose header has been read; the file is mapped, so that words are found quickly."""
-    count, width = header
-    table, names, at = np.empty((count, width), np.float32), [], file.tell()
+def _read_binary(file: BinaryIO, path: Path, header: Header) -> Found:
+    """Read the words after a header; the file is mapped, which finds the end of a word quickly."""
+    table = np.empty(header, np.float32)
+    names = []
+    begin = file.tell()
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for row in table:
-            end = data.find(b" ", at)
-            if end < 0:
+            space = data.find(b" ", begin)
+            if space < 0:
                 raise CheckpointError(
                     f"{path} ends inside a word, or is not a binary file of word vectors"
                 )
-            raw = data[end + 1 : end + 1 + row.nbytes]
+            numbers = space + 1
+            end = numbers + row.nbytes
+            raw = data[numbers:end]
             if len(raw) != row.nbytes:
                 raise CheckpointError(f"{path} ends inside the numbers of a word; copy it again")
             row[:] = np.frombuffer(raw, "<f4")
-            names.append(data[at:end].lstrip(b"\n"))
-            at = end + 1 + row.nbytes
+            names.append(data[begin:space].lstrip(b"\n"))
+            begin = end
     return names, table
 
 
-def _read_lines(file, path, header):
-    """Names and table of lines; without a header the first line says how many numbers a line has. A word may hold spaces."""
-    names, rows, width = [], [], header[1] if header else None
+def _read_lines(file: BinaryIO, path: Path, header: Header | None) -> Found:
+    """Read one word per line, which may hold spaces, and its decimal numbers.
+
+    Without a header the first line decides how many numbers a line has, and blank lines are
+    skipped.
+    """
+    count, width = header or (None, None)
+    names: list[bytes] = []
+    rows = []
     for line in file:
         line = line.rstrip(b" \r\n")
         if not line and header is None:
             continue
-        width = line.count(b" ") if width is None else width
-        name, *numbers = line.rsplit(b" ", width) if width else [line]
-        try:
-            with np.errstate(over="ignore"):  # 1e999 and 1e99 are both infinite
-                rows.append(np.array([float(number) for number in numbers], np.float32))
-            if len(numbers) != width or not width:
-                raise ValueError
-        except ValueError as error:
-            raise CheckpointError(
-                f"{path}: the line of {name[:40]!r} does not hold {width} numbers"
-            ) from error
+        if width is None:
+            width = line.count(b" ")
+        name, row = _parse_line(line, width, path)
         names.append(name)
-        if header and len(names) == header[0]:
+        rows.append(row)
+        if len(names) == count:
             break
-    if not names or (header and len(names) < header[0]):
-        raise CheckpointError(
-            f"{path} ends after {len(names)} words"
-            + (f", its header promises {header[0]}" if header else "")
-            + "; copy it again"
-        )
+    if not names or (count is not None and len(names) < count):
+        promise = f", its header promises {count}" if header else ""
+        raise CheckpointError(f"{path} ends after {len(names)} words{promise}; copy it again")
     return names, np.stack(rows)
 
 
-def _read_folder(path, errors, mapped):
-    """A folder's words and table."""
+def _parse_line(line: bytes, width: int, path: Path) -> tuple[bytes, np.ndarray]:
+    """The name and the numbers of a line."""
+    name, *decimals = line.rsplit(b" ", width) if width else [line]
     try:
-        table = np.load(
-            path / TABLE, mmap_mode="r", allow_pickle=False
-        )  # so the header is held to the file's size
+        numbers = [float(decimal) for decimal in decimals]
+        if len(numbers) != width or not width:
+            raise ValueError
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: the line of {name[:40]!r} does not hold {width} numbers"
+        ) from error
+    with np.errstate(over="ignore"):  # 1e999 and 1e99 are both infinite
+        return name, np.array(numbers, np.float32)
+
+
+def _read_folder(path: Path, mapped: bool) -> Found:
+    """Read a folder's words and table."""
+    try:
+        # Mapping checks the header against the file's size before any memory is taken.
+        table = np.load(path / TABLE, mmap_mode="r", allow_pickle=False)
         if table.dtype.kind != "f":
             raise ValueError(f"vectors.npy holds {table.dtype}, expected floats")
-        names = (path / WORDS).read_bytes().removesuffix(b"\n").split(b"\n")
+        lines = (path / WORDS).read_bytes()
     except (OSError, ValueError, EOFError) as error:
         raise CheckpointError(
             f"{path} holds no word vectors (words.txt and vectors.npy): {error}"
         ) from error
+    names = lines.removesuffix(b"\n").split(b"\n")
     if table.ndim != 2 or len(table) != len(names):
         raise CheckpointError(
             f"{path}: words.txt has {len(names)} words, vectors.npy the shape {table.shape}; "
             "the two do not belong together"
         )
-    return [_word(name, path, errors) for name in names], table if mapped else np.array(table)
+    return names, table if mapped else np.array(table)

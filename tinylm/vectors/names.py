@@ -1,21 +1,26 @@
-"""Words as names in a file: what bytes they have, and what a format cannot hold of them.
+"""Words as names in a file: their bytes, and the names of words that a format cannot hold.
 
-A file has bytes that are no UTF-8, and Python has strings that are none. Both are kept, in both directions:
+A file can hold bytes that are not UTF-8, and a Python string can hold code points that UTF-8 lacks.
+Both are kept, in both directions:
 
     byte 0xC3 of a file               <->  U+DCC3, as Python's surrogateescape has it
     any other lone surrogate, U+D83D  <->  the three bytes ED A0 BD that it would have in UTF-8
 
-What a format's readers split at becomes "_". A name that is taken then gets one more "_", so that two words never
-become one:
+A character at which a format's readers split becomes "_". A name that is taken then gets one more
+"_", so that two words never become one:
 
     a b, a_b, c   in text   ->   a_b_, a_b, c
 """
 
+from __future__ import annotations
+
 import codecs
 import re
+from collections.abc import Collection
 
-# Where readers end a word: binary ones at the space (and they drop newlines), text ones at ASCII white space.
-BINARY, TEXT = re.compile("[ \n]"), re.compile("[ \t\n\v\f\r]")
+# Binary readers end a word at a space and drop newlines; text readers end it at ASCII white space.
+BINARY = re.compile("[ \n]")
+TEXT = re.compile("[ \t\n\v\f\r]")
 SPLITS = {
     "word2vec": BINARY,
     "gensim": BINARY,
@@ -23,18 +28,20 @@ SPLITS = {
     "glove": TEXT,
     "folder": re.compile("\n"),
 }
-NEVER_EMPTY = (
-    "text",
-    "glove",
-)  # their readers skip white space, and would take a number for the word
-FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a file that were no UTF-8
+# Readers of these skip white space, and would take a number for an empty word.
+NEVER_EMPTY = ("text", "glove")
+FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a file that were not UTF-8
 KEPT = "tinylm.kept"
 
 
-def _keep(error):
-    """Python's error handler for what is no UTF-8: see the table above."""
+def _keep(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Python's error handler for text that is not UTF-8: the table above.
+
+    returns the replacement, and the place where the codec goes on
+    """
     if isinstance(error, UnicodeEncodeError):
-        return b"".join(map(_bytes_of, error.object[error.start : error.end])), error.end
+        surrogates = error.object[error.start : error.end]
+        return b"".join(map(_bytes_of, surrogates)), error.end
     three = error.object[error.start : error.start + 3]
     try:
         found = three.decode("utf-8", "surrogatepass")
@@ -45,7 +52,7 @@ def _keep(error):
     return chr(0xDC00 + three[0]), error.start + 1
 
 
-def _bytes_of(surrogate):
+def _bytes_of(surrogate: str) -> bytes:
     if FOREIGN.match(surrogate):
         return bytes([ord(surrogate) - 0xDC00])
     return surrogate.encode("utf-8", "surrogatepass")
@@ -54,22 +61,36 @@ def _bytes_of(surrogate):
 codecs.register_error(KEPT, _keep)
 
 
-def to_bytes(word):
-    """The bytes of any string."""
+def to_bytes(word: str) -> bytes:
+    """The bytes of any string.
+
+    >>> to_bytes("caf\\udcc3")
+    b'caf\\xc3'
+    """
     return word.encode("utf-8", KEPT)
 
 
-def to_word(raw):
-    """The string of any bytes; `to_bytes` of it gives the same bytes."""
+def to_word(raw: bytes) -> str:
+    """The string of any bytes; `to_bytes` gives the same bytes back.
+
+    >>> to_word(b"caf\\xc3")
+    'caf\\udcc3'
+    """
     return raw.decode("utf-8", KEPT)
 
 
-def changes(words, form):
-    """The words that a format cannot hold as they are: {word: the name that it gets instead}, names all different.
+def changes(words: Collection[str], form: str) -> dict[str, str]:
+    """New names for the words that a format cannot hold as they are, all different.
 
-    words : strings; equal ones are one word     form : one of SPLITS
+    words : strings; equal ones are one word
+    form : one of SPLITS
+    returns {word: its name in the file}
+
+    >>> changes(["a b", "a_b", "c"], "text")
+    {'a b': 'a_b_'}
     """
-    taken, changed = set(words), {}
+    taken = set(words)
+    changed = {}
     for word in dict.fromkeys(words):
         name = _held(word, form)
         if name == word:
@@ -81,10 +102,12 @@ def changes(words, form):
     return changed
 
 
-def _held(word, form):
-    """The word with "_" for what the format cannot hold."""
+def _held(word: str, form: str) -> str:
+    """The word, with "_" in place of each character that the format cannot hold."""
     name = SPLITS[form].sub("_", word)
     if not name and form in NEVER_EMPTY:
         return "_"
-    # U+DCC3 U+DCA9 has the bytes of "é" and would be read as that
-    return name if to_word(to_bytes(name)) == name else FOREIGN.sub("_", name)
+    if to_word(to_bytes(name)) == name:
+        return name
+    # U+DCC3 U+DCA9 has the bytes of "é" and would be read as that.
+    return FOREIGN.sub("_", name)

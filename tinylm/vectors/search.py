@@ -1,28 +1,45 @@
-"""What one asks of word vectors: who is near whom, what completes an analogy, and do they agree with people?"""
+"""Questions to word vectors: nearest words, analogies, the odd one out, agreement with people."""
+
+from __future__ import annotations
 
 import difflib
-from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinylm.arguments import strings
 from tinylm.errors import ShapeError, VocabularyError
 from tinylm.finite import must_be_finite
-from tinylm.vectors.formats import format_of, read_vectors, write_vectors
 
-BLOCK = (
-    2**16
-)  # rows looked at in one go: of vectors mapped from the disk only what answers analogies is copied whole
+from .formats import format_of, read_vectors, write_vectors
+from .ngrams import Subwords
+
+# Rows looked at in one go. Of vectors mapped from the disk, only analogies copy the whole table.
+BLOCK = 2**16
 QUESTIONS = 256  # analogies answered by one product
 SMALL = 1e-12  # the least length of a vector
 FAR = -2.0  # less than any cosine
 
+Words = str | np.ndarray | Sequence[str | np.ndarray]  # words or vectors (D,), one or several
 
-def best(table, lengths, target, leave_out, n):
+
+def best(
+    table: np.ndarray, lengths: np.ndarray, target: np.ndarray, leave_out: Sequence[int], n: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The n rows whose cosine with `target` is largest, in falling order.
 
-    table : (V, D)     lengths : (V,) of its rows     target : (D,)     leave_out : ids that may not be named
+    table : (V, D)
+    lengths : (V,) of its rows
+    target : (D,)
+    leave_out : ids that may not be named
     returns ids (n,) int64, cosines (n,)
+
+    >>> table = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    >>> ids, found = best(table, row_lengths(table), table[0], leave_out=[0], n=1)
+    >>> ids.tolist(), found.tolist()
+    ([1], [0.6])
     """
     scores = cosines(table, lengths, target[None])[0]
     scores[np.asarray(leave_out, np.int64)] = FAR
@@ -31,227 +48,299 @@ def best(table, lengths, target, leave_out, n):
     return order, scores[order]
 
 
-def row_lengths(table):
-    """The length of every row, (V, D) -> (V,), at least 1e-12; block by block."""
+def row_lengths(table: np.ndarray) -> np.ndarray:
+    """The length of every row, (V, D) -> (V,), at least 1e-12; block by block.
+
+    >>> row_lengths(np.array([[3.0, 4.0], [0.0, 2.0]])).tolist()
+    [5.0, 2.0]
+    """
+    blocks = []
     with np.errstate(over="ignore", invalid="ignore"):
-        blocks = [np.linalg.norm(table[i : i + BLOCK], axis=1) for i in range(0, len(table), BLOCK)]
-    return np.maximum(np.concatenate(blocks), SMALL) if blocks else np.empty(0)
+        for begin in range(0, len(table), BLOCK):
+            rows = table[begin : begin + BLOCK]
+            blocks.append(np.linalg.norm(rows, axis=1))
+    if not blocks:
+        return np.empty(0)
+    return np.maximum(np.concatenate(blocks), SMALL)
 
 
-def cosines(table, lengths, targets):
+def cosines(table: np.ndarray, lengths: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Cosines of targets (Q, D) with all rows of the table (V, D): (Q, V)."""
-    unit = targets / np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), SMALL)
-    blocks = [unit @ table[i : i + BLOCK].T for i in range(0, len(table), BLOCK)]
+    target_lengths = np.linalg.norm(targets, axis=1, keepdims=True)
+    unit = targets / np.maximum(target_lengths, SMALL)
+    blocks = []
+    for begin in range(0, len(table), BLOCK):
+        rows = table[begin : begin + BLOCK]
+        blocks.append(unit @ rows.T)  # (Q,D) (D,BLOCK) -> (Q,BLOCK)
     return np.concatenate(blocks, axis=1) / lengths
 
 
-def _lists(*groups):
-    """Each group as a list: a single word or vector (D,) counts as a list of one."""
-    return [
-        [group]
-        if isinstance(group, str) or (isinstance(group, np.ndarray) and group.ndim == 1)
-        else list(group)
-        for group in groups
-    ]
+def _list(group: Words) -> list[str | np.ndarray]:
+    """The group as a list: a single word or vector (D,) counts as a list of one."""
+    if isinstance(group, str) or (isinstance(group, np.ndarray) and group.ndim == 1):
+        return [group]
+    return list(group)
 
 
 class Vectors:
-    """Words and their vectors, frequent words first, and the questions that gensim's KeyedVectors answer.
+    """Words and their vectors, frequent words first; answers what gensim's KeyedVectors answers.
 
-    words : V strings; of equal ones the first counts     table : (V, D) float, may be mapped read-only from the disk
-    subwords : an ngrams.Subwords, which gives vectors to words that are not in the table; by default nothing does
-    raises ShapeError  if the table does not have one row per word, ArgumentError if words is a string
+    words : V strings; of equal ones the first counts
+    table : (V, D) float, may be mapped read-only from the disk
+    subwords : an ngrams.Subwords, which has vectors for unseen words; without it they have none
+    raises ShapeError       if the table does not have one row per word
+    raises ArgumentError    if words is a string
+
+    >>> vectors = Vectors(["sea", "lake", "bread"], np.array([[1, 0], [0.8, 0.6], [0, 1]]))
+    >>> vectors.most_similar("sea", n=1)
+    [('lake', 0.8)]
+    >>> vectors.doesnt_match(["sea", "lake", "bread"])
+    'bread'
     """
 
-    def __init__(self, words, table, subwords=None):
+    def __init__(self, words: Iterable[str], table: np.ndarray, subwords: Subwords | None = None):
         words = strings(words, "words")
         if np.ndim(table) != 2 or len(words) != len(table) or not len(words):
             raise ShapeError(
-                f"Vectors: {len(words)} words and a table {np.shape(table)} do not fit; expected (V, D), "
-                "V > 0."
+                f"Vectors: {len(words)} words and a table {np.shape(table)} do not fit; "
+                "expected (V, D), V > 0."
             )
-        self.words, self.table, self.lengths, self.subwords = (
-            words,
-            table,
-            row_lengths(table),
-            subwords or {},
-        )
-        self.index = {word: i for i, word in reversed(list(enumerate(self.words)))}
+        self.words = words
+        self.table = table
+        self.lengths = row_lengths(table)
+        self.subwords = subwords or {}
+        self.index: dict[str, int] = {}
+        for i in reversed(range(len(words))):  # the first of equal words is written last
+            self.index[words[i]] = i
 
     @classmethod
-    def load(cls, path, errors="surrogateescape", mapped=False):
-        """Read any format, see `formats.read_vectors`; raises CheckpointError, also where a number is not finite.
+    def load(
+        cls, path: str | Path, errors: str = "surrogateescape", mapped: bool = False
+    ) -> Vectors:
+        """Read any format, see `formats.read_vectors`.
 
-        The rows' lengths, which are measured anyway, tell whether all numbers are finite, so that what is mapped from the
-        disk is read once.
+        raises CheckpointError  also if a number is not finite
         """
-        found = cls(*read_vectors(path, None, errors, mapped))
-        doubtful = np.flatnonzero(~np.isfinite(found.lengths))  # or only long beyond float32
-        rows = {f"the vector of {found.words[i]!r}": found.table[i] for i in doubtful}
+        words, table = read_vectors(path, None, errors, mapped)
+        found = cls(words, table)
+        # A row with a number that is not finite has no finite length, so only such rows are read
+        # again. A row may also just be too long for float32.
+        doubtful = np.flatnonzero(~np.isfinite(found.lengths))
+        rows = {f"the vector of {words[i]!r}": table[i] for i in doubtful}
         must_be_finite(path, rows)
         return found
 
-    def save(self, path, form=None, overwrite=False):
-        """Write in one of FORMATS, by default what the path's suffix says; returns and raises as `write_vectors`."""
+    def save(
+        self, path: str | Path, form: str | None = None, overwrite: bool = False
+    ) -> dict[str, str]:
+        """Write in one of FORMATS, by default the one that the path's suffix suggests.
+
+        Returns and raises as `write_vectors`.
+        """
         form = form or format_of(path)
         return write_vectors(path, self.words, self.table, form=form, overwrite=overwrite)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.words)
 
-    def __contains__(self, word):
+    def __contains__(self, word: str) -> bool:
         return word in self.index
 
-    def __getitem__(self, word):
+    def __getitem__(self, word: str) -> np.ndarray:
         """The vector (D,) of a word, from its pieces if it has no row; raises VocabularyError."""
-        return (
-            self.subwords[word]
-            if word not in self and word in self.subwords
-            else self.table[self.id_of(word)]
+        if word not in self and word in self.subwords:
+            return self.subwords[word]
+        return self.table[self.id_of(word)]
+
+    def id_of(self, word: str) -> int:
+        """The row of a word; raises VocabularyError, naming similar words."""
+        if word in self.index:
+            return self.index[word]
+        near = difflib.get_close_matches(word, self.words[:20000], n=3)
+        similar = ", ".join(repr(other) for other in near)
+        hint = f"; similar words are {similar}" if near else ""
+        raise VocabularyError(
+            f"{word!r} is not one of the {len(self):,} words that have vectors{hint}."
         )
 
-    def id_of(self, word):
-        """The row of a word; raises VocabularyError, naming similar words."""
-        if word not in self.index:
-            near = difflib.get_close_matches(word, self.words[:20000], n=3)
-            hint = f"; similar words are {', '.join(map(repr, near))}" if near else ""
-            raise VocabularyError(
-                f"{word!r} is not one of the {len(self):,} words that have vectors{hint}."
-            )
-        return self.index[word]
-
-    def unit(self, word):
-        """The vector (D,) of a word, or a vector that is given itself, at length 1."""
+    def unit(self, word: str | np.ndarray) -> np.ndarray:
+        """The vector (D,) of a word, or a given vector, at length 1."""
         vector = self[word] if isinstance(word, str) else np.asarray(word, self.table.dtype)
-        if vector.shape != self.table.shape[1:]:
-            raise ShapeError(
-                f"Vectors: a vector {vector.shape} was given; expected {self.table.shape[1:]}."
-            )
+        expected = self.table.shape[1:]
+        if vector.shape != expected:
+            raise ShapeError(f"Vectors: a vector {vector.shape} was given; expected {expected}.")
         return vector / max(np.linalg.norm(vector), SMALL)
 
-    def _known(self, *groups):
-        """Words of some lists as ids, without vectors and unseen words; raises VocabularyError for an empty question."""
-        if not sum(map(len, groups)):
-            raise VocabularyError("No word was given; give at least one.")
-        words = [word for group in groups for word in group if isinstance(word, str)]
-        return [self.id_of(word) for word in words if word in self or word not in self.subwords]
+    def _known(self, *groups: Sequence[str | np.ndarray]) -> list[int]:
+        """The ids of the words in some lists, without vectors and words that only have pieces.
 
-    def similarity(self, first, second):
+        raises VocabularyError  for an unknown word, and if all lists are empty
+        """
+        if not any(len(group) for group in groups):
+            raise VocabularyError("No word was given; give at least one.")
+        ids = []
+        for group in groups:
+            for word in group:
+                if isinstance(word, str) and (word in self or word not in self.subwords):
+                    ids.append(self.id_of(word))
+        return ids
+
+    def similarity(self, first: str | np.ndarray, second: str | np.ndarray) -> float:
         """The cosine of two words."""
         return float(self.unit(first) @ self.unit(second))
 
-    def most_similar(self, positive, negative=(), n=10, restrict_vocab=None):
-        """The n words nearest to Σ positive − Σ negative, all of length 1: [(word, cosine)], the given ones left out.
+    def most_similar(
+        self, positive: Words, negative: Words = (), n: int = 10, restrict_vocab: int | None = None
+    ) -> list[tuple[str, float]]:
+        """The n words nearest to Σ positive − Σ negative, all of length 1, without the given ones.
 
-        positive, negative : lists of words or vectors (D,): ["king", "woman"], ["man"] asks for queen
-        restrict_vocab : look at so many first words only
+        positive, negative : lists of words or vectors (D,): ["king", "woman"], ["man"] asks for
+            queen
+        restrict_vocab : look only at the first so many words
+        returns [(word, cosine)]
         raises VocabularyError  for an unknown word
         """
-        positive, negative = _lists(positive, negative)
+        positive = _list(positive)
+        negative = _list(negative)
         given = self._known(positive, negative)
-        target = np.sum(
-            [self.unit(w) for w in positive] + [-self.unit(w) for w in negative], axis=0
-        )
-        table, lengths = self.table[:restrict_vocab], self.lengths[:restrict_vocab]
-        found = best(table, lengths, target, [i for i in given if i < len(table)], n)
-        return [(self.words[i], float(cosine)) for i, cosine in zip(*found, strict=True)]
+        added = [self.unit(word) for word in positive]
+        taken = [-self.unit(word) for word in negative]
+        target = np.sum(added + taken, axis=0)
+        table = self.table[:restrict_vocab]
+        lengths = self.lengths[:restrict_vocab]
+        leave_out = [i for i in given if i < len(table)]
+        ids, found = best(table, lengths, target, leave_out, n)
+        return [(self.words[i], float(cosine)) for i, cosine in zip(ids, found, strict=True)]
 
-    def most_similar_cosmul(self, positive, negative=(), n=10, restrict_vocab=None):
-        """As `most_similar`, but similarities are multiplied, so that no single one outweighs the others.
+    def most_similar_cosmul(
+        self, positive: Words, negative: Words = (), n: int = 10, restrict_vocab: int | None = None
+    ) -> list[tuple[str, float]]:
+        """As `most_similar`, but multiplies similarities, so that no single one outweighs the rest.
 
             score = Π_positive (1 + cos)/2  /  (Π_negative (1 + cos)/2 + 10⁻⁶)
 
         Source: Levy & Goldberg 2014, 3CosMul.
         """
-        positive, negative = _lists(positive, negative)
-        given, table = self._known(positive, negative), self.table[:restrict_vocab]
+        positive = _list(positive)
+        negative = _list(negative)
+        given = self._known(positive, negative)
+        table = self.table[:restrict_vocab]
+        lengths = self.lengths[:restrict_vocab]
         targets = np.array([self.unit(word) for word in (*positive, *negative)])
-        shares = (1 + cosines(table, self.lengths[:restrict_vocab], targets)) / 2  # (Q,V)
-        scores = shares[: len(positive)].prod(axis=0) / (
-            shares[len(positive) :].prod(axis=0) + 1e-6
-        )
+        shares = (1 + cosines(table, lengths, targets)) / 2  # (Q,V)
+        wanted = shares[: len(positive)].prod(axis=0)
+        unwanted = shares[len(positive) :].prod(axis=0)
+        scores = wanted / (unwanted + 1e-6)
         scores[[i for i in given if i < len(table)]] = -1
         order = np.argsort(-scores, kind="stable")[:n]
         return [(self.words[i], float(scores[i])) for i in order if scores[i] >= 0]
 
-    def doesnt_match(self, words):
+    def doesnt_match(self, words: Sequence[str]) -> str:
         """The word that lies farthest from the mean direction of all of them."""
         if isinstance(words, str):
-            strings(words, "words")
+            strings(words, "words")  # raises the error
         self._known(words)
         units = np.array([self.unit(word) for word in words])
-        return words[int(np.argmin(units @ units.mean(axis=0)))]
+        agreement = units @ units.mean(axis=0)
+        return words[int(np.argmin(agreement))]
 
-    # -- agreement with people ---------------------------------------------------------------------------------------
+    # --- agreement with people
 
-    def _folded(self, restrict_vocab):
+    def _folded(self, restrict_vocab: int | None) -> dict[str, int]:
         """Lower-case word -> the first row that spells it."""
-        return {
-            word.casefold(): i for i, word in reversed(list(enumerate(self.words[:restrict_vocab])))
-        }
+        rows: dict[str, int] = {}
+        for i, word in enumerate(self.words[:restrict_vocab]):
+            rows.setdefault(word.casefold(), i)
+        return rows
 
-    def evaluate_word_pairs(self, pairs, restrict_vocab=300_000):
+    def evaluate_word_pairs(
+        self, pairs: Sequence[tuple[str, str, float]], restrict_vocab: int | None = 300_000
+    ) -> dict[str, Any]:
         """Do cosines rank pairs of words as people do?
 
-        pairs : (word, word, score) as data.load_similarity gives them; pairs with an unknown word are left out
+        pairs : (word, word, score) as data.load_similarity gives them; pairs with an unknown word
+            are left out
         returns dict: spearman (nan for less than two pairs), pairs (covered), covered (their share)
         """
         from scipy.stats import rankdata
 
-        rows = self._folded(restrict_vocab)
-        known = [(rows.get(a.casefold()), rows.get(b.casefold()), score) for a, b, score in pairs]
-        known = [each for each in known if None not in each]
-        if len(known) < 2:
-            return {
-                "spearman": float("nan"),
-                "pairs": len(known),
-                "covered": len(known) / max(len(pairs), 1),
-            }
-        first, second = (np.array([each[i] for each in known]) for i in (0, 1))
-        similar = (self.table[first] * self.table[second]).sum(axis=1) / (
-            self.lengths[first] * self.lengths[second]
-        )
-        spearman = np.corrcoef(rankdata(similar), rankdata([score for *_, score in known]))[0, 1]
+        row_of = self._folded(restrict_vocab)
+        first = []
+        second = []
+        scores = []
+        for a, b, score in pairs:
+            row_a = row_of.get(a.casefold())
+            row_b = row_of.get(b.casefold())
+            if row_a is not None and row_b is not None:
+                first.append(row_a)
+                second.append(row_b)
+                scores.append(score)
+        spearman = float("nan")
+        if len(scores) >= 2:
+            products = (self.table[first] * self.table[second]).sum(axis=1)
+            similar = products / (self.lengths[first] * self.lengths[second])
+            spearman = np.corrcoef(rankdata(similar), rankdata(scores))[0, 1]
         return {
             "spearman": float(spearman),
-            "pairs": len(known),
-            "covered": len(known) / len(pairs),
+            "pairs": len(scores),
+            "covered": len(scores) / max(len(pairs), 1),
         }
 
-    def evaluate_word_analogies(self, questions, restrict_vocab=300_000, unknown_is_wrong=False):
-        """a is to b as c is to d: how often is d the word nearest to b − a + c that is none of the three?
+    def evaluate_word_analogies(
+        self,
+        questions: Iterable[tuple[str, str, str, str, str]],
+        restrict_vocab: int | None = 300_000,
+        unknown_is_wrong: bool = False,
+    ) -> dict[str, Any]:
+        """a is to b as c is to d: is d the word nearest to b − a + c, apart from those three?
 
         questions : (section, a, b, c, d) as data.load_analogies gives them, spelled in any case
-        unknown_is_wrong : count questions with an unknown word as answered wrongly, instead of leaving them out
-        returns dict: accuracy, correct, questions (counted), covered (share of questions whose words are known),
-        sections {name: {"correct", "questions"}}
+        unknown_is_wrong : count questions with an unknown word as answered wrongly, instead of
+            leaving them out
+        returns dict: accuracy, correct, questions (counted), covered (the share of questions whose
+            words are known), sections {name: {"correct", "questions"}}
         """
-        rows = self._folded(restrict_vocab)
-        asked = [
-            (section, [rows.get(word.casefold()) for word in words])
-            for section, *words in questions
-        ]
-        known = [(section, ids) for section, ids in asked if None not in ids]
-        sections = defaultdict(lambda: {"correct": 0, "questions": 0})
-        for section, _ in asked if unknown_is_wrong else known:
-            sections[section]["questions"] += 1
-        first_rows = np.array(sorted(rows.values()))
-        unit = self.table[first_rows] / self.lengths[first_rows, None]
-        place = {row: i for i, row in enumerate(first_rows.tolist())}
-        for begin in range(0, len(known), QUESTIONS):
-            part = known[begin : begin + QUESTIONS]
-            a, b, c, d = np.array([[place[i] for i in ids] for _, ids in part]).T
-            scores = (unit[b] - unit[a] + unit[c]) @ unit.T  # (Q,V)
-            scores[np.arange(len(part)), np.stack([a, b, c])] = -np.inf
-            for (section, _), right in zip(part, scores.argmax(axis=1) == d, strict=True):
-                sections[section]["correct"] += int(right)
-        correct, counted = (
-            sum(s[key] for s in sections.values()) for key in ("correct", "questions")
-        )
+        row_of = self._folded(restrict_vocab)
+        rows = np.array(sorted(row_of.values()))
+        place_of = {row: place for place, row in enumerate(rows.tolist())}
+        sections: dict[str, dict[str, int]] = {}
+        known_sections = []
+        known = []
+        n_asked = 0
+        for section, *words in questions:
+            n_asked += 1
+            found = [row_of.get(word.casefold()) for word in words]
+            is_known = None not in found
+            if is_known:
+                known_sections.append(section)
+                known.append([place_of[row] for row in found])
+            if is_known or unknown_is_wrong:
+                sections.setdefault(section, {"correct": 0, "questions": 0})["questions"] += 1
+        unit = self.table[rows] / self.lengths[rows, None]
+        is_right = _answers(unit, known)
+        for section, right in zip(known_sections, is_right, strict=True):
+            sections[section]["correct"] += right
+        correct = sum(is_right)
+        counted = sum(section["questions"] for section in sections.values())
         return {
             "accuracy": correct / counted if counted else float("nan"),
             "correct": correct,
             "questions": counted,
-            "covered": len(known) / max(len(asked), 1),
-            "sections": dict(sections),
+            "covered": len(known) / max(n_asked, 1),
+            "sections": sections,
         }
+
+
+def _answers(unit: np.ndarray, questions: list[list[int]]) -> list[bool]:
+    """Whether d is the row nearest to b − a + c.
+
+    unit : (V, D) rows of length 1
+    questions : rows [a, b, c, d]
+    """
+    right: list[bool] = []
+    for begin in range(0, len(questions), QUESTIONS):
+        a, b, c, d = np.array(questions[begin : begin + QUESTIONS]).T
+        scores = (unit[b] - unit[a] + unit[c]) @ unit.T  # (Q,V)
+        scores[np.arange(len(a)), np.stack([a, b, c])] = -np.inf
+        right += (scores.argmax(axis=1) == d).tolist()
+    return right
