@@ -237,5 +237,13 @@ class Objective(nn.Module):
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         """Take what `state` gave.   raises CheckpointError if something is missing or misshapen"""
 
+    @classmethod
+    def reader(cls, fields: dict[str, Any]) -> type["Objective"]:
+        """The class that reads a config.json of this model_type: by default this one.
+
+        fields : of the config.json, which an older version may have written
+        """
+        return cls
+
     def export(self, path: Path) -> None:
         """Write further files that follow from the weights into a folder that holds config and tokenizer."""

@@ -13,7 +13,12 @@ from pathlib import Path
 
 from tinylm.errors import TinylmError
 
-CHAPTERS = ("word2vec", "glove", "gpt")  # in the order of history; each is the file of that name
+CHAPTERS = (
+    "word2vec",
+    "fasttext",
+    "glove",
+    "gpt",
+)  # in the order of history; each is the file of that name
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}
 
