@@ -1,4 +1,4 @@
-"""A corpus as sentences of words, shuffled anew in every epoch: the form in which word2vec reads a text."""
+"""A corpus as sentences of words, in a new order in every epoch: word2vec reads a text so."""
 
 from functools import lru_cache
 

@@ -1,9 +1,9 @@
-"""fastText: a word is the sum of its spelling, so words never seen have vectors (Bojanowski et al. 2017).
+"""fastText: a word is what its pieces are, so new words have vectors (Bojanowski et al. 2017).
 
-The idea: word2vec gives every word a row of its own, so `shuttles` learns nothing from `shuttle`. Cut
-each word into all its pieces of 3 to 6 characters, give every piece a row too, and let the word's
-vector be the mean of its own row and its pieces'. Relatives then share most of their rows, and a word
-outside the vocabulary is the mean of the pieces that it shares with words inside.
+The idea: word2vec gives every word a row of its own, so `shuttles` learns nothing from `shuttle`.
+Cut each word into all its pieces of 3 to 6 characters, give every piece a row too, and let the
+word's vector be the mean of its own row and its pieces'. Relatives then share most of their rows,
+and a word outside the vocabulary is the mean of the pieces that it shares with words inside.
 
     pieces of <where>, 3 to 4 characters: <wh whe her ere re> <whe wher here ere>
     v_w = (z_w + Σ_{g in pieces(w)} z_g) / (1 + |pieces(w)|)
@@ -11,8 +11,9 @@ outside the vocabulary is the mean of the pieces that it shares with words insid
 
 Sees one word of the window and its pieces, predicts the word in the middle.
 
-Changes from word2vec.py: the words' vectors, nothing else. Behind the rows of the words stand `bucket`
-rows that all pieces share by their hash (vectors/ngrams.py). `mean_vectors` below is the definition.
+Changes from word2vec.py: the words' vectors, nothing else. Behind the rows of the words stand
+`bucket` rows that all pieces share by their hash (vectors/ngrams.py). `mean_vectors` below is the
+definition.
 """
 
 from collections.abc import Iterable
@@ -38,13 +39,13 @@ def mean_vectors(table, words: list[str], ngrams: NGrams) -> np.ndarray:
 
     table : (V + bucket, C), the words' rows first
 
-    >>> table = np.arange(6.0)[:, None]  # two words, four buckets
-    >>> ngrams = NGrams(minn=3, maxn=3, bucket=4)
+    >>> table = np.arange(7.0)[:, None]  # two words, five buckets
+    >>> ngrams = NGrams(minn=3, maxn=3, bucket=5)
     >>> ngrams.rows("no")  # <no and no>
-    [0, 3]
-    >>> mean_vectors(table, ["", "no"], ngrams)  # row 0 alone; the mean of rows 1, 2 and 5
-    array([[0.        ],
-           [2.66666667]])
+    [4, 3]
+    >>> mean_vectors(table, ["", "no"], ngrams)  # row 0 alone; the mean of rows 1, 6 and 5
+    array([[0.],
+           [4.]])
     """
     means = []
     for own, word in enumerate(words):
@@ -94,9 +95,9 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
     config : FastTextConfig
     rng : numpy Generator of the initial vectors (a fixed one by default)
     vectors : (V + bucket, C) from U(−½, ½)/C: the words, then the pieces
-    Source: Bojanowski et al. 2017; pieces and hash as in the released program. Differs: as Word2Vec;
-    100,000 shared rows where the program has 2,000,000; a score takes the mean of a word's rows as the
-    program does, where the paper has the sum.
+    Source: Bojanowski et al. 2017; pieces and hash as in the released program. Differs: as
+    Word2Vec; 100,000 shared rows where the program has 2,000,000; a score takes the mean of a
+    word's rows as the program does, where the paper has the sum.
 
     >>> model = FastText(FastTextConfig(vocab_size=5, size=3, bucket=11))
     >>> model.vectors.shape
@@ -129,7 +130,7 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
         return super().not_derivatives
 
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
-        """Learn how the words are spelled, and so their pieces.   words : at most V strings, by id"""
+        """Learn the words' spellings, and so their pieces.   words : at most V strings, by id"""
         super().spell(words, special_ids)
         unused = [""] * (self.config.vocab_size - len(self.words))
         self.bags = self.ngrams.bags([*self.words, *unused], self.special_ids)
@@ -159,7 +160,8 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
         """raises TinylmError before `spell`"""
         if self.bags is None:
             raise TinylmError(
-                "This FastText does not know its words' spellings; call spell(tokenizer.vocab) first."
+                "This FastText does not know how its words are spelled; "
+                "call spell(tokenizer.vocab) first."
             )
 
     def encode(self, ids, mask=None) -> list[Tensor]:

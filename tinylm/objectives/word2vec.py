@@ -1,20 +1,20 @@
 """word2vec: words that keep similar company get similar vectors (Mikolov et al. 2013a, 2013b).
 
 The idea: slide a window over the text and let every word in it predict the word in the middle.
-Instead of a softmax over the vocabulary, tell the middle word from K others drawn by chance; that is
-cheap enough for billions of words. Two words that predict the same company end up close together, and
-the table of vectors, a by-product of the guessing, is the result.
+Instead of a softmax over the vocabulary, tell the middle word from K others drawn by chance; that
+is cheap enough for billions of words. Two words that predict the same company end up close
+together, and the table of vectors, a by-product of the guessing, is the result.
 
     loss = −log σ(v_c·u_w) − Σ_{k=1..K} log σ(−v_c·u_{n_k})
     n_k ~ count^¾,      mean over all (c, w) in windows
 
-Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of `context`):
-skip-gram. The continuous bag of words (CBOW) sees the mean of the whole window at once. Hierarchical
-softmax replaces the K others, or joins them: it predicts the turns of a Huffman tree on the way to w,
-a true probability at the price of log V. `skip_gram` below is the algorithm as one writes it on paper;
-kernels/word2vec.py is the same, fast.
+Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of
+`context`): skip-gram. The continuous bag of words (CBOW) sees the mean of the whole window at once.
+Hierarchical softmax replaces the K others, or joins them: it predicts the turns of a Huffman tree
+on the way to w, a true probability at the price of log V. `skip_gram` below is the algorithm as one
+writes it on paper; kernels/word2vec.py is the same, fast.
 
-This is the first chapter. All later ones keep "predict the text from the text" and replace the model.
+This is the first chapter. Later ones keep "predict the text from the text" and replace the model.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,8 +44,10 @@ def skip_gram(vectors, context, sentence, reach, negatives, lr) -> float:
     vectors, context : (V, C) tables, changed in place     sentence : word ids
     reach[n] : how many words to either side predict word n     negatives[n] : the words against it
 
-    >>> skip_gram(np.ones((3, 2)), np.zeros((3, 2)), [0, 1], [1, 1], [[2], [2]], lr=0) / np.log(2)
-    4.0
+    >>> vectors = np.ones((3, 2))
+    >>> context = np.zeros((3, 2))  # all scores are 0, so each of 4 costs log 2
+    >>> round(skip_gram(vectors, context, [0, 1], [1, 1], [[2], [2]], lr=0.0), 4)
+    2.7726
     """
     loss = 0.0
     for n, centre in enumerate(sentence):
@@ -81,10 +83,10 @@ class Word2VecConfig(ObjectiveConfig):
     64
     >>> Word2VecConfig.published(1000).negative
     15
-    >>> Word2VecConfig(1000, window=0)
+    >>> Word2VecConfig(1000, ns_exponent="no")
     Traceback (most recent call last):
         ...
-    tinylm.errors.ArgumentError: Word2VecConfig: window is 0; expected a whole number from 1 to 4096.
+    tinylm.errors.ArgumentError: Word2VecConfig: ns_exponent is 'no'; expected a number.
     """
 
     ranges = {
@@ -294,9 +296,9 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         """The vectors that predict, and the place of each one's first word in `inputs`.
 
         centres, inputs : (P,) as `predictions` returns them
-        returns each word's vector (P, C); with CBOW each window's sum or mean (W, C)
-        The program scores with the mean but gives every row the whole error. So does this: the values
-        are the mean's, the gradient is the sum's.
+        returns each word's vector (P, C); with CBOW each window's sum or mean (W, C) The program
+        scores with the mean but gives every row the whole error. So does this: the values are the
+        mean's, the gradient is the sum's.
         """
         h, sizes = self.sums(inputs)  # (P,C), (P,)
         first = np.arange(inputs.size)
@@ -335,7 +337,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         return losses[0] if len(losses) == 1 else losses[0] + losses[1]
 
     def loss(self, batch: Word2VecBatch) -> tuple[Tensor, dict[str, float]]:
-        """The definition: mean nats per prediction, and {"loss": the same, "tokens": predictions}."""
+        """The definition: mean nats per prediction; {"loss": the same, "tokens": predictions}."""
         centres, inputs, outputs = self.predictions(batch)
         nats = self.nats(centres, inputs, outputs)
         loss = F.sum(nats) * (1 / max(nats.size, 1))
@@ -424,7 +426,7 @@ def group_sums(rows: Tensor, starts: np.ndarray, sizes: np.ndarray) -> Tensor:
     >>> rows = Tensor([[1.0], [2.0], [4.0]])
     >>> group_sums(rows, np.array([0, 2]), np.array([2, 1])).data
     array([[3.],
-           [4.]])
+           [4.]], dtype=float32)
     """
     slots = np.arange(sizes.max(initial=1))
     inside = slots < sizes[:, None]
