@@ -63,7 +63,7 @@ class ObjectiveConfig(settings.Config):
 
     @classmethod
     def small(cls, vocab_size: int, **over) -> "ObjectiveConfig":
-        """Trains in minutes, for `tinylm compare`; the defaults, unless a subclass says otherwise."""
+        """`tinylm compare` trains this; the defaults, unless a subclass says otherwise."""
         return cls(vocab_size, **over)
 
 
@@ -86,9 +86,10 @@ class Objective(nn.Module):
     max_length : tokens that `encode` reads at most, None for any number
     not_derivatives : parameter name -> why its gradient is on purpose not the loss's derivative
 
-    >>> class Nothing(Objective, name="Nothing at all"): ...
-    Traceback (most recent call last): ... tinylm.errors.TinylmError: An objective cannot be called
-        'Nothing at all'; use small letters, digits, - and _.
+    >>> class Mine(Objective, name="Mine"): ...
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.TinylmError: An objective cannot be called 'Mine'; use small letters, digits, - and _.
     """
 
     Config: ClassVar[type] = ObjectiveConfig

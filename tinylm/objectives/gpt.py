@@ -100,7 +100,7 @@ class GPTConfig(ObjectiveConfig):
     batch_size: int = 16
 
     def check(self) -> None:
-        """raises ShapeError if the heads cannot share the width evenly, ArgumentError for a giant"""
+        """raises ShapeError if n_head does not divide n_embd, ArgumentError if memory is short"""
         if self.n_embd % self.n_head:
             raise ShapeError(
                 f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}."

@@ -1,4 +1,4 @@
-"""Finds objectives: the package's chapters, a reader's own file, an installed package's entry point.
+"""Finds objectives: a chapter of the package, a reader's own file, an installed package's entry.
 
 A chapter is imported when somebody asks for it. A run folder names a kind of model, never code;
 code comes from the package, from a file that the user names, or from a package that the user
