@@ -30,7 +30,7 @@ from .memory import peak
 SETTINGS = dict(window=5, negative=5, sample=1e-3)
 SIZE, MIN_COUNT, THREADS = 100, 5, 2
 ALPHA = {"sgns": 0.025, "cbow": 0.05, "ngrams": 0.025}
-NGRAMS = (3, 6, 100_000)  # shortest, longest, rows
+NGRAMS = dict(minn=3, maxn=6, bucket=100_000)
 SCALES = (5_000_000, 50_000_000)  # words
 EPOCHS = {"sgns": 5, "cbow": 5, "ngrams": 5, "glove": 25}  # of a run for quality
 
@@ -60,11 +60,13 @@ def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     tinylm.set_threads(threads)
     tokenizer, corpus = encoded(words)
     _small(tinylm)  # compiles, or loads what an earlier run compiled
-    more = dict(zip(("minn", "maxn", "bucket"), NGRAMS, strict=True)) if form == "ngrams" else {}
-    config = tinylm.Word2VecConfig(
-        tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS, **more
-    )
-    model = tinylm.Word2Vec(config, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    if form == "ngrams":
+        config = tinylm.FastTextConfig(tokenizer.vocab_size, SIZE, **NGRAMS, **SETTINGS)
+        model = tinylm.FastText(config, rng)
+    else:
+        config = tinylm.Word2VecConfig(tokenizer.vocab_size, SIZE, cbow=form == "cbow", **SETTINGS)
+        model = tinylm.Word2Vec(config, rng)
     model.spell(tokenizer.vocab, tokenizer.special_ids)
     model.prepare(corpus)
     steps = epochs * model.steps_per_epoch
@@ -121,7 +123,11 @@ def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     from tinylm.data import load_texts
 
     texts = load_texts("newsgroups")
-    more = dict(zip(("min_n", "max_n", "bucket"), NGRAMS, strict=True)) if form == "ngrams" else {}
+    more = (
+        dict(zip(("min_n", "max_n", "bucket"), NGRAMS.values(), strict=True))
+        if form == "ngrams"
+        else {}
+    )
     model = (FastText if more else Word2Vec)(
         vector_size=SIZE,
         sg=int(form != "cbow"),

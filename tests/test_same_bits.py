@@ -35,7 +35,7 @@ RUNS = {
     "word2vec cbow sum": ("word2vec", W2V | {"cbow": True, "cbow_mean": False}),
     "word2vec tree": ("word2vec", W2V | {"hs": True, "negative": 0}),
     "word2vec tree and negatives": ("word2vec", W2V | {"hs": True, "negative": 3}),
-    "word2vec n-grams": ("word2vec", W2V | {"maxn": 5, "bucket": 501}),
+    "word2vec n-grams": ("fasttext", W2V | {"maxn": 5, "bucket": 501}),
     "word2vec phrases": ("word2vec", W2V | {"phrases": 2, "min_count": 3}),
     "glove": ("glove", {"vector_size": 13, "batch_cells": 2003, "steps": 12}),
     "gpt dropout": ("gpt", GPT),

@@ -25,6 +25,8 @@ _PLACES = {
     "GPTConfig": "objectives.gpt",
     "Word2Vec": "objectives.word2vec",
     "Word2VecConfig": "objectives.word2vec",
+    "FastText": "objectives.fasttext",
+    "FastTextConfig": "objectives.fasttext",
     "GloVe": "objectives.glove",
     "GloVeConfig": "objectives.glove",
     "Vectors": "vectors",

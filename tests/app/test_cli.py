@@ -245,19 +245,17 @@ def test_word2vec_learns_from_a_users_own_file_and_leaves_vectors(tmp_path, caps
     assert "cannot continue text" in said(capsys)[1]
 
 
-def test_word2vec_with_ngrams_has_neighbours_for_a_word_that_it_never_saw(tmp_path, capsys):
+def test_fasttext_has_neighbours_for_a_word_that_it_never_saw(tmp_path, capsys):
     out = str(tmp_path / "run")
     command = [
         "pretrain",
-        "word2vec",
+        "fasttext",
         "--data",
         "toy",
         "--out",
         out,
         "--steps",
         "20",
-        "--set",
-        "maxn=6",
     ]
     assert main([*command, "--set", "bucket=997", "--set", "size=7"]) == 0 and said(capsys)
     known = max(text.load(out).vocab[3:], key=len)

@@ -10,6 +10,7 @@ import tinylm
 from tinylm import files, hub, text
 from tinylm.errors import CheckpointError, DataError, VocabularyError
 from tinylm.objectives import glove as glove_chapter
+from tinylm.objectives.fasttext import FastText, FastTextConfig
 from tinylm.objectives.glove import GloVe, GloVeConfig
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
@@ -268,8 +269,8 @@ def test_word2vec_comes_back_and_leaves_vectors_for_everybody(tmp_path, word2vec
     np.testing.assert_array_equal(table, word2vec.embedding_table())
 
 
-def test_a_word2vec_with_ngrams_comes_back_with_its_spellings(tmp_path, words):
-    model = Word2Vec(Word2VecConfig(vocab_size=words.vocab_size, size=7, maxn=4, bucket=101))
+def test_fasttext_comes_back_with_its_spellings(tmp_path, words):
+    model = FastText(FastTextConfig(vocab_size=words.vocab_size, size=7, maxn=4, bucket=101))
     model.spell(words.vocab, words.special_ids)
     hub.save(tmp_path, model, words)
     again, _ = hub.load(tmp_path)

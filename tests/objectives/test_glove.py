@@ -9,7 +9,7 @@ from tinylm import kernels
 from tinylm.data import Corpus, encode_corpus, load_texts, toy
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.kernels import KERNELS
-from tinylm.objectives.glove import GloVe, GloVeBatch, GloVeConfig
+from tinylm.objectives.glove import GloVe, GloVeBatch, GloVeConfig, count_pairs, fit_cell
 from tinylm.text import Words
 
 
@@ -42,6 +42,23 @@ def prepared(seed=0, **over):
     for parameter in model.parameters():
         parameter.data[...] = rng.normal(size=parameter.shape)
     return model
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_counts_and_updates_on_paper_are_the_kernels(seed, one_thread):
+    model = prepared(seed, x_max=0.7, grad_clip=0.3 + seed)
+    ids = model.corpus.ids.tolist()
+    expected = count_pairs([ids[:53], ids[53:]], window=3)
+    cells = {(int(row), int(column)): count for row, column, count in model.cells}
+    assert cells == pytest.approx(expected, rel=1e-6)
+    tables = [p.data.copy() for p in model.parameters()]
+    squares = [G.copy() for G in model.squares]
+    batch = model.batch(0, seed)
+    cells = zip(batch.rows, batch.columns, batch.counts.astype(float), strict=True)
+    costs = [fit_cell(*tables, squares, cell, model.config, lr=0.05) for cell in cells]
+    assert model.fast_step(batch, 0.05) == pytest.approx(np.mean(costs), rel=1e-12)
+    for ours, theirs in zip(tables + squares, [*model.parameters(), *model.squares], strict=True):
+        np.testing.assert_allclose(ours, getattr(theirs, "data", theirs), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -11,7 +11,7 @@ import tinylm
 from tinylm import GPT, GPTConfig, check_grads
 from tinylm.data import Corpus
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.objectives.gpt import GPTBatch
+from tinylm.objectives.gpt import GPTBatch, next_token_loss
 from tinylm.optim import AdamW
 from tinylm.training.evaluation import evaluate
 
@@ -47,6 +47,15 @@ def test_future_tokens_cannot_change_earlier_logits():
     assert np.array_equal(before[:, :7], after[:, :7]) and not np.allclose(
         before[:, 7:], after[:, 7:]
     )
+
+
+def test_the_loss_on_paper_is_the_models():
+    model = GPT(CONFIG).eval()
+    texts = ids(3, T)
+    scores = model.logits(texts).data.astype(np.float64)
+    expected = np.mean([next_token_loss(*pair) for pair in zip(scores, texts, strict=True)])
+    loss, _ = model.loss(GPTBatch(texts[:, :-1], texts[:, 1:]))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_padding_on_the_right_changes_no_real_position():

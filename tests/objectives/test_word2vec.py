@@ -10,10 +10,9 @@ from tinylm import kernels
 from tinylm.data import Corpus, encode_corpus, toy
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.kernels import KERNELS
-from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
+from tinylm.objectives.fasttext import FastText, FastTextConfig
+from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig, skip_gram
 from tinylm.text import Words
-from tinylm.transfer.adapt import duplicate
-from tinylm.vectors.ngrams import NGrams, fnv1a
 
 
 def corpus(ids, starts, vocab_size, special_ids=(0, 1, 2)):
@@ -39,6 +38,13 @@ FORMS = [
     for cbow, mean in ((False, False), (True, False), (True, True))
     for more in (dict(hs=False), dict(hs=True), dict(minn=2, maxn=3, bucket=11))
 ]
+
+
+def chapter_of(form):
+    """The chapter that has the fields of a form, and its config: fastText's where it has pieces."""
+    return (FastText, FastTextConfig) if "maxn" in form else (Word2Vec, Word2VecConfig)
+
+
 SPELLINGS = [
     "".join("abc"[i // 3**place % 3] for place in range(1 + i % 4)) for i in range(31)
 ]  # like each other
@@ -58,10 +64,11 @@ def one_thread():
 def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
     rng = np.random.default_rng(seed)
     negative = 0 if seed == 2 else int(rng.integers(1, 6))
-    config = Word2VecConfig(
+    chapter, make_config = chapter_of(form)
+    config = make_config(
         17, size=7, window=3, negative=negative, sample=0.05, batch_words=53, **form
     )
-    tape, fast = (Word2Vec(config).astype(np.float64) for _ in range(2))
+    tape, fast = (chapter(config).astype(np.float64) for _ in range(2))
     for model in (tape, fast):
         model.spell(SPELLINGS[:17])
         model.prepare(random_corpus(53, 17, np.random.default_rng(seed)))
@@ -85,12 +92,40 @@ def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
     np.testing.assert_allclose(fast.context.data, tape.context.data, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_window_loop_on_paper_is_the_kernel(seed, one_thread):
+    """The draws are the kernel's; subsampling is off, so that every word keeps its place."""
+    rng = np.random.default_rng(seed)
+    config = Word2VecConfig(13, size=5, window=3, negative=seed, sample=0, batch_words=41)
+    model = Word2Vec(config, rng).astype(np.float64)
+    model.prepare(random_corpus(41, 13, rng, documents=5))
+    model.context.data[...] = rng.normal(size=model.context.shape)
+    vectors = model.vectors.data.copy()
+    context = model.context.data.copy()
+    batch = model.batch(0, seed)
+    centres, contexts, negatives = kernels.draw_windows(
+        batch.ids, batch.begins, (*model.chances, model.alias), 3, seed, batch.key
+    )
+    reach = np.zeros(batch.ids.size, int)
+    np.maximum.at(reach, centres, np.abs(contexts - centres))
+    loss = 0.0
+    bounds = np.append(np.flatnonzero(batch.begins), batch.ids.size)
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        here = slice(first, last)
+        drawn = [row[row >= 0] for row in negatives[here]]
+        loss += skip_gram(vectors, context, batch.ids[here], reach[here], drawn, lr=0.05)
+    assert model.fast_step(batch, 0.05) == pytest.approx(loss / centres.size, rel=1e-12)
+    np.testing.assert_allclose(model.vectors.data, vectors, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(model.context.data, context, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_the_kernel_equals_its_reference_over_several_chunks_of_text(
     dtype, tolerance, form, one_thread
 ):
-    model = Word2Vec(Word2VecConfig(31, size=13, batch_words=907, **form)).astype(dtype)
+    chapter, make_config = chapter_of(form)
+    model = chapter(make_config(31, size=13, batch_words=907, **form)).astype(dtype)
     model.spell(SPELLINGS)
     model.prepare(random_corpus(907, 31, np.random.default_rng(0), documents=67))
     batch, kernel = model.batch(0, 0), KERNELS["word2vec"]
@@ -105,7 +140,9 @@ def test_the_kernel_equals_its_reference_over_several_chunks_of_text(
             model.bags,
             batch.ids,
             batch.begins,
-            *model.tables,
+            model.chances,
+            model.alias,
+            model.ways,
             5,
             5,
             model.mode,
@@ -185,7 +222,7 @@ def test_windows_are_uniform_and_never_leave_the_sentence():
 def test_words_reach_over_what_subsampling_dropped():
     model = Word2Vec(Word2VecConfig(5, window=1, sample=1))
     model.prepare(corpus([1, 0, 2] * 10, [0, 30], 5, ()))
-    model.tables[0][0] = [0, 1, 1, 1, 1]  # word 0 never survives
+    model.chances[0] = [0, 1, 1, 1, 1]  # word 0 never survives
     _, inputs, outputs = model.predictions(model.batch(0, 0))
     assert set(zip(inputs.tolist(), outputs[:, 0].tolist(), strict=True)) == {(1, 2), (2, 1)}
 
@@ -262,7 +299,8 @@ def toy_model(documents, **over):
     texts = toy.documents(documents)
     tokenizer = Words.train(texts)
     text = encode_corpus(texts, tokenizer, end_id=tokenizer.end_id)
-    model = Word2Vec(Word2VecConfig.tiny(tokenizer.vocab_size, size=31, batch_words=4001, **over))
+    chapter, make_config = chapter_of(over)
+    model = chapter(make_config.tiny(tokenizer.vocab_size, size=31, batch_words=4001, **over))
     model.spell(tokenizer.vocab, tokenizer.special_ids)
     model.prepare(text)
     return model, tokenizer, text
@@ -344,12 +382,6 @@ def test_what_transfer_and_generation_use():
     assert sum(model.layer_groups(), []) == model.parameters()
 
 
-def spelled(model):
-    """The model with spellings."""
-    model.spell(SPELLINGS[:10])
-    return model
-
-
 @pytest.mark.parametrize(
     "run, words",
     [
@@ -362,12 +394,6 @@ def spelled(model):
         (
             lambda: Word2Vec(Word2VecConfig(10)).prepare(corpus([0, 2], [0, 2], 10)),
             "no word that the vocabulary knows",
-        ),
-        (lambda: Word2VecConfig(10, minn=4, maxn=3), "maxn is 3"),
-        (lambda: Word2Vec(Word2VecConfig(10, maxn=3)).embedding_table(), "call spell"),
-        (
-            lambda: spelled(Word2Vec(Word2VecConfig(10, maxn=3))).encode(np.array([[3, 10]])),
-            "from 0 to 9",
         ),
     ],
 )
@@ -418,50 +444,6 @@ def test_a_window_of_cbow_is_one_prediction_from_the_mean_or_the_sum():
         error = -([1, -1] / (1 + np.exp(scores))) @ u
         np.testing.assert_allclose(model.vectors.grad[3], error, rtol=1e-12)
         np.testing.assert_allclose(model.vectors.grad[4], 2 * error, rtol=1e-12)
-
-
-def test_a_word_with_ngrams_is_the_mean_of_its_own_row_and_those_of_its_pieces():
-    model = Word2Vec(Word2VecConfig(9, size=3, minn=2, maxn=3, bucket=101)).astype(np.float64)
-    words = [
-        "<unk>",
-        "<pad>",
-        "<eos>",
-        "ab",
-        "abc",
-        "",
-        "größe",
-    ]  # the vocabulary may be larger than its words
-    model.spell(words, special_ids=(0, 1, 2))
-    table, rows = model.embedding_table(), model.vectors.data
-    pieces = [
-        9 + row
-        for piece in ("<a", "<ab", "ab", "ab>", "b>")
-        for row in [fnv1a(piece.encode()) % 101]
-    ]
-    np.testing.assert_allclose(table[3], rows[[3, *pieces]].mean(axis=0), rtol=1e-12)
-    assert table.shape == (9, 3) and (table[:3] == 0).all()
-    ids = np.array([[3, 6, 0], [4, 3, 8]])
-    (states,) = model.encode(ids)
-    np.testing.assert_allclose(states.data, table[ids], rtol=1e-12)
-    states.sum().backward()
-    assert np.flatnonzero(np.abs(model.vectors.grad).sum(axis=1)).size > 10
-    vectors = tinylm.Vectors(words, table[:7], model.subwords())
-    np.testing.assert_allclose(
-        vectors["abcab"], rows[9:][NGrams(2, 3, 101).rows("abcab")].mean(axis=0), rtol=1e-12
-    )
-    assert "abcab" not in vectors and vectors.most_similar("abcab")[0][0] in words
-    assert vectors.similarity("abcab", "abcab") == pytest.approx(1)
-    np.testing.assert_allclose(duplicate(model).embedding_table(), table, rtol=0, atol=1e-7)
-
-
-def test_spelling_alone_brings_an_unseen_form_near_its_relatives():
-    model, tokenizer, _ = toy_model(2000, minn=3, maxn=5, bucket=20_011)
-    train(model, 3)
-    vectors = tinylm.Vectors(tokenizer.vocab, model.embedding_table(), model.subwords())
-    known = [word for word in tokenizer.vocab[3:203] if len(word) >= 5]
-    unseen = [word for word in known if word + "s" not in vectors]
-    found = [word in [near for near, _ in vectors.most_similar(word + "s", n=3)] for word in unseen]
-    assert len(found) > 50 and np.mean(found) > 0.8  # by chance 0.01
 
 
 def test_the_probabilities_of_hierarchical_softmax_sum_to_one():

@@ -413,9 +413,9 @@ CHAPTERS = {
     "cbow sum": ("word2vec", {"cbow": True, "cbow_mean": False}, "2 parameters"),
     "tree": ("word2vec", {"hs": True, "negative": 0}, "2 parameters"),
     "tree and negatives": ("word2vec", {"hs": True, "negative": 3}, "2 parameters"),
-    "n-grams": ("word2vec", {"maxn": 5, "bucket": 501}, "the mean of a word's n-grams"),
+    "n-grams": ("fasttext", {"maxn": 5, "bucket": 501}, "the mean of a word's n-grams"),
     "n-grams, cbow sum": (
-        "word2vec",
+        "fasttext",
         {"maxn": 5, "bucket": 501, "cbow": True, "cbow_mean": False},
         "2 parameters",
     ),

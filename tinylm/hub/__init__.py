@@ -149,7 +149,7 @@ def load(path):
     path = Path(path)
     fields = checkpoint.read_json(path / CONFIG)
     try:
-        model_class = objectives.by_model_type(fields.get("model_type"))
+        model_class = objectives.by_model_type(fields.get("model_type")).reader(fields)
         family = _family(model_class.model_type)
         read_config = fields_of if family is None else family.from_config
         config = read_config(fields, model_class.Config)

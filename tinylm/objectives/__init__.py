@@ -1,4 +1,7 @@
-"""Floor 5: one chapter per system, in the order of history, word2vec.py first; base.py says what each promises."""
+"""Floor 5: one chapter per system, in the order of history: word2vec, fastText, GloVe, GPT.
+
+base.py says what each of them promises.
+"""
 
 from .base import Objective, ObjectiveConfig
 from .registry import by_model_type, find, names

@@ -1,17 +1,17 @@
-"""What an objective is: the few methods that are its own, and everything that is the same for most.
+"""The base of every objective: it leaves five things to a subclass and supplies everything else.
 
-    class LogBilinear(tinylm.Objective, name="lbl", encoding="words"):     # registered by being defined
+    class LogBilinear(tinylm.Objective, name="lbl", encoding="words"):  # registers itself
         @dataclass(frozen=True)
         class Config(tinylm.Objective.Config):
             width: int = 64
-        def build(self, config, rng): ...          the parameters
-        def batch(self, step, seed): ...           a frozen dataclass with `tokens`, a pure function
-        def loss(self, batch): ...                 (scalar Tensor, components)
-        def encode(self, ids, mask=None): ...      the embeddings, then every layer
+        def build(self, config, rng): ...          makes the parameters
+        def batch(self, step, seed): ...           a pure function; a frozen dataclass with `tokens`
+        def loss(self, batch): ...                 returns (scalar Tensor, components)
+        def encode(self, ids, mask=None): ...      returns the embeddings, then every layer's states
 
-These five are enough to pretrain, resume, fine-tune, look at neighbours and stand in a comparison. An
-ability that not every objective has is an attribute that is None where it is missing, and `need` says
-so in a sentence.
+These five are enough to pretrain, resume, fine-tune, look at neighbours and stand in a comparison.
+Some objectives have further abilities, such as generation. An ability is an attribute of this
+class; it is None where it is missing, and `need` says so in a sentence.
 """
 
 import copy
@@ -26,12 +26,13 @@ import numpy as np
 from tinylm import nn, settings
 from tinylm.data import Corpus
 from tinylm.errors import TinylmError
-from tinylm.objectives import registry
 from tinylm.settings import at_least
 from tinylm.tensor import Tensor, no_grad
 
-OWN = ("build", "batch", "loss", "encode")  # what every objective defines
-ABILITIES = {  # ability -> the attributes that make it, and what an objective without it cannot do
+from . import registry
+
+OWN = ("build", "batch", "loss", "encode")  # the methods that every objective must define
+ABILITIES = {  # ability -> the attributes that it needs, and the advice to those who lack it
     "generation": (
         ("start_cache", "step"),
         "it cannot continue text; choose a causal one such as gpt",
@@ -39,7 +40,7 @@ ABILITIES = {  # ability -> the attributes that make it, and what an objective w
     "scores": (("logits",), "it cannot score tokens; choose one that defines logits"),
 }
 MOST_TOKENS = 2**24  # kinds of tokens: more than any published vocabulary
-TABLE_ROWS = 4096  # tokens whose vectors are read in one go
+TABLE_ROWS = 4096  # tokens that `embedding_table` encodes at a time
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class ObjectiveConfig(settings.Config):
     """Sizes and rates of an objective; a subclass adds its own fields, under their published names.
 
     vocab_size : V, kinds of tokens
+
+    >>> ObjectiveConfig.tiny(300)
+    ObjectiveConfig(vocab_size=300)
     """
 
     ranges = {"vocab_size": at_least(1, MOST_TOKENS)}
@@ -59,24 +63,33 @@ class ObjectiveConfig(settings.Config):
 
     @classmethod
     def small(cls, vocab_size: int, **over) -> "ObjectiveConfig":
-        """What `tinylm compare` trains in some minutes; the defaults, unless a subclass says otherwise."""
+        """`tinylm compare` trains this; the defaults, unless a subclass says otherwise."""
         return cls(vocab_size, **over)
 
 
 class Objective(nn.Module):
-    """A model together with what it learns from text. Subclasses are chapters, the package's or anybody's.
+    """A model and its task on plain text. Subclasses are chapters, the package's or anybody's.
 
-    config : of the class's own Config     rng : numpy Generator of the initial weights (a fixed one by default)
+    config : of the class's own Config
+    rng : numpy Generator of the initial weights (a fixed one by default)
 
     Class attributes, each with a default:
-    name : what commands call it            model_type : what config.json calls it, `tinylm-<name>` by default
+    name : its name in commands
+    model_type : its name in config.json, `tinylm-<name>` by default
     encoding : the encoding it prefers, a kind that text.learn knows
-    causal : True where position t of `encode` sees nothing after t, and the loss is the text's probability
-    unit : what the loss counts             by_line : True where each line of a text is a document of its own
+    causal : True if position t of `encode` sees nothing after t and the loss is the text's
+    probability
+    unit : the unit of the loss
+    by_line : True if each line of a text is a document of its own
     training_defaults : its values for TrainConfig
     steps_per_epoch : updates in which the whole text is seen once, 0 where that means nothing
     max_length : tokens that `encode` reads at most, None for any number
     not_derivatives : parameter name -> why its gradient is on purpose not the loss's derivative
+
+    >>> class Mine(Objective, name="Mine"): ...
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.TinylmError: An objective cannot be called 'Mine'; use small letters, digits, - and _.
     """
 
     Config: ClassVar[type] = ObjectiveConfig
@@ -91,8 +104,8 @@ class Objective(nn.Module):
     max_length: int | None = None
     not_derivatives: dict[str, str] = {}
 
-    # Abilities. None: this objective does not have it, see `need`.
-    fast_step = None  # (batch, lr) -> mean loss: a lock-free kernel that makes the update itself
+    # Abilities. None means that this objective lacks it, see `need`.
+    fast_step = None  # (batch, lr) -> mean loss: a lock-free kernel that updates the weights itself
     logits = None  # (ids, mask=None, **family) -> Tensor (B, T, V): the head's scores
     start_cache = None  # (batch_size, length) -> a cache for `step`
     step = None  # (ids (B, T), cache) -> array (B, V): the next token's scores
@@ -123,15 +136,17 @@ class Objective(nn.Module):
         self.fingerprint: str | None = None
         self.words: list[str] | None = None
         self.special_ids: tuple[int, ...] = ()
+        if rng is None:
+            rng = np.random.default_rng(0)
         try:
-            self.build(config, np.random.default_rng(0) if rng is None else rng)
+            self.build(config, rng)
         except MemoryError as error:
             raise TinylmError(
                 f"{type(self).__name__} does not fit into the memory of this machine ({error}); "
                 "give a smaller vocabulary or smaller sizes."
             ) from error
 
-    # -- what is an objective's own --------------------------------------------------------------
+    # -- the methods that a subclass defines -----------------------------------------------------
 
     def build(self, config, rng: np.random.Generator) -> None:
         """Make the parameters, as attributes of self: nn.Parameter, or modules that hold some."""
@@ -140,34 +155,37 @@ class Objective(nn.Module):
     def batch(self, step: int, seed: int) -> Any:
         """The batch of a step: a frozen dataclass whose `tokens` counts its predictions.
 
-        A pure function of the prepared corpus, the step and the seed: so to seek is to resume.
+        A pure function of the prepared corpus, the step and the seed, so that a resumed run sees
+        the same batches.
         """
         registry.lacking(self, "batch")
 
     def loss(self, batch) -> tuple[Tensor, dict[str, float]]:
         """The mean loss of a batch, and its components by name, in nats per predicted token.
 
-        Where the batch's `tokens` are not what the mean is over, the component "tokens" says how many.
+        If the mean is over another number than the batch's `tokens`, the component "tokens" gives
+        it.
         """
         registry.lacking(self, "loss")
 
     def encode(self, ids, mask=None, **family) -> list[Tensor]:
-        """What adaptation builds on: the embeddings, then every layer's states.
+        """The embeddings, then every layer's states; adaptation builds on these.
 
-        ids : (B, T) integers     mask : (B, T) bool, True = a real token     returns Tensors (B, T, C)
+        ids : (B, T) integers     mask : (B, T) bool, True = a real token
+        returns Tensors (B, T, C)
         """
         registry.lacking(self, "encode")
 
-    # -- what is the same for most ---------------------------------------------------------------
+    # -- the methods that most subclasses inherit ------------------------------------------------
 
     def need(self, ability: str) -> None:
-        """Insist on an ability, a key of ABILITIES.   raises TinylmError if this objective lacks it"""
+        """Insist on an ability, a key of ABILITIES.   raises TinylmError if it is missing"""
         parts, without = ABILITIES[ability]
         if any(getattr(self, part) is None for part in parts):
             raise TinylmError(f"{self.name} has no {ability}: {without}.")
 
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
-        """What the encoding says of its tokens: how they are spelled, and which of them are special.
+        """Learn from the encoding how its tokens are spelled, and which of them are special.
 
         words : V strings at most, by id     special_ids : ids that no text produces
         """
@@ -196,8 +214,9 @@ class Objective(nn.Module):
         return self.corpus
 
     def evaluation_batches(self, corpus: Corpus) -> Iterator[Any]:
-        """Batches that cover another corpus once: by default those of `batch`, until as many tokens were predicted.
+        """Batches that cover another corpus once.
 
+        By default those of `batch`, until they have predicted as many tokens as the corpus holds.
         raises TinylmError  if the corpus cannot be used
         """
         other = copy.copy(self)  # it shares the weights
@@ -213,29 +232,43 @@ class Objective(nn.Module):
             yield batch
 
     def embedding_table(self) -> np.ndarray:
-        """The vectors of all tokens, (V, C): by default what `encode` says of each token alone."""
+        """The vectors of all tokens, (V, C): by default `encode` of each token alone."""
         ids = np.arange(self.config.vocab_size)[:, None]  # (V,1)
+        tables = []
         with no_grad():
-            rows = [
-                self.encode(ids[first : first + TABLE_ROWS])[0].data[:, 0]  # (B,1,C) -> (B,C)
-                for first in range(0, len(ids), TABLE_ROWS)
-            ]
-        return np.concatenate(rows)
+            for first in range(0, len(ids), TABLE_ROWS):
+                embeddings = self.encode(ids[first : first + TABLE_ROWS])[0]  # (B,1,C)
+                tables.append(embeddings.data[:, 0])
+        return np.concatenate(tables)
 
     def subwords(self) -> Any:
-        """What gives vectors to words outside the vocabulary, see `Vectors`; by default nothing does, {}."""
+        """Vectors for words outside the vocabulary, see `Vectors`; by default none, {}."""
         return {}
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """Lists of Parameters from the bottom up, for freezing and layer-wise rates: by default all in one."""
+        """Lists of Parameters from the bottom up, for freezing and layer-wise rates.
+
+        By default a single list of all.
+        """
         return [self.parameters()]
 
     def state(self) -> dict[str, np.ndarray]:
-        """Arrays that are carried from step to step beside the weights, by name: a resumed run needs them too."""
+        """The arrays, by name, that a resumed run needs beside the weights."""
         return {}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take what `state` gave.   raises CheckpointError if something is missing or misshapen"""
+        """Take the arrays of `state`.   raises CheckpointError if one is missing or misshapen"""
+
+    @classmethod
+    def reader(cls, fields: dict[str, Any]) -> type["Objective"]:
+        """The class that reads a config.json of this model_type: by default this one.
+
+        fields : of the config.json, which an older version may have written
+        """
+        return cls
 
     def export(self, path: Path) -> None:
-        """Write further files that follow from the weights into a folder that holds config and tokenizer."""
+        """Write further files that follow from the weights.
+
+        path : a folder that holds config and tokenizer
+        """

@@ -1,40 +1,98 @@
 """GloVe: the whole text as one matrix, factorised (Pennington et al. 2014).
 
-The idea: word2vec reads the text window by window and meets the same pair of words a thousand times. Count all pairs first,
-X_wc, and fit the logarithms of the counts once, frequent pairs more closely than rare ones. Because the fit is linear in the
-logarithms, differences of vectors become ratios of probabilities: where `ice` and `steam` differ, P(k|ice)/P(k|steam) tells.
+The idea: word2vec reads the text window by window and meets the same pair of words a thousand
+times. Count all pairs first, X_wc, and fit the logarithms of the counts once, frequent pairs more
+closely than rare ones. Because the fit is linear in the logarithms, differences of vectors become
+ratios of probabilities: where `ice` and `steam` differ, P(k|ice)/P(k|steam) tells.
 
-    cost = Σ_{w,c: X_wc > 0} ½ f(X_wc) (v_w·u_c + b_w + b̃_c − log X_wc)²        f(x) = min(1, (x/x_max)^α)
+    cost = Σ_{w,c: X_wc > 0} ½ f(X_wc) (v_w·u_c + b_w + b̃_c − log X_wc)²
+    f(x) = min(1, (x/x_max)^α)
 
-Sees how often each word w stands near each word c of the corpus (weighted by 1/distance), predicts the logarithm of it.
-Changes from word2vec.py: counts instead of draws, a square instead of a logistic loss, AdaGrad instead of SGD, and what is
-kept is the sum of both tables.
+Sees how often each word w stands near each word c of the corpus (weighted by 1/distance), predicts
+the logarithm of it. `count_pairs` and `fit_cell` below are the algorithm as one writes it on paper;
+data/cooccurrence.py and kernels/glove.py are the same, fast.
+
+Changes from word2vec.py: counts instead of draws, a square instead of a logistic loss, AdaGrad
+instead of SGD, and the result is the sum of both tables.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from tinylm import kernels, nn, text
 from tinylm import ops as F
+from tinylm.data import Corpus
 from tinylm.data.cooccurrence import Window, cooccurrences
 from tinylm.errors import CheckpointError
-from tinylm.objectives.base import Objective, ObjectiveConfig
 from tinylm.settings import above, at_least
-from tinylm.tensor import no_grad
+from tinylm.tensor import Tensor, no_grad
 from tinylm.vectors import VECTORS, write_vectors
 
-RAREST = 100  # words whose mean stands for all unknown ones in exported files, as in the program
+from .base import Objective, ObjectiveConfig
+
+RAREST = 100  # exported files give unknown words the mean of so many rare ones, as the program does
+
+
+def count_pairs(documents: Iterable[list[int]], window: int) -> dict[tuple[int, int], float]:
+    """X: for each word and each neighbour, the sum of 1/distance over all places.
+
+    >>> count_pairs([[5, 7, 5], [7, 5]], window=2)
+    {(5, 7): 3.0, (5, 5): 1.0, (7, 5): 3.0}
+    """
+    counts = {}
+    for words in documents:
+        for n, word in enumerate(words):
+            for m in range(max(n - window, 0), min(n + window + 1, len(words))):
+                if m != n:
+                    pair = (word, words[m])
+                    counts[pair] = counts.get(pair, 0.0) + 1 / abs(n - m)
+    return counts
+
+
+def fit_cell(vectors, context, biases, squares, cell, config: "GloVeConfig", lr: float) -> float:
+    """One step of AdaGrad on one cell (w, c, X_wc) of the matrix; returns its cost before the step.
+
+        g = clip(∂cost) · η, for biases just ∂cost
+        p −= g/√G        G += g², from the G before
+
+    vectors, context : (V, C) and biases : (2, V), changed in place
+    squares : the sums G for each of the three, changed in place
+    """
+    w, c, count = cell
+    weight = min(1, (count / config.x_max) ** config.alpha)
+    error = vectors[w] @ context[c] + biases[0, w] + biases[1, c] - np.log(count)
+    slope = weight * error
+    clip = config.grad_clip
+    dv = lr * np.clip(slope * context[c], -clip, clip)
+    du = lr * np.clip(slope * vectors[w], -clip, clip)
+    steps = [(0, w, dv), (1, c, du), (2, (0, w), slope), (2, (1, c), slope)]
+    tables = [vectors, context, biases]
+    for table, place, step in steps:
+        tables[table][place] -= step / np.sqrt(squares[table][place])
+        squares[table][place] += step**2
+    return slope * error / 2
 
 
 @dataclass(frozen=True)
 class GloVeConfig(ObjectiveConfig):
     """Sizes and rates under the names of the released program, dashes as underscores.
 
-    vector_size : C     window_size : words to either side     symmetric : both sides, or only the left
-    distance_weighting : a pair d words apart counts 1/d     x_max, alpha : of the weight f     grad_clip : of a component
+    vector_size : C     window_size : words to either side
+    symmetric : both sides, or only the left
+    distance_weighting : a pair d words apart counts 1/d
+    x_max, alpha : of the weight f     grad_clip : the bound on each component of a gradient
     batch_cells : cells of the matrix per step
-    memory : gigabytes for the cells; what may be more is shuffled on the disk
+    memory : gigabytes for the cells; a larger matrix is shuffled on the disk
+
+    >>> GloVeConfig.tiny(1000).x_max
+    10.0
+    >>> GloVeConfig(1000, alpha=0)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: GloVeConfig: alpha is 0; expected a number above 0.
     """
 
     ranges = {
@@ -58,43 +116,53 @@ class GloVeConfig(ObjectiveConfig):
     memory: float = 4.0
 
     @classmethod
-    def tiny(cls, vocab_size, **over):
-        """Trains in a minute on a laptop: vectors of 64, and x_max = 10 as the released demo has it for a small text."""
+    def tiny(cls, vocab_size: int, **over) -> "GloVeConfig":
+        """Trains in a minute on a laptop: vectors of 64; x_max = 10 as in the released demo."""
         return replace(cls(vocab_size, vector_size=64, window_size=10, x_max=10.0), **over)
 
     @classmethod
-    def small(cls, vocab_size, **over):
+    def small(cls, vocab_size: int, **over) -> "GloVeConfig":
         """Vectors of 100, which `tinylm compare` trains."""
         return replace(cls(vocab_size, vector_size=100, window_size=10, x_max=10.0), **over)
 
     @classmethod
-    def published(cls, vocab_size, **over):
+    def published(cls, vocab_size: int, **over) -> "GloVeConfig":
         """The paper's model of 6 billion words: 300 dimensions, window 10, x_max = 100."""
         return replace(cls(vocab_size, vector_size=300, window_size=10), **over)
 
 
 @dataclass(frozen=True)
 class GloVeBatch:
-    """Some cells of the matrix.   rows, columns : (N,) int64 words     counts : (N,) float32, X > 0"""
+    """Some cells of the matrix.
+
+    rows, columns : (N,) int64 words     counts : (N,) float32, X > 0
+    """
 
     rows: np.ndarray
     columns: np.ndarray
     counts: np.ndarray
 
     @property
-    def tokens(self):
-        """Cells."""
+    def tokens(self) -> int:
+        """The number of cells."""
         return self.rows.size
 
 
 class GloVe(Objective, name="glove", encoding="words"):
-    """Two tables of word vectors with a bias for each word, and the objective that fits them to counts.
+    """Two tables of word vectors, a bias for each word, and the objective that fits them to counts.
 
     config : GloVeConfig     rng : numpy Generator of the initial values (a fixed one by default)
     vectors, context : (V, C) and biases : (2, V) from U(−½, ½)/C; specials are zero
     squares : AdaGrad's sums for each of the three, which begin at 1
-    Source: Pennington et al. 2014; the released program, version 1.2. Differs: cells are shuffled anew among the steps of
-    every epoch; the vector of <unk> is zero here, and in exported files the mean of the hundred rarest, as in the program.
+    Source: Pennington et al. 2014; the released program, version 1.2. Differs: every epoch shuffles
+    the cells anew among its steps; the vector of <unk> is zero here, and in exported files the mean
+    of the hundred rarest words, as in the program.
+
+    >>> model = GloVe(GloVeConfig(vocab_size=11, vector_size=5))
+    >>> [(name, p.shape) for name, p in model.named_parameters()]
+    [('vectors', (11, 5)), ('context', (11, 5)), ('biases', (2, 11))]
+    >>> model.encode(np.array([[3, 4, 3]]))[0].shape
+    (1, 3, 5)
     """
 
     Config = GloVeConfig
@@ -102,8 +170,8 @@ class GloVe(Objective, name="glove", encoding="words"):
     training_defaults = dict(lr=0.05, warmup=0.0, schedule="constant")
     unit = "squared error per cell"
 
-    def build(self, config, rng):
-        """Both tables and their biases; special tokens get their zeros when a corpus says which they are."""
+    def build(self, config: GloVeConfig, rng: np.random.Generator) -> None:
+        """Make both tables and their biases; specials get their zeros when a corpus names them."""
         width = config.vector_size
         self.vectors = nn.Parameter(nn.initial_vectors(rng, (config.vocab_size, width), width))
         self.context = nn.Parameter(nn.initial_vectors(rng, (config.vocab_size, width), width))
@@ -112,24 +180,24 @@ class GloVe(Objective, name="glove", encoding="words"):
         self.cells = None
         self.length = 0  # tokens of the text that was counted
 
-    def spell(self, words, special_ids=()):
-        """Which tokens are special; spellings are not needed.   words : at most V strings, by id"""
+    def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
+        """Learn which tokens are special.   words : at most V strings, by id"""
         super().spell(words, special_ids)
         self._forget_specials(special_ids)
 
     def _forget_specials(self, special_ids):
-        """Special tokens are no words: their vectors and biases are zero."""
+        """Special tokens are not words: set their vectors and biases to zero."""
         self.special_ids = tuple(special_ids)
         self.vectors.data[list(special_ids)] = 0
         self.context.data[list(special_ids)] = 0
         self.biases.data[:, list(special_ids)] = 0
 
-    # -- learning from text ------------------------------------------------------------------------------------------
+    # -- learning from text ----------------------------------------------------------------------
 
-    def prepare(self, corpus):
-        """Count the matrix of the corpus, whose documents no window leaves.
+    def prepare(self, corpus: Corpus) -> None:
+        """Count the matrix of the corpus; no window leaves its document.
 
-        raises TinylmError  if no two known words stand together, or the corpus' ids do not fit the model
+        raises TinylmError  if no two known words stand together, or an id does not fit the model
         """
         super().prepare(corpus)
         if corpus.special_ids != self.special_ids:
@@ -138,95 +206,98 @@ class GloVe(Objective, name="glove", encoding="words"):
         self.length = len(corpus.ids)
 
     def _count(self, corpus):
+        """The cells of a corpus, in random order."""
         c = self.config
         window = Window(c.window_size, c.symmetric, c.distance_weighting)
         return cooccurrences(corpus, window, int(c.memory * 2**30))
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Steps in which every cell is seen once."""
         return max(1, round(len(self._counted()) / self.config.batch_cells))
 
-    def batch(self, step, seed):
-        """About batch_cells cells, every cell once per epoch: the epoch has the order of the parts, prepare that within."""
+    def batch(self, step: int, seed: int) -> GloVeBatch:
+        """About batch_cells cells, every cell once per epoch.
+
+        `prepare` shuffled the cells once and for all; an epoch shuffles only its parts.
+        """
         epoch, part = divmod(step, self.steps_per_epoch)
         order = np.random.default_rng([seed, epoch, 11]).permutation(self.steps_per_epoch)
-        first, last = (len(self.cells) * (order[part] + i) // self.steps_per_epoch for i in (0, 1))
+        first = len(self.cells) * order[part] // self.steps_per_epoch
+        last = len(self.cells) * (order[part] + 1) // self.steps_per_epoch
         return _batch(self.cells[first:last])
 
-    def evaluation_batches(self, corpus):
-        """The cells of another text, its counts scaled to the length of the text that the model was prepared for."""
+    def evaluation_batches(self, corpus: Corpus) -> Iterator[GloVeBatch]:
+        """The cells of another text, their counts scaled to the length of the training text."""
         self._counted()
-        cells, scale = self._count(corpus), self.length / len(corpus.ids)
+        cells = self._count(corpus)
+        scale = np.float32(self.length / len(corpus.ids))
         for first in range(0, len(cells), self.config.batch_cells):
             batch = _batch(cells[first : first + self.config.batch_cells])
-            yield replace(batch, counts=batch.counts * np.float32(scale))
+            yield replace(batch, counts=batch.counts * scale)
 
-    def loss(self, batch):
-        """The definition: the mean cost of a GloVeBatch, and {"loss": the same, "tokens": cells}."""
-        rows, columns = batch.rows, batch.columns
-        v, u = F.embedding(self.vectors, rows), F.embedding(self.context, columns)  # (N,C)
+    def loss(self, batch: GloVeBatch) -> tuple[Tensor, dict[str, float]]:
+        """The definition: the mean cost of the cells, and {"loss": the same, "tokens": cells}."""
+        rows = batch.rows
+        columns = batch.columns
+        v = F.embedding(self.vectors, rows)  # (N,C)
+        u = F.embedding(self.context, columns)
         weights, logs = self._goals(batch)
-        error = F.sum(v * u, axis=1) + self.biases[0, rows] + self.biases[1, columns] - logs  # (N,)
+        scores = F.sum(v * u, axis=1) + self.biases[0, rows] + self.biases[1, columns]  # (N,)
+        error = scores - logs
         loss = F.sum(error * error * weights) * (0.5 / max(rows.size, 1))
         return loss, {"loss": loss.item(), "tokens": rows.size}
 
     def _goals(self, batch):
         """f(X) and log X of some counts, (N,) each."""
         counts = batch.counts.astype(self.vectors.dtype)
-        return np.minimum((counts / self.config.x_max) ** self.config.alpha, 1).astype(
-            counts.dtype
-        ), np.log(counts)
+        weights = np.minimum((counts / self.config.x_max) ** self.config.alpha, 1)
+        return weights.astype(counts.dtype), np.log(counts)
 
-    def adagrad_step(self, batch, lr):
-        """The program's AdaGrad for one cell, on the tape: what `fast_step` does for one cell after another.
-
-            g = clip(∂cost) · η, for biases just ∂cost        p −= g/√G        G += g², from the G before
-
-        batch : a GloVeBatch of one cell     lr : η     returns the cost before the update
-        """
+    def adagrad_step(self, batch: GloVeBatch, lr: float) -> float:
+        """`fit_cell` on the tape, for a batch of one cell; returns the cost before the update."""
         loss, _ = self.loss(batch)
         loss.backward()
+        clip = self.config.grad_clip
         with no_grad():
             for parameter, squares in zip(self.parameters(), self.squares, strict=True):
                 g = parameter.grad
-                g = (
-                    g
-                    if parameter is self.biases
-                    else np.clip(g, -self.config.grad_clip, self.config.grad_clip) * lr
-                )
+                if parameter is not self.biases:
+                    g = np.clip(g, -clip, clip) * lr
                 parameter.data -= g / np.sqrt(squares)
                 squares += g * g
                 parameter.grad = None
         return loss.item()
 
-    def fast_step(self, batch, lr):
-        """The same as a lock-free kernel: one update of AdaGrad at rate `lr` for each cell, in place.
+    def fast_step(self, batch: GloVeBatch, lr: float) -> float:
+        """`fit_cell` as a lock-free kernel: one update at rate `lr` for each cell, in place.
 
-        returns the mean cost of a cell, each before its own update; where it is not finite, that cell changed nothing
+        returns the mean cost of a cell, each before its own update; a cell whose cost is not finite
+        changes nothing
         """
-        losses, tables = (
-            np.empty(batch.tokens, self.vectors.dtype),
-            [p.data for p in self.parameters()],
-        )
+        losses = np.empty(batch.tokens, self.vectors.dtype)
+        weights, logs = self._goals(batch)
         kernels.glove(
-            *tables,
+            self.vectors.data,
+            self.context.data,
+            self.biases.data,
             *self.squares,
             batch.rows,
             batch.columns,
-            *self._goals(batch),
+            weights,
+            logs,
             float(lr),
             float(self.config.grad_clip),
             losses,
         )
         return float(losses.sum(dtype=np.float64) / max(batch.tokens, 1))
 
-    def state(self):
-        """AdaGrad's sums, by name: what a resumed run needs beside the weights."""
+    def state(self) -> dict[str, np.ndarray]:
+        """AdaGrad's sums, by name: a resumed run needs them beside the weights."""
         return dict(zip(("vectors", "context", "biases"), self.squares, strict=True))
 
-    def load_state(self, arrays):
-        """Take the sums that `state` gave.   raises CheckpointError if one is missing or of another shape"""
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take the sums of `state`.   raises CheckpointError if one is missing or misshapen"""
         for name, squares in self.state().items():
             if name not in arrays or arrays[name].shape != squares.shape:
                 raise CheckpointError(
@@ -235,38 +306,40 @@ class GloVe(Objective, name="glove", encoding="words"):
                 )
         self.squares = [np.array(arrays[name], own.dtype) for name, own in self.state().items()]
 
-    def astype(self, dtype):
-        """Weights and AdaGrad's sums in another precision, in place."""
+    def astype(self, dtype) -> "GloVe":
+        """Convert weights and AdaGrad's sums to another precision, in place; returns self."""
         self.squares = [squares.astype(dtype) for squares in self.squares]
         return super().astype(dtype)
 
     def _counted(self):
+        """The cells.   raises TinylmError before `prepare`"""
         self.prepared()
         return self.cells
 
-    # -- the result --------------------------------------------------------------------------------------------------
+    # -- the result ------------------------------------------------------------------------------
 
-    def encode(self, ids, mask=None):
-        """The words' vectors v + u, whatever stands around them: [(B, T, C)].   ids : (B, T) integers   mask : not needed
+    def encode(self, ids, mask=None) -> list[Tensor]:
+        """The words' vectors v + u, whatever stands around them: [(B, T, C)].
 
+        ids : (B, T) integers     mask : not needed
         raises ShapeError  if an id is out of range
         """
         return [F.embedding(self.vectors, ids) + F.embedding(self.context, ids)]
 
-    def logits(self, ids, mask=None):
-        """log X of each word with every word, up to the former's own bias: v·u + b̃.   ids : (B, T) -> (B, T, V)"""
+    def logits(self, ids, mask=None) -> Tensor:
+        """v·u + b̃: log X of each word with every word, less the former's bias.   -> (B, T, V)"""
         return F.linear(F.embedding(self.vectors, ids), self.context, self.biases[1])
 
-    def embedding_table(self):
+    def embedding_table(self) -> np.ndarray:
         """The word vectors as an array (V, C): the sum of both tables."""
         return self.vectors.data + self.context.data
 
-    def layer_groups(self):
+    def layer_groups(self) -> list[list[nn.Parameter]]:
         """[vectors, context], [biases]: from the bottom up."""
         return [[self.vectors, self.context], [self.biases]]
 
-    def export(self, path):
-        """Write `vectors.bin`, which every word-vector program reads, if the folder holds the words."""
+    def export(self, path: Path) -> None:
+        """Write `vectors.bin`, which every word-vector program reads, if the folder holds words."""
         if not text.find(path):
             return
         tokenizer = text.load(path)
@@ -278,8 +351,7 @@ class GloVe(Objective, name="glove", encoding="words"):
 
 
 def _batch(cells):
-    return GloVeBatch(
-        cells["row"].astype(np.int64),
-        cells["column"].astype(np.int64),
-        np.ascontiguousarray(cells["count"]),
-    )
+    """A GloVeBatch of some records (row, column, count)."""
+    rows = cells["row"].astype(np.int64)
+    columns = cells["column"].astype(np.int64)
+    return GloVeBatch(rows, columns, np.ascontiguousarray(cells["count"]))

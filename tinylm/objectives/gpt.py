@@ -1,27 +1,35 @@
 """GPT: predict the next token from all before it (Radford et al. 2018, 2019).
 
-The idea: a stack of transformer blocks reads a text from left to right, and at every position names the probability of
-each possible next token. No label is needed, for the text itself holds every answer. To predict well the model must pick
-up words, grammar, topics and facts; what it learned is then adapted to a task with few labels.
+The idea: a stack of transformer blocks reads a text from left to right, and at every position gives
+the probability of each possible next token. No label is needed, because the text itself holds every
+answer. To predict well the model must pick up words, grammar, topics and facts; what it has learned
+is then adapted to a task with few labels.
 
-    loss = −1/N Σ_t log p(x_t | x_1 … x_{t−1}),      p = softmax(W_e · h_t),   h = the last layer after its norm
+    loss = −1/N Σ_t log p(x_t | x_1 … x_{t−1})
+    p = softmax(W_e · h_t),     h = the last layer after its norm
 
-Sees x_1 … x_{t−1}, predicts x_t. This file is GPT-2's form: norms before each sub-layer and one at the end, learned
-positions, the head tied to the embedding, GELU in its tanh form.
+Sees x_1 … x_{t−1}, predicts x_t. This file is GPT-2's form: norms before each sub-layer and one at
+the end, learned positions, the head tied to the embedding, GELU in its tanh form. `next_token_loss`
+below is the objective as one writes it on paper.
+
+Changes from word2vec.py: a token's vector depends on all tokens before it; a softmax over the whole
+vocabulary in place of K draws.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinylm import nn
 from tinylm import ops as F
-from tinylm.data import windows
+from tinylm.data import Corpus, windows
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.memory import must_fit
-from tinylm.objectives.base import Objective, ObjectiveConfig
 from tinylm.settings import at_least, between, one_of
-from tinylm.tensor import no_grad
+from tinylm.tensor import Tensor, no_grad
+
+from .base import Objective, ObjectiveConfig
 
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
@@ -29,11 +37,39 @@ _ACTIVATIONS = {
     "gelu": "gelu",
     "relu": "relu",
 }
+NOT_COUNTED = -100  # the target of a position without a next token
+
+
+def next_token_loss(scores, ids) -> float:
+    """Mean nats per predicted token of one text.
+
+    scores : (T, V), row t sees ids[0] … ids[t]     ids : T tokens
+
+    >>> scores = np.log([[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]])
+    >>> round(next_token_loss(scores, [0, 1, 0]), 4)  # −(log 0.5 + log 0.25) / 2
+    1.0397
+    """
+    nats = 0.0
+    for t in range(len(ids) - 1):
+        weights = np.exp(scores[t])
+        probabilities = weights / weights.sum()
+        nats -= np.log(probabilities[ids[t + 1]])
+    return float(nats / (len(ids) - 1))
 
 
 @dataclass(frozen=True)
 class GPTConfig(ObjectiveConfig):
-    """Sizes and rates under the names of the published config.json; batch_size counts windows of n_positions tokens."""
+    """Sizes and rates under the names of the published config.json.
+
+    batch_size : windows of n_positions tokens per step
+
+    >>> GPTConfig.gpt2().n_embd
+    768
+    >>> GPTConfig(vocab_size=11, n_embd=10, n_head=3)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ShapeError: GPTConfig: n_embd = 10 is not a multiple of n_head = 3.
+    """
 
     ranges = {
         "n_positions": at_least(1, 2**20),
@@ -63,8 +99,8 @@ class GPTConfig(ObjectiveConfig):
     initializer_range: float = 0.02
     batch_size: int = 16
 
-    def check(self):
-        """raises ShapeError where heads cannot share the width out"""
+    def check(self) -> None:
+        """raises ShapeError if n_head does not divide n_embd, ArgumentError if memory is short"""
         if self.n_embd % self.n_head:
             raise ShapeError(
                 f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}."
@@ -73,68 +109,62 @@ class GPTConfig(ObjectiveConfig):
         must_fit(shape, 4, f"One layer's states of a batch, {shape},")
 
     @classmethod
-    def tiny(cls, vocab_size, **over):
-        """Trains in a minute on a laptop: 2 layers of 64. Narrow layers want larger first weights, about 1/√n_embd."""
-        return replace(
-            cls(
-                vocab_size,
-                n_positions=64,
-                n_embd=64,
-                n_layer=2,
-                n_head=2,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                initializer_range=0.1,
-            ),
-            **over,
-        )
+    def tiny(cls, vocab_size: int, **over) -> "GPTConfig":
+        """Trains in a minute on a laptop: 2 layers of 64.
+
+        Narrow layers want larger initial weights, about 1/√n_embd.
+        """
+        sizes = dict(n_positions=64, n_embd=64, n_layer=2, n_head=2, initializer_range=0.1)
+        config = cls(vocab_size, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **sizes)
+        return replace(config, **over)
 
     @classmethod
-    def small(cls, vocab_size, **over):
-        """What `tinylm compare` trains in some minutes: 2 layers of 96 that read far back, in many small steps. On two cores
-        that beats deeper and wider models of the same minutes by far. Less than one epoch needs no dropout."""
-        return replace(
-            cls(
-                vocab_size,
-                n_positions=256,
-                n_embd=96,
-                n_layer=2,
-                n_head=4,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                initializer_range=0.08,
-                batch_size=4,
-            ),
-            **over,
-        )
+    def small(cls, vocab_size: int, **over) -> "GPTConfig":
+        """The size that `tinylm compare` trains: 2 layers of 96, many small steps of long windows.
+
+        On two cores it beats deeper and wider models of the same minutes by far. Less than one
+        epoch needs no dropout.
+        """
+        sizes = dict(n_positions=256, n_embd=96, n_layer=2, n_head=4, initializer_range=0.08)
+        rates = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+        config = cls(vocab_size, batch_size=4, **sizes, **rates)
+        return replace(config, **over)
 
     @classmethod
-    def gpt2(cls, **over):
-        """The published 124M parameters."""
+    def gpt2(cls, **over) -> "GPTConfig":
+        """The published model of 124 million parameters."""
         return replace(cls(), **over)
 
 
 @dataclass(frozen=True)
 class GPTBatch:
-    """inputs, targets : (B, T) int64, targets[b, t] follows inputs[b, t]; −100 is not counted."""
+    """inputs, targets : (B, T) int64; targets[b, t] follows inputs[b, t], −100 is not counted.
+
+    >>> GPTBatch(np.array([[5, 6, 0]]), np.array([[6, 7, -100]])).tokens
+    2
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
 
     @property
-    def tokens(self):
-        """How many targets are counted."""
-        return int((self.targets != -100).sum())
+    def tokens(self) -> int:
+        """The number of targets that are counted."""
+        return int((self.targets != NOT_COUNTED).sum())
 
 
 class GPT(Objective, name="gpt", encoding="bpe"):
     """The model and its objective.
 
     config : GPTConfig     rng : numpy Generator of the initial weights (a fixed one by default)
-    Source: Radford et al. 2019; the released code. Residual projections start at 0.02/√(2·layers), as the paper says and
-    transformers does; the released code has 0.02 throughout.
+    Source: Radford et al. 2019; the released code. Residual projections start at 0.02/√(2·layers),
+    as the paper says and transformers does; the released code has 0.02 throughout.
+
+    >>> model = GPT(GPTConfig(vocab_size=11, n_positions=7, n_embd=6, n_layer=2, n_head=3))
+    >>> len(model.layer_groups())  # the embeddings, then two blocks
+    3
+    >>> model.max_length
+    7
     """
 
     Config = GPTConfig
@@ -149,24 +179,27 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         clip=1.0,
     )
 
-    def build(self, config, rng):
-        """Embeddings of tokens and positions, the blocks, the last norm; the head is the embedding."""
+    def build(self, config: GPTConfig, rng: np.random.Generator) -> None:
+        """Make the embeddings of tokens and positions, the blocks, the last norm.
+
+        The token embedding serves as the head too.
+        """
         c = config
         self.noise = nn.Noise()
         self.wte = nn.Embedding(c.vocab_size, c.n_embd, rng=rng, std=c.initializer_range)
         self.wpe = nn.Embedding(c.n_positions, c.n_embd, rng=rng, std=c.initializer_range / 2)
         self.drop = nn.Dropout(c.embd_pdrop, self.noise)
         block = nn.BlockConfig(
-            c.n_embd,
-            c.n_head,
-            c.n_inner or 4 * c.n_embd,
-            _ACTIVATIONS[c.activation_function],
-            True,
-            c.layer_norm_epsilon,
-            c.resid_pdrop,
-            c.attn_pdrop,
-            c.initializer_range,
-            c.initializer_range / (2 * c.n_layer) ** 0.5,
+            width=c.n_embd,
+            heads=c.n_head,
+            hidden=c.n_inner or 4 * c.n_embd,
+            activation=_ACTIVATIONS[c.activation_function],
+            pre_norm=True,
+            eps=c.layer_norm_epsilon,
+            residual_dropout=c.resid_pdrop,
+            attention_dropout=c.attn_pdrop,
+            std=c.initializer_range,
+            residual_std=c.initializer_range / (2 * c.n_layer) ** 0.5,
         )
         self.h = nn.ModuleList(
             nn.TransformerBlock(block, noise=self.noise, rng=rng) for _ in range(c.n_layer)
@@ -174,13 +207,13 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         self.ln_f = nn.LayerNorm(c.n_embd, c.layer_norm_epsilon)
 
     @property
-    def max_length(self):
-        """Tokens that are read at most: every position has its own vector."""
+    def max_length(self) -> int:
+        """Tokens that `encode` reads at most: each position needs its own vector."""
         return self.config.n_positions
 
-    # -- learning from text ------------------------------------------------------------------------------------------
+    # -- learning from text ----------------------------------------------------------------------
 
-    def prepare(self, corpus):
+    def prepare(self, corpus: Corpus) -> None:
         """Keep the corpus.
 
         raises TinylmError  if it is shorter than one window or its ids do not fit the model
@@ -192,7 +225,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             )
         super().prepare(corpus)
 
-    def batch(self, step, seed):
+    def batch(self, step: int, seed: int) -> GPTBatch:
         """B windows of T tokens at shuffled places, every window of the text once per epoch."""
         c = self.config
         starts = windows(len(self.corpus.ids) - 1, c.n_positions, c.batch_size, step, seed)
@@ -200,79 +233,85 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         ids = self.corpus.ids[at].astype(np.int64)
         return GPTBatch(ids[:, :-1], ids[:, 1:])
 
-    def evaluation_batches(self, corpus):
-        """The whole corpus in order, in windows that do not overlap; the end is padded and not counted."""
+    def evaluation_batches(self, corpus: Corpus) -> Iterator[GPTBatch]:
+        """The whole corpus in order, in windows that do not overlap.
+
+        Padding at the end is not counted.
+        """
         c = self.config
         n = len(corpus.ids) - 1
         if n < 1:
             return
-        rows = -(-n // c.n_positions)
-        inputs = np.zeros(rows * c.n_positions, np.int64)
-        targets = np.full(rows * c.n_positions, -100, np.int64)
-        inputs[:n], targets[:n] = corpus.ids[:-1], corpus.ids[1:]
-        inputs, targets = inputs.reshape(rows, -1), targets.reshape(rows, -1)
+        rows = -(-n // c.n_positions)  # rounded up
+        inputs = np.zeros((rows, c.n_positions), np.int64)
+        targets = np.full((rows, c.n_positions), NOT_COUNTED, np.int64)
+        inputs.reshape(-1)[:n] = corpus.ids[:-1]
+        targets.reshape(-1)[:n] = corpus.ids[1:]
         for first in range(0, rows, c.batch_size):
-            yield GPTBatch(
-                inputs[first : first + c.batch_size], targets[first : first + c.batch_size]
-            )
+            last = first + c.batch_size
+            yield GPTBatch(inputs[first:last], targets[first:last])
 
-    def loss(self, batch):
-        """Mean nats per counted token of a GPTBatch, a single number, and {"loss": the same as a float}."""
+    def loss(self, batch: GPTBatch) -> tuple[Tensor, dict[str, float]]:
+        """Mean nats per counted token of a GPTBatch, and {"loss": the same as a float}."""
         loss = F.linear_cross_entropy(self.encode(batch.inputs)[-1], self.wte.weight, batch.targets)
         return loss, {"loss": loss.item()}
 
-    # -- the model ---------------------------------------------------------------------------------------------------
+    # -- the model -------------------------------------------------------------------------------
 
-    def encode(self, ids, mask=None, position_ids=None, cache=None):
-        """Embeddings and every layer's states; the last entry is after ln_f.
+    def encode(self, ids, mask=None, position_ids=None, cache=None) -> list[Tensor]:
+        """The embeddings, then every layer's states; the last entry is after ln_f.
 
-        ids : (B, T) integers   mask : (B, T) bool, True = a real token   position_ids : (B, T), or counted from the cache's
-        end   returns n_layer + 1 Tensors (B, T, C)
+        ids : (B, T) integers     mask : (B, T) bool, True = a real token
+        position_ids : (B, T); by default they count on from the end of the cache
+        cache : one nn.Cache for each layer, from `start_cache`
+        returns n_layer + 1 Tensors (B, T, C)
         raises ShapeError  if the text is longer than n_positions or an id is out of range
         """
         ids = np.asarray(ids)
         past = cache[0].length if cache else 0
         if ids.ndim != 2 or past + ids.shape[1] > self.config.n_positions:
             raise ShapeError(
-                f"GPT: ids have shape {ids.shape} after {past} cached positions; expected (B, T) with at most "
-                f"n_positions = {self.config.n_positions} in all."
+                f"GPT: ids have shape {ids.shape} after {past} cached positions; "
+                f"expected (B, T) with at most n_positions = {self.config.n_positions} in all."
             )
-        position_ids = past + np.arange(ids.shape[1]) if position_ids is None else position_ids
+        if position_ids is None:
+            position_ids = past + np.arange(ids.shape[1])
+        allowed = None
+        if mask is not None:
+            allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,T) -> (B,1,1,T)
         x = self.drop(self.wte(ids) + self.wpe(position_ids))  # (B,T) -> (B,T,C)
-        states, allowed = [x], None if mask is None else np.asarray(mask, bool)[:, None, None, :]
+        states = [x]
         for i, block in enumerate(self.h):
             x = block(x, allowed, causal=True, cache=cache[i] if cache else None)
             states.append(x)
         states[-1] = self.ln_f(x)
         return states
 
-    def logits(self, ids, mask=None, **family):
+    def logits(self, ids, mask=None, **family) -> Tensor:
         """Scores of the next token at every position.   ids : (B, T) -> (B, T, V)"""
         return F.linear(self.encode(ids, mask, **family)[-1], self.wte.weight)
 
-    def start_cache(self, batch_size, length):
-        """An empty key/value cache per layer for `length` positions, for step()."""
+    def start_cache(self, batch_size: int, length: int) -> list[nn.Cache]:
+        """An empty key/value cache for each layer, with room for `length` positions, for step()."""
         c = self.config
-        return [
-            nn.Cache(batch_size, c.n_head, length, c.n_embd // c.n_head, self.wte.weight.dtype)
-            for _ in self.h
-        ]
+        width = c.n_embd // c.n_head
+        dtype = self.wte.weight.dtype
+        return [nn.Cache(batch_size, c.n_head, length, width, dtype) for _ in self.h]
 
-    def step(self, ids, cache):
-        """Read ids (B, T) after what the cache holds; returns the next token's scores, an array (B, V)."""
+    def step(self, ids, cache: list[nn.Cache]) -> np.ndarray:
+        """Read ids (B, T) after the tokens in the cache; returns the next token's scores (B, V)."""
         with no_grad():
             last = self.encode(ids, cache=cache)[-1][:, -1]
             return F.linear(last, self.wte.weight).data
 
-    def embedding_table(self):
+    def embedding_table(self) -> np.ndarray:
         """The token embeddings as an array (V, C)."""
         return self.wte.weight.data
 
-    def layer_groups(self):
-        """Embeddings, then each block, the last with ln_f: lists of Parameters from the bottom up."""
-        groups = [
-            [*self.wte.parameters(), *self.wpe.parameters()],
-            *(block.parameters() for block in self.h),
-        ]
-        groups[-1] = [*groups[-1], *self.ln_f.parameters()]
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """The Parameters from the bottom up: embeddings, then each block, the last with ln_f."""
+        groups = [self.wte.parameters() + self.wpe.parameters()]
+        for block in self.h:
+            groups.append(block.parameters())
+        groups[-1] = groups[-1] + self.ln_f.parameters()
         return groups

@@ -1,7 +1,8 @@
-"""Where objectives are found: the package's chapters, a reader's own file, an installed package's entry point.
+"""Finds objectives: a chapter of the package, a reader's own file, an installed package's entry.
 
-Only what is asked for is imported. A run folder names a kind of model, never code; code comes from the
-package, from a file that the user names, or from a package that the user installed.
+A chapter is imported when somebody asks for it. A run folder names a kind of model, never code;
+code comes from the package, from a file that the user names, or from a package that the user
+installed.
 """
 
 import hashlib
@@ -13,15 +14,15 @@ from pathlib import Path
 
 from tinylm.errors import TinylmError
 
-CHAPTERS = ("word2vec", "glove", "gpt")  # in the order of history; each is the file of that name
+CHAPTERS = ("word2vec", "fasttext", "glove", "gpt")  # in the order of history; each is a file
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}
 
 
 def add(cls: type) -> None:
-    """Register a class under its name, which its definition does by itself.
+    """Register a class under its name; defining a subclass of Objective calls this.
 
-    The same class may be defined again, as a notebook does.
+    Defining it a second time, as a notebook does, replaces the first.
     raises TinylmError  if the name belongs to a chapter of the package
     """
     if cls.name in CHAPTERS and not cls.__module__.startswith("tinylm.objectives."):
@@ -30,21 +31,30 @@ def add(cls: type) -> None:
 
 
 def lacking(objective, method: str) -> None:
-    """raises TinylmError: an objective was used that does not define one of its own methods"""
+    """Complain about a method that an objective must define and does not.   raises TinylmError"""
     raise TinylmError(f"{type(objective).__name__} does not define {method}(), which it needs.")
 
 
 def names() -> list[str]:
-    """Names of the package's chapters in the order of history, then of those defined in this process."""
+    """Names of the package's chapters, then of the objectives defined in this process.
+
+    >>> names()[:4]
+    ['word2vec', 'fasttext', 'glove', 'gpt']
+    """
     return [*CHAPTERS, *(name for name in _CLASSES if name not in CHAPTERS)]
 
 
 def find(what: "str | type") -> type:
     """The class of an objective.
 
-    what : a chapter's name, the name of one defined in this process or offered by an installed package, a file
-        `mine.py` that defines one, `mine.py:NAME` where it defines several, or the class itself
-    raises TinylmError  for an unknown name (listing the known ones), or a file that is missing, broken or defines none
+    what : a chapter's name; the name of one defined in this process or offered by an installed
+        package; a file `mine.py` that defines one, `mine.py:NAME` if it defines several; or the
+        class itself
+    raises TinylmError  for an unknown name (listing the known ones), or a file that is missing,
+        broken or defines none
+
+    >>> find("gpt").model_type
+    'gpt2'
     """
     if isinstance(what, type):
         return what
@@ -68,7 +78,10 @@ def find(what: "str | type") -> type:
 def by_model_type(model_type: str) -> type:
     """The objective whose config.json says `model_type`.
 
-    raises TinylmError  for an unknown one, with what to do about it
+    raises TinylmError  for an unknown one, with the way out
+
+    >>> by_model_type("gpt2").name
+    'gpt'
     """
     for name in CHAPTERS:
         find(name)
@@ -86,7 +99,7 @@ def by_model_type(model_type: str) -> type:
 
 
 def _offers() -> dict[str, importlib.metadata.EntryPoint]:
-    """What installed packages offer, by name; nothing of it is imported."""
+    """The objectives that installed packages offer, by name; this imports none of them."""
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
@@ -96,7 +109,8 @@ def _load(offered: importlib.metadata.EntryPoint) -> None:
         cls = offered.load()
     except Exception as error:
         raise TinylmError(
-            f"The objective {offered.name!r} of an installed package ({offered.value}) cannot be imported: {error!r}"
+            f"The objective {offered.name!r} of an installed package ({offered.value}) "
+            f"cannot be imported: {error!r}"
         ) from error
     if cls not in _CLASSES.values():
         raise TinylmError(f"{offered.value} is no tinylm.Objective with a name; see DESIGN.")
@@ -104,7 +118,7 @@ def _load(offered: importlib.metadata.EntryPoint) -> None:
 
 
 def _from_file(path: str, name: str | None) -> type:
-    """The objective that a Python file of the user's defines: the one called `name`, or its only one."""
+    """The objective that a user's Python file defines: the one called `name`, or its only one."""
     place = Path(path)
     if not place.is_file():
         raise TinylmError(f"There is no file {path!r}; give the Python file of an objective.")
@@ -118,23 +132,29 @@ def _from_file(path: str, name: str | None) -> type:
         raise TinylmError(
             f"{path} defines {', '.join(found)}; say which one, for example {path}:{min(found)}."
         )
-    if name is not None and name not in found:
+    if name is None:
+        name = next(iter(found))
+    if name not in found:
         raise TinylmError(f"{path} defines no objective {name!r}; it defines {', '.join(found)}.")
-    chosen = next(iter(found.values())) if name is None else found[name]
+    chosen = found[name]
     add(chosen)  # another file may have defined one of the same name in between
     return chosen
 
 
 def _defined_in(module) -> list[type]:
     """The named objectives that a module defines itself, in the order of their definition."""
-    classes = [value for value in vars(module).values() if isinstance(value, type)]
-    return [cls for cls in classes if cls.__module__ == module.__name__ and "name" in vars(cls)]
+    found = []
+    for value in vars(module).values():
+        if isinstance(value, type) and value.__module__ == module.__name__:
+            if "name" in vars(value):
+                found.append(value)
+    return found
 
 
 def _import(path: Path):
-    """Run a file of the user's as a module, once for the same content."""
-    content = hashlib.sha256(path.read_bytes() + str(path.resolve()).encode()).hexdigest()[:16]
-    name = f"tinylm_objective_{content}"
+    """Run a file of the user's as a module; the same file with the same content runs only once."""
+    content = path.read_bytes() + str(path.resolve()).encode()
+    name = f"tinylm_objective_{hashlib.sha256(content).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -147,10 +167,16 @@ def _import(path: Path):
         raise
     except Exception as error:
         del sys.modules[name]
-        where = error.__traceback__
-        while where.tb_next is not None:
-            where = where.tb_next
+        line = _last_line(error)
         raise TinylmError(
-            f"{path}, line {where.tb_lineno}, cannot be run: {type(error).__name__}: {error}"
+            f"{path}, line {line}, cannot be run: {type(error).__name__}: {error}"
         ) from error
     return module
+
+
+def _last_line(error: Exception) -> int:
+    """The line of code that raised an error."""
+    where = error.__traceback__
+    while where.tb_next is not None:
+        where = where.tb_next
+    return where.tb_lineno

@@ -1,52 +1,92 @@
-"""word2vec: words that stand in like company get like vectors (Mikolov et al. 2013a, 2013b).
+"""word2vec: words that keep similar company get similar vectors (Mikolov et al. 2013a, 2013b).
 
-The idea: slide a window over the text and let every word in it predict the word in the middle. Instead of a softmax over
-the vocabulary, tell that word from K others drawn by chance; that is cheap enough for billions of words. Two words that
-predict the same company end up close together, and the table of vectors, a by-product of the guessing, is what one keeps.
+The idea: slide a window over the text and let every word in it predict the word in the middle.
+Instead of a softmax over the vocabulary, tell the middle word from K others drawn by chance; that
+is cheap enough for billions of words. Two words that predict the same company end up close
+together, and the table of vectors, a by-product of the guessing, is the result.
 
-    loss = −log σ(v_c·u_w) − Σ_{k=1..K} log σ(−v_c·u_{n_k}),      n_k ~ count^¾,      mean over all (c, w) in windows
+    loss = −log σ(v_c·u_w) − Σ_{k=1..K} log σ(−v_c·u_{n_k})
+    n_k ~ count^¾,      mean over all (c, w) in windows
 
-Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of `context`): skip-gram. The
-continuous bag of words (CBOW) sees the mean of the whole window at once. Hierarchical softmax replaces, or joins, the K
-others by the turns of a Huffman tree on the way to w: a true probability at the price of log V. With fastText's n-grams
-(maxn) a word's vector is the mean of its own row and its pieces' rows, so words never seen have one. The first chapter:
-everything later keeps "predict the text from the text" and replaces the model that does it.
+Sees one word c of the window (its row v of `vectors`), predicts the centre w (its row u of
+`context`): skip-gram. The continuous bag of words (CBOW) sees the mean of the whole window at once.
+Hierarchical softmax replaces the K others, or joins them: it predicts the turns of a Huffman tree
+on the way to w, a true probability at the price of log V. `skip_gram` below is the algorithm as one
+writes it on paper; kernels/word2vec.py is the same, fast.
+
+This is the first chapter. Later ones keep "predict the text from the text" and replace the model.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from tinylm import kernels, nn, text
 from tinylm import ops as F
+from tinylm.data import Corpus
+from tinylm.data.sentences import Sentences
 from tinylm.errors import TinylmError
-from tinylm.objectives.base import Objective, ObjectiveConfig
-from tinylm.ops.registry import check_ids
-from tinylm.settings import at_least, between
+from tinylm.settings import at_least
+from tinylm.tensor import Tensor
 from tinylm.vectors import VECTORS, write_vectors
-from tinylm.vectors.ngrams import NGrams, Subwords, bag_means
 
-EVALUATION_WORDS = (
-    2000  # words per evaluation batch: the tape keeps every window's rows, about 50 times the text
-)
-PART = 2**22  # words that are counted in one go
-LONGEST_NGRAM = (
-    32  # characters: a foreign config.json cannot ask for more pieces than its words justify
-)
+from . import registry
+from .base import Objective, ObjectiveConfig
+
+EVALUATION_WORDS = 2000  # per evaluation batch: the tape needs about 50 rows for each word of text
+
+
+def skip_gram(vectors, context, sentence, reach, negatives, lr) -> float:
+    """Train on one sentence, word by word; returns the summed loss in nats.
+
+    vectors, context : (V, C) tables, changed in place     sentence : word ids
+    reach[n] : how many words to either side predict word n     negatives[n] : the words against it
+
+    >>> vectors = np.ones((3, 2))
+    >>> context = np.zeros((3, 2))  # all scores are 0, so each of 4 costs log 2
+    >>> round(skip_gram(vectors, context, [0, 1], [1, 1], [[2], [2]], lr=0.0), 4)
+    2.7726
+    """
+    loss = 0.0
+    for n, centre in enumerate(sentence):
+        window = [*sentence[max(n - reach[n], 0) : n], *sentence[n + 1 : n + 1 + reach[n]]]
+        outputs = [(centre, 1), *((word, -1) for word in negatives[n])]
+        old_vectors = vectors.copy()  # one step of SGD for each window
+        old_context = context.copy()
+        for word in window:
+            for output, sign in outputs:
+                score = sign * (old_vectors[word] @ old_context[output])
+                probability = 1 / (1 + np.exp(-score))
+                loss -= np.log(probability)
+                error = sign * (1 - probability)
+                vectors[word] += lr * error * old_context[output]
+                context[output] += lr * error * old_vectors[word]
+    return float(loss)
 
 
 @dataclass(frozen=True)
 class Word2VecConfig(ObjectiveConfig):
     """Sizes and rates under word2vec's own names.
 
-    size : C, width of a vector     window : words to either side, at most     negative : K     ns_exponent : of the counts
-    sample : t, words with a share of the text above it are thinned out; 0 keeps all     min_alpha : the lowest learning rate
+    size : C, width of a vector     window : words to either side, at most
+    negative : K     ns_exponent : of the counts
+    sample : t, the share of the text above which a word is thinned out; 0 keeps all
+    min_alpha : the lowest learning rate
     cbow, cbow_mean : predict from the sum or the mean of a window (the program's rate is then 0.05)
     hs : hierarchical softmax, beside the K negatives or (negative = 0) alone
     max_sentence : words after which a sentence is cut
-    minn, maxn, bucket : characters of an n-gram, and the rows that all n-grams share; maxn = 0: none (fastText: 3, 6, 2·10⁶)
     batch_words : words of text per step
+
+    >>> Word2VecConfig.tiny(1000).size
+    64
+    >>> Word2VecConfig.published(1000).negative
+    15
+    >>> Word2VecConfig(1000, ns_exponent="no")
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: Word2VecConfig: ns_exponent is 'no'; expected a number.
     """
 
     ranges = {
@@ -56,9 +96,6 @@ class Word2VecConfig(ObjectiveConfig):
         "sample": at_least(0),
         "min_alpha": at_least(0),
         "max_sentence": at_least(1),
-        "minn": at_least(1),
-        "maxn": between(0, LONGEST_NGRAM),
-        "bucket": at_least(1, 2**26),
         "batch_words": at_least(1),
     }
     vocab_size: int = 30000
@@ -72,37 +109,27 @@ class Word2VecConfig(ObjectiveConfig):
     cbow_mean: bool = True
     hs: bool = False
     max_sentence: int = 1000
-    minn: int = 3
-    maxn: int = 0
-    bucket: int = 100_000
     batch_words: int = 20000
 
-    def check(self):
-        """raises TinylmError where n-grams would have no length"""
-        if self.maxn and self.minn > self.maxn:
-            raise TinylmError(
-                f"Word2VecConfig: maxn is {self.maxn}; expected 0, or minn = {self.minn} to {LONGEST_NGRAM}."
-            )
-
     @classmethod
-    def tiny(cls, vocab_size, **over):
+    def tiny(cls, vocab_size: int, **over) -> "Word2VecConfig":
         """Trains in a minute on a laptop: vectors of 64."""
         return replace(cls(vocab_size, size=64), **over)
 
     @classmethod
-    def small(cls, vocab_size, **over):
-        """word2vec's defaults: vectors of 100, which `tinylm compare` trains."""
+    def small(cls, vocab_size: int, **over) -> "Word2VecConfig":
+        """word2vec's defaults, which `tinylm compare` trains: vectors of 100."""
         return replace(cls(vocab_size), **over)
 
     @classmethod
-    def published(cls, vocab_size, **over):
-        """The strongest row of Mikolov et al. 2013b, table 1: 300 dimensions, 15 negatives, t = 1e-5."""
+    def published(cls, vocab_size: int, **over) -> "Word2VecConfig":
+        """The strongest row of Mikolov et al. 2013b, table 1: size 300, K = 15, t = 1e-5."""
         return replace(cls(vocab_size, size=300, negative=15, sample=1e-5), **over)
 
 
 @dataclass(frozen=True)
 class Word2VecBatch:
-    """Some whole sentences and the key of what is drawn on them.
+    """Some whole sentences and the key of the random draws on them.
 
     ids : (N,) int64 words, no specials     begins : (N,) bool, True at the first word of a sentence
     key : uint64 that numbers subsampling, windows and negatives
@@ -113,7 +140,7 @@ class Word2VecBatch:
     key: np.uint64
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         """Words of text, before subsampling."""
         return self.ids.size
 
@@ -121,126 +148,143 @@ class Word2VecBatch:
 class Word2Vec(Objective, name="word2vec", encoding="words"):
     """Two tables of word vectors and the objective that trains them.
 
-    config : Word2VecConfig     rng : numpy Generator of the initial vectors (a fixed one by default)
-    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero. With maxn (V + bucket, C): behind them the n-grams
-    context : (V, C) zeros, the words as predicted; with hs (2·V − 1, C): behind them the inner nodes of the tree
-    Source: Mikolov et al. 2013b; the released C program, whose subsampling, windows and skipped negatives these are;
-    n-grams: Bojanowski et al. 2017. Differs: a window's words share their negatives (Ji et al. 2016), sentences are
-    shuffled, the sigmoid is exact; n-grams share 100,000 rows where fastText has 2,000,000.
+    config : Word2VecConfig
+    rng : numpy Generator of the initial vectors (a fixed one by default)
+    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero
+    context : (V, C) zeros, the words as predicted; with hs (2·V − 1, C): the tree's nodes follow
+    Source: Mikolov et al. 2013b; subsampling, windows and skipped negatives as in the released C
+    program. Differs: the words of a window share their negatives (Ji et al. 2016), sentences are
+    shuffled, the sigmoid is exact.
+
+    >>> model = Word2Vec(Word2VecConfig(vocab_size=11, size=5))
+    >>> model.vectors.shape
+    (11, 5)
+    >>> model.encode(np.array([[3, 4, 3]]))[0].shape
+    (1, 3, 5)
     """
 
     Config = Word2VecConfig
     by_line = True
     training_defaults = dict(lr=0.025, warmup=0.0, schedule="linear")
 
-    def build(self, config, rng):
-        """Both tables; special tokens get their zeros when a corpus says which they are."""
-        rows = config.vocab_size + config.bucket * (config.maxn > 0)
+    def build(self, config: Word2VecConfig, rng: np.random.Generator) -> None:
+        """Make both tables; special tokens get their zeros when a corpus names them."""
+        rows = self.vector_rows()
         self.vectors = nn.Parameter(nn.initial_vectors(rng, (rows, config.size), config.size))
-        rows = config.vocab_size + config.hs * (config.vocab_size - 1)
-        self.context = nn.Parameter(np.zeros((rows, config.size), np.float32))
+        outputs = config.vocab_size
+        if config.hs:
+            outputs += config.vocab_size - 1  # the inner nodes of the tree
+        self.context = nn.Parameter(np.zeros((outputs, config.size), np.float32))
         self.mode = kernels.SKIP_GRAM
         if config.cbow:
             self.mode = kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM
-        self.ngrams = NGrams(config.minn, config.maxn, config.bucket)
-        self.bags = None
-        if not config.maxn:  # each word is a bag of its own row only
-            own = np.arange(config.vocab_size)
-            self.bags = np.append(np.arange(own.size + 1) + own.size + 1, own)
-        self.tables = None
-        self.sentences = None
+        self.bags = self.first_bags()
+        self.sentences: Sentences | None = None
+
+    def vector_rows(self) -> int:
+        """Rows of `vectors`: one for each word."""
+        return self.config.vocab_size
+
+    def first_bags(self) -> np.ndarray | None:
+        """The rows of `vectors` that make up each word, in the kernel's form: its own row alone.
+
+        returns (V + 1 + F,) int64: word w is the mean of the rows bags[bags[w]:bags[w + 1]]
+        """
+        own = np.arange(self.config.vocab_size)
+        ends = np.arange(own.size + 1) + own.size + 1
+        return np.append(ends, own)
+
+    @classmethod
+    def reader(cls, fields: dict) -> type:
+        """FastText for folders of the time when it was Word2Vec with maxn > 0."""
+        if cls is Word2Vec and fields.get("maxn"):
+            return registry.find("fasttext")
+        return cls
 
     @property
-    def not_derivatives(self):
-        """CBOW's mean of a window and the mean of a word's n-grams: the programs hand every row the whole error."""
-        if self.mode == kernels.CBOW_MEAN:
-            parts = "a window"
-        elif self.mode == kernels.SKIP_GRAM and self.config.maxn:
-            parts = "a word's n-grams"
-        else:
-            return {}
-        why = f"a score takes the mean of {parts}, but every row gets the whole error, as in the program"
-        return {"vectors": why}
+    def not_derivatives(self) -> dict[str, str]:
+        """CBOW's mean: like the program, every word of the window gets the whole error."""
+        return {"vectors": whole_error("a window")} if self.mode == kernels.CBOW_MEAN else {}
 
-    def spell(self, words, special_ids=()):
-        """How the words are spelled, which n-grams need.   words : at most V strings, by id"""
+    def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
+        """Learn which tokens are special.   words : at most V strings, by id"""
         super().spell(words, special_ids)
         self._forget_specials(special_ids)
-        if self.config.maxn:
-            unused = [""] * (self.config.vocab_size - len(self.words))
-            self.bags = self.ngrams.bags([*self.words, *unused], self.special_ids)
 
     def _forget_specials(self, special_ids):
-        """Special tokens are no words: their vectors are zero."""
+        """Special tokens are not words: set their vectors to zero."""
         self.special_ids = tuple(special_ids)
         self.vectors.data[list(special_ids)] = 0
 
-    # -- learning from text ------------------------------------------------------------------------------------------
+    # -- learning from text ----------------------------------------------------------------------
 
-    def prepare(self, corpus):
-        """Count the words; from the counts follow the chance to be kept, the distribution of the negatives and the tree.
+    def prepare(self, corpus: Corpus) -> None:
+        """Count the words, and derive from the counts what the kernel draws by.
 
-            keep = (√(f/t) + 1) · t/f      f = count/N: the program's formula, which keeps more than the paper's √(t/f)
+            keep = (√(f/t) + 1) · t/f       f = count/N, the program's formula
             P(n) ∝ count^¾
 
-        raises TinylmError  if the corpus has no word that is not a special, or its ids do not fit the model
+        `keep` keeps more words than the paper's √(t/f) does. With hs, build the tree as well.
+        raises TinylmError  if the corpus has special tokens only, or its ids do not fit the model
         """
         super().prepare(corpus)
         c = self.config
         if corpus.special_ids != self.special_ids:
             self._forget_specials(corpus.special_ids)
-        self.sentences = _Sentences(corpus, c.max_sentence)
+        self.sentences = Sentences(corpus, c.max_sentence)
         counts = self.sentences.counts(c.vocab_size)
-        share = np.maximum(counts, 1) / counts.sum()
-        keep = (
-            (np.sqrt(share / c.sample) + 1) * c.sample / share
-            if c.sample
-            else np.ones(c.vocab_size)
-        )
+        keep = np.ones(c.vocab_size)
+        if c.sample:
+            share = np.maximum(counts, 1) / counts.sum()
+            keep = (np.sqrt(share / c.sample) + 1) * c.sample / share
         noise = np.where(counts > 0, np.maximum(counts, 1.0) ** c.ns_exponent, 0)
-        accept, alias = kernels.alias_table(noise)
-        self.tables = np.stack([np.minimum(keep, 1), accept]), alias, self._ways(counts)
+        accept, self.alias = kernels.alias_table(noise)
+        self.chances = np.stack([np.minimum(keep, 1), accept])  # (2,V)
+        self.ways = self._ways(counts)
 
     def _ways(self, counts):
-        """Each word's path through the tree as 2·row of `context` + code, −1 after its end: (V, D), D = 0 without one."""
+        """Each word's path through the tree as 2·(row of `context`) + code, then −1.
+
+        returns (V, D), D = 0 without a tree
+        """
         if not self.config.hs:
             return np.empty((counts.size, 0), np.int64)
         paths, codes = kernels.huffman_tree(counts)
         return np.where(paths < 0, -1, 2 * (paths + counts.size) + codes)
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Steps in which the whole text is seen once."""
         return max(1, round(len(self._ready().ids) / self.config.batch_words))
 
-    def batch(self, step, seed):
-        """About batch_words words in whole sentences, every sentence once per epoch in an order of its own."""
+    def batch(self, step: int, seed: int) -> Word2VecBatch:
+        """About batch_words words; each epoch visits every sentence once, in its own order."""
         epoch, part = divmod(step, self.steps_per_epoch)
         ids, begins = self.sentences.part(epoch, part, self.steps_per_epoch, seed)
-        return Word2VecBatch(
-            ids, begins, np.random.default_rng([seed, step, 8]).integers(2**64, dtype=np.uint64)
-        )
+        key = np.random.default_rng([seed, step, 8]).integers(2**64, dtype=np.uint64)
+        return Word2VecBatch(ids, begins, key)
 
-    def evaluation_batches(self, corpus):
-        """The whole corpus in order; what is drawn on it is the same at every call."""
+    def evaluation_batches(self, corpus: Corpus) -> Iterator[Word2VecBatch]:
+        """The whole corpus in order; every call makes the same random draws on it."""
         self._ready()
-        sentences = _Sentences(corpus, self.config.max_sentence)
+        sentences = Sentences(corpus, self.config.max_sentence)
         bounds = sentences.cuts(max(1, len(sentences.ids) // EVALUATION_WORDS))
         for i, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
             if first < last:
-                yield Word2VecBatch(*sentences.take(np.arange(first, last)), np.uint64(i))
+                ids, begins = sentences.take(np.arange(first, last))
+                yield Word2VecBatch(ids, begins, np.uint64(i))
 
-    def predictions(self, batch):
-        """Who predicts what in a batch, window after window.
+    def predictions(self, batch: Word2VecBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Who predicts whom in a batch, window after window.
 
-        returns centres (P,) positions in the text, inputs (P,) words, outputs (P, 1 + K) words: the centre's, then its
-        negatives, −1 where the draw was the centre's own word and is skipped
+        returns centres (P,) positions in the text; inputs (P,) words; outputs (P, 1 + K) words: the
+        centre's, then its negatives, −1 where the draw was the centre's own word and is skipped
         """
         self._ready()
         centres, contexts, negatives = kernels.draw_windows(
             batch.ids,
             batch.begins,
-            (*self.tables[0], self.tables[1]),
+            (*self.chances, self.alias),
             self.config.window,
             self.config.negative,
             batch.key,
@@ -248,85 +292,78 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         outputs = np.concatenate([batch.ids[centres, None], negatives[centres]], axis=1)
         return centres, batch.ids[contexts], outputs
 
-    def hidden(self, centres, inputs):
-        """What predicts: each word's vector (P, C), or for CBOW each window's sum or mean (W, C), and its first place.
+    def hidden(self, centres: np.ndarray, inputs: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """The vectors that predict, and the place of each one's first word in `inputs`.
 
-        The program scores with the mean but hands every row the whole error: the gradient is the sum's.
+        centres, inputs : (P,) as `predictions` returns them
+        returns each word's vector (P, C); with CBOW each window's sum or mean (W, C) The program
+        scores with the mean but gives every row the whole error. So does this: the values are the
+        mean's, the gradient is the sum's.
         """
-        h, sizes = self._sums(inputs)  # (P,C), (P,)
+        h, sizes = self.sums(inputs)  # (P,C), (P,)
         first = np.arange(inputs.size)
         if self.config.cbow:
             first = np.flatnonzero(np.diff(centres, prepend=-1))
-            h, sizes = (
-                _group_sums(h, first, np.diff(np.append(first, inputs.size))),
-                np.add.reduceat(sizes, first),
-            )  # (W,C)
+            words = np.diff(np.append(first, inputs.size))
+            h = group_sums(h, first, words)  # (P,C) -> (W,C)
+            sizes = np.add.reduceat(sizes, first)
         if self.mode != kernels.CBOW_SUM and sizes.max(initial=1) > 1:
-            h = h + h.data * (1 / sizes - 1)[:, None].astype(h.dtype)
+            mean_less_sum = (1 / sizes - 1)[:, None].astype(h.dtype)
+            h = h + h.data * mean_less_sum
         return h, first
 
-    def _sums(self, ids):
-        """Σ of each word's rows, (..., C), and how many they are (...), for ids of any shape; raises as encode does."""
-        if not self.config.maxn:
-            return F.embedding(self.vectors, ids), np.ones(np.shape(ids), np.int64)
-        self._spelled()
-        ids = check_ids("Word2Vec", ids, self.config.vocab_size)
-        words, places = np.unique(ids, return_inverse=True)
-        sizes, places = self.bags[words + 1] - self.bags[words], places.reshape(ids.shape)
-        rows = F.embedding(
-            self.vectors,
-            np.concatenate(
-                [self.bags[:0], *(self.bags[self.bags[w] : self.bags[w + 1]] for w in words)]
-            ),
-        )
-        return F.embedding(_group_sums(rows, np.cumsum(sizes) - sizes, sizes), places), sizes[
-            places
-        ]
+    def sums(self, ids: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Each word's rows of `vectors`, summed, and their number: (..., C) and (...)."""
+        return F.embedding(self.vectors, ids), np.ones(np.shape(ids), np.int64)
 
-    def nats(self, centres, inputs, outputs):
-        """The loss of every prediction: centres, inputs (P,), outputs (P, 1 + K), first the truth -> Tensor (P,) in nats.
+    def nats(self, centres: np.ndarray, inputs: np.ndarray, outputs: np.ndarray) -> Tensor:
+        """The loss of every prediction in nats, (P,); with CBOW of every window, (W,).
 
-        For CBOW one for each window, (W,).
+        centres, inputs : (P,)     outputs : (P, 1 + K), first the truth
         """
         h, first = self.hidden(centres, inputs)
-        words, negatives = outputs[first, 0], outputs[first, 1:]
+        words = outputs[first, 0]
         losses = []
         if self.config.negative or not self.config.hs:
-            losses.append(
-                F.negative_sampling_loss(h, self.context, words, negatives, reduction="none")
-            )
+            drawn = outputs[first, 1:]
+            loss = F.negative_sampling_loss(h, self.context, words, drawn, reduction="none")
+            losses.append(loss)
         if self.config.hs:
-            ways = self.tables[2][words]
+            ways = self.ways[words]
             paths = np.where(ways < 0, -1, ways >> 1)
-            losses.append(
-                F.hierarchical_softmax_loss(
-                    h, self.context, paths, (ways & 1) > 0, reduction="none"
-                )
-            )
+            turns = (ways & 1) > 0
+            loss = F.hierarchical_softmax_loss(h, self.context, paths, turns, reduction="none")
+            losses.append(loss)
         return losses[0] if len(losses) == 1 else losses[0] + losses[1]
 
-    def loss(self, batch):
-        """The definition: mean nats per prediction of a Word2VecBatch, and {"loss": the same, "tokens": predictions}."""
-        nats = self.nats(*self.predictions(batch))
+    def loss(self, batch: Word2VecBatch) -> tuple[Tensor, dict[str, float]]:
+        """The definition: mean nats per prediction; {"loss": the same, "tokens": predictions}."""
+        centres, inputs, outputs = self.predictions(batch)
+        nats = self.nats(centres, inputs, outputs)
         loss = F.sum(nats) * (1 / max(nats.size, 1))
         return loss, {"loss": loss.item(), "tokens": nats.size}
 
-    def fast_step(self, batch, lr):
-        """The same as a lock-free kernel: for each window one step of SGD at rate `lr` on its summed loss, in place.
+    def fast_step(self, batch: Word2VecBatch, lr: float) -> float:
+        """The same as a lock-free kernel: one step of SGD on each window's summed loss, in place.
 
-        lr : at least min_alpha is taken     returns the mean loss in nats per prediction, each before its own update
+        lr : the rate; min_alpha if that is higher
+        returns the mean loss in nats per prediction, each before its own update
         """
         self._ready()
-        c, losses = self.config, np.empty((2, batch.ids.size), self.vectors.dtype)
+        c = self.config
+        losses = np.empty((2, batch.ids.size), self.vectors.dtype)
+        tree_alone = c.hs and not c.negative
         kernels.word2vec(
             self.vectors.data,
             self.context.data,
             self.bags,
             batch.ids,
             batch.begins,
-            *self.tables,
+            self.chances,
+            self.alias,
+            self.ways,
             c.window,
-            c.negative if c.negative or not c.hs else -1,
+            -1 if tree_alone else c.negative,
             self.mode,
             float(max(lr, c.min_alpha)),
             batch.key,
@@ -336,110 +373,63 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         return float(nats / max(count, 1))
 
     def _ready(self):
+        """The sentences.   raises TinylmError before `prepare`"""
         if self.sentences is None:
-            raise TinylmError("This Word2Vec has not seen a text yet; call prepare(corpus) first.")
-        self._spelled()
+            raise TinylmError(
+                f"This {type(self).__name__} has not seen a text yet; call prepare(corpus) first."
+            )
         return self.sentences
 
-    def _spelled(self):
-        if self.bags is None:
-            raise TinylmError(
-                "This Word2Vec has n-grams but no spellings; call spell(tokenizer.vocab) first."
-            )
+    # -- the result ------------------------------------------------------------------------------
 
-    # -- the result --------------------------------------------------------------------------------------------------
+    def encode(self, ids, mask=None) -> list[Tensor]:
+        """The words' vectors, whatever stands around them: [(B, T, C)].
 
-    def encode(self, ids, mask=None):
-        """The words' vectors, whatever stands around them: [(B, T, C)].   ids : (B, T) integers   mask : not needed
-
+        ids : (B, T) integers     mask : not needed
         raises ShapeError  if an id is out of range
         """
-        sums, sizes = self._sums(ids)
-        return [sums * (1 / sizes)[..., None].astype(sums.dtype) if self.config.maxn else sums]
+        return [F.embedding(self.vectors, ids)]
 
-    def logits(self, ids, mask=None):
-        """v·u of each word with every word as its neighbour, before σ.   ids : (B, T) -> (B, T, V)"""
-        context = self.context[: self.config.vocab_size] if self.config.hs else self.context
+    def logits(self, ids, mask=None) -> Tensor:
+        """v·u of each word with every word as its neighbour, before σ.   (B, T) -> (B, T, V)"""
+        context = self.context
+        if self.config.hs:
+            context = context[: self.config.vocab_size]
         return F.linear(self.encode(ids)[0], context)
 
-    def embedding_table(self):
+    def embedding_table(self) -> np.ndarray:
         """The word vectors as an array (V, C)."""
-        self._spelled()
-        return bag_means(self.vectors.data, self.bags) if self.config.maxn else self.vectors.data
+        return self.vectors.data
 
-    def subwords(self):
-        """What gives vectors to words outside the vocabulary, see `Vectors`; without n-grams nothing, {}."""
-        return (
-            Subwords(self.ngrams, self.vectors.data[self.config.vocab_size :])
-            if self.config.maxn
-            else {}
-        )
-
-    def layer_groups(self):
+    def layer_groups(self) -> list[list[nn.Parameter]]:
         """[vectors], [context]: from the bottom up."""
         return [[self.vectors], [self.context]]
 
-    def export(self, path):
-        """Write `vectors.bin`, which every word-vector program reads, if the folder holds the words."""
+    def export(self, path: Path) -> None:
+        """Write `vectors.bin`, which every word-vector program reads, if the folder holds words."""
         if text.find(path):
             words = text.load(path).vocab
             table = self.embedding_table()[: len(words)]  # the model may have more rows
             write_vectors(path / VECTORS, words, table)
 
 
-def _group_sums(rows, starts, sizes):
-    """Σ of rows[starts[g]:starts[g] + sizes[g]] for each group g.   rows : Tensor (P, C) -> (G, C)"""
+def whole_error(parts: str) -> str:
+    """The reason for a `not_derivatives` of a score that is a mean.   parts : of what it is one"""
+    return (
+        f"a score takes the mean of {parts}, but every row gets the whole error, as in the program"
+    )
+
+
+def group_sums(rows: Tensor, starts: np.ndarray, sizes: np.ndarray) -> Tensor:
+    """The sum of rows[starts[g]:starts[g] + sizes[g]] for each group g.   (P, C) -> (G, C)
+
+    >>> rows = Tensor([[1.0], [2.0], [4.0]])
+    >>> group_sums(rows, np.array([0, 2]), np.array([2, 1])).data
+    array([[3.],
+           [4.]], dtype=float32)
+    """
     slots = np.arange(sizes.max(initial=1))
     inside = slots < sizes[:, None]
-    found = F.embedding(rows, np.where(inside, starts[:, None] + slots, 0))  # (G,S,C)
+    places = np.where(inside, starts[:, None] + slots, 0)
+    found = F.embedding(rows, places)  # (G,S,C)
     return F.sum(F.where(inside[..., None], found, 0.0), axis=1)
-
-
-class _Sentences:
-    """A corpus without its specials, documents cut after max_sentence words.
-
-    ids : (N,) int32 words     starts : (S + 1,) int64, sentence s is ids[starts[s]:starts[s + 1]]
-    """
-
-    def __init__(self, corpus, max_sentence):
-        dropped = np.flatnonzero(np.isin(corpus.ids, corpus.special_ids))
-        self.ids = np.delete(corpus.ids, dropped)
-        if not self.ids.size:
-            raise TinylmError(
-                "The text holds no word that the vocabulary knows; give more text or a larger vocabulary."
-            )
-        starts = corpus.starts - np.searchsorted(
-            dropped, corpus.starts
-        )  # of the documents, after specials have vanished
-        pieces = -(-np.diff(starts) // max_sentence)
-        within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        self.starts = np.append(np.repeat(starts[:-1], pieces) + within * max_sentence, starts[-1])
-        self.order = lru_cache(maxsize=2)(self._order)
-
-    def counts(self, vocab_size):
-        """How often each word stands in the text, (V,); part by part, because bincount copies what it counts."""
-        parts = np.array_split(self.ids, 1 + self.ids.size // PART)
-        return sum(np.bincount(part, minlength=vocab_size) for part in parts)
-
-    def _order(self, epoch, seed):
-        """Sentences in the order of an epoch, and how many words come before each."""
-        order = np.random.default_rng([seed, epoch, 9]).permutation(self.starts.size - 1)
-        return order, np.append(0, np.cumsum(np.diff(self.starts)[order]))
-
-    def cuts(self, parts):
-        """parts + 1 bounds between sentences that share the words out evenly."""
-        return np.searchsorted(self.starts, self.ids.size * np.arange(parts + 1) / parts)
-
-    def part(self, epoch, part, parts, seed):
-        """ids and begins of one of the parts of an epoch."""
-        order, starts = self.order(epoch, seed)
-        first, last = np.searchsorted(starts, self.ids.size * np.arange(part, part + 2) / parts)
-        return self.take(order[first:last])
-
-    def take(self, chosen):
-        """ids (N,) int64 and begins (N,) bool of some sentences."""
-        pieces = [self.ids[self.starts[s] : self.starts[s + 1]] for s in chosen]
-        ids = np.concatenate([self.ids[:0], *pieces]).astype(np.int64)
-        begins = np.zeros(ids.size, bool)
-        begins[np.cumsum([0, *map(len, pieces)])[:-1]] = True
-        return ids, begins
