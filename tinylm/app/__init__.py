@@ -1,1 +1,1 @@
-"""Floor 8: the command line. cli.py says what each command accepts, commands.py what it does."""
+"""Floor 8, the command line: cli.py parses each command, options.py its values, commands.py runs it."""
