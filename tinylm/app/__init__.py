@@ -1,1 +1,1 @@
-"""Floor 8, the command line: cli.py parses each command, options.py its values, commands.py runs it."""
+"""The command line: cli.py lists options, options.py reads them, commands.py and words.py act."""

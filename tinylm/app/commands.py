@@ -4,7 +4,6 @@ Each command imports what it needs inside its function, so that none waits for t
 """
 
 import dataclasses
-import json
 import sys
 import time
 import warnings
@@ -15,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from tinylm.errors import DataError, TinylmError
-from tinylm.files import without_nan
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
+
+from . import words
+from .results import given_of, load, print_result
 
 HALF = "\N{REPLACEMENT CHARACTER}"  # decoding gives it for the first bytes of a character
 
@@ -37,39 +38,6 @@ def run(options: Namespace) -> int:
         return COMMANDS[options.command](options)
 
 
-# ---- printing and loading
-
-
-def _print(options: Namespace, result, lines: list[str]) -> int:
-    """Print the result as one JSON document, or as lines for people; returns 0."""
-    print(_document(result) if options.json else "\n".join(lines))
-    return 0
-
-
-def _document(result) -> str:
-    """A result as JSON. Letters beyond ASCII are escaped unless standard output is UTF-8."""
-    encoding = sys.stdout.encoding or ""
-    readable = encoding.lower().replace("-", "") == "utf8"
-    return json.dumps(without_nan(result), indent=2, ensure_ascii=not readable)
-
-
-def _load(folder: str):
-    """Model and tokenizer of a folder. raises TinylmError if the folder holds no tokenizer"""
-    from tinylm import hub
-
-    model, tokenizer = hub.load(folder)
-    if tokenizer is None:
-        problem = f"{folder} holds no tokenizer, so text cannot be read"
-        raise TinylmError(f"{problem}; copy its files into the folder")
-    return model, tokenizer
-
-
-def _given(options: Namespace, names: str) -> dict:
-    """The named options that the user gave: {name: value}."""
-    found = {name: getattr(options, name) for name in names.split()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
 # ---- compare
 
 
@@ -77,7 +45,7 @@ def _compare(options: Namespace) -> int:
     from tinylm import report
     from tinylm.transfer import compare, verdict
 
-    given = _given(options, "data objectives encoding minutes labels seeds out")
+    given = given_of(options, "data objectives encoding minutes labels seeds out")
     config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
     config.check()
     with compare.claim(config):
@@ -95,7 +63,7 @@ def _compare(options: Namespace) -> int:
         "rows": comparison.rows,
         "pretrained": comparison.pretrained,
     }
-    return _print(options, result, ["\n\n".join(paragraphs)])
+    return print_result(options, result, ["\n\n".join(paragraphs)])
 
 
 # ---- pretrain
@@ -122,7 +90,7 @@ def _pretrain(options: Namespace) -> int:
     lines = [f"{options.out}: {used}, {loss}"]
     if result["held_out"]:
         lines.append(f"held-out text: {in_words(result['held_out'])}")
-    return _print(options, {"out": options.out, **result}, lines)
+    return print_result(options, {"out": options.out, **result}, lines)
 
 
 def _settings(options: Namespace) -> dict:
@@ -132,7 +100,7 @@ def _settings(options: Namespace) -> dict:
     """
     from tinylm.training import budget
 
-    length = _given(options, "steps minutes")
+    length = given_of(options, "steps minutes")
     if options.replay:
         length["plan"] = budget.recorded(options.replay)
     fields = dict(options.set)
@@ -161,7 +129,7 @@ def _check(options: Namespace) -> int:
     passed = all(line.status != "FAIL" for line in found)
     if options.json:
         rows = [dataclasses.asdict(line) for line in found]
-        _print(options, {"objective": options.objective, "passed": passed, "lines": rows}, [])
+        print_result(options, {"objective": options.objective, "passed": passed, "lines": rows}, [])
     return 0 if passed else 1
 
 
@@ -181,7 +149,7 @@ def _adapt(options: Namespace) -> int:
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
 
-    model, tokenizer = _load(options.dir)
+    model, tokenizer = load(options.dir)
     train, test = load_parts(options.train, options.test)
     config = AdaptConfig(seed=options.seed)
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
@@ -203,7 +171,7 @@ def _adapt(options: Namespace) -> int:
         "test": n_test,
         "accuracy": score,
     }
-    return _print(options, result, lines)
+    return print_result(options, result, lines)
 
 
 def _notes() -> Callable[[int, int], None]:
@@ -240,7 +208,7 @@ def _predict(options: Namespace) -> int:
             row["label"] = str(label)
             row["probability"] = float(p)
         rows.append(row)
-    return _print(options, rows, [_as_line(row) for row in rows])
+    return print_result(options, rows, [_as_line(row) for row in rows])
 
 
 def _as_line(row: dict) -> str:
@@ -279,7 +247,7 @@ def _lines(path: str | None) -> list[str]:
 def _generate(options: Namespace) -> int:
     from tinylm.training.generate import generate
 
-    model, tokenizer = _load(options.dir)
+    model, tokenizer = load(options.dir)
     prompt = tokenizer.encode(options.prompt)
     end = tokenizer.end_id
     if not prompt and end is None:
@@ -307,7 +275,7 @@ def _generate(options: Namespace) -> int:
         show(text.rstrip(HALF))  # the next token may complete the character
     show(text)
     result = {"prompt": options.prompt, "text": text, "tokens": len(ids) - len(prompt)}
-    return _print(options, result, [""])
+    return print_result(options, result, [""])
 
 
 def _typewriter(prompt: str) -> Callable[[str], None]:
@@ -323,100 +291,6 @@ def _typewriter(prompt: str) -> Callable[[str], None]:
     return show
 
 
-# ---- word vectors
-
-
-def _neighbors(options: Namespace) -> int:
-    from tinylm.report.looking import nearest
-
-    model, tokenizer = _load(options.dir)
-    found = nearest(model, tokenizer, options.word, options.count, options.centred)
-    rows = [{"word": word, "cosine": cosine} for word, cosine in found]
-    lines = [f"{cosine:.3f}  {word}" for word, cosine in found]
-    return _print(options, {"word": options.word, "neighbors": rows}, lines)
-
-
-def _vectors(path: str, errors: str = "surrogateescape"):
-    """The word vectors of a run folder, or of a file or folder of vectors.
-
-    A folder of vectors is mapped, not read into memory.
-    """
-    from tinylm import hub
-    from tinylm.report.looking import word_vectors
-    from tinylm.vectors import Vectors
-
-    if (Path(path) / hub.CONFIG).exists():
-        model, tokenizer = _load(path)
-        return word_vectors(model, tokenizer)
-    return Vectors.load(path, errors, mapped=True)
-
-
-def _evaluate_words(options: Namespace) -> int:
-    from tinylm import data
-
-    vectors = _vectors(options.dir)
-    result = {}
-    lines = []
-    for name in ("wordsim353", "simlex999"):
-        row = vectors.evaluate_word_pairs(data.load_similarity(name), options.restrict)
-        result[name] = row
-        agreement = f"Spearman {row['spearman']:.4f} over {row['pairs']} pairs"
-        lines.append(f"{name}: {agreement} ({_percent(row['covered'])} covered)")
-    found = vectors.evaluate_word_analogies(data.load_analogies(), options.restrict)
-    result["analogies"] = found
-    for section, row in found["sections"].items():
-        lines.append(f"  {section}: {row['correct']} of {row['questions']}")
-    right = f"{100 * found['accuracy']:.1f} % of {found['questions']:,} questions"
-    lines.append(f"analogies: {right} ({_percent(found['covered'])} covered)")
-    return _print(options, result, lines)
-
-
-def _percent(share: float) -> str:
-    """A share as whole percent.
-
-    >>> _percent(0.876)
-    '88 %'
-    """
-    return f"{100 * share:.0f} %"
-
-
-def _convert(options: Namespace) -> int:
-    from tinylm import folders
-    from tinylm.vectors.formats import TABLE, format_of
-
-    form = options.format or format_of(folders.named(options.target))
-    allowed = {"overwrite": options.overwrite, "reading": (options.source,)}
-    if form == "folder":
-        with folders.claim(options.target, replaces=(TABLE,), **allowed):
-            return _converted(options, form)
-    folders.claim_file(options.target, **allowed)
-    return _converted(options, form)
-
-
-def _converted(options: Namespace, form: str) -> int:
-    """`_convert`, once its file or folder is claimed."""
-    vectors = _vectors(options.source, options.errors)
-    changed = vectors.save(options.target, form)
-    result = {
-        "out": options.target,
-        "words": len(vectors),
-        "dimensions": int(vectors.table.shape[1]),
-        "changed": len(changed),
-        "repeated": len(vectors) - len(vectors.index),
-    }
-    lines = [f"{options.target}: {len(vectors):,} words of {result['dimensions']} dimensions"]
-    if changed:
-        examples = [f"{word!a} is {name!a}" for word, name in changed.items()]
-        shown = ", ".join(examples[:3])
-        more = ", ..." if len(changed) > 3 else ""
-        why = "because this format cannot hold them as they are"
-        lines.append(f"{len(changed):,} words changed, {why}: {shown}{more}")
-    if result["repeated"]:
-        repeated = f"{result['repeated']:,} words stand there more than once"
-        lines.append(f"{repeated}; readers keep one of each")
-    return _print(options, result, lines)
-
-
 # ---- data
 
 
@@ -428,7 +302,7 @@ def _data(options: Namespace) -> int:
     if not options.name:
         raise TinylmError("data get needs the name of a set; `tinylm data list` shows them")
     members = {name: str(Path(path)) for name, path in data.get(options.name).items()}
-    return _print(options, members, [f"{name}: {path}" for name, path in members.items()])
+    return print_result(options, members, [f"{name}: {path}" for name, path in members.items()])
 
 
 def _list_sets(options: Namespace) -> int:
@@ -449,7 +323,7 @@ def _list_sets(options: Namespace) -> int:
     for row in rows:
         source = f"{row['package']}, {row['licence']}"
         lines.append(f"{row['name']:{width}}  {row['what']} ({source})")
-    return _print(options, rows, lines)
+    return print_result(options, rows, lines)
 
 
 COMMANDS = {
@@ -459,8 +333,8 @@ COMMANDS = {
     "finetune": _finetune,
     "predict": _predict,
     "generate": _generate,
-    "neighbors": _neighbors,
-    "evaluate-words": _evaluate_words,
-    "convert": _convert,
+    "neighbors": words.neighbors,
+    "evaluate-words": words.evaluate_words,
+    "convert": words.convert,
     "data": _data,
 }

@@ -1,6 +1,6 @@
 """The values of options: text from the command line becomes a number, a tuple or a pair.
 
-A parser here raises `argparse.ArgumentTypeError` for text it cannot use; argparse prints its sentence.
+Text that cannot be used raises `argparse.ArgumentTypeError`, which argparse prints as a sentence.
 """
 
 import argparse
