@@ -504,7 +504,7 @@ def test_logs_results_and_printed_values_are_strict_json(tmp_path, capsys):
     assert line["components"] == {"perplexity": None, "next": [None, 2.5]}
     files.write_json(tmp_path / "x.json", {"spearman": math.nan})
     assert strict((tmp_path / "x.json").read_text()) == {"spearman": None}
-    from tinylm.app import commands
+    from tinylm.app import results
 
-    commands._print(types.SimpleNamespace(json=True), [{"accuracy": math.nan}], [])
+    results.print_result(types.SimpleNamespace(json=True), [{"accuracy": math.nan}], [])
     assert strict(capsys.readouterr().out) == [{"accuracy": None}]

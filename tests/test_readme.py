@@ -1,5 +1,6 @@
 """The README's Python blocks run and print what stands below them; its commands and files exist."""
 
+import ast
 import contextlib
 import io
 import itertools
@@ -44,6 +45,41 @@ def test_the_lines_it_counts_are_about_right():
     for name, lines in re.findall(r"^\| `(tinylm/[\w/]+\.py)` \| (\d+) \|", README, flags=re.M):
         count = len((root / name).read_text(encoding="utf-8").splitlines())
         assert abs(count - int(lines)) <= 0.2 * count, f"{name} has {count} lines"
+
+
+def reading_order():
+    """Every file of the reading table, those of "skim first" before the file of their row."""
+    for row in re.findall(r"^\| (`tinylm/[\w/]+\.py` \| \d+ \|.*)$", README, flags=re.M):
+        file, *_, skimmed, _, _ = row.split("|")
+        yield from (name + ".py" for name in re.findall(r"`([\w/]+)\.py`", skimmed))
+        yield file.strip(" `").removeprefix("tinylm/")
+
+
+def imported_files(name):
+    """The files that a file imports directly, not through the `__init__` of a folder."""
+    package = Path(__file__).parents[1] / "tinylm"
+    for node in ast.parse((package / name).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            base = "tinylm"
+            if node.level:
+                base = "/".join(["tinylm", *Path(name).parts][: -node.level])
+            module = "/".join(filter(None, [base if node.level else "", node.module])).replace(
+                ".", "/"
+            )
+            if module.startswith("tinylm"):
+                places = [module, *(f"{module}/{alias.name}" for alias in node.names)]
+                files = [f"{place}.py".removeprefix("tinylm/") for place in places]
+                yield from (file for file in files if (package / file).exists())
+
+
+def test_the_reading_order_is_complete_for_its_imports():
+    helpers = README.split("beside the kernels:")[1].split("```")[0]
+    read = {f"{name}.py" for name in re.findall(r"\w+", helpers)}
+    late = []
+    for name in reading_order():
+        late += [f"{name} needs {file}" for file in imported_files(name) if file not in read]
+        read.add(name)
+    assert "transfer/compare.py" in read and not late
 
 
 def commands():

@@ -1,1 +1,1 @@
-"""Floor 8: the command line. cli.py says what each command accepts, commands.py what it does."""
+"""The command line: cli.py lists options, options.py reads them, commands.py and words.py act."""

@@ -1,5 +1,5 @@
-"""Results for people: pictures, and a page that holds everything it shows."""
+"""Results for people: pictures, and a page that needs no other file."""
 
-from tinylm.report.comparison import write
+from .comparison import write
 
 __all__ = ["write"]

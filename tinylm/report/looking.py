@@ -1,5 +1,9 @@
-"""Looking into a model: who attends to whom, which tokens lie near each other, which words are typical of a label."""
+"""Looking into a model: which tokens attend to which, and which lie near each other.
 
+Also the words that are typical of a label, from the texts alone.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,8 +16,8 @@ from tinylm.vectors import Vectors
 
 
 @contextmanager
-def _recorded(modules, calls):
-    """Within this context every call of a module leaves (module, input, mask, causal) in `calls`."""
+def _recorded(modules: list[nn.Module], calls: list[tuple]) -> Iterator[None]:
+    """Inside this context, a call of a module appends (module, input, mask, causal) to `calls`."""
 
     def recorder(module):
         def forward(x, mask=None, causal=False, *rest, **more):
@@ -37,65 +41,78 @@ def attention_weights(encoder, ids) -> list[np.ndarray]:
         A = softmax(q kᵀ / √D), over the positions that may be seen
 
     encoder : a module with `encode`, in evaluation mode     ids : (1,T)
-    returns one (H,T,T) per layer, from the bottom up, rows sum to 1; empty for a model without attention
+    returns one (H,T,T) per layer, from the bottom up, rows sum to 1; none without attention layers
     """
-    layers, calls = [m for m in encoder.modules() if isinstance(m, nn.MultiHeadAttention)], []
+    layers = [m for m in encoder.modules() if isinstance(m, nn.MultiHeadAttention)]
+    calls = []
     with no_grad(), _recorded(layers, calls):
         encoder.encode(np.asarray(ids))
         return [_weights(*call) for call in calls]
 
 
-def _weights(layer, x, mask, causal) -> np.ndarray:
-    length, heads = x.shape[1], layer.config.heads
-    qkv = (
-        layer.c_attn(x).data[0].reshape(length, 3, heads, -1).transpose(1, 2, 0, 3)
-    )  # (1,T,3C) -> (3,H,T,D)
-    scores = (qkv[0] @ qkv[1].swapaxes(1, 2)).astype(np.float64) / np.sqrt(qkv.shape[-1])  # (H,T,T)
-    seen = (
-        np.ones((length, length), dtype=bool)
-        if mask is None
-        else np.broadcast_to(mask, (1, 1, length, length))[0, 0]
-    )
-    scores = np.where(np.tril(seen) if causal else seen, scores, -np.inf)
+def _weights(layer, x, mask, causal: bool) -> np.ndarray:
+    """The weights (H,T,T) of one call, x (1,T,C)."""
+    length = x.shape[1]
+    heads = layer.config.heads
+    qkv = layer.c_attn(x).data[0]  # (1,T,C) -> (T,3C)
+    qkv = qkv.reshape(length, 3, heads, -1).transpose(1, 2, 0, 3)  # (T,3C) -> (3,H,T,D)
+    q, k, _ = qkv
+    products = (q @ k.swapaxes(1, 2)).astype(np.float64)  # (H,T,D) @ (H,D,T) -> (H,T,T)
+    scores = products / np.sqrt(q.shape[-1])
+    seen = np.ones((length, length), dtype=bool)
+    if mask is not None:
+        seen = np.broadcast_to(mask, (1, 1, length, length))[0, 0]
+    if causal:
+        seen = np.tril(seen)
+    scores = np.where(seen, scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:
-    """(layer, head) that looks least at itself and at the first position, where heads rest that have nothing to say."""
+    """(layer, head) that looks least at itself and at the first position.
 
-    def elsewhere(weights):
-        return 1 - np.mean(np.diag(weights)) - np.mean(weights[1:, 0])
+    Heads that have nothing to say rest on those two places.
 
-    scores = {
-        (i, h): elsewhere(weights)
-        for i, layer in enumerate(layers)
-        for h, weights in enumerate(layer)
-    }
+    >>> resting = np.eye(3)
+    >>> looking_back = np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    >>> liveliest([np.stack([resting, resting]), np.stack([resting, looking_back])])
+    (1, 1)
+    """
+    scores = {}
+    for i, layer in enumerate(layers):
+        for head, weights in enumerate(layer):
+            at_itself = np.mean(np.diag(weights))
+            at_first = np.mean(weights[1:, 0])
+            scores[i, head] = 1 - at_itself - at_first
     return max(scores, key=scores.get)
 
 
 def nearest(
     encoder, tokenizer, word: str, n: int, centred: bool = False
 ) -> list[tuple[str, float]]:
-    """The n tokens nearest to a word, [(token, cosine)] of input embeddings; specials and the word itself are left out.
+    """The n tokens nearest to a word by the cosine of input embeddings, as [(token, cosine), ...].
 
-    centred : measure from the mean of all tokens, which the embeddings of a transformer have in common
-    raises VocabularyError  if the word is not one token of the vocabulary, and has no n-grams either
+    Special tokens and the word itself are left out.
+    centred : subtract the mean of all tokens first, a large part that a transformer's embeddings
+              have in common
+    raises VocabularyError  if the word is not one token of the vocabulary and has no n-grams
     """
-    table, subwords, found = (
-        encoder.embedding_table()[: tokenizer.vocab_size],
-        encoder.subwords(),
-        {},
-    )
-    unseen = word in subwords and word not in tokenizer.vocab
-    target = subwords[word] if unseen else table[_id_of(tokenizer, word)]
+    table = encoder.embedding_table()[: tokenizer.vocab_size]
+    subwords = encoder.subwords()
+    if word in subwords and word not in tokenizer.vocab:
+        target = subwords[word]
+    else:
+        target = table[_id_of(tokenizer, word)]
     if centred:
         middle = table.mean(axis=0)
-        table, target = table - middle, target - middle
+        table = table - middle
+        target = target - middle
     vectors = Vectors(_spellings(tokenizer), table)
+    left_out = (word, *tokenizer.specials)
+    found = {}
     for token, cosine in vectors.most_similar([target], n=len(table)):
-        if token and token not in (word, *tokenizer.specials):
+        if token and token not in left_out:
             found.setdefault(token, cosine)
     return list(found.items())[:n]
 
@@ -103,7 +120,8 @@ def nearest(
 def word_vectors(encoder, tokenizer) -> Vectors:
     """The embeddings of a model's tokens, without those of the special ones.
 
-    A token whose text another one has already ("the" beside " the") has the name that the vocabulary gives it ("Ġthe").
+    Two tokens may read the same, for example "the" at the start of a text and after a space. The
+    first keeps that name; the second gets its name in the vocabulary ("Ġthe").
     """
     specials = set(tokenizer.specials)
     spellings = _spellings(tokenizer)
@@ -127,25 +145,41 @@ def _spellings(tokenizer) -> list[str]:
 
 
 def _id_of(tokenizer, word: str) -> int:
-    """The single token that a word is, as it stands inside a text (after a space) if possible."""
+    """The id of a word that is a single token, preferably as it stands after a space.
+
+    raises VocabularyError
+    """
     for form in (" " + word, word):
         ids = tokenizer.encode(form)
         if len(ids) == 1 and ids[0] != tokenizer.unk_id:
             return ids[0]
     pieces = tokenizer.tokens(word)
     if len(pieces) > 1:
+        shown = f"{len(pieces)} ({' '.join(pieces)})"
         raise VocabularyError(
-            f"{word!r} is not one token of this vocabulary but {len(pieces)} ({' '.join(pieces)}); "
-            "give a more frequent word."
+            f"{word!r} is not one token of this vocabulary but {shown}; give a more frequent word."
         )
     return tokenizer.token_id(word)  # raises, and names similar words
 
 
-def typical_words(texts, labels, n: int) -> list[str]:
-    """For n labels, evenly spaced, the word whose mean TF-IDF weight in their texts exceeds that in all texts most."""
-    vectors = Tfidf(sublinear=True)
-    rows, labels = vectors.fit_transform(texts), np.asarray(labels)
-    words, overall, names = list(vectors.vocabulary_), rows.mean(axis=0), np.unique(labels)
-    chosen = names[np.unique(np.linspace(0, names.size - 1, n).round().astype(int))]
-    own = [rows[np.flatnonzero(labels == name)].mean(axis=0) for name in chosen]
-    return list(dict.fromkeys(words[int(np.argmax(mean - overall))] for mean in own))
+def typical_words(texts: Sequence[str], labels, n: int) -> list[str]:
+    """One word for each of n labels, evenly spaced over the sorted labels.
+
+    A label's word is the one whose mean TF-IDF weight in the label's texts exceeds its mean weight
+    in all texts most.
+
+    >>> typical_words(["cold ice", "the ice", "the sea", "deep sea"], ["A", "A", "B", "B"], n=2)
+    ['ice', 'sea']
+    """
+    tfidf = Tfidf(sublinear=True)
+    rows = tfidf.fit_transform(texts)
+    labels = np.asarray(labels)
+    words = list(tfidf.vocabulary_)
+    overall = rows.mean(axis=0)
+    names = np.unique(labels)
+    evenly = np.linspace(0, names.size - 1, n).round().astype(int)
+    found = []
+    for name in names[np.unique(evenly)]:
+        own = rows[np.flatnonzero(labels == name)].mean(axis=0)
+        found.append(words[int(np.argmax(own - overall))])
+    return list(dict.fromkeys(found))

@@ -1,11 +1,12 @@
-"""Adaptation: a pretrained encoder, a few labels, and the honest baselines it must be compared with."""
+"""Adaptation: a pretrained encoder, a few labels, and the honest baselines to compare with."""
 
-from tinylm.transfer.adapt import AdaptConfig, Classifier
-from tinylm.transfer.baselines import Majority, Tfidf, TfidfClassifier
-from tinylm.transfer.budgets import folds, label_budget
-from tinylm.transfer.features import Features
-from tinylm.transfer.linear import SoftmaxRegression
-from tinylm.transfer.metrics import accuracy, beats, macro_f1, summarise
+from .baselines import Majority, Tfidf, TfidfClassifier
+from .budgets import folds, label_budget
+from .classifier import Classifier
+from .features import Features
+from .finetune import AdaptConfig
+from .linear import SoftmaxRegression
+from .metrics import accuracy, beats, macro_f1, summarise
 
 __all__ = [
     "AdaptConfig",

@@ -1,12 +1,14 @@
-"""What any pretrained model has to beat: guessing the commonest class, and counting words.
+"""The two baselines that any pretrained model has to beat: the commonest class, and word counts.
 
-TF-IDF with a linear classifier is forty years old, takes a second, and wins more often than papers admit.
+TF-IDF with a linear classifier is forty years old, takes a second, and wins more often than papers
+admit.
 
     w(t, d) = tf(t, d) * (ln((1 + n) / (1 + df(t))) + 1),   every document scaled to length 1
 """
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import regex
@@ -14,19 +16,27 @@ from scipy import sparse
 
 from tinylm.arguments import strings
 from tinylm.errors import DataError
-from tinylm.transfer.linear import SoftmaxRegression
-from tinylm.transfer.metrics import accuracy
 
-# Words of two characters and more: scikit-learn's pattern, and its counterpart where text has combining marks.
+from .linear import SoftmaxRegression
+from .metrics import accuracy
+
+# Words of two characters and more. PLAIN is scikit-learn's pattern; MARKED is the same for text
+# beyond ASCII, and keeps combining marks inside their word.
 PLAIN = re.compile(r"\b\w\w+\b")
 MARKED = regex.compile(r"[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]+")
 
 
 class Majority:
-    """Always the commonest label of the training set, at a tie the first in order: the floor of every table."""
+    """Always predict the commonest label of the training set: the floor of every table.
 
-    def fit(self, texts, labels) -> "Majority":
-        """Count the labels; the texts are not read. returns self; raises DataError if there are none."""
+    At a tie, the first label in sorted order wins.
+
+    >>> Majority().fit(["a", "b", "c"], ["ice", "sea", "sea"]).predict(["d", "e"]).tolist()
+    ['sea', 'sea']
+    """
+
+    def fit(self, texts: Sequence[str], labels) -> "Majority":
+        """Count the labels; the texts are not read. returns self; raises DataError for none."""
         strings(texts, "texts")
         labels = np.asarray(labels)
         if labels.ndim != 1 or labels.size == 0:
@@ -35,11 +45,12 @@ class Majority:
         self.label_ = self.classes_[counts.argmax()]
         return self
 
-    def predict(self, texts) -> np.ndarray:
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
         """The same label for every text, (N,)."""
-        return np.full(len(strings(texts, "texts")), self.label_)
+        texts = strings(texts, "texts")
+        return np.full(len(texts), self.label_)
 
-    def score(self, texts, labels) -> float:
+    def score(self, texts: Sequence[str], labels) -> float:
         """Accuracy in [0, 1]."""
         return accuracy(labels, self.predict(texts))
 
@@ -47,10 +58,17 @@ class Majority:
 class Tfidf:
     """Texts to sparse rows of TF-IDF weights.
 
-    sublinear : 1 + ln(tf) in place of tf: the tenth mention of a word says less than the first
-    After `fit`: vocabulary_ word -> column (alphabetical), idf_ (F,).
-    Source: Spärck Jones 1972, in the form of scikit-learn's TfidfVectorizer (smoothed idf, l2 norm). Differs: combining
-    marks belong to their word, where scikit-learn cuts words at them.
+    sublinear : use 1 + ln(tf) instead of tf, because the tenth mention of a word says less than the
+                first
+    After `fit`: vocabulary_, word -> column in alphabetical order; idf_ (F,).
+    Source: Spärck Jones 1972, as scikit-learn's TfidfVectorizer has it (smoothed idf, l2 norm).
+    Differs: combining marks belong to their word, where scikit-learn cuts words at them.
+
+    >>> tfidf = Tfidf()
+    >>> tfidf.fit_transform(["the sea", "the ice"]).toarray().round(2).tolist()
+    [[0.0, 0.81, 0.58], [0.81, 0.0, 0.58]]
+    >>> tfidf.vocabulary_
+    {'ice': 0, 'sea': 1, 'the': 2}
     """
 
     def __init__(self, sublinear: bool = False):
@@ -58,18 +76,23 @@ class Tfidf:
 
     @staticmethod
     def _counts(text: str) -> Counter:
+        """word -> how often a text contains it, in lower case."""
         pattern = PLAIN if text.isascii() else MARKED
         return Counter(pattern.findall(text.lower()))
 
-    def fit(self, texts) -> "Tfidf":
-        """Learn the vocabulary and the document frequencies. returns self; raises DataError if no text has a word."""
+    def fit(self, texts: Sequence[str]) -> "Tfidf":
+        """Learn vocabulary and document frequencies.
+
+        returns self; raises DataError if no text contains a word
+        """
         texts = strings(texts, "texts")
         frequency = Counter()
         for text in texts:
             frequency.update(self._counts(text).keys())
         if not frequency:
             raise DataError(
-                "TF-IDF: the texts hold no word of two letters or more; expected at least one text with words."
+                "TF-IDF: the texts hold no word of two letters or more; "
+                "expected at least one text with words."
             )
         words = sorted(frequency)
         self.vocabulary_ = {word: column for column, word in enumerate(words)}
@@ -77,27 +100,40 @@ class Tfidf:
         self.idf_ = np.log((1 + len(texts)) / (1 + df)) + 1
         return self
 
-    def transform(self, texts) -> sparse.csr_array:
-        """(N,) texts -> (N,F) sparse rows of length 1; words that `fit` never saw are dropped, a text of them is 0."""
+    def transform(self, texts: Sequence[str]) -> sparse.csr_array:
+        """(N,) texts -> (N,F) sparse rows of length 1.
+
+        Words that `fit` never saw are dropped; a text of such words alone becomes a row of zeros.
+        """
         texts = strings(texts, "texts")
-        starts, columns, values = [0], [], []
+        starts = [0]
+        columns = []
+        counts = []
         for text in texts:
-            known = sorted(
-                (self.vocabulary_[w], tf)
-                for w, tf in self._counts(text).items()
-                if w in self.vocabulary_
-            )
-            columns += [column for column, _ in known]
-            values += [tf for _, tf in known]
+            for column, count in self._known(text):
+                columns.append(column)
+                counts.append(count)
             starts.append(len(columns))
-        columns, values = np.array(columns, dtype=np.int64), np.array(values, dtype=np.float64)
-        weights = (1 + np.log(values) if self.sublinear else values) * self.idf_[columns]
+        columns = np.array(columns, dtype=np.int64)
+        tf = np.array(counts, dtype=np.float64)
+        if self.sublinear:
+            tf = 1 + np.log(tf)
+        weights = tf * self.idf_[columns]
         rows = np.repeat(np.arange(len(texts)), np.diff(starts))
         length = np.sqrt(np.bincount(rows, weights=weights**2, minlength=len(texts)))
+        values = weights / length[rows]
         shape = (len(texts), len(self.vocabulary_))
-        return sparse.csr_array((weights / length[rows], columns, np.array(starts)), shape=shape)
+        return sparse.csr_array((values, columns, np.array(starts)), shape=shape)
 
-    def fit_transform(self, texts) -> sparse.csr_array:
+    def _known(self, text: str) -> list[tuple[int, int]]:
+        """(column, count) for each word of a text in the vocabulary, by column."""
+        found = []
+        for word, count in self._counts(text).items():
+            if word in self.vocabulary_:
+                found.append((self.vocabulary_[word], count))
+        return sorted(found)
+
+    def fit_transform(self, texts: Sequence[str]) -> sparse.csr_array:
         """`fit`, then `transform` of the same texts."""
         texts = strings(texts, "texts")
         return self.fit(texts).transform(texts)
@@ -106,26 +142,35 @@ class Tfidf:
 class TfidfClassifier:
     """TF-IDF and softmax regression, fitted on the labelled texts alone.
 
-    C : as in SoftmaxRegression; a grid is searched by cross-validation inside the labels
+    C : as in SoftmaxRegression; cross-validation inside the labels chooses from a grid
+
+    >>> model = TfidfClassifier(C=1.0).fit(["cold ice", "deep sea"], ["ice", "sea"])
+    >>> model.predict(["the sea was calm"]).tolist()
+    ['sea']
     """
 
     def __init__(self, C=(1.0, 10.0, 100.0), sublinear: bool = True, seed: int = 0):
-        self.vectors, self.regression = Tfidf(sublinear), SoftmaxRegression(C, seed=seed)
+        self.vectors = Tfidf(sublinear)
+        self.regression = SoftmaxRegression(C, seed=seed)
 
-    def fit(self, texts, labels) -> "TfidfClassifier":
-        """texts (N,) strings, labels (N,); returns self; raises as SoftmaxRegression.fit and Tfidf.fit."""
-        self.regression.fit(self.vectors.fit_transform(texts), labels)
+    def fit(self, texts: Sequence[str], labels) -> "TfidfClassifier":
+        """texts (N,) strings, labels (N,); returns self.
+
+        raises as SoftmaxRegression.fit and Tfidf.fit
+        """
+        rows = self.vectors.fit_transform(texts)
+        self.regression.fit(rows, labels)
         self.classes_ = self.regression.classes_
         return self
 
-    def predict(self, texts) -> np.ndarray:
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
         """The most probable label of each text, (N,)."""
         return self.regression.predict(self.vectors.transform(texts))
 
-    def predict_proba(self, texts) -> np.ndarray:
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, (N,K), columns in the order of classes_."""
         return self.regression.predict_proba(self.vectors.transform(texts))
 
-    def score(self, texts, labels) -> float:
+    def score(self, texts: Sequence[str], labels) -> float:
         """Accuracy in [0, 1]."""
         return accuracy(labels, self.predict(texts))

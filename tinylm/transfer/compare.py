@@ -1,16 +1,19 @@
-"""The experiment of the whole library: learn from text first, then adapt with few labels, beside honest baselines.
+"""The experiment of the whole library: learn from text first, then adapt with few labels.
 
     for each objective:      pretrain on the training posts, the same number of minutes each
     for each label budget, for each seed (the same draws for every system):
-        majority · TF-IDF · features of the frozen encoder · fine-tuned · the same architecture from scratch
+        majority · TF-IDF · features of the frozen encoder · fine-tuned · the same from scratch
 
-The rules of honesty: pretraining sees training posts and no label; nothing looks at a label beyond its budget; the
-from-scratch twin gets the same updates, the same grid of rates, the same order of texts. Every finished part is kept
-at once, so a comparison that is interrupted goes on where it was, and one that is repeated takes seconds.
+The rules of honesty: pretraining sees training posts and no label. No system looks at a label
+beyond its budget. The from-scratch twin gets the same updates, the same grid of rates and the same
+order of texts. Each result is written to the folder at once: an interrupted comparison continues,
+and a repeated one takes seconds.
 """
 
 import json
 import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,30 +27,50 @@ from tinylm.progress import duration, hidden, note
 from tinylm.settings import Config, above, at_least, refuse_repeated
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
 from tinylm.training.pretrain import PretrainConfig, pretrain
-from tinylm.transfer.adapt import AdaptConfig, Classifier, twin
-from tinylm.transfer.baselines import Majority, TfidfClassifier
-from tinylm.transfer.budgets import label_budget
-from tinylm.transfer.features import Features
-from tinylm.transfer.linear import SoftmaxRegression
-from tinylm.transfer.metrics import accuracy, macro_f1
-from tinylm.transfer.task import Task, load_task
 
-RESULTS, SETTINGS = "results.jsonl", "settings.json"
-NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # of every run, in its PRETRAINED
-MAJORITY, TFIDF = "majority", "TF-IDF"
+from .baselines import Majority, TfidfClassifier
+from .budgets import label_budget
+from .classifier import Classifier
+from .features import Features
+from .finetune import AdaptConfig, twin
+from .linear import SoftmaxRegression
+from .metrics import accuracy, macro_f1
+from .task import Task, load_task
+
+RESULTS = "results.jsonl"
+SETTINGS = "settings.json"
+NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of every finished run's PRETRAINED
 SAMPLE = 500  # training posts on which frozen features are standardised
-FEATURES, FINETUNED, SCRATCH = "features", "fine-tuned", "from scratch"
+
+# Baselines, and the three ways to use an objective; a system is called "gpt fine-tuned".
+MAJORITY = "majority"
+TFIDF = "TF-IDF"
+FEATURES = "features"
+FINETUNED = "fine-tuned"
+SCRATCH = "from scratch"
+
+# Fields of the config that may change between two runs in one folder.
+FREE = ("objectives", "labels", "seeds", "out", "quiet")
+
+Cell = tuple[int, int]  # labels per class, seed
 
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """What is compared. Changing anything but labels, seeds, objectives, out and quiet asks for another folder.
+    """The settings of a comparison.
 
-    data : named set or labelled file · objectives : names of chapters, see `objectives.names()`, or files that define one
-    size : of their configs
-    minutes : of pretraining, for each objective · labels : budgets per class · seeds : how many draws of labels
-    test_size : test texts read (a fixed draw; 0: all) · adapt : fine-tuning and features · out : the folder
-    seed : of pretraining, and the first of the draws
+    In one folder only labels, seeds, objectives, out and quiet may change from run to run.
+
+    data : named set or labelled file
+    objectives : names of chapters, see `objectives.names()`, or files that define one
+    minutes : of pretraining, for each objective     size : of their configs, e.g. "small"
+    labels : budgets per class     seeds : how many draws of labels
+    test_size : test texts read, always the same ones; 0 reads all
+    adapt : settings of fine-tuning and features     out : the folder
+    seed : of pretraining, and of the first draw     encoding : None lets the objective choose
+
+    >>> CompareConfig(labels=(10, 2), seeds=2).cells()
+    [(2, 0), (2, 1), (10, 0), (10, 1)]
     """
 
     ranges = {
@@ -71,7 +94,7 @@ class CompareConfig(Config):
     encoding: str | None = None
 
     def check(self) -> None:
-        """Every objective is known, and there is something to do.   raises TinylmError"""
+        """Refuse unknown objectives, an empty or repeated list.   raises TinylmError"""
         for name in self.objectives:
             objectives.find(name)
         if not self.labels:
@@ -79,21 +102,30 @@ class CompareConfig(Config):
         for name in ("objectives", "labels"):
             refuse_repeated(name, getattr(self, name))
 
-    def cells(self) -> list[tuple[int, int]]:
+    def cells(self) -> list[Cell]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""
-        return [
-            (budget, self.seed + i)
-            for budget in sorted(set(self.labels))
-            for i in range(self.seeds)
-        ]
+        found = []
+        for budget in sorted(set(self.labels)):
+            for i in range(self.seeds):
+                found.append((budget, self.seed + i))
+        return found
+
+    def systems(self) -> list[str]:
+        """The names of all systems: the baselines, then three for each objective."""
+        found = [MAJORITY, TFIDF]
+        for name in self.objectives:
+            for kind in (FEATURES, FINETUNED, SCRATCH):
+                found.append(f"{name} {kind}")
+        return found
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out.
+    """The results of a comparison.
 
-    config, task : what was asked · rows : dicts with method, budget, seed, accuracy, macro_f1, seconds
-    pretrained : objective -> dict of steps, seconds, loss, nats_per_word, unigram (held-out) and what else is known
+    config, task : its settings, and the texts and labels
+    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds
+    pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram
     """
 
     config: CompareConfig
@@ -102,20 +134,24 @@ class Comparison:
     pretrained: dict[str, dict]
 
     def methods(self) -> list[str]:
-        """The systems that were measured, baselines first, in the order in which they were first measured."""
+        """The measured systems, in the order of their first result: baselines come first."""
         return list(dict.fromkeys(row["method"] for row in self.rows))
 
     def scores(self, method: str, budget: int, score: str = "accuracy") -> list[float]:
-        """One score per seed, in the order of the seeds; empty where a method was not measured."""
-        rows = [row for row in self.rows if (row["method"], row["budget"]) == (method, budget)]
-        return [row[score] for row in sorted(rows, key=lambda row: row["seed"])]
+        """One score per seed, in the order of the seeds; empty if the method was not measured."""
+        found = []
+        for row in sorted(self.rows, key=lambda row: row["seed"]):
+            if row["method"] == method and row["budget"] == budget:
+                found.append(row[score])
+        return found
 
 
 def run(config: CompareConfig) -> Comparison:
-    """Run what is not finished yet, and return everything.
+    """Compute every result that the folder does not hold yet, and return all of them.
 
-    raises TinylmError if the folder holds a comparison with other settings or anything else, if another process writes
-    there, or an objective is unknown; what the data, the trainer and the hub raise
+    raises TinylmError if an objective is unknown, if the folder holds a comparison with other
+    settings or anything else, or if another process writes there; and whatever the data, the
+    trainer and the hub raise
     """
     names = tuple(objectives.find(one).name for one in config.objectives)
     config = replace(config, objectives=names)
@@ -123,22 +159,22 @@ def run(config: CompareConfig) -> Comparison:
         return _run(config)
 
 
-def claim(config: CompareConfig):
-    """`folders.claim` of a comparison's folder: it goes on with one that is there, and overwrites nothing else."""
+def claim(config: CompareConfig) -> AbstractContextManager:
+    """Claim the folder of a comparison, to start one or to continue it; overwrites nothing else."""
     return folders.claim(config.out, own=(SETTINGS,), overwrite=None)
 
 
 def _run(config: CompareConfig) -> Comparison:
     task = load_task(config.data, config.test_size)
-    # Fail on a class that is too small before the work.
+    # Fail on a class with too few labels before training starts.
     label_budget(task.labels, max(config.labels), config.seed)
     results = Results(config, task)
-    say = results.say
-    say(
-        f"{task.name}: {len(task.texts):,} training posts, {len(task.test_texts):,} of {task.n_test:,} test posts"
-    )
-    pretrained = {name: pretrained_run(name, task, config, say) for name in config.objectives}
-    _baselines(task, config, results)
+    n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
+    results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
+    pretrained = {}
+    for name in config.objectives:
+        pretrained[name] = pretrained_run(name, task, config, results.say)
+    _baselines(task, results)
     for name in config.objectives:
         encoder, tokenizer = hub.load(Path(config.out) / name)
         tokenizer = Remembering(tokenizer)
@@ -148,109 +184,114 @@ def _run(config: CompareConfig) -> Comparison:
 
 
 class Results:
-    """The rows of OUT/results.jsonl: each is written the moment it is known, and none is computed twice."""
+    """The rows of OUT/results.jsonl. Each is written as soon as it is known, and computed once."""
 
     def __init__(self, config: CompareConfig, task: Task):
-        self.config, self.out, self.begun = config, Path(config.out), time.perf_counter()
+        self.config = config
+        self.out = Path(config.out)
+        self.begun = time.perf_counter()
         self._check_settings(task)
         self.rows = self._read(self.out / RESULTS)
 
     @staticmethod
     def _read(path: Path) -> list[dict]:
-        """The rows of a results file; none if there is no file. raises TinylmError if it is damaged."""
+        """The rows of a results file; none if there is no file. raises TinylmError if damaged."""
         if not path.exists():
             return []
         try:
             lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             rows = [json.loads(line) for line in lines if line]
             for row in rows:
-                (
-                    row["method"],
-                    int(row["budget"]),
-                    int(row["seed"]),
-                    float(row["accuracy"]),
-                    float(row["macro_f1"]),
-                )
+                # Each line raises if its part is missing or is not a number.
+                row["method"]
+                int(row["budget"])
+                int(row["seed"])
+                float(row["accuracy"])
+                float(row["macro_f1"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TinylmError(
-                f"{path} is damaged ({error!r}); delete it, and its rows are computed again."
-            ) from error
+            problem = f"{path} is damaged ({error!r})"
+            raise TinylmError(f"{problem}; delete it, and its rows are computed again.") from error
         return rows
 
     def _check_settings(self, task: Task) -> None:
-        """A folder holds one experiment; rows of two would look alike and mean different things."""
-        free = ("objectives", "labels", "seeds", "out", "quiet")
-        now = {key: value for key, value in asdict(self.config).items() if key not in free}
-        now = json.loads(json.dumps(now | {"texts": task.fingerprint()}))
+        """Keep two experiments apart: their rows would look the same and mean different things."""
+        now = asdict(self.config) | {"texts": task.fingerprint()}
+        for key in FREE:
+            del now[key]
+        now = json.loads(json.dumps(now))
         path = self.out / SETTINGS
         then = read_json(path) if path.exists() else now
         for key, value in now.items():
-            if then.get(key) != value:
+            before = then.get(key)
+            if before != value:
                 raise TinylmError(
-                    f"{self.out} holds a comparison with {key} = {then.get(key)}, now it is {value}; "
+                    f"{self.out} holds a comparison with {key} = {before}, now it is {value}; "
                     "give another folder with --out, or delete this one."
                 )
         write_json(path, now)
 
     def say(self, line: str) -> None:
-        """A line of progress on stderr, with the time since the beginning."""
+        """A line of progress on stderr, with the time since the start."""
         note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
 
-    def missing(self, method: str):
+    def missing(self, method: str) -> list[Cell]:
         """The cells that this method has not filled yet."""
         done = {(row["budget"], row["seed"]) for row in self.rows if row["method"] == method}
         return [cell for cell in self.config.cells() if cell not in done]
 
-    def add(self, method: str, cell, truth, predicted, seconds: float) -> None:
-        """Keep one result, on disk too, and say so."""
+    def add(self, method: str, cell: Cell, truth, predicted, seconds: float) -> None:
+        """Keep one result, on disk too, and report it."""
         budget, seed = cell
-        scores = {"accuracy": accuracy(truth, predicted), "macro_f1": macro_f1(truth, predicted)}
-        facts = {
+        row = {
             "method": method,
             "budget": budget,
             "seed": seed,
-            **scores,
+            "accuracy": accuracy(truth, predicted),
+            "macro_f1": macro_f1(truth, predicted),
             "seconds": round(seconds, 2),
         }
-        self.rows.append(facts)
-        write_text(self.out / RESULTS, "".join(as_json(row) + "\n" for row in self.rows))
-        self.say(
-            f"{method}, {budget} labels per class, seed {seed}: {100 * scores['accuracy']:.1f} % ({seconds:.0f} s)"
-        )
+        self.rows.append(row)
+        lines = [as_json(row) + "\n" for row in self.rows]
+        write_text(self.out / RESULTS, "".join(lines))
+        percent = f"{100 * row['accuracy']:.1f} %"
+        where = f"{method}, {budget} labels per class, seed {seed}"
+        self.say(f"{where}: {percent} ({seconds:.0f} s)")
 
     def wanted(self) -> list[dict]:
-        """The rows of the cells and systems asked for; the folder may hold more."""
-        systems = {MAJORITY, TFIDF}
-        systems |= {
-            f"{name} {kind}"
-            for name in self.config.objectives
-            for kind in (FEATURES, FINETUNED, SCRATCH)
-        }
-        return [
-            row
-            for row in self.rows
-            if row["method"] in systems and (row["budget"], row["seed"]) in self.config.cells()
-        ]
+        """The rows of the configured cells and systems; the folder may hold more."""
+        systems = self.config.systems()
+        cells = self.config.cells()
+        found = []
+        for row in self.rows:
+            if row["method"] in systems and (row["budget"], row["seed"]) in cells:
+                found.append(row)
+        return found
 
 
 class Remembering:
-    """A tokenizer that keeps what it has cut: every system of a comparison reads the same texts many times."""
+    """A tokenizer that keeps its results, because every system reads the same texts many times."""
 
     def __init__(self, tokenizer):
-        self.tokenizer, self.known = tokenizer, {}
+        self.tokenizer = tokenizer
+        self.known = {}
 
-    def __call__(self, texts, max_length=None) -> dict[str, np.ndarray]:
-        """As the tokenizer: texts to the keywords of `encode`, (N,T) each."""
+    def __call__(
+        self, texts: Iterable[str], max_length: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Texts to the keywords of `encode`, (N,T) each, as the tokenizer does it."""
         key = (tuple(texts), max_length)
         if key not in self.known:
             self.known[key] = self.tokenizer(texts, max_length=max_length)
         return self.known[key]
 
 
-def pretrained_run(name: str, task: Task, config: CompareConfig, say) -> dict:
-    """Train one objective on the training posts, or find it finished, in OUT/<name>; returns what is known of the run.
+def pretrained_run(
+    name: str, task: Task, config: CompareConfig, say: Callable[[str], None]
+) -> dict:
+    """Train one objective on the training posts in OUT/<name>, unless that run is finished.
 
-    One document in twenty is held out, for the loss that is reported; no label is touched.
+    One document in twenty is held out for the reported loss. No label is touched.
+    returns the content of the run's PRETRAINED: steps, seconds, loss, ...
     """
     out = Path(config.out) / name
     with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
@@ -266,78 +307,94 @@ def pretrained_run(name: str, task: Task, config: CompareConfig, say) -> dict:
                 encoding=config.encoding,
             )
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
-            facts = {key: result[key] for key in ("steps", "seconds", "tokens")}
-            # "tokens" of the evaluation are those predicted, not those trained on: the run's own number stays.
-            write_json(
-                out / PRETRAINED,
-                (result["held_out"] or {}) | facts | {"vocabulary": tokenizer.vocab_size},
-            )
+            # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
+            facts = dict(result["held_out"] or {})
+            for key in ("steps", "seconds", "tokens"):
+                facts[key] = result[key]
+            facts["vocabulary"] = tokenizer.vocab_size
+            write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
 
 
 def _is_noted(out: Path) -> bool:
-    """Whether a run's note is there; a damaged one is written anew if the run's state is there to write it from."""
+    """Whether the note of a finished run can be read.
+
+    A damaged note counts as missing if the run's state can replace it; otherwise `read_json` will
+    report the damage.
+    """
     try:
         return NOTED <= read_json(out / PRETRAINED).keys()
     except DataError:
         return (out / PRETRAINED).exists() and not (out / STATE).exists()
 
 
-def _baselines(task: Task, config: CompareConfig, results: Results) -> None:
-    makers = {MAJORITY: lambda seed: Majority(), TFIDF: lambda seed: TfidfClassifier(seed=seed)}
+def _drawn(task: Task, cell: Cell) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The labelled examples of one cell: texts, labels, and their rows in the training set."""
+    budget, seed = cell
+    rows = label_budget(task.labels, budget, seed)
+    texts = [task.texts[i] for i in rows]
+    return texts, task.labels[rows], rows
+
+
+def _baselines(task: Task, results: Results) -> None:
+    """Majority and TF-IDF, which see nothing but the labelled texts."""
+    makers = {
+        MAJORITY: lambda seed: Majority(),
+        TFIDF: lambda seed: TfidfClassifier(seed=seed),
+    }
     for method, make in makers.items():
         for cell in results.missing(method):
-            start, rows = time.perf_counter(), label_budget(task.labels, *cell)
-            model = make(cell[1]).fit([task.texts[i] for i in rows], task.labels[rows])
-            results.add(
-                method,
-                cell,
-                task.test_labels,
-                model.predict(task.test_texts),
-                time.perf_counter() - start,
-            )
+            start = time.perf_counter()
+            texts, labels, _ = _drawn(task, cell)
+            model = make(cell[1]).fit(texts, labels)
+            predicted = model.predict(task.test_texts)
+            seconds = time.perf_counter() - start
+            results.add(method, cell, task.test_labels, predicted, seconds)
 
 
 def _frozen(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
-    """Softmax regression on frozen features, standardised on a fixed draw of training posts: a text is not a label."""
-    method, config = f"{name} {FEATURES}", results.config
+    """Softmax regression on frozen features.
+
+    The features are standardised on a fixed sample of training posts, whose labels stay unread.
+    Each post is encoded once, for all cells.
+    """
+    method = f"{name} {FEATURES}"
+    adapt = results.config.adapt
     if not results.missing(method):
         return
-    drawn = np.unique(
-        np.concatenate([label_budget(task.labels, *cell) for cell in results.config.cells()])
-    )
+    rows = [label_budget(task.labels, *cell) for cell in results.config.cells()]
+    used = np.unique(np.concatenate(rows))
     sample = np.random.default_rng(0).permutation(len(task.texts))[:SAMPLE]
-    results.say(f"{method}: encoding {sample.size + drawn.size + len(task.test_texts):,} posts")
-    features = Features(
-        encoder, tokenizer, max_length=config.adapt.max_length, layers=config.adapt.layers
-    )
+    n_texts = sample.size + used.size + len(task.test_texts)
+    results.say(f"{method}: encoding {n_texts:,} posts")
+    features = Features(encoder, tokenizer, max_length=adapt.max_length, layers=adapt.layers)
     features.fit([task.texts[i] for i in sample])
-    train, test = (
-        features.transform([task.texts[i] for i in drawn]),
-        features.transform(task.test_texts),
-    )
+    train = features.transform([task.texts[i] for i in used])
+    test = features.transform(task.test_texts)
     for cell in results.missing(method):
-        start, rows = time.perf_counter(), label_budget(task.labels, *cell)
-        model = SoftmaxRegression(config.adapt.C, seed=cell[1])
-        model.fit(train[np.searchsorted(drawn, rows)], task.labels[rows])
-        results.add(
-            method, cell, task.test_labels, model.predict(test), time.perf_counter() - start
-        )
+        start = time.perf_counter()
+        _, labels, rows = _drawn(task, cell)
+        model = SoftmaxRegression(adapt.C, seed=cell[1])
+        model.fit(train[np.searchsorted(used, rows)], labels)
+        predicted = model.predict(test)
+        seconds = time.perf_counter() - start
+        results.add(method, cell, task.test_labels, predicted, seconds)
 
 
 def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
-    """All weights, from the pretrained ones and from random ones; all else is equal."""
+    """Fine-tune all weights, from the pretrained ones and from random ones; all else is equal."""
     for cell in results.config.cells():
         for kind in (FINETUNED, SCRATCH):
-            if cell not in results.missing(f"{name} {kind}"):
+            method = f"{name} {kind}"
+            if cell not in results.missing(method):
                 continue
-            start, rows = time.perf_counter(), label_budget(task.labels, *cell)
-            begin = encoder if kind == FINETUNED else twin(encoder, seed=cell[1])
-            model = Classifier(
-                begin, tokenizer, "finetune", replace(results.config.adapt, seed=cell[1])
-            )
-            model.fit([task.texts[i] for i in rows], task.labels[rows])
+            start = time.perf_counter()
+            texts, labels, _ = _drawn(task, cell)
+            seed = cell[1]
+            begin = encoder if kind == FINETUNED else twin(encoder, seed=seed)
+            adapt = replace(results.config.adapt, seed=seed)
+            model = Classifier(begin, tokenizer, "finetune", adapt)
+            model.fit(texts, labels)
             predicted = model.predict(task.test_texts)
-            results.add(
-                f"{name} {kind}", cell, task.test_labels, predicted, time.perf_counter() - start
-            )
+            seconds = time.perf_counter() - start
+            results.add(method, cell, task.test_labels, predicted, seconds)

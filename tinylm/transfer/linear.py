@@ -2,141 +2,177 @@
 
     minimise  C * sum_n -log softmax(x_n W + b)[y_n]  +  ½ ‖W‖²
 
-The problem is convex, so there is nothing to tune but C, the trust in the data; L-BFGS finds the one minimum.
-C is chosen by cross-validation inside the labels one has, or given.
+The problem is convex, so L-BFGS finds its one minimum and only C, the trust in the data, is left to
+choose. The caller gives one C, or a grid from which cross-validation inside the labels chooses.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize, sparse, special
 
 from tinylm.errors import DataError, ShapeError
 from tinylm.settings import above, argument
-from tinylm.transfer.budgets import folds
-from tinylm.transfer.metrics import accuracy
+
+from .budgets import folds
+from .metrics import accuracy
 
 GRID = tuple(10.0**k for k in range(-4, 3))
+LBFGS = {"maxiter": 1000, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
 
 
 def _matrix(features):
-    """float64 (N,F), dense or CSR; the one place where the two kinds are told apart."""
-    x = (
-        sparse.csr_array(features, dtype=np.float64)
-        if sparse.issparse(features)
-        else np.asarray(features, np.float64)
-    )
+    """Features as float64 (N,F), dense or CSR. The rest of the file treats both kinds alike."""
+    if sparse.issparse(features):
+        x = sparse.csr_array(features, dtype=np.float64)
+    else:
+        x = np.asarray(features, np.float64)
     if x.ndim != 2:
-        raise ShapeError(
-            f"SoftmaxRegression: features have shape {x.shape}; expected (N, F), one row per example."
-        )
+        given = f"features have shape {x.shape}"
+        raise ShapeError(f"SoftmaxRegression: {given}; expected (N, F), one row per example.")
     return x
 
 
-def _rotate(x):
-    """More features than examples: the best W lies in the span of the rows, so turn that span into the axes.
+def _dense(x) -> np.ndarray:
+    return x.toarray() if sparse.issparse(x) else x
+
+
+def _rotate(x) -> tuple[np.ndarray, Callable]:
+    """Shrink a problem that has more features than examples to at most as many features.
 
         X Xᵀ = U S Uᵀ,   Z = U √S  has the same inner products as X,   W = (Xᵀ U / √S) W_z
 
-    Turning changes neither the scores nor ‖W‖, so the problem in Z, (N,N) at most, has the same solution: twenty
-    thousand words become a few hundred columns. returns Z (N,R) dense and the map from W_z to W, or X as it is
+    The best W lies in the span of the rows of X, so that span can serve as the axes. Neither the
+    scores nor ‖W‖ change, so the problem in Z has the same solution. Twenty thousand words become a
+    few hundred columns.
+
+    x : (N,F)     returns Z (N,R) dense, R ≤ N, and the function from W_z to W; x itself if N ≥ F
     """
     if x.shape[0] >= x.shape[1]:
-        return (x.toarray() if sparse.issparse(x) else x), lambda w: w
-    gram = x @ x.T
-    values, vectors = np.linalg.eigh(gram.toarray() if sparse.issparse(gram) else gram)
+        return _dense(x), lambda w: w
+    gram = _dense(x @ x.T)
+    values, vectors = np.linalg.eigh(gram)
     kept = values > 1e-12 * max(values[-1], 1e-300)
-    root, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    root = np.sqrt(values[kept])
+    vectors = vectors[:, kept]
     return vectors * root, lambda w: x.T @ (vectors @ (w / root[:, None]))
 
 
 class SoftmaxRegression:
-    """Multinomial logistic regression with an L2 penalty on the weights (not on the bias), computed in float64.
+    """Multinomial logistic regression with an L2 penalty on the weights, computed in float64.
 
-    C : the trust in the data, scikit-learn's meaning; or a grid from which cross-validation chooses the best, the
-        smaller at a tie
+    The bias is not penalised.
+    C : the trust in the data, with scikit-learn's meaning; or a grid from which cross-validation
+        chooses the best, the smaller at a tie
     n_folds, seed : the split of that cross-validation
     After `fit`: classes_ (K,), weights_ (F,K), bias_ (K,), C_ the one used.
-    Source: the optimum is scikit-learn's `LogisticRegression`, for three classes and more. Differs: two classes get
-    two weight vectors here (softmax), one there.
+    Source: the optimum is that of scikit-learn's `LogisticRegression`, for three classes and more.
+    Differs: two classes get two weight vectors here (softmax), one there.
+
+    >>> model = SoftmaxRegression(C=1.0).fit([[0.0], [1.0], [9.0]], ["low", "low", "high"])
+    >>> model.predict([[2.0], [8.0]]).tolist()
+    ['low', 'high']
     """
 
     def __init__(self, C=1.0, n_folds: int = 3, seed: int = 0):
         grid = tuple(np.atleast_1d(C).tolist())
         argument("SoftmaxRegression", "C", grid, tuple[float, ...], above(0))
-        self.C, self.n_folds, self.seed = C, n_folds, seed
-        self.weights_ = self.bias_ = None  # until fit
+        self.C = C
+        self.n_folds = n_folds
+        self.seed = seed
+        self.weights_ = None  # until fit
+        self.bias_ = None
 
     def fit(self, features, labels) -> "SoftmaxRegression":
         """Find the minimum. features (N,F) dense or scipy.sparse, labels (N,); returns self.
 
         raises ShapeError if the lengths differ, DataError if there are fewer than two classes
         """
-        x, labels = _matrix(features), np.asarray(labels)
+        x = _matrix(features)
+        labels = np.asarray(labels)
         if labels.shape != (x.shape[0],):
-            raise ShapeError(
-                f"SoftmaxRegression: {x.shape[0]} rows of features, but labels of shape {labels.shape}."
-            )
+            given = f"{x.shape[0]} rows of features, but labels of shape {labels.shape}"
+            raise ShapeError(f"SoftmaxRegression: {given}.")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
-            raise DataError(
-                f"SoftmaxRegression: {self.classes_.size} class in the labels; expected at least two."
-            )
-        z, back = _rotate(x)
+            given = f"{self.classes_.size} class in the labels"
+            raise DataError(f"SoftmaxRegression: {given}; expected at least two.")
+        z, rotate_back = _rotate(x)
         self.C_ = float(self.C) if np.isscalar(self.C) else self._choose(z, codes)
         weights, self.bias_ = self._minimise(z, codes, self.C_)
-        self.weights_ = back(weights)
+        self.weights_ = rotate_back(weights)
         return self
 
-    def _choose(self, x, codes) -> float:
-        """The C of the grid with the best held-out accuracy, every fold walked from the smallest C up (warm starts)."""
-        grid, splits = sorted(float(c) for c in self.C), folds(codes, self.n_folds, self.seed)
-        if (
-            not splits or len(grid) == 1
-        ):  # one example per class: nothing to hold out, the middle of the grid
+    def _choose(self, x: np.ndarray, codes: np.ndarray) -> float:
+        """The C of the grid with the best held-out accuracy.
+
+        Within a fold, C grows and each minimum is the start of the next search. Where a class has
+        one example, nothing can be held out, and the middle of the grid is taken.
+        """
+        grid = sorted(float(c) for c in self.C)
+        splits = folds(codes, self.n_folds, self.seed)
+        if not splits or len(grid) == 1:
             return grid[len(grid) // 2]
         hits = np.zeros(len(grid))
         for train, held in splits:
             start = None
             for i, c in enumerate(grid):
                 start = self._minimise(x[train], codes[train], c, start)
-                hits[i] += held.size * accuracy(
-                    codes[held], np.argmax(x[held] @ start[0] + start[1], axis=1)
-                )
+                weights, bias = start
+                predicted = np.argmax(x[held] @ weights + bias, axis=1)
+                hits[i] += held.size * accuracy(codes[held], predicted)
         return grid[int(np.argmax(hits))]
 
-    def _minimise(self, x, codes, c: float, start=None) -> tuple[np.ndarray, np.ndarray]:
+    def _minimise(
+        self,
+        x: np.ndarray,
+        codes: np.ndarray,
+        c: float,
+        start: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """L-BFGS on the mean loss, from `start` = (W, b) or zero. Returns W (F,K) and b (K,)."""
-        n, width, n_classes = x.shape[0], x.shape[1], self.classes_.size
+        n, width = x.shape
+        n_classes = self.classes_.size
+        size = width * n_classes
         target = np.zeros((n, n_classes))
         target[np.arange(n), codes] = 1.0
         decay = 1.0 / (c * n)
 
+        def parts(flat):
+            """One vector of all parameters -> W (F,K), b (K,)."""
+            return flat[:size].reshape(width, n_classes), flat[size:]
+
         def objective(flat):
-            w, b = flat[: width * n_classes].reshape(width, n_classes), flat[width * n_classes :]
+            w, b = parts(flat)
             scores = x @ w + b  # (N,F) @ (F,K) -> (N,K)
             log_p = scores - special.logsumexp(scores, axis=1, keepdims=True)
             residual = (np.exp(log_p) - target) / n
             dw = x.T @ residual + decay * w
-            loss = -(target * log_p).sum() / n + 0.5 * decay * (w * w).sum()
-            return loss, np.concatenate([dw.ravel(), residual.sum(axis=0)])
+            db = residual.sum(axis=0)
+            cross_entropy = -(target * log_p).sum() / n
+            loss = cross_entropy + 0.5 * decay * (w * w).sum()
+            return loss, np.concatenate([dw.ravel(), db])
 
-        first = (
-            np.zeros((width + 1) * n_classes)
-            if start is None
-            else np.concatenate([start[0].ravel(), start[1]])
-        )
-        options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
-        flat = optimize.minimize(objective, first, jac=True, method="L-BFGS-B", options=options).x
-        return flat[: width * n_classes].reshape(width, n_classes), flat[width * n_classes :]
+        if start is None:
+            first = np.zeros(size + n_classes)
+        else:
+            weights, bias = start
+            first = np.concatenate([weights.ravel(), bias])
+        found = optimize.minimize(objective, first, jac=True, method="L-BFGS-B", options=LBFGS)
+        return parts(found.x)
 
     def decision_function(self, features) -> np.ndarray:
-        """The logits, (N,K). raises ShapeError before `fit` or if the number of features differs from it."""
+        """The logits, (N,K).
+
+        raises ShapeError before `fit`, or if the number of features is not that of `fit`
+        """
         x = _matrix(features)
         if self.weights_ is None:
             raise ShapeError("SoftmaxRegression: not fitted yet; call fit(features, labels) first.")
-        if x.shape[1] != self.weights_.shape[0]:
-            raise ShapeError(
-                f"SoftmaxRegression: {x.shape[1]} features, but it was fitted on {self.weights_.shape[0]}."
-            )
+        expected = self.weights_.shape[0]
+        if x.shape[1] != expected:
+            given = f"{x.shape[1]} features"
+            raise ShapeError(f"SoftmaxRegression: {given}, but it was fitted on {expected}.")
         return x @ self.weights_ + self.bias_
 
     def predict_proba(self, features) -> np.ndarray:
@@ -145,7 +181,8 @@ class SoftmaxRegression:
 
     def predict(self, features) -> np.ndarray:
         """The most probable label of each row, (N,)."""
-        return self.classes_[np.argmax(self.decision_function(features), axis=1)]
+        best = np.argmax(self.decision_function(features), axis=1)
+        return self.classes_[best]
 
     def score(self, features, labels) -> float:
         """Accuracy in [0, 1]."""

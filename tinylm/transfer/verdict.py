@@ -1,128 +1,170 @@
-"""What the comparison says: the table, the paired comparison, and one sentence that also says where we lose."""
+"""The results of a comparison in words: tables, the paired comparison, and one honest sentence.
 
-from tinylm.transfer.compare import FINETUNED, MAJORITY, SCRATCH, TFIDF, Comparison
-from tinylm.transfer.metrics import Summary, beats, summarise
+A table is a pair (head, rows): the column names, and lists of cells as text.
+"""
+
+from .compare import FINETUNED, MAJORITY, SCRATCH, TFIDF, Comparison
+from .metrics import Summary, beats, summarise
+
+Table = tuple[list[str], list[list[str]]]
 
 
 def summaries(comparison: Comparison, score: str = "accuracy") -> dict[str, dict[int, Summary]]:
     """method -> {labels per class: Summary over seeds}."""
     found = {}
     for method in comparison.methods():
-        by_budget = {
-            budget: comparison.scores(method, budget, score) for budget in comparison.config.labels
-        }
-        found[method] = {
-            budget: summarise(scores) for budget, scores in by_budget.items() if scores
-        }
+        found[method] = {}
+        for budget in comparison.config.labels:
+            scores = comparison.scores(method, budget, score)
+            if scores:
+                found[method][budget] = summarise(scores)
     return found
 
 
-def cells(comparison: Comparison, score: str = "accuracy") -> tuple[list[str], list[list[str]]]:
-    """The table as head and rows of text: percent, mean ± standard deviation over seeds."""
-    head = ["system", *(f"{budget} per class" for budget in comparison.config.labels)]
+def cells(comparison: Comparison, score: str = "accuracy") -> Table:
+    """One row per system: percent, mean ± standard deviation over seeds, for each budget."""
+    budgets = comparison.config.labels
+    head = ["system", *(f"{budget} per class" for budget in budgets)]
     rows = []
     for method, by_budget in summaries(comparison, score).items():
-        rows.append(
-            [method, *(str(by_budget.get(budget, "–")) for budget in comparison.config.labels)]
-        )
+        scores = [str(by_budget.get(budget, "–")) for budget in budgets]
+        rows.append([method, *scores])
     return head, rows
 
 
-def pairs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Fine-tuning against the from-scratch twin, seed by seed, as head and rows of text."""
-    rows = []
-    for name in comparison.config.objectives:
-        for budget in comparison.config.labels:
-            tuned, scratch = (
-                comparison.scores(f"{name} {kind}", budget) for kind in (FINETUNED, SCRATCH)
-            )
-            if not tuned or len(tuned) != len(scratch):
-                continue
-            wins = sum(a > b for a, b in zip(tuned, scratch, strict=True))
-            gain = 100 * (summarise(tuned).mean - summarise(scratch).mean)
-            verdict = (
-                "beats"
-                if beats(tuned, scratch)
-                else "loses"
-                if beats(scratch, tuned)
-                else "undecided"
-            )
-            rows.append([name, str(budget), f"{gain:+.1f}", f"{wins} of {len(tuned)}", verdict])
-    return [
+def pairs(comparison: Comparison) -> Table:
+    """Fine-tuning against the from-scratch twin, seed by seed: gain, seeds won, verdict."""
+    head = [
         "fine-tuned against from scratch",
         "labels per class",
         "mean difference",
         "seeds won",
         "verdict",
-    ], rows
+    ]
+    rows = []
+    for name in comparison.config.objectives:
+        for budget in comparison.config.labels:
+            tuned = comparison.scores(f"{name} {FINETUNED}", budget)
+            scratch = comparison.scores(f"{name} {SCRATCH}", budget)
+            if not tuned or len(tuned) != len(scratch):
+                continue
+            wins = sum(a > b for a, b in zip(tuned, scratch, strict=True))
+            gain = 100 * (summarise(tuned).mean - summarise(scratch).mean)
+            won = f"{wins} of {len(tuned)}"
+            rows.append([name, str(budget), f"{gain:+.1f}", won, _against(tuned, scratch)])
+    return head, rows
 
 
-def pretraining(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Used time, and the held-out loss (nats per predicted token) beside the unigram entropy of the same text.
+def _against(a: list[float], b: list[float]) -> str:
+    """Whether A "beats" B, "loses" against it, or neither."""
+    if beats(a, b):
+        return "beats"
+    if beats(b, a):
+        return "loses"
+    return "undecided"
 
-    returns head and rows of text
+
+def pretraining(comparison: Comparison) -> Table:
+    """One row per objective: time used, and the held-out loss beside the unigram entropy.
+
+    Losses are in nats per predicted token.
     """
-    head = ["objective", "updates", "minutes used", "held-out loss", "unigram entropy"]
-    head.append("nats per word")
+    head = [
+        "objective",
+        "updates",
+        "minutes used",
+        "held-out loss",
+        "unigram entropy",
+        "nats per word",
+    ]
     rows = []
     for name, facts in comparison.pretrained.items():
-        numbers = [
-            "–" if facts.get(key) is None else f"{facts[key]:.3f}"
-            for key in ("loss", "unigram", "nats_per_word")
-        ]
+        updates = f"{facts['steps']:,}"
         used = f"{facts['seconds'] / 60:.2f} of {comparison.config.minutes:g}"
-        rows.append([name, f"{facts['steps']:,}", used, *numbers])
+        row = [name, updates, used]
+        for key in ("loss", "unigram", "nats_per_word"):
+            value = facts.get(key)
+            row.append("–" if value is None else f"{value:.3f}")
+        rows.append(row)
     return head, rows
 
 
 def text_table(head: list[str], rows: list[list[str]]) -> str:
-    """Columns aligned with spaces, the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [[row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-             for row in [head, *rows]]  # fmt: skip
-    return "\n".join(
-        "  ".join(line).rstrip() for line in [lines[0], ["-" * w for w in widths], *lines[1:]]
-    )
+    """Columns aligned with spaces, the first to the left, the others to the right.
+
+    >>> print(text_table(["system", "2 per class"], [["majority", "4.6"], ["gpt", "39.1"]]))
+    system    2 per class
+    --------  -----------
+    majority          4.6
+    gpt              39.1
+    """
+    widths = []
+    for i in range(len(head)):
+        widths.append(max(len(row[i]) for row in [head, *rows]))
+    rule = ["-" * width for width in widths]
+    lines = []
+    for first, *others in [head, rule, *rows]:
+        line = first.ljust(widths[0])
+        for cell, width in zip(others, widths[1:], strict=True):
+            line += "  " + cell.rjust(width)
+        lines.append(line.rstrip())
+    return "\n".join(lines)
 
 
-def _listed(things) -> str:
-    things = [str(thing) for thing in things]
-    return things[0] if len(things) == 1 else ", ".join(things[:-1]) + " and " + things[-1]
+def listed(things: list) -> str:
+    """Things as an English list.
+
+    >>> listed([2]), listed([2, 10, 50])
+    ('2', '2, 10 and 50')
+    """
+    *others, last = [str(thing) for thing in things]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def sentence(comparison: Comparison) -> str:
     """In one sentence: where pretraining beats starting from scratch, and where TF-IDF wins."""
-    labels, parts = comparison.config.labels, []
-    for name in comparison.config.objectives:
-        scores = {
-            b: [comparison.scores(f"{name} {kind}", b) for kind in (FINETUNED, SCRATCH)]
-            for b in labels
-        }
-        won = [b for b, (tuned, scratch) in scores.items() if tuned and beats(tuned, scratch)]
-        lost = [b for b in labels if b not in won]
-        if won:
-            exception = f" (not clearly at {_listed(lost)})" if lost else ""
-            parts.append(
-                f"{name} fine-tuned beats its from-scratch twin at {_listed(won)} labels per class{exception}"
-            )
-        else:
-            parts.append(
-                f"{name} fine-tuned does not clearly beat its from-scratch twin at any budget"
-            )
-    means = {
-        m: {b: s.mean for b, s in by_budget.items()}
-        for m, by_budget in summaries(comparison).items()
-    }
+    parts = [_of_pretraining(comparison, name) for name in comparison.config.objectives]
+    parts += _of_best(comparison)
+    return f"On {comparison.task.name}, {'; '.join(parts)}."
+
+
+def _of_pretraining(comparison: Comparison, name: str) -> str:
+    """Whether one objective, fine-tuned, beats its twin, and at which budgets."""
+    won = []
+    lost = []
+    for budget in comparison.config.labels:
+        tuned = comparison.scores(f"{name} {FINETUNED}", budget)
+        scratch = comparison.scores(f"{name} {SCRATCH}", budget)
+        wins = tuned and beats(tuned, scratch)
+        (won if wins else lost).append(budget)
+    if not won:
+        return f"{name} fine-tuned does not clearly beat its from-scratch twin at any budget"
+    exception = f" (not clearly at {listed(lost)})" if lost else ""
+    where = f"at {listed(won)} labels per class{exception}"
+    return f"{name} fine-tuned beats its from-scratch twin {where}"
+
+
+def _of_best(comparison: Comparison) -> list[str]:
+    """Which system is the best at which budgets; TF-IDF first, where it wins or ties."""
+    means = {}
+    for method, by_budget in summaries(comparison).items():
+        means[method] = {budget: summary.mean for budget, summary in by_budget.items()}
     counted = means.pop(TFIDF, {})
     ours = [m for m in means if m != MAJORITY and not m.endswith(SCRATCH)]
-    best = {b: max(ours, key=lambda m, b=b: means[m].get(b, 0.0)) for b in labels} if ours else {}
-    wins = [b for b in best if counted.get(b, 0.0) >= means[best[b]].get(b, 0.0)]
-    if wins:
-        parts.append(
-            f"TF-IDF, which needs no pretraining, is still the best system at {_listed(wins)} labels per class"
-        )
-    for method in dict.fromkeys(best[b] for b in best if b not in wins):
-        parts.append(
-            f"the best at {_listed(b for b in best if b not in wins and best[b] == method)} is {method}"
-        )
-    return "On " + comparison.task.name + ", " + "; ".join(parts) + "."
+    if not ours:
+        return []
+    still_best = []  # the budgets where TF-IDF wins
+    best = {}  # one of our systems -> the budgets where it wins
+    for budget in comparison.config.labels:
+        method = max(ours, key=lambda m, budget=budget: means[m].get(budget, 0.0))
+        if counted.get(budget, 0.0) >= means[method].get(budget, 0.0):
+            still_best.append(budget)
+        else:
+            best.setdefault(method, []).append(budget)
+    parts = []
+    if still_best:
+        where = f"at {listed(still_best)} labels per class"
+        parts.append(f"TF-IDF, which needs no pretraining, is still the best system {where}")
+    for method, budgets in best.items():
+        parts.append(f"the best at {listed(budgets)} is {method}")
+    return parts

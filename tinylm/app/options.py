@@ -1,0 +1,113 @@
+"""The values of options: text from the command line becomes a number, a tuple or a pair.
+
+Text that cannot be used raises `argparse.ArgumentTypeError`, which argparse prints as a sentence.
+"""
+
+import argparse
+from collections.abc import Callable
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses an option given twice; argparse silently keeps the last value."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.register("action", None, _Once)
+        self.register("action", "store", _Once)
+        self.register("action", "settings", _Settings)
+
+
+class _Once(argparse.Action):
+    """Store the value of an option, which may be given once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        given = vars(namespace).setdefault("given", set())
+        if option_string and self.dest in given:
+            raise argparse.ArgumentError(self, "given twice; give it once")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class _Settings(argparse.Action):
+    """Collect the (key, value) pairs of a repeated option; each key may be given once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        before = getattr(namespace, self.dest)
+        key, value = values
+        if key in dict(before):
+            raise argparse.ArgumentError(self, f"{key} is given twice; give it once")
+        setattr(namespace, self.dest, [*before, (key, value)])
+
+
+def number(kind: type, low: float, high: float, expected: str) -> Callable[[str], float]:
+    """A parser for numbers of a kind from low to high.
+
+    >>> percent = number(int, 0, 100, "a whole number up to 100")
+    >>> percent("42")
+    42
+    >>> percent("101")
+    Traceback (most recent call last):
+        ...
+    argparse.ArgumentTypeError: '101' given, expected a whole number up to 100
+    """
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} given, expected {expected}")
+        return value
+
+    return parse
+
+
+count = number(int, 1, 10**9, "a whole number of at least 1")
+seed = number(int, 0, 2**63 - 1, "a whole number of at least 0")
+minutes = number(float, 1e-3, 10**6, "a positive number of minutes")
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them.
+
+    >>> counts("2,10,50")
+    (2, 10, 50)
+    """
+    return tuple(count(part) for part in text.split(","))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words with commas between them.
+
+    >>> words("word2vec, gpt")
+    ('word2vec', 'gpt')
+    """
+    return tuple(part.strip() for part in text.split(","))
+
+
+def assignment(text: str) -> tuple[str, object]:
+    """A field of a config and its value: a number, true or false, a tuple, or text.
+
+    >>> [assignment(text) for text in ("lr=3e-4", "tied=false", "sizes=2,3", "schedule=cosine")]
+    [('lr', 0.0003), ('tied', False), ('sizes', (2, 3)), ('schedule', 'cosine')]
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected key=value")
+    return key.strip(), _value(value.strip())
+
+
+def _value(text: str):
+    """The right-hand side of an assignment."""
+    if "," in text:
+        parts = [part.strip() for part in text.split(",")]
+        return tuple(_value(part) for part in parts if part)
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

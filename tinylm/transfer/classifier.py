@@ -1,0 +1,243 @@
+"""A pretrained encoder and a few labelled texts become a classifier, in scikit-learn's shape.
+
+    features    p(y | text) = softmax(W standardise(pool(encode(text))) + b), the encoder frozen
+    finetune    the same with the last layer alone, and every weight learns: see `finetune.py`
+
+Both methods end as an encoder and a linear head on pooled states, so both predict and save alike.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tinylm import files, folders, hub, settings
+from tinylm.arguments import strings
+from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
+from tinylm.kernels.runtime.pool import one_pool
+from tinylm.training.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
+
+from .budgets import folds
+from .features import Features, encode_texts, take
+from .finetune import AdaptConfig, Network, duplicate, tune
+from .linear import SoftmaxRegression
+from .metrics import accuracy
+from .task import as_labels
+
+METHODS = ("features", "finetune")
+DEFAULTS = AdaptConfig()
+
+
+class Classifier:
+    """A text classifier: `Classifier(encoder, tokenizer).fit(texts, labels).predict(texts)`.
+
+    encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed
+    method : "features" (frozen encoder, softmax regression) or "finetune" (all weights)
+    progress : called as progress(done, updates) during fine-tuning
+    After `fit`: classes_ (K,); encoder_, the adapted one; head_ = (W (F,K), b (K,)); and after
+    fine-tuning rate_, the learning rate used.
+
+    >>> Classifier(None, None, "lora")
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.TinylmError: Classifier: unknown method 'lora'; expected 'features' or 'finetune'.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        tokenizer,
+        method: str = "features",
+        config: AdaptConfig = DEFAULTS,
+        progress: Callable[[int, int], None] | None = None,
+    ):
+        if method not in METHODS:
+            expected = " or ".join(repr(name) for name in METHODS)
+            raise TinylmError(f"Classifier: unknown method {method!r}; expected {expected}.")
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self.method = method
+        self.config = config
+        self.progress = progress or (lambda done, updates: None)
+        self.head_ = None  # until fit
+
+    def fit(self, texts: Sequence[str], labels) -> "Classifier":
+        """Adapt to labelled texts.
+
+        texts : (N,) strings     labels : (N,) of at least two classes     returns self
+        raises DataError        for no texts, or for fewer than two classes
+        raises ShapeError       if the lengths differ
+        raises ArgumentError    if texts is a single string
+        """
+        texts = strings(texts, "texts")
+        labels = as_labels(labels)
+        if labels.shape != (len(texts),):
+            given = f"{len(texts)} texts, but labels of shape {labels.shape}"
+            raise ShapeError(f"Classifier: {given}; expected one for each.")
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if self.classes_.size < 2:
+            given = f"{self.classes_.size} class in the labels"
+            raise DataError(f"Classifier: {given}; expected at least two.")
+        with one_pool():
+            if self.method == "features":
+                self._fit_features(texts, codes)
+            else:
+                self._fit_all(texts, codes)
+        return self
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities, (N,K), columns as in classes_. raises TinylmError before `fit`."""
+        self._check_fitted()
+        logits = self._logits(self.features_.transform(texts))
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        """The most probable label of each text, (N,). raises TinylmError before `fit`."""
+        best = np.argmax(self.predict_proba(texts), axis=1)
+        return self.classes_[best]
+
+    def score(self, texts: Sequence[str], labels) -> float:
+        """Accuracy in [0, 1]. raises TinylmError before `fit`."""
+        return accuracy(labels, self.predict(texts))
+
+    # ---- fitting
+
+    def _features(self, encoder, layers) -> Features:
+        """Features of this classifier's tokenizer and text length; not fitted yet."""
+        return Features(encoder, self.tokenizer, max_length=self.config.max_length, layers=layers)
+
+    def _fit_features(self, texts: list[str], codes: np.ndarray) -> None:
+        """Softmax regression on the states of the encoder as it is."""
+        self.features_ = self._features(self.encoder, self.config.layers)
+        rows = self.features_.fit_transform(texts)
+        regression = SoftmaxRegression(self.config.C, seed=self.config.seed).fit(rows, codes)
+        self.encoder_ = self.encoder
+        self.head_ = (regression.weights_, regression.bias_)
+
+    def _fit_all(self, texts: list[str], codes: np.ndarray) -> None:
+        """Choose the rate, then tune a copy of the encoder on all labels."""
+        encoded = encode_texts(self.encoder, self.tokenizer, texts, self.config.max_length)
+        self.rate_ = self._choose_rate(encoded, codes)
+        self._keep(self._tune(encoded, codes, self.rate_))
+
+    def _choose_rate(self, encoded: dict[str, np.ndarray], codes: np.ndarray) -> float:
+        """The rate with the best held-out accuracy inside the labels; the smaller one at a tie.
+
+        Where a class has one example, nothing can be held out: the middle rate is taken.
+        """
+        rates = sorted(self.config.rates)
+        splits = folds(codes, self.config.n_folds, self.config.seed)
+        if len(rates) == 1 or not splits:
+            return rates[len(rates) // 2]
+        hits = np.zeros(len(rates))
+        for train, held in splits:
+            for i, rate in enumerate(rates):
+                self._keep(self._tune(take(encoded, train), codes[train], rate))
+                means = self.features_.encode_means(take(encoded, held))
+                logits = self._logits(self.features_.standardise(means))
+                predicted = np.argmax(logits, axis=1)
+                hits[i] += held.size * accuracy(codes[held], predicted)
+        return rates[int(np.argmax(hits))]
+
+    def _tune(self, encoded: dict[str, np.ndarray], codes: np.ndarray, rate: float) -> Network:
+        """Train a copy of the encoder and a new head."""
+        features = self._features(duplicate(self.encoder), ("last",))
+        return tune(features, encoded, codes, rate, self.config, self.progress)
+
+    def _keep(self, network: Network) -> None:
+        """Take a tuned network apart into the encoder, features and head that predict."""
+        self.encoder_ = network.encoder
+        self.features_ = self._features(network.encoder, ("last",))
+        self.features_.mean_ = network.mean.astype(float)
+        self.features_.std_ = 1 / network.scale.astype(float)
+        weights = network.head.weight.data.T.astype(float)
+        bias = network.head.bias.data.astype(float)
+        self.head_ = (weights, bias)
+
+    def _check_fitted(self) -> None:
+        if self.head_ is None:
+            first = "call fit(texts, labels) or Classifier.load(path) first"
+            raise TinylmError(f"Classifier: not fitted yet; {first}.")
+
+    def _logits(self, rows: np.ndarray) -> np.ndarray:
+        """Standardised features (N,F) -> (N,K)."""
+        weights, bias = self.head_
+        return rows @ weights + bias
+
+    # ---- folders
+
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write a run folder: the adapted encoder as `hub.save` does, the head, the labels.
+
+        overwrite : replace a model, run or classifier that the folder holds
+        A save that fails or is killed leaves the old classifier, the new one, or a folder that
+        `load` refuses.
+        raises TinylmError      before `fit`
+        raises CheckpointError  if the folder holds anything and overwrite is False
+        raises DataError        if the disk refuses
+        """
+        self._check_fitted()
+        with folders.claim(path, overwrite=overwrite) as folder:
+            with files.together(folder, hub.HEADS, hub.OURS) as hidden:
+                self._write(hidden)
+
+    def _write(self, folder: Path) -> None:
+        """Write all files into an empty folder."""
+        hub.write(folder, self.encoder_, self.tokenizer)
+        weights, bias = self.head_
+        arrays = {
+            "weight": weights,
+            "bias": bias,
+            "mean": self.features_.mean_,
+            "std": self.features_.std_,
+        }
+        save_tensors(folder / HEAD, arrays)
+        facts = {
+            "labels": self.classes_.tolist(),
+            "method": self.method,
+            "layers": list(self.features_.layers),
+            "config": asdict(self.config),
+        }
+        files.write_json(folder / LABELS, facts)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Classifier":
+        """The fitted classifier that `save` or `tinylm finetune` wrote.
+
+        raises CheckpointError if a file is missing or damaged, or the parts do not fit together
+        """
+        path = Path(path)
+        facts = read_json(path / LABELS)
+        arrays, _ = load_tensors(path / HEAD)
+        encoder, tokenizer = hub.load(path)
+        try:
+            self = cls._assembled(encoder, tokenizer, facts, arrays)
+            expected = (arrays["mean"].shape[0], len(facts["labels"]))
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError, TinylmError) as error:
+            problem = f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r})"
+            raise CheckpointError(f"{problem}; train the classifier anew.") from error
+        weights = arrays["weight"]
+        fits = weights.shape == expected and arrays["bias"].shape == expected[1:]
+        if not fits or min(expected) < 1:
+            problem = f"{path / HEAD} has weights {weights.shape}, expected {expected}"
+            raise CheckpointError(f"{problem}; train anew.")
+        return self
+
+    @classmethod
+    def _assembled(cls, encoder, tokenizer, facts: dict, arrays: dict) -> "Classifier":
+        """The parts of a folder put together. raises many kinds of error if a part is damaged."""
+        config = settings.build(AdaptConfig, facts["config"])
+        self = cls(encoder, tokenizer, facts["method"], config)
+        self.encoder_ = encoder
+        self.classes_ = np.array(facts["labels"])
+        if self.classes_.ndim != 1 or self.classes_.dtype == object:
+            raise TinylmError(f"labels is {facts['labels']!r}, expected a list of names")
+        self.features_ = self._features(encoder, tuple(facts["layers"]))
+        self.features_.mean_ = arrays["mean"]
+        self.features_.std_ = arrays["std"]
+        if not (arrays["std"] > 0).all():
+            raise TinylmError("std holds a number that is not above 0")
+        self.head_ = (arrays["weight"], arrays["bias"])
+        return self

@@ -1,0 +1,195 @@
+"""Fine-tuning: every weight of a pretrained encoder learns from a few labels.
+
+    p(y | text) = softmax(W dropout(standardise(mean_t h_t)) + b)
+
+Training starts from the head that softmax regression finds on the frozen encoder. A random head
+would send large, meaningless gradients into good features and distort them (Kumar et al. 2022).
+Mean and scale of the features are measured once, before the first update, and then stay fixed.
+
+No label outside the given ones is used: the schedule is fixed, and `classifier.py` chooses the
+learning rate by cross-validation inside the labels.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinylm import nn, optim, settings
+from tinylm import ops as F
+from tinylm.data.batching import length_buckets
+from tinylm.errors import TinylmError
+from tinylm.settings import above, at_least, between, from_to_below
+from tinylm.tensor import Tensor
+
+from .features import LAYERS, Features, masked_mean, take
+from .linear import GRID, SoftmaxRegression
+
+FEWEST_UPDATES = 60
+MOST_UPDATES = 320
+PASSES = 5  # over the labels
+
+
+@dataclass(frozen=True)
+class AdaptConfig(settings.Config):
+    """How an encoder is adapted.
+
+    max_length : tokens read of each text
+    seed : of the order of texts, the dropout and the folds of cross-validation
+    layers, C : for frozen features only, see `pool` and `SoftmaxRegression`
+
+    The other fields are for fine-tuning.
+    rates : peak learning rates; cross-validation inside the labels chooses among several
+    updates : how many; None lets `updates_for` decide
+    batch_size : texts per update
+    warmup : share of the updates in which the rate rises; after it the rate falls linearly to 0
+    weight_decay, clip : of AdamW
+    dropout : on the pooled features, before the head
+    n_folds : of the cross-validation that chooses the rate
+
+    >>> AdaptConfig(rates=())
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.TinylmError: AdaptConfig: rates is empty; expected at least one value.
+    """
+
+    ranges = {
+        "max_length": at_least(1),
+        "C": above(0),
+        "rates": above(0),
+        "updates": at_least(1),
+        "batch_size": at_least(1),
+        "warmup": between(0, 1),
+        "weight_decay": at_least(0),
+        "clip": above(0),
+        "dropout": from_to_below(0, 1),
+        "n_folds": at_least(0),
+        "seed": at_least(0),
+    }
+    max_length: int = 128
+    layers: tuple[str | int, ...] = LAYERS
+    C: tuple[float, ...] = GRID
+    rates: tuple[float, ...] = (1e-3,)
+    updates: int | None = None
+    batch_size: int = 16
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    dropout: float = 0.1
+    n_folds: int = 2
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse a config without a rate, a C or a layer to try.   raises TinylmError"""
+        for name in ("rates", "C", "layers"):
+            if not getattr(self, name):
+                raise TinylmError(f"AdaptConfig: {name} is empty; expected at least one value.")
+
+
+def updates_for(n_texts: int, batch_size: int) -> int:
+    """The number of updates: five passes over the labels, but at least 60 and at most 320.
+
+    >>> [updates_for(n, batch_size=16) for n in (40, 400, 4000)]
+    [60, 125, 320]
+    """
+    updates = PASSES * n_texts // batch_size
+    return int(np.clip(updates, FEWEST_UPDATES, MOST_UPDATES))
+
+
+def twin(encoder, seed: int = 0):
+    """The same architecture with random weights: the encoder without its pretraining."""
+    fresh = type(encoder)(encoder.config, np.random.default_rng(seed))
+    if encoder.words is not None:
+        fresh.spell(encoder.words, encoder.special_ids)
+    return fresh
+
+
+def duplicate(encoder):
+    """An independent copy with the same weights; adapting the copy leaves the original alone."""
+    copy = twin(encoder)
+    weights = {name: np.array(weight) for name, weight in encoder.state_dict().items()}
+    copy.load_state_dict(weights)
+    return copy
+
+
+class Network(nn.Module):
+    """Encoder, mean over the real positions of its last layer, fixed standardisation, linear head.
+
+    features : Features of that last layer, already fitted; their encoder is the one that learns
+    regression : SoftmaxRegression fitted on those features; the head starts as a copy of it
+    """
+
+    def __init__(self, features: Features, regression: SoftmaxRegression, config: AdaptConfig):
+        self.encoder = features.encoder
+        self.mean = features.mean_.astype(np.float32)
+        self.scale = (1 / features.std_).astype(np.float32)
+        self.dropout = nn.Dropout(config.dropout, nn.Noise(config.seed))
+        n_features, n_classes = regression.weights_.shape
+        self.head = nn.Linear(n_features, n_classes, rng=np.random.default_rng(config.seed))
+        self.head.weight.data[...] = regression.weights_.T
+        self.head.bias.data[...] = regression.bias_
+
+    def forward(self, batch: dict[str, np.ndarray]) -> Tensor:
+        """Keywords of `encode`, (B,T) each -> logits (B,K)."""
+        last = self.encoder.encode(**batch)[-1]
+        pooled = masked_mean(last, batch["mask"])  # (B,T,C) -> (B,C)
+        standardised = (pooled - self.mean) * self.scale
+        return self.head(self.dropout(standardised))  # (B,C) -> (B,K)
+
+
+def tune(
+    features: Features,
+    encoded: dict[str, np.ndarray],
+    codes: np.ndarray,
+    rate: float,
+    config: AdaptConfig,
+    progress: Callable[[int, int], None],
+) -> Network:
+    """Train an encoder and a new head on labelled texts for the scheduled number of updates.
+
+    features : of the last layer, not fitted yet; their encoder is changed, so pass a `duplicate`
+    encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
+    progress : called as progress(done, updates)
+    returns the network in evaluation mode
+    raises TinylmError if training diverges
+    """
+    rows = features.fit_encoded(encoded)
+    regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
+    network = Network(features, regression, config)
+    named = network.named_parameters()
+    optimiser = optim.AdamW(named, lr=rate, weight_decay=config.weight_decay)
+    updates = config.updates or updates_for(codes.size, config.batch_size)
+    warmup = round(config.warmup * updates)
+    batches = _batches(encoded["mask"], config.batch_size, config.seed)
+    network.train()
+    for step in range(updates):
+        chosen = next(batches)
+        _set_noise(network, config.seed, step)
+        optimiser.zero_grad()
+        logits = network(take(encoded, chosen))
+        F.cross_entropy(logits, codes[chosen]).backward()
+        multiplier = optim.schedules.linear(step, updates, warmup)
+        norm = optimiser.step(lr=rate * multiplier, max_norm=config.clip)
+        if not np.isfinite(norm):
+            raise TinylmError(
+                f"fine-tuning diverged: the gradient norm became {norm} "
+                f"at update {step + 1} of {updates}; give smaller rates than {rate}"
+            )
+        progress(step + 1, updates)
+    network.eval()
+    return network
+
+
+def _batches(mask: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Row numbers of texts of similar length, epoch after epoch, without end."""
+    lengths = mask.sum(axis=1)
+    epoch = 0
+    while True:
+        yield from length_buckets(lengths, batch_size, seed, epoch)
+        epoch += 1
+
+
+def _set_noise(network: Network, seed: int, step: int) -> None:
+    """Give each source of dropout noise its own draws: the encoder 2·step, the head 2·step + 1."""
+    for place, noise in enumerate(network.noises()):
+        noise.at(seed, 2 * step + place)
