@@ -6,8 +6,6 @@ from collections.abc import Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from .errors import TinylmError
-
 _HIDDEN = ContextVar("hidden", default=False)
 _NOTED = set()  # what `note(line, once=True)` has said in this process
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
@@ -134,58 +132,3 @@ def duration(seconds):
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02d} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-
-
-class Divergence:
-    """Tells a run whose loss explodes from one that has a bad batch.
-
-    It has diverged when the mean of the last losses is 1,000 times the first loss of the run. Losses near zero, and
-    negative ones, are measured against 1: from 1e-9 to 1e-3 is no explosion, from −3 to 5,000 is one.
-    first : the run's first loss, kept in checkpoints; None before it
-    """
-
-    FACTOR = 1000.0
-
-    def __init__(self):
-        self.first = None
-
-    def add(self, step, loss, recent, lr, last):
-        """Count an update.
-
-        step, loss, lr : of the update and of the run     recent : deque of the last losses, this one included
-        last : the run ends here, so fewer losses than `recent` has room for will do
-        raises TinylmError  if the run has diverged
-        """
-        if self.first is None:
-            self.first = loss
-        if not last and len(recent) < recent.maxlen:
-            return
-        mean = sum(recent) / len(recent)
-        if mean > self.FACTOR * max(abs(self.first), 1.0):
-            raise TinylmError(
-                f"training diverged: at step {step} the mean loss of the last {len(recent)} updates is {mean:.3g}, "
-                f"the first loss was {self.first:.3g}; try a smaller learning rate than {lr} or a longer warm-up"
-            )
-
-
-class EpochMean:
-    """The mean loss of an epoch, in float64, each step weighted by its tokens: one number that can be compared.
-
-    sums : [Σ loss · tokens, Σ tokens] of the epoch that has begun, kept in checkpoints
-    """
-
-    def __init__(self):
-        self.sums = [0.0, 0]
-
-    def add(self, step, steps_per_epoch, record):
-        """Count a step (the first is 1). returns dict of epoch (the first is 1) and loss when one ends, else None."""
-        if not steps_per_epoch:
-            return None
-        self.sums = [
-            self.sums[0] + record["loss"] * record["tokens"],
-            self.sums[1] + record["tokens"],
-        ]
-        if step % steps_per_epoch:
-            return None
-        mean, self.sums = self.sums[0] / max(self.sums[1], 1), [0.0, 0]
-        return {"epoch": step // steps_per_epoch, "loss": mean}

@@ -15,7 +15,7 @@ from tinylm import objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import hidden, note
-from tinylm.training import checkpoint
+from tinylm.training import checkpoint, runs
 from tinylm.training.train import TrainConfig, Trainer
 
 
@@ -57,7 +57,7 @@ def pretrain(config, texts=None, resume=False, quiet=False, overwrite=False):
     returns the trained objective, its tokenizer, and the result of `Trainer.run`
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
-    with checkpoint.claim_run(config.out, resume, overwrite, reading=(config.data,)):
+    with runs.claim_run(config.out, resume, overwrite, reading=(config.data,)):
         return _pretrain(config, texts, resume, quiet)
 
 
