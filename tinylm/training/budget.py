@@ -1,9 +1,9 @@
 """Turn minutes into a number of updates: planned from a few timed ones, and corrected on the way.
 
-A learning-rate schedule asks how far a run has come, so the number of updates must be known before the
-last one. A machine's speed changes, so the number cannot be known at the first. Therefore there is
-always a plan, and at some shares of the budget the speed of the latest updates corrects it: the
-schedule goes on where it is, only slower or faster.
+A learning-rate schedule asks how far a run has come, so the number of updates must be known before
+the last one. A machine's speed changes, so nobody can know the number at the first one. Therefore
+there is always a plan. At some shares of the budget the speed of the latest updates corrects it:
+the schedule goes on where it is, only slower or faster.
 
 Wall time decides nothing but the plan. Trainer saves a plan before the first update that depends on
 it. A run that is given the whole plan (`TrainConfig(plan=...)`) ends with the bits of the run that
@@ -250,7 +250,7 @@ class Budget:
 
 
 def warm_up(update: Callable[[int], Any]) -> None:
-    """Make two updates, so that kernels are compiled; nobody times them, and the caller undoes them."""
+    """Make two updates that compile the kernels, before any are timed; the caller undoes them."""
     for number in range(2):
         update(number)
 

@@ -45,6 +45,7 @@ def generate(
     raises ShapeError       on an empty prompt
     raises ArgumentError    on a number out of its range
     raises TinylmError      on a model that cannot continue text
+    Example: demos/04_gpt.py
     """
     choice = Sampling(**sampling)
     model.need("generation")
