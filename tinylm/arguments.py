@@ -12,7 +12,7 @@ def strings(values: Iterable[str], what: str) -> list[str]:
     letter each.
 
     what : the argument's name, for the error
-    raises ArgumentError    if it is one string, no list at all, or holds something that is no string
+    raises ArgumentError    for one string, for no list at all, or for a member that is no string
 
     >>> strings(("sea", "wave"), "texts")
     ['sea', 'wave']

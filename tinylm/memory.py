@@ -1,4 +1,4 @@
-"""How much memory the machine has; sizes that cannot fit are refused before anything is allocated."""
+"""Refuse sizes that cannot fit into the machine's memory before anything is allocated."""
 
 import contextlib
 import ctypes
