@@ -27,7 +27,7 @@ except ImportError:
 
     fcntl = None  # Windows
 
-MARKS = {  # a file -> what the folder that holds it is
+MARKS = {  # file -> the kind of folder that holds it
     "trainer.safetensors": "a run",
     "classifier.json": "a classifier",
     "config.json": "a model",
@@ -126,7 +126,7 @@ def claim_file(
 
 
 def contents(folder: str | Path) -> list[str]:
-    """The names in a folder, sorted, without stages, the lock and files of the system's own."""
+    """The names in a folder, sorted, without stages, the lock and files like .DS_Store."""
     names = [path.name for path in Path(folder).iterdir()]
     return sorted(name for name in names if name not in UNSEEN and not _is_stage(name))
 

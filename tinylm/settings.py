@@ -121,7 +121,7 @@ def one_of(*words: str) -> Choice:
 
 
 class Config:
-    """Base of every config dataclass: making one checks its fields, wherever they come from.
+    """Base of every config dataclass: making one checks its fields.
 
     ranges : field -> Range or Choice, for this class; those of its base classes hold too
 

@@ -38,7 +38,7 @@ DOCUMENTS = 60  # of toy text to train on
 HELD_OUT = 6  # of toy text to evaluate on
 SMALL = {"vocab_size": 300, "batch_size": 2}  # if the config has these fields and nobody sets them
 UPDATES = 6  # of a training run
-STOP = 3  # after so many of them a run is stopped, to resume it
+STOP = 3  # a run is stopped after this many of them, and resumed
 
 
 def check(
@@ -105,8 +105,8 @@ class _Trial:
     def model(self, weights=1):
         """A new model, prepared.
 
-        weights : chooses its first weights; no number chooses those that a model gets which is
-            given no generator
+        weights : seeds its first weights; they always differ from those of a model that is built
+            without a generator
         """
         rng = np.random.default_rng([self.seed, weights])
         return untrained(self.chapter, self.config, self.tokenizer, self.corpus, rng)

@@ -16,13 +16,13 @@ NOT_FAST = """optimizer optimizer_options betas eps weight_decay no_decay bias_c
 
 @dataclass(frozen=True)
 class TrainConfig(settings.Config):
-    """How to train; a chapter's class attribute `training_defaults` holds what it prefers.
+    """How to train. `TrainConfig.of` begins with a chapter's own `training_defaults`.
 
     steps, minutes : updates, or the time for them. The number of updates is planned anew on the
         way, see budget.py. Compiling kernels, timing the first updates, evaluation and saving come
         on top of the minutes.
-    plan : in place of both, the plan that a run of so many minutes recorded: the same run again,
-        bit for bit
+    plan : in place of both, the plan that a run of some minutes recorded; it repeats that run bit
+        for bit
     optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim
     optimizer_options : more arguments for it, by name
     lr, betas, eps, weight_decay, no_decay, bias_correction : passed on if the optimizer knows them

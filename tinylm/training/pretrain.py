@@ -82,7 +82,7 @@ def _pretrain(config, texts, resume, quiet):
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     vocab_size = model_options.pop("vocab_size", None)
 
-    train, held_out = _documents(chapter, config, texts, quiet)
+    train, held_out = _load(chapter, config, texts, quiet)
     # Fail on a mistake in the options before an encoding is learned.
     sized(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
     with hidden(quiet):
@@ -112,18 +112,16 @@ def _has_state(out):
     return out is not None and (Path(out) / checkpoint.STATE).exists()
 
 
-def _documents(chapter, config, texts, quiet):
+def _load(chapter, config, texts, quiet):
     """The documents to train on and those to evaluate on.
 
-    raises DataError    on unusable text, before any work begins
+    raises DataError    on unusable text, before training starts
     """
     if texts is None:
         with hidden(quiet):
             texts = load_texts(config.data, config.out)
-    train, held_out = split_documents(texts, share=config.held_out, seed=0)
-    if chapter.by_line:
-        train = _lines(train)
-        held_out = _lines(held_out)
+    parts = split_documents(texts, share=config.held_out, seed=0)
+    train, held_out = (_documents(chapter, part) for part in parts)
     if not any(document.strip() for document in train):
         raise DataError(
             f"{config.data} holds no text to train on; give a file with at least a few paragraphs"
@@ -131,12 +129,14 @@ def _documents(chapter, config, texts, quiet):
     return train, held_out
 
 
-def _lines(texts):
-    """The lines of all texts that are not blank, for a chapter whose windows never leave a line."""
-    found = []
+def _documents(chapter, texts):
+    """The texts; or their lines, without blank ones, if the chapter's windows never leave a line."""
+    if not chapter.by_line:
+        return texts
+    lines = []
     for document in texts:
-        found += [line for line in document.split("\n") if line.strip()]
-    return found
+        lines += [line for line in document.split("\n") if line.strip()]
+    return lines
 
 
 def untrained(

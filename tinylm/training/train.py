@@ -30,8 +30,8 @@ from .config import TrainConfig
 from .evaluation import evaluate, in_words
 from .losses import Divergence, EpochMean
 
-GLANCE = 20_000  # tokens of held-out text for an evaluation on the way
-LAST_LOOK = 200_000  # and for the last one
+GLANCE = 20_000  # tokens of held-out text that an evaluation on the way reads
+LAST_LOOK = 200_000  # tokens that the last evaluation reads
 RECENT = 50  # updates over which the reported training loss is averaged
 
 
