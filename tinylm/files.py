@@ -57,7 +57,6 @@ def stage(folder: str | Path) -> Iterator[Path]:
     """Yield a new hidden folder inside `folder`, and remove it afterwards, empty or not.
 
     folder : made if it is missing
-
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
     hidden = Path(folder) / STAGES.replace("*", os.urandom(8).hex())  # two writers, two names

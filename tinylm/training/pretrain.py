@@ -130,7 +130,7 @@ def _load(chapter, config, texts, quiet):
 
 
 def _documents(chapter, texts):
-    """The texts; or their lines, without blank ones, if the chapter's windows never leave a line."""
+    """The texts, or their lines that are not blank for a chapter that reads line by line."""
     if not chapter.by_line:
         return texts
     lines = []
