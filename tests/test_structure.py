@@ -22,6 +22,7 @@ FLOORS = (
         "files",
         "folders",
         "finite",
+        "tensors",
         "memory",
         "progress",
         "interrupt",

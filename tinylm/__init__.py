@@ -1,9 +1,10 @@
-"""tinylm: self-supervised language learning, from word2vec to ELECTRA, as one small engine in NumPy and Numba.
+"""tinylm: self-supervised language learning, from word2vec to ELECTRA, on one small engine.
 
     import tinylm
     model = tinylm.GPT(tinylm.GPTConfig.tiny(vocab_size=256))
 
-Names are loaded when they are first used, so that `import tinylm` stays quick.
+The engine is NumPy and Numba. Names are loaded when they are first used, so that `import tinylm`
+stays quick.
 """
 
 import importlib
@@ -70,7 +71,8 @@ __all__ = sorted([*_PLACES, *_MODULES])
 def __getattr__(name):
     """Import the module that holds `name` the first time it is asked for."""
     if name in _PLACES:
-        value = getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
+        module = importlib.import_module(f".{_PLACES[name]}", __name__)
+        value = getattr(module, name)
     elif name in _MODULES or name in _MOVED:
         value = importlib.import_module(f".{name}", __name__)
     else:
@@ -84,26 +86,27 @@ def __dir__():
 
 
 class _Movers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports of modules by the names that they once had."""
+    """Finds a module by the name that it once had."""
 
     def __init__(self):
         self.specs = {}
 
     def find_spec(self, fullname, path=None, target=None):
-        """The same module as under its new name, for an old one; None for any other."""
+        """A spec for an old name, so that `create_module` is asked for it; None for other names."""
         package, _, name = fullname.rpartition(".")
         if package == __name__ and name in _MOVED:
             return importlib.machinery.ModuleSpec(fullname, self)
         return None
 
     def create_module(self, spec):
-        """The module itself, imported under its new name."""
-        module = importlib.import_module(f".{_MOVED[spec.name.rpartition('.')[2]]}", __name__)
+        """The module, imported under its new name."""
+        old_name = spec.name.rpartition(".")[2]
+        module = importlib.import_module(f".{_MOVED[old_name]}", __name__)
         self.specs[module.__name__] = module.__spec__
         return module
 
     def exec_module(self, module):
-        """It has been run; what it says of itself stays that of its new name."""
+        """Nothing to run. Give the module back its spec, which Python has just replaced."""
         module.__spec__ = self.specs[module.__name__]
         module.__loader__ = module.__spec__.loader
 

@@ -1,8 +1,8 @@
-"""What functions take: checks that every floor shares."""
+"""Checks of arguments that every floor shares."""
 
 from collections.abc import Iterable
 
-from tinylm.errors import ArgumentError
+from .errors import ArgumentError
 
 
 def strings(values: Iterable[str], what: str) -> list[str]:
@@ -12,30 +12,27 @@ def strings(values: Iterable[str], what: str) -> list[str]:
     letter each.
 
     what : the argument's name, for the error
-    raises ArgumentError    for one string instead of a list, for no list at all, for a member that
-        is no string
+    raises ArgumentError    for one string, for no list at all, or for a member that is no string
 
     >>> strings(("sea", "wave"), "texts")
     ['sea', 'wave']
-    >>> strings("sea", "texts")  # doctest: +ELLIPSIS
+    >>> strings(["sea", 7], "texts")
     Traceback (most recent call last):
         ...
-    tinylm.errors.ArgumentError: texts is one string, 'sea'; expected a list of strings, ...
+    tinylm.errors.ArgumentError: texts[1] is 7, of type int; expected a string.
     """
     if isinstance(values, str | bytes):
-        shown = values if len(values) <= 40 else values[:40]
+        shown = values[:40]
         raise ArgumentError(
             f"{what} is one string, {shown!r}; expected a list of strings, for example [{shown!r}]."
         )
     try:
         found = list(values)
     except TypeError:
-        raise ArgumentError(
-            f"{what} is of type {type(values).__name__}; expected a list of strings."
-        ) from None
+        kind = type(values).__name__
+        raise ArgumentError(f"{what} is of type {kind}; expected a list of strings.") from None
     for place, value in enumerate(found):
         if not isinstance(value, str):
-            raise ArgumentError(
-                f"{what}[{place}] is {value!r}, of type {type(value).__name__}; expected a string."
-            )
+            kind = type(value).__name__
+            raise ArgumentError(f"{what}[{place}] is {value!r}, of type {kind}; expected a string.")
     return found

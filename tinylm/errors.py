@@ -1,16 +1,23 @@
-"""Mistakes a user can make, each reported as one sentence: what was wrong, what was expected, what to do."""
+"""Mistakes a user can make, each one sentence: what was wrong, what was expected, what to do."""
 
 
 class TinylmError(Exception):
-    """Base of every error that tells the user what to change; the command line prints it and exits with status 2."""
+    """Base of every error that tells the user what to change.
+
+    The command line prints it and exits with status 2. Each error is also the kind of exception
+    that Python programs expect:
+
+    >>> issubclass(ShapeError, TinylmError) and issubclass(ShapeError, ValueError)
+    True
+    """
 
 
 class ShapeError(TinylmError, ValueError):
-    """Shapes or dtypes that do not fit together; the message names the op, the shapes and the expected pattern."""
+    """Shapes or dtypes that do not fit together; it names the op, the shapes and the pattern."""
 
 
 class ArgumentError(TinylmError, ValueError):
-    """A rate, a name or a number outside what a function takes; the message says what it takes."""
+    """A rate, a name or a number that a function does not take; it says which ones it takes."""
 
 
 class DataError(TinylmError, ValueError):

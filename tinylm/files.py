@@ -1,8 +1,9 @@
-"""Files: written whole or not at all, read with one sentence when something is wrong; and where tinylm keeps its own.
+"""Files: written whole or not at all, and read with one sentence when something is wrong.
 
-A file is written in a hidden folder beside its place (a stage), flushed to the disk, then given its name by one
-rename: a reader, or a kill at any moment, sees the old file or the new one, never a half. Files that belong together
-wait in one stage until the last of them is whole. What a kill leaves behind is a stage, and `sweep` removes stages.
+A file is written in a hidden folder beside its place (a stage), flushed to the disk, then given its
+name by one rename. So a reader, or a kill at any moment, sees the old file or the new one, never a
+half. Files that belong together wait in one stage until the last of them is whole. A kill leaves
+nothing but a stage behind, and `sweep` removes stages.
 """
 
 import contextlib
@@ -12,21 +13,22 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from .errors import DataError
 
-LARGEST_JSON = (
-    64 * 2**20
-)  # bytes; a config or a summary is a few kilobytes, a vocabulary a few megabytes
+# Bytes. A config or a summary has a few kilobytes, a vocabulary a few megabytes.
+LARGEST_JSON = 64 * 2**20
 STAGES = ".tinylm-*.part"  # names of folders with files that are still being written
 HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # two code points that JSON reads as one
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile("[\ud800-\udfff\x85\u2028\u2029]")  # no UTF-8, or the end of a line to some
 
 
-def home():
-    """The folder for what tinylm keeps between runs: TINYLM_HOME, else the platform's cache folder + `tinylm` (a Path)."""
+def home() -> Path:
+    """The folder that tinylm keeps between runs: TINYLM_HOME, else `tinylm` in the user's cache."""
     if os.environ.get("TINYLM_HOME"):
         return Path(os.environ["TINYLM_HOME"]).expanduser()
     if sys.platform == "win32":
@@ -39,8 +41,8 @@ def home():
 
 
 @contextlib.contextmanager
-def refusing(path):
-    """What a disk answers while `path` is written (full, read-only, no permission), as a DataError."""
+def refusing(path: str | Path) -> Iterator[None]:
+    """Context for writing `path`: a refusal of the disk (full, read-only) becomes a DataError."""
     try:
         yield
     except OSError as error:
@@ -51,9 +53,10 @@ def refusing(path):
 
 
 @contextlib.contextmanager
-def stage(folder):
-    """Yield a new hidden folder inside `folder` (made if it is missing), and remove it with what is left in it.
+def stage(folder: str | Path) -> Iterator[Path]:
+    """Yield a new hidden folder inside `folder`, and remove it afterwards, empty or not.
 
+    folder : made if it is missing
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
     hidden = Path(folder) / STAGES.replace("*", os.urandom(8).hex())  # two writers, two names
@@ -67,19 +70,20 @@ def stage(folder):
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Yield a temporary path on the same disk; on a clean exit it takes the name `path` in one rename, else it is removed.
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path; on a clean exit its file takes the name `path` in one rename.
 
-    Whatever else the writer puts beside the temporary path (safetensors writes under a name of its own) goes with it.
+    After an exception the temporary file is removed. So are other files that the writer puts beside
+    it; safetensors writes under a name of its own.
 
-    path : str or Path      where the file shall stand; missing folders are made
+    path : the place of the file; missing folders are made
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
     path = Path(path)
     with refusing(path), stage(path.parent) as hidden:
         part = hidden / path.name
         part.touch(exist_ok=False)
-        mode = part.stat().st_mode  # an ordinary new file's, which the writer may make private
+        mode = part.stat().st_mode  # that of a usual new file; the writer may make it private
         yield part
         os.chmod(part, mode)
         _flush(part)
@@ -88,21 +92,22 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def together(folder, heads, gone=()):
-    """Yield an empty stage; the files written into it take their names in `folder` when all of them are whole.
+def together(folder: str | Path, heads: Sequence[str], gone: Iterable[str] = ()) -> Iterator[Path]:
+    """Yield an empty stage; its files take their names in `folder` when all of them are whole.
 
-    A reader opens `heads` first, so they are removed before anything changes and get their names last. A kill or a
-    full disk at any moment leaves the old files, the new ones, or a folder without a head, which no reader accepts:
+    A reader opens `heads` first. So they are removed before anything changes, and get their names
+    last. A kill or a full disk at any moment leaves the old files, the new ones, or a folder
+    without a head, which no reader accepts:
 
         words.txt  vectors.npy   old          heads = ("vectors.npy",)
         words.txt                old          vectors.npy removed
         words.txt                new          words.txt renamed
         words.txt  vectors.npy   new          vectors.npy renamed
 
-    folder : str or Path        made if it is missing
-    heads : names, first the one that readers open first
-    gone : names of files that are removed where the stage holds no new ones
-    raises DataError            if the disk refuses (full, read-only, no permission)
+    folder : made if it is missing
+    heads : names, in the order in which readers open them
+    gone : names of old files that are removed, unless the stage holds new ones
+    raises DataError        if the disk refuses (full, read-only, no permission)
     """
     folder = Path(folder)
     with refusing(folder), stage(folder) as hidden:
@@ -110,38 +115,44 @@ def together(folder, heads, gone=()):
         written = sorted(path.name for path in hidden.iterdir())
         heads_written = [name for name in reversed(heads) if name in written]
         others_written = [name for name in written if name not in heads]
-        remove(folder, [*heads, *(name for name in gone if name not in written)])
+        outdated = [name for name in gone if name not in written]
+        remove(folder, [*heads, *outdated])
         for name in [*others_written, *heads_written]:
             os.replace(hidden / name, folder / name)
             _flush(folder)
 
 
-def remove(folder, names):
-    """Remove the files of these names, in this order, where they exist.   raises DataError if the disk refuses"""
+def remove(folder: str | Path, names: Iterable[str]) -> None:
+    """Remove the files of these names that exist, in this order.
+
+    raises DataError        if the disk refuses
+    """
     with refusing(folder):
         for name in names:
             (Path(folder) / name).unlink(missing_ok=True)
         _flush(folder)
 
 
-def make_folder(path):
-    """The folder, made if it is missing.   raises DataError if the disk refuses, or a file stands in its place"""
+def make_folder(path: str | Path) -> None:
+    """Make a folder if it is missing.
+
+    raises DataError        if the disk refuses, or a file stands in its place
+    """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be made a folder: {error.strerror or error}; choose another one"
-        ) from error
+        reason = error.strerror or error
+        raise DataError(f"{path} cannot be made a folder: {reason}; choose another one") from error
 
 
-def sweep(folder):
+def sweep(folder: str | Path) -> None:
     """Remove the stages of killed writers from a folder that nobody else writes to."""
     for hidden in Path(folder).glob(STAGES):
         shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _flush(path):
-    """Ask the disk to keep what was written to a file, or the names in a folder, before anything that builds on it."""
+    """Wait until the disk keeps the content of a file, or the names in a folder."""
     is_folder = os.path.isdir(path)
     if is_folder and os.name == "nt":
         return  # Windows cannot open a folder; its rename is journaled
@@ -152,14 +163,14 @@ def _flush(path):
         os.close(handle)
 
 
-def write_bytes(path, content):
-    """Write a file atomically. raises DataError as `replacing`."""
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file atomically.   raises DataError as `replacing`"""
     with replacing(path) as part:
         part.write_bytes(content)
 
 
-def write_text(path, text):
-    """Write a UTF-8 text file atomically, with its own line ends.
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically; line ends stay as they are.
 
     raises DataError as `replacing`, and for a lone surrogate, which UTF-8 cannot hold
     """
@@ -173,16 +184,21 @@ def write_text(path, text):
     write_bytes(path, content)
 
 
-def as_json(value, indent=None):
-    """`value` as JSON that is valid UTF-8 and reads back as itself, whatever strings it holds.
+def as_json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON that is valid UTF-8 and reads back as the same value.
 
-        "\u00e9 \\ud83d" -> readable characters stay, a lone surrogate becomes its escape
+    Characters stay readable. Only lone surrogates are escaped, which UTF-8 cannot hold, and U+0085,
+    U+2028 and U+2029, which some programs take for the end of a line. NaN and infinity, which JSON
+    does not know, become null.
 
-    U+0085, U+2028 and U+2029 are escaped too, so that a JSON line is one line to everybody; null stands for NaN and
-    infinity, which JSON does not know.
-    raises DataError        for a string with a character in two halves: "\\ud83d\\ude00" is read as U+1F600
+    raises DataError        for a string that holds one character as two surrogates, because JSON
+        would read them back as that one character
+
+    >>> as_json({"name": "café", "loss": math.nan})
+    '{"name": "café", "loss": null}'
     """
-    text = json.dumps(without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    finite = without_nan(value)
+    text = json.dumps(finite, indent=indent, ensure_ascii=False, allow_nan=False)
     if halves := HALVES.search(text):
         raise DataError(
             f"A text holds a character in two halves, {halves.group()!a}, which JSON cannot tell "
@@ -191,19 +207,25 @@ def as_json(value, indent=None):
     return ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def without_nan(value):
-    """`value` with None, which JSON writes as null, for every NaN and infinity at any depth."""
+def without_nan(value: Any) -> Any:
+    """`value` with None in place of every NaN and infinity, at any depth.
+
+    >>> without_nan({"loss": math.inf, "recent": [2.5, math.nan]})
+    {'loss': None, 'recent': [2.5, None]}
+    """
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically.
 
-    raises what `as_json` and `replacing` raise, and DataError for more than `read_json` takes
+    raises DataError as `as_json` and `replacing`, and for more bytes than `read_json` accepts
     """
     text = as_json(value, indent=2) + "\n"
     if len(text) > LARGEST_JSON or len(text.encode()) > LARGEST_JSON:
@@ -214,8 +236,8 @@ def write_json(path, value):
     write_text(path, text)
 
 
-def read_text(path):
-    """The whole text of a UTF-8 file (a byte order mark is dropped; line ends become newlines).
+def read_text(path: str | Path) -> str:
+    """The whole text of a UTF-8 file, decoded by the rule of `decode_text`.
 
     raises DataError if the file is missing, is a folder, cannot be read, or is not UTF-8
     """
@@ -231,13 +253,16 @@ def read_text(path):
     return decode_text(raw, repr(str(path)))
 
 
-def decode_text(raw, name):
+def decode_text(raw: bytes, name: str) -> str:
     """UTF-8 bytes as text, by one rule for files and for standard input.
 
     The rule drops a byte order mark, and makes every line end (CR LF, and CR alone) a newline.
 
     name : where the bytes come from, for the error
     raises DataError if the bytes are not UTF-8
+
+    >>> decode_text(b"sea\\r\\nwave\\r", "input")
+    'sea\\nwave\\n'
     """
     try:
         text = raw.decode("utf-8")
@@ -246,20 +271,29 @@ def decode_text(raw, name):
             f"{name} is not UTF-8 text (byte {error.start} is {raw[error.start]:#04x}); "
             "convert it to UTF-8 first."
         ) from None
+    return _plain(text)
+
+
+def _plain(text):
+    """The text without a byte order mark, and with a newline for every line end."""
     text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def lines_read(text):
-    """The lines that `read_text` and a split at newlines give of a file in which `text` was written."""
-    plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    return plain.split("\n")
+def lines_read(text: str) -> list[str]:
+    """The lines that `read_text` will find in a file into which `text` is written.
+
+    >>> lines_read("sea\\r\\nwave")
+    ['sea', 'wave']
+    """
+    return _plain(text).split("\n")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """The value stored in a JSON file, any kind of value.
 
-    raises DataError if the file is missing, larger than 64 MB (which is refused before it is read), or not JSON
+    raises DataError if the file is missing, not JSON, or larger than 64 MB, which is checked before
+        anything is read
     """
     path = Path(path)
     if path.is_file() and (size := path.stat().st_size) > LARGEST_JSON:

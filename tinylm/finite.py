@@ -1,7 +1,7 @@
-"""NaN and the infinities: found in arrays before they do harm.
+"""Find NaN and the infinities in arrays before they do harm.
 
-A sum passes them on, so one fast pass over an array tells that all is well; only where the sum is not finite, which large
-numbers can bring about too, each number is looked at.
+A sum passes them on, so one fast pass over an array usually proves that all numbers are finite. If
+the sum is not finite, which large numbers can also cause, each number is looked at.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,16 @@ from numpy.typing import ArrayLike
 
 from .errors import CheckpointError
 
-CHUNK = (
-    2**20
-)  # numbers that are added up at once: what is mapped from the disk is never in memory whole
+# Numbers added up at once, so that an array mapped from the disk is never in memory as a whole.
+CHUNK = 2**20
 
 
 def is_finite(array: ArrayLike) -> bool:
-    """Whether an array of any shape and dtype holds neither NaN nor an infinity; whole numbers never do."""
+    """Whether an array of any shape and dtype holds neither NaN nor an infinity.
+
+    >>> is_finite([1.0, 2.0]), is_finite([1.0, np.nan]), is_finite(["a", "b"])
+    (True, False, True)
+    """
     array = np.asarray(array)
     if array.dtype.kind not in "fc":
         return True
@@ -33,14 +36,21 @@ def is_finite(array: ArrayLike) -> bool:
 
 
 def first_broken(arrays: Mapping[str, ArrayLike]) -> str | None:
-    """The name of the first array that holds NaN or an infinity; None if all are finite."""
-    return next((name for name, array in arrays.items() if not is_finite(array)), None)
+    """The name of the first array that holds NaN or an infinity; None if all are finite.
+
+    >>> first_broken({"weight": [1.0, 2.0], "bias": [np.inf]})
+    'bias'
+    """
+    for name, array in arrays.items():
+        if not is_finite(array):
+            return name
+    return None
 
 
 def must_be_finite(path: str | Path, arrays: Mapping[str, ArrayLike]) -> None:
-    """Refuse a file of which an array holds NaN or an infinity.
+    """Refuse a file that holds NaN or an infinity.
 
-    path, arrays : the file, and name -> array of any shape, as read from it
+    arrays : name -> array of any shape, as read from the file
     raises CheckpointError  naming the file and the array
     """
     if name := first_broken(arrays):

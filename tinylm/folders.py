@@ -1,11 +1,12 @@
-"""Folders that tinylm writes into: never over what somebody keeps there, and by one process at a time.
+"""Folders that tinylm writes into: it replaces nothing unasked, and one process writes at a time.
 
-    with folders.claim("runs/gpt") as out:      # refuses a folder that holds something, before any work begins
-        ...                                     # a second process that claims it meanwhile gets a sentence
+    with folders.claim("runs/gpt") as out:      # fails at once if the folder holds something
+        ...                                     # a second process that claims it gets an error
 
-The lock is the system's lock on the folder itself (flock), so that no lock file is needed and a crash releases it.
-Where a folder cannot be locked (Windows, some network disks) the hidden file `.lock` in it is locked instead. On
-network disks it stays: were it removed, one process could lock the removed file and another a new one of its name.
+The lock is the system's lock on the folder itself (flock), which needs no lock file and which a
+crash releases. Where folders cannot be locked (Windows, some network disks), the hidden file
+`.lock` in the folder is locked instead. On network disks that file stays. If it were removed, one
+process could lock the removed file and another a new one of the same name.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import errno
 import os
 import threading
 import warnings
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from . import files
@@ -25,7 +27,7 @@ except ImportError:
 
     fcntl = None  # Windows
 
-MARKS = {  # the file that is read first -> what a folder holds that has it
+MARKS = {  # file -> the kind of folder that holds it
     "trainer.safetensors": "a run",
     "classifier.json": "a classifier",
     "config.json": "a model",
@@ -35,16 +37,27 @@ MARKS = {  # the file that is read first -> what a folder holds that has it
 }
 MODELS = ("trainer.safetensors", "classifier.json", "config.json", "model.safetensors")
 LOCK = ".lock"
-LOCKED, TAKEN, NO_LOCKS = "locked", "taken", "no locks here"  # what the system answers
-BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # of a lock somebody holds
+LOCKED = "locked"  # the system's three answers
+TAKEN = "taken"
+NO_LOCKS = "no locks here"
+BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # somebody holds the lock
 UNSEEN = (LOCK, ".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep")  # a folder with these is empty
 SHOWN = 3  # foreign files that an error names
 
 _claimed = {}  # folder -> the thread that has claimed it
 
 
-def named(folder):
-    """The folder as a Path.   raises DataError for an empty name, which would be the current folder"""
+def named(folder: str | os.PathLike) -> Path:
+    """The folder as a Path.
+
+    raises DataError        for an empty name, which would be the current folder
+
+    >>> named("")
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.DataError: the name of the output folder is empty; give a folder, for example \
+runs/gpt
+    """
     if not os.fspath(folder):
         raise DataError(
             "the name of the output folder is empty; give a folder, for example runs/gpt"
@@ -53,17 +66,25 @@ def named(folder):
 
 
 @contextlib.contextmanager
-def claim(folder, own=(), replaces=MODELS, overwrite=False, reading=()):
+def claim(
+    folder: str | Path,
+    own: Collection[str] = (),
+    replaces: Collection[str] = MODELS,
+    overwrite: bool | None = False,
+    reading: Collection[str | Path] = (),
+) -> Iterator[Path]:
     """Context in which this thread alone writes into a folder; yields it as a Path.
 
-    It is made if it is missing (and removed again if nothing was written), locked, checked, and swept of what killed
-    writers left. A claim inside a claim of the same thread only yields.
+    The folder is made if it is missing, locked, checked, and swept of the stages of killed writers.
+    It is removed again if it was made here and nothing was written. A claim inside a claim of the
+    same thread only yields.
 
-    own : names of files one of which shows that the folder holds what shall be continued
-    replaces : marks of what `overwrite` may replace; whatever else of ours a folder holds is never overwritten
-    overwrite : allow a folder that holds other things; None where the caller has no such option to offer
-    reading : paths that the work reads: a folder that is one of them, or holds a file of them, is never overwritten
-    raises CheckpointError  if the folder holds what must not be overwritten, or somebody else has claimed it
+    own : names of files; a folder with one of them is our own and may be continued
+    replaces : marks (keys of MARKS) of the folders that `overwrite` may replace
+    overwrite : allow a folder that holds other things; None if the caller offers no such option
+    reading : paths that the work reads; a folder that is or holds one of them is never overwritten
+    raises CheckpointError  if the folder holds things that must not be overwritten, or somebody
+        else has claimed it
     raises DataError        if the name is empty, a file stands there, or the disk refuses
     """
     folder = named(folder)
@@ -76,7 +97,7 @@ def claim(folder, own=(), replaces=MODELS, overwrite=False, reading=()):
     with _emptied(missing), _locked(folder):
         _check(folder, own, replaces, overwrite, reading)
         files.sweep(folder)
-        with files.stage(folder):  # a disk that refuses says so now
+        with files.stage(folder):  # fail now if the disk refuses
             pass
         _claimed[place] = threading.get_ident()
         try:
@@ -85,10 +106,14 @@ def claim(folder, own=(), replaces=MODELS, overwrite=False, reading=()):
             del _claimed[place]
 
 
-def claim_file(path, overwrite=False, reading=()):
+def claim_file(
+    path: str | Path, overwrite: bool = False, reading: Collection[str | Path] = ()
+) -> None:
     """Refuse to write a file over another one.
 
-    raises DataError    if the name is empty, the file is one of `reading`, or it exists and overwrite is False
+    reading : files that the work reads, which are never overwritten
+    raises DataError        if the name is empty, the file is one of `reading`, or it exists and
+        overwrite is False
     """
     path = named(path)
     if any(_same(path, source) for source in reading):
@@ -100,9 +125,9 @@ def claim_file(path, overwrite=False, reading=()):
         )
 
 
-def contents(folder):
-    """Names of what a folder holds, sorted, without what neither we nor the user would call a content."""
-    names = (path.name for path in Path(folder).iterdir())
+def contents(folder: str | Path) -> list[str]:
+    """The names in a folder, sorted, without stages, the lock and files like .DS_Store."""
+    names = [path.name for path in Path(folder).iterdir()]
     return sorted(name for name in names if name not in UNSEEN and not _is_stage(name))
 
 
@@ -111,9 +136,10 @@ def _is_stage(name):
 
 
 def _check(folder, own, replaces, overwrite, reading):
-    """Raise CheckpointError unless the folder is empty, our own to continue, or may be overwritten."""
+    """Refuse a folder unless it is empty, our own to continue, or may be overwritten."""
     found = contents(folder)
-    if not found or any(name in own for name in found):
+    is_own = any(name in own for name in found)
+    if not found or is_own:
         return
     for source in reading:
         inside = os.path.isfile(source) and _same(folder, Path(source).parent)
@@ -122,15 +148,17 @@ def _check(folder, own, replaces, overwrite, reading):
                 f"{folder} holds what is read here ({source}); give another folder to write into"
             )
     marks = [name for name in MARKS if name in found]
-    if overwrite and all(name in replaces for name in marks):
+    replaceable = all(name in replaces for name in marks)
+    if overwrite and replaceable:
         return
     if marks:
         held = MARKS[marks[0]]
     else:
+        shown = ", ".join(found[:SHOWN])
         more = ", ..." if len(found) > SHOWN else ""
-        held = f"other files ({', '.join(found[:SHOWN])}{more})"
+        held = f"other files ({shown}{more})"
     advice = "give another folder"
-    if overwrite is False and all(name in replaces for name in marks):
+    if overwrite is False and replaceable:
         advice += ", or replace what tinylm writes there with --overwrite (overwrite=True)"
     if marks[:1] == ["trainer.safetensors"] and overwrite is not None:
         advice = f"add --resume (resume=True) to continue it, or {advice}"
@@ -138,7 +166,7 @@ def _check(folder, own, replaces, overwrite, reading):
 
 
 def _same(one, other):
-    """Whether two paths are the same existing file or folder, whatever they are called."""
+    """Whether two paths lead to the same existing file or folder."""
     try:
         return os.path.samefile(one, other)
     except OSError:
@@ -147,7 +175,7 @@ def _same(one, other):
 
 @contextlib.contextmanager
 def _emptied(made):
-    """Afterwards remove the folders that were made, from the inside out, as far as they are empty."""
+    """Context at whose end the folders that were made are removed, innermost first, if empty."""
     try:
         yield
     finally:
@@ -161,7 +189,10 @@ def _emptied(made):
 
 @contextlib.contextmanager
 def _locked(folder):
-    """Hold the lock of a folder; warn where there are no locks.   raises CheckpointError if somebody else holds it"""
+    """Context that holds the lock of a folder; warns where there are no locks.
+
+    raises CheckpointError  if somebody else holds it
+    """
     with files.refusing(folder):
         handle, answer = _lock(folder)
     if answer == TAKEN:
@@ -171,7 +202,8 @@ def _locked(folder):
         )
     if answer == NO_LOCKS:
         warnings.warn(
-            f"{folder} cannot be locked on this disk; see to it that no second process writes there",
+            f"{folder} cannot be locked on this disk; "
+            "see to it that no second process writes there",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -186,8 +218,13 @@ def _locked(folder):
 
 
 def _lock(folder):
-    """Lock the folder itself, or the file in it.   returns the open handle that holds the lock or None, and the answer"""
-    places = [] if fcntl is None else [(folder, os.O_RDONLY)]
+    """Lock the folder itself, or the file in it.
+
+    returns the open handle that holds the lock, or None; and the system's answer
+    """
+    places = []
+    if fcntl is not None:
+        places.append((folder, os.O_RDONLY))
     places.append((folder / LOCK, os.O_RDWR | os.O_CREAT))
     for path, flags in places:
         handle = os.open(path, flags, 0o666)
@@ -201,7 +238,7 @@ def _lock(folder):
 
 
 def _try_lock(handle):
-    """LOCKED, TAKEN or NO_LOCKS, at once."""
+    """Lock an open file or folder without waiting; returns LOCKED, TAKEN or NO_LOCKS."""
     try:
         if fcntl is not None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How much memory the machine has; what cannot fit into it is refused before anything is allocated."""
+"""Refuse sizes that cannot fit into the machine's memory before anything is allocated."""
 
 import contextlib
 import ctypes
@@ -12,13 +12,13 @@ from pathlib import Path
 from .errors import ArgumentError
 
 SMALL = 2**20  # bytes that are granted without asking the system
-GROUP = Path("/sys/fs/cgroup/memory.max")  # what a container on Linux may use
+GROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container on Linux
 USED = Path("/proc/self/statm")  # pages of this process on Linux: all, resident, of these shared
 
 
 @cache
 def physical() -> int | None:
-    """Bytes of memory that this machine has, or that its container may use; None where the system does not say."""
+    """Bytes of memory of this machine or its container; None if the system does not say."""
     if sys.platform == "win32":
         return _windows()
     found = None
@@ -31,7 +31,11 @@ def physical() -> int | None:
 
 
 def _windows() -> int | None:
-    """GlobalMemoryStatusEx fills a structure: its size and the load (4 bytes each), then the total (8 bytes), and more."""
+    """Ask Windows for the total of its memory.
+
+    GlobalMemoryStatusEx fills a structure of 64 bytes: its size and the load (4 bytes each), then
+    the total (8 bytes), and more.
+    """
     status = (ctypes.c_ulonglong * 8)()
     status[0] = ctypes.sizeof(status)
     done = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
@@ -39,18 +43,29 @@ def _windows() -> int | None:
 
 
 def used() -> int:
-    """Bytes that this process holds, without files mapped from the disk; 0 where the system does not say cheaply."""
+    """Bytes that this process holds, without files mapped from the disk; 0 if that is unknown."""
     with contextlib.suppress(OSError, ValueError):
         _, resident, shared, *_ = USED.read_text().split()
-        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+        pages = int(resident) - int(shared)
+        return pages * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 
 def must_fit(shape: Sequence[int], itemsize: int, what: str) -> None:
     """Refuse an allocation that the machine has no memory for.
 
-    shape : sizes whose product counts the elements     itemsize : bytes of one     what : begins the sentence of the error
-    raises ArgumentError  for a negative size, or for more bytes than the machine has beside what the process holds
+    shape : sizes whose product counts the elements
+    itemsize : bytes of one element
+    what : begins the error's sentence
+    raises ArgumentError  for a negative size, or if these bytes and those that the process holds
+        are more than the machine has
+
+    >>> must_fit((7, 11), 4, "A table of 7 rows")
+    >>> must_fit((7, -1), 4, "A table of 7 rows")
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: A table of 7 rows has a negative size: (7, -1); expected sizes \
+from 0 on.
     """
     if min(shape, default=0) < 0:
         raise ArgumentError(
@@ -63,8 +78,8 @@ def must_fit(shape: Sequence[int], itemsize: int, what: str) -> None:
     held = used()
     if wanted + held > there:
         raise ArgumentError(
-            f"{what} would take {_gigabytes(wanted)}; this machine has {_gigabytes(there)}, of which "
-            f"this process uses {_gigabytes(held)}. Choose smaller sizes."
+            f"{what} would take {_gigabytes(wanted)}; this machine has {_gigabytes(there)}, "
+            f"of which this process uses {_gigabytes(held)}. Choose smaller sizes."
         )
 
 

@@ -1,16 +1,73 @@
-"""How far a run has come: a bar on a terminal, a plain line every few seconds elsewhere. All of it on stderr."""
+"""How far long work is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    for text in watched(texts, "texts read"):         # work with items
+    with Progress(0, steps) as progress:              # a training run, with its loss and speed
+    note("learning an encoding")                      # a single line
+
+Everything goes to stderr, and within `hidden()` nothing does.
+"""
 
 import sys
 import time
-from collections.abc import Sized
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
-
-from .errors import TinylmError
+from typing import Any, Self
 
 _HIDDEN = ContextVar("hidden", default=False)
-_NOTED = set()  # what `note(line, once=True)` has said in this process
+_NOTED = set()  # lines that `note(line, once=True)` has printed in this process
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+@contextmanager
+def hidden(quiet: bool = True) -> Iterator[None]:
+    """Within this context `note`, `watched` and `Progress` print nothing.
+
+    quiet : False changes nothing
+    """
+    before = _HIDDEN.set(quiet or _HIDDEN.get())
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(before)
+
+
+def note(line: str, once: bool = False) -> None:
+    """Print a line on stderr, unless `hidden` forbids it. Nothing else prints in passing.
+
+    once : print the same line a single time in this process
+    """
+    if _HIDDEN.get() or (once and line in _NOTED):
+        return
+    if once:
+        _NOTED.add(line)
+    print(line, file=sys.stderr, flush=True)
+
+
+def watched(items: Iterable, what: str, total: int | None = None) -> Iterator[Any]:
+    """Yield the items unchanged, and show how many are done; a few seconds of work show nothing.
+
+    total : the most items there can be, if they have no length
+
+    >>> [letter for letter in watched("abc", "letters")]
+    ['a', 'b', 'c']
+    """
+    if isinstance(items, Sized):
+        total = len(items)
+    bar = _bar(total, what, leave=False, delay=PLAIN_EVERY)
+    of_all = f"/{total:,}" if total else ""
+    last = time.perf_counter()
+    try:
+        for done, item in enumerate(items, 1):
+            yield item
+            if bar is not None:
+                bar.update()
+            elif time.perf_counter() - last >= PLAIN_EVERY:
+                last = time.perf_counter()
+                note(f"{what}: {done:,}{of_all}")
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 class Progress:
@@ -20,40 +77,34 @@ class Progress:
     quiet : show nothing
     """
 
-    def __init__(self, start, steps, quiet=False):
-        self.start, self.steps = start, steps
+    def __init__(self, start: int, steps: int, quiet: bool = False):
+        self.start = start
+        self.steps = steps
         self.quiet = quiet or _HIDDEN.get()
-        self._begin = self._last = time.perf_counter()
-        self._tokens, self._loss, self._bar = 0, None, None
+        self._begin = time.perf_counter()
+        self._last = self._begin
+        self._tokens = 0
+        self._loss = None
+        self._bar = None
 
-    def __enter__(self):
-        if not self.quiet and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=self.steps,
-                initial=self.start,
-                unit="step",
-                dynamic_ncols=True,
-                file=sys.stderr,
-            )
+    def __enter__(self) -> Self:
+        if not self.quiet:
+            self._bar = _bar(self.steps, initial=self.start, unit="step", dynamic_ncols=True)
         return self
 
-    def __exit__(self, *failure):
+    def __exit__(self, *failure) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, step, loss, tokens):
-        """After update `step` (counted from 1): its loss in nats per token, and how many tokens it predicted."""
-        if (
-            self._loss is None
-        ):  # the first update compiles kernels: it says nothing about the others
-            self._begin, self.start = time.perf_counter(), step
+    def update(self, step: int, loss: float, tokens: int) -> None:
+        """Show update `step` (the first is 1): its loss in nats per token, its predicted tokens."""
+        if self._loss is None:  # the first update compiles kernels, so its time is left out
+            self._begin = time.perf_counter()
+            self.start = step
+            self._loss = loss
         else:
             self._tokens += tokens
-        self._loss = (
-            loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
-        )  # smoothed for the eye only
+            self._loss = 0.95 * self._loss + 0.05 * loss  # smoothed for the eye only
         if self.quiet:
             return
         now = time.perf_counter()
@@ -63,19 +114,25 @@ class Progress:
             self._bar.update(step - self._bar.n)
         elif now - self._last >= PLAIN_EVERY or step == self.steps:
             self._last = now
-            speed = f"{rate:,.0f} tokens/s" if self._tokens else "measuring the speed"
-            left = (now - self._begin) / max(step - self.start, 1) * (self.steps - step)
-            left = f", {duration(left)} left" if self._tokens else ""
-            self.say(f"step {step}/{self.steps}: loss {self._loss:.3f}, {speed}{left}")
+            speed = self._speed(step, now, rate)
+            self.say(f"step {step}/{self.steps}: loss {self._loss:.3f}, {speed}")
 
-    def replan(self, step, steps):
-        """After update `step` the run was planned anew, with `steps` updates in all."""
+    def _speed(self, step, now, rate):
+        """The speed and the time left, as part of a line."""
+        if not self._tokens:
+            return "measuring the speed"
+        each = (now - self._begin) / max(step - self.start, 1)
+        left = duration(each * (self.steps - step))
+        return f"{rate:,.0f} tokens/s, {left} left"
+
+    def replan(self, step: int, steps: int) -> None:
+        """Show that after update `step` the run was planned anew, with `steps` updates in all."""
         self.say(f"step {step}: planned anew, {steps:,} steps instead of {self.steps:,}")
         self.steps = steps
         if self._bar is not None:
             self._bar.total = steps
 
-    def say(self, line):
+    def say(self, line: str) -> None:
         """Print a line without tearing the bar."""
         if self.quiet:
             return
@@ -85,107 +142,25 @@ class Progress:
             note(line)
 
 
-def note(line, once=False):
-    """Say a line on stderr, unless `hidden` forbids it: the one place for what is said in passing.
+def _bar(total, what=None, **options):
+    """A tqdm bar on a terminal; None elsewhere, and within `hidden`."""
+    if _HIDDEN.get() or not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
 
-    once : say the same line a single time in this process
+    return tqdm(total=total, desc=what, file=sys.stderr, **options)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(42), duration(185), duration(7800)
+    ('42 s', '3 min 05 s', '2 h 10 min')
     """
-    if _HIDDEN.get() or (once and line in _NOTED):
-        return
-    if once:
-        _NOTED.add(line)
-    print(line, file=sys.stderr, flush=True)
-
-
-def watched(items, what, total=None):
-    """The items, one by one, and on stderr how many are done; work of less than a few seconds shows nothing.
-
-    total : how many there will be at most, where the items have no length
-    """
-    total = len(items) if isinstance(items, Sized) else total
-    terminal = sys.stderr.isatty() and not _HIDDEN.get()
-    if terminal:
-        from tqdm import tqdm
-
-        items = tqdm(items, what, total, leave=False, delay=PLAIN_EVERY, file=sys.stderr)
-    last = time.perf_counter()
-    for done, item in enumerate(items, 1):
-        yield item
-        if not (terminal or _HIDDEN.get()) and time.perf_counter() - last >= PLAIN_EVERY:
-            last = time.perf_counter()
-            note(f"{what}: {done:,}{f'/{total:,}' if total else ''}")
-
-
-@contextmanager
-def hidden(quiet=True):
-    """Within this context `note`, `watched` and `Progress` show nothing."""
-    before = _HIDDEN.set(quiet or _HIDDEN.get())
-    try:
-        yield
-    finally:
-        _HIDDEN.reset(before)
-
-
-def duration(seconds):
-    """Seconds as people say them: '42 s', '3 min 05 s', '2 h 10 min'."""
     seconds = max(0, round(seconds))
+    minutes = seconds // 60
     if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-
-
-class Divergence:
-    """Tells a run whose loss explodes from one that has a bad batch.
-
-    It has diverged when the mean of the last losses is 1,000 times the first loss of the run. Losses near zero, and
-    negative ones, are measured against 1: from 1e-9 to 1e-3 is no explosion, from −3 to 5,000 is one.
-    first : the run's first loss, kept in checkpoints; None before it
-    """
-
-    FACTOR = 1000.0
-
-    def __init__(self):
-        self.first = None
-
-    def add(self, step, loss, recent, lr, last):
-        """Count an update.
-
-        step, loss, lr : of the update and of the run     recent : deque of the last losses, this one included
-        last : the run ends here, so fewer losses than `recent` has room for will do
-        raises TinylmError  if the run has diverged
-        """
-        if self.first is None:
-            self.first = loss
-        if not last and len(recent) < recent.maxlen:
-            return
-        mean = sum(recent) / len(recent)
-        if mean > self.FACTOR * max(abs(self.first), 1.0):
-            raise TinylmError(
-                f"training diverged: at step {step} the mean loss of the last {len(recent)} updates is {mean:.3g}, "
-                f"the first loss was {self.first:.3g}; try a smaller learning rate than {lr} or a longer warm-up"
-            )
-
-
-class EpochMean:
-    """The mean loss of an epoch, in float64, each step weighted by its tokens: one number that can be compared.
-
-    sums : [Σ loss · tokens, Σ tokens] of the epoch that has begun, kept in checkpoints
-    """
-
-    def __init__(self):
-        self.sums = [0.0, 0]
-
-    def add(self, step, steps_per_epoch, record):
-        """Count a step (the first is 1). returns dict of epoch (the first is 1) and loss when one ends, else None."""
-        if not steps_per_epoch:
-            return None
-        self.sums = [
-            self.sums[0] + record["loss"] * record["tokens"],
-            self.sums[1] + record["tokens"],
-        ]
-        if step % steps_per_epoch:
-            return None
-        mean, self.sums = self.sums[0] / max(self.sums[1], 1), [0.0, 0]
-        return {"epoch": step // steps_per_epoch, "loss": mean}
+        return f"{minutes} min {seconds % 60:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

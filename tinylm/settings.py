@@ -1,11 +1,10 @@
-"""Settings that come from outside (a command line, a config.json) as checked fields of a frozen dataclass.
+"""Settings from outside (a command line, a config.json) as checked fields of a frozen dataclass.
 
-@dataclass(frozen=True)
-class Sizes(settings.Config):
-    ranges = {"width": at_least(1, 65_536), "rate": between(0, 1)}
-    width: int = 64
-    rate: float = 0.1
-
+>>> @dataclass(frozen=True)
+... class Sizes(Config):
+...     ranges = {"width": at_least(1, 65_536), "rate": between(0, 1)}
+...     width: int = 64
+...     rate: float = 0.1
 >>> Sizes(width=0)
 Traceback (most recent call last):
     ...
@@ -16,13 +15,13 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinylm.errors import ArgumentError, TinylmError
+from .errors import ArgumentError, TinylmError
 
 LARGEST = 2**31 - 1  # of a whole number whose field declares no range
 
@@ -31,7 +30,13 @@ LARGEST = 2**31 - 1  # of a whole number whose field declares no range
 class Range:
     """The numbers that a field may take, from `low` to `high`.
 
-    closed : `low` itself is inside     ends : `high` itself is inside
+    closed : `low` itself is inside
+    ends : `high` itself is inside
+
+    >>> print(Range(0, 1, ends=False))
+    a number from 0 to below 1
+    >>> Range(0, 1, ends=False).holds(1)
+    False
     """
 
     low: float = -math.inf
@@ -48,18 +53,29 @@ class Range:
         return from_below and from_above
 
     def __str__(self) -> str:
-        low, high = f"{self.low:.12g}", f"{self.high:.12g}"
+        low = f"{self.low:.12g}"
+        high = f"{self.high:.12g}"
         end = f"to {high}" if self.ends else f"to below {high}"
+        if self.low == -math.inf and self.high == math.inf:
+            return "a finite number"
         if self.low == -math.inf:
-            return "a finite number" if self.high == math.inf else f"a number up {end}"
+            return f"a number up {end}"
+        if self.high == math.inf and self.closed:
+            return f"a finite number of {low} or more"
         if self.high == math.inf:
-            return f"a finite number of {low} or more" if self.closed else f"a number above {low}"
-        return f"a number from {low} {end}" if self.closed else f"a number above {low}, up {end}"
+            return f"a number above {low}"
+        if self.closed:
+            return f"a number from {low} {end}"
+        return f"a number above {low}, up {end}"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The words that a field may take."""
+    """The words that a field may take.
+
+    >>> print(Choice(("adam", "sgd")))
+    one of adam, sgd
+    """
 
     words: tuple[str, ...]
 
@@ -72,12 +88,20 @@ class Choice:
 
 
 def at_least(low: float, high: float = math.inf) -> Range:
-    """`low` or more, up to `high`."""
+    """`low` or more, up to `high`.
+
+    >>> at_least(1).holds(1)
+    True
+    """
     return Range(low, high)
 
 
 def above(low: float, high: float = math.inf) -> Range:
-    """More than `low`, up to `high`."""
+    """More than `low`, up to `high`.
+
+    >>> above(0).holds(0)
+    False
+    """
     return Range(low, high, closed=False)
 
 
@@ -97,11 +121,12 @@ def one_of(*words: str) -> Choice:
 
 
 class Config:
-    """Base of every config dataclass: its fields are checked when it is made, wherever it comes from.
+    """Base of every config dataclass: making one checks its fields.
 
     ranges : field -> Range or Choice, for this class; those of its base classes hold too
-    A number without a range must be finite; a whole number also lies within ±(2³¹ − 1). None, and the
-    members of a tuple, are checked in the same way.
+
+    A number without a range must be finite; a whole number must also lie within ±(2³¹ − 1). A range
+    holds for each member of a tuple, and None is always inside.
     """
 
     ranges: ClassVar[Mapping[str, Range | Choice]] = {}
@@ -111,9 +136,9 @@ class Config:
         self.check()
 
     def check(self) -> None:
-        """What several fields must fulfil together; a config that has such a rule overrides this.
+        """Check a rule about several fields together; a config that has such a rule overrides this.
 
-        raises TinylmError  naming the fields
+        raises TinylmError      naming the fields
         """
 
 
@@ -127,28 +152,35 @@ def check(config: Any) -> None:
     ranges: dict[str, Range | Choice] = {}
     for parent in reversed(type(config).__mro__):
         ranges |= vars(parent).get("ranges", {})
+    where = type(config).__name__
     for field in dataclasses.fields(config):
-        given = getattr(config, field.name)
-        value = argument(
-            type(config).__name__, field.name, given, kinds[field.name], ranges.get(field.name)
-        )
+        name = field.name
+        given = getattr(config, name)
+        value = argument(where, name, given, kinds[name], ranges.get(name))
         if value is not given:
-            object.__setattr__(config, field.name, value)
+            object.__setattr__(config, name, value)  # the dataclass is frozen
 
 
 def argument(
     where: str, name: str, value: Any, kind: Any = float, limit: Range | Choice | None = None
 ) -> Any:
-    """One value that came from outside, held to its kind and to its range as a config's field is.
+    """Check one value from outside, as a config's field is checked.
 
-    where, name : what the error calls the value, for example "AdamW" and "lr"
+    where, name : how the error calls the value, for example "AdamW" and "lr"
     kind : a type or a type hint: float, int | None, tuple[float, float]
-    limit : None asks of a number only to be finite, and of a whole number to lie within ±(2³¹ − 1)
+    limit : without one a number must be finite, and a whole number lie within ±(2³¹ − 1)
     returns the value, with Python's numbers for NumPy's and tuples for lists
     raises ArgumentError    naming the value and what was expected
+
+    >>> argument("AdamW", "betas", [0.9, np.float64(0.5)], tuple[float, float])
+    (0.9, 0.5)
+    >>> argument("AdamW", "lr", -1.0, float, above(0))
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: AdamW: lr is -1.0; expected a number above 0.
     """
     if type(value) is kind and kind in (int, float) and limit is not None and limit.holds(value):
-        return value  # what stands in every step of a training loop is soon said
+        return value  # the quick way, for arguments that are checked in every training step
     value = _plain(value)
     if not _is_a(value, kind):
         expected = spoken(kind) if limit is None else _said(kind, limit)
@@ -164,13 +196,16 @@ def argument(
 
 
 def _plain(value: Any) -> Any:
-    """Python's numbers for NumPy's, tuples for lists, at any depth; anything else as it is."""
+    """The value with Python's numbers for NumPy's and tuples for lists, at any depth.
+
+    A value without either is returned itself, not as a copy.
+    """
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
         parts = tuple(_plain(part) for part in value)
-        same = isinstance(value, tuple) and all(a is b for a, b in zip(parts, value, strict=True))
-        return value if same else parts
+        unchanged = all(new is old for new, old in zip(parts, value, strict=True))
+        return value if unchanged and isinstance(value, tuple) else parts
     return value
 
 
@@ -184,7 +219,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def _fits(part: Any, limit: Range | Choice | None) -> bool:
-    """Whether a single value is inside its limit; without a limit a number must be finite, a whole one 31 bits long."""
+    """Whether a single value is inside its limit, or without one inside the usual limits."""
     if part is None or isinstance(part, bool):
         return True
     if limit is not None:
@@ -195,7 +230,7 @@ def _fits(part: Any, limit: Range | Choice | None) -> bool:
 
 
 def _said(kind: Any, limit: Range | Choice | None) -> str:
-    """What was expected of a value, in words."""
+    """The expected values in words: "a whole number from 1 to 65536"."""
     whole = _is_a(0, kind) and not _is_a(0.5, kind)
     if limit is None:
         return f"a whole number up to {LARGEST}" if whole else "a finite number"
@@ -203,31 +238,39 @@ def _said(kind: Any, limit: Range | Choice | None) -> str:
     return said.replace("number", "whole number") if whole else said
 
 
-def build(config_class, values, make=None):
-    """A config with the given fields, the others as `make` (by default the class itself) sets them.
+def build(
+    config_class: type, values: Mapping[str, Any], make: Callable[..., Any] | None = None
+) -> Any:
+    """A config with the given fields; the others as `make` sets them.
 
-    values : dict of field name -> value; lists become tuples
-    raises TinylmError naming the field if it does not exist, is of another kind than it is declared to be, or is
-    out of its range
+    values : field name -> value; lists become tuples
+    make : the class itself, or a class method of it
+    raises TinylmError      naming a field that does not exist, is of another kind than declared, or
+        is out of its range
     """
     hints = typing.get_type_hints(config_class)
     known = [field.name for field in dataclasses.fields(config_class)]
     given = {}
     for name, value in values.items():
         if name not in known:
-            raise TinylmError(
-                f"{config_class.__name__} has no option {name!r}; it knows {', '.join(known)}"
-            )
+            names = ", ".join(known)
+            raise TinylmError(f"{config_class.__name__} has no option {name!r}; it knows {names}")
         given[name] = tuple(value) if isinstance(value, list) else value
         if not _is_a(given[name], hints[name]):
             raise TinylmError(f"{name} is {value!r}, expected {spoken(hints[name])}")
     return (make or config_class)(**given)
 
 
-def refuse_repeated(what, values):
-    """Refuse a list that names something twice: the second time says nothing, or something else.
+def refuse_repeated(what: str, values: Sequence) -> None:
+    """Refuse a list that names something twice.
 
-    raises ArgumentError    naming `what`, and the first value that comes again
+    what : the list's name, for the error
+    raises ArgumentError    naming the first value that comes again
+
+    >>> refuse_repeated("seeds", [3, 5, 3])
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: seeds names 3 twice; give each one once.
     """
     for place, value in enumerate(values):
         if value in values[:place]:
@@ -235,26 +278,38 @@ def refuse_repeated(what, values):
 
 
 def _is_a(value, hint):
-    """Whether a value is of the kind a field is declared to be; a whole number is a number, true and false are none."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_a(value, part) for part in parts)
-    if origin is tuple:
-        parts = (
-            parts[:1] * len(value) if isinstance(value, tuple) and parts[-1] is Ellipsis else parts
-        )
-        return (
-            isinstance(value, tuple) and len(value) == len(parts) and all(map(_is_a, value, parts))
-        )
+    """Whether a value is of the kind that a field declares.
+
+    A whole number counts as a number; true and false do not.
+    """
     if hint is float and type(value) is float:
         return True
     if hint in (int, float):
         return type(value) is int and abs(value) < 2**63
+    origin = typing.get_origin(hint)
+    parts = typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, part) for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and _members_are(value, parts)
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
-def spoken(hint):
-    """The kind of a field in words."""
+def _members_are(members, hints):
+    """Whether the members of a tuple are of the kinds (int, float) or (int, ...)."""
+    if hints[-1] is Ellipsis:
+        return all(_is_a(member, hints[0]) for member in members)
+    return len(members) == len(hints) and all(map(_is_a, members, hints))
+
+
+def spoken(hint: Any) -> str:
+    """The kind of a field in words.
+
+    >>> spoken(int | None)
+    'a whole number or nothing'
+    >>> spoken(tuple[float, float])
+    '2 values with commas between, each a number'
+    """
     names = {
         int: "a whole number",
         float: "a number",
@@ -262,10 +317,13 @@ def spoken(hint):
         str: "a word",
         types.NoneType: "nothing",
     }
+    origin = typing.get_origin(hint)
     parts = typing.get_args(hint)
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    if origin in (typing.Union, types.UnionType):
         return " or ".join(spoken(part) for part in parts)
-    if typing.get_origin(hint) is tuple:
+    if origin is tuple:
         some = "several values" if parts[-1] is Ellipsis else f"{len(parts)} values"
         return f"{some} with commas between, each {spoken(parts[0])}"
-    return names.get(hint, hint.__name__ if isinstance(hint, type) else str(hint))
+    if hint in names:
+        return names[hint]
+    return hint.__name__ if isinstance(hint, type) else str(hint)

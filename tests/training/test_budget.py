@@ -76,7 +76,7 @@ def trainer(name, out=None, cost=lambda step: EACH, on_step=lambda step: None, *
 
     def batch(step, seed):
         now[0] += cost(step)
-        if made.log is not None and "started" in str(checkpoint.read_log(made.log.path)[:1]):
+        if out is not None and "started" in str(checkpoint.read_log(made.out / checkpoint.LOG)[:1]):
             on_step(step)
         return draw(step, seed)
 

@@ -19,9 +19,10 @@ from tinylm import hub, nn
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.kernels.runtime import pool
 from tinylm.objectives import Objective, find
-from tinylm.progress import Divergence, Progress, duration
+from tinylm.progress import Progress, duration
 from tinylm.tensor import no_grad
 from tinylm.training import checkpoint, pretrain
+from tinylm.training.losses import Divergence
 from tinylm.training.train import Interrupted, TrainConfig, Trainer, evaluate
 
 V = 11  # vocabulary of the toy chain
@@ -425,7 +426,7 @@ def test_a_gradient_that_is_not_finite_stops_too():
         Trainer(Steep(), config=CONFIG, quiet=True).run()
 
 
-def test_a_held_out_text_that_cannot_be_used_is_said_before_the_work(tmp_path):
+def test_an_unusable_held_out_text_fails_before_training_starts(tmp_path):
     with pytest.raises(TinylmError, match="held-out text cannot be evaluated: .* too short"):
         Trainer(
             Bigram(),

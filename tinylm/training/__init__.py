@@ -1,2 +1,5 @@
-"""Floor 6: learning from text. Read in this order: train.py, checkpoint.py, budget.py, evaluation.py, pretrain.py,
-generate.py, check.py."""
+"""Floor 6: learning from text.
+
+Read in this order: config.py, train.py, runs.py, checkpoint.py, facts.py, losses.py, budget.py,
+evaluation.py, pretrain.py, generate.py, check.py.
+"""

@@ -1,4 +1,4 @@
-"""Does an objective keep what its base class promises? Each promise is tried on toy text.
+"""Does an objective keep the promises of its base class? Each promise is tried on toy text.
 
     for line in check("mine.py"): print(line)
 
@@ -6,9 +6,9 @@
     --   causality    not claimed
     FAIL resume       a run stopped after 3 steps ends elsewhere: out differs in 7 of 1500 numbers
 
-`gradcheck` and `encodercheck` prove the loss and the encoder. Here stands what needs a text and a
-training run: batches that depend on step and seed alone, a resumed run that ends with the same
-bits, a saved model that comes back, an evaluation that repeats itself and leaves training alone.
+`gradcheck` and `encodercheck` prove the loss and the encoder. This file tries the promises that
+need a text and a training run: batches depend on step and seed alone, a resumed run ends with the
+same bits, a saved model comes back, and an evaluation repeats itself and leaves training alone.
 """
 
 import contextlib
@@ -28,13 +28,17 @@ from tinylm.encodercheck import Line, ObjectiveError
 from tinylm.gradcheck import GradientError
 from tinylm.progress import hidden
 from tinylm.tensor import no_grad
-from tinylm.training.evaluation import evaluate
-from tinylm.training.pretrain import PretrainConfig, divide, sized, untrained
-from tinylm.training.train import TrainConfig, Trainer
 
-DOCUMENTS, HELD_OUT = 60, 6  # of toy text: to train on, and to evaluate on
-SMALL = {"vocab_size": 300, "batch_size": 2}  # where a config has them and the user wants no others
-UPDATES, STOP = 6, 3  # of a training run, and after how many of them it is stopped
+from .config import TrainConfig
+from .evaluation import evaluate
+from .pretrain import PretrainConfig, divide, sized, untrained
+from .train import Trainer
+
+DOCUMENTS = 60  # of toy text to train on
+HELD_OUT = 6  # of toy text to evaluate on
+SMALL = {"vocab_size": 300, "batch_size": 2}  # if the config has these fields and nobody sets them
+UPDATES = 6  # of a training run
+STOP = 3  # a run is stopped after this many of them, and resumed
 
 
 def check(
@@ -44,10 +48,10 @@ def check(
     seed: int = 0,
     encoding: str | None = None,
 ) -> list[Line]:
-    """Try every promise of an objective on toy text; some seconds for a small one.
+    """Try every promise of an objective on toy text; a small one takes some seconds.
 
-    The arguments are those of PretrainConfig; of the options, the length of a run is not asked for.
-    returns a Line for each promise; where the model cannot be built, only one
+    The arguments are those of PretrainConfig. Options that set the length of a run are ignored.
+    returns a Line for each promise; only one if the model cannot be built
     raises TinylmError  if the objective, the size or an option does not exist
     """
     return list(lines(objective, size, options, seed, encoding))
@@ -60,7 +64,7 @@ def lines(
     seed: int = 0,
     encoding: str | None = None,
 ) -> Iterator[Line]:
-    """The lines of `check`, each as soon as it is known."""
+    """Yield the lines of `check`, each as soon as it is known."""
     trial = _Trial(objective, size, options or {}, seed, encoding)
     built = trial.attempt("build", _build)
     yield built
@@ -71,7 +75,7 @@ def lines(
 
 
 class _Trial:
-    """One objective and the toy text that it is tried on: makes models, trains and tries them."""
+    """One objective on toy text: makes models, trains them and tries the promises on them."""
 
     def __init__(self, objective, size, options, seed, encoding):
         self.chapter = objectives.find(objective)
@@ -81,11 +85,11 @@ class _Trial:
         small = {name: value for name, value in SMALL.items() if name in fields}
         asked = PretrainConfig(self.chapter, "toy", options=small | options)
         model_options, train_options, text_options = divide(self.chapter, self.kind, asked)
-        length = {"steps": UPDATES, "minutes": None, "save_every": 1}
-        self.training = TrainConfig.of(self.chapter, seed=seed, **{**train_options, **length})
-        vocab_size = model_options.pop("vocab_size")
-        sized(self.chapter, size, {**model_options, "vocab_size": vocab_size})  # mistakes first
+        train_options |= {"steps": UPDATES, "minutes": None, "save_every": 1}
+        self.training = TrainConfig.of(self.chapter, seed=seed, **train_options)
+        sized(self.chapter, size, model_options)  # fail on a mistake before the encoding is learned
 
+        vocab_size = model_options.pop("vocab_size")
         texts = toy.documents(DOCUMENTS + HELD_OUT, seed=1)
         with hidden():
             self.tokenizer = text.learn(self.kind, texts[:DOCUMENTS], vocab_size, **text_options)
@@ -101,7 +105,8 @@ class _Trial:
     def model(self, weights=1):
         """A new model, prepared.
 
-        weights : numbers its first weights; none has those of a class that is given no generator
+        weights : seeds its first weights; they always differ from those of a model that is built
+            without a generator
         """
         rng = np.random.default_rng([self.seed, weights])
         return untrained(self.chapter, self.config, self.tokenizer, self.corpus, rng)
@@ -124,9 +129,9 @@ class _Trial:
         return self._undisturbed
 
     def attempt(self, name: str, promise: Callable[["_Trial"], Line | str]) -> Line:
-        """Try one promise; whatever it raises becomes a line.
+        """Try one promise; any exception becomes a line.
 
-        On one thread, for there lock-free kernels repeat their bits.
+        It runs on one thread, because only there do lock-free kernels repeat their bits.
         """
         before = kernels.threads()
         kernels.set_threads(1)
@@ -142,17 +147,22 @@ class _Trial:
         return Line(name, "FAIL", " ".join(detail.split()))
 
     def _place(self, error) -> str:
-        """Where in the objective's own file an exception came from last: " (mine.py:12)"."""
+        """The last line of the objective's own file that an exception passed: " (mine.py:12)"."""
+        files = set()
         parents = self.chapter.__mro__
-        own = parents[: parents.index(objectives.Objective)]
-        functions = [x for cls in own for x in vars(cls).values() if isinstance(x, FunctionType)]
-        files = {function.__code__.co_filename for function in functions}
+        for cls in parents[: parents.index(objectives.Objective)]:
+            for member in vars(cls).values():
+                if isinstance(member, FunctionType):
+                    files.add(member.__code__.co_filename)
         frames = traceback.extract_tb(error.__traceback__)
         places = [frame for frame in frames if frame.filename in files]
-        return f" ({Path(places[-1].filename).name}:{places[-1].lineno})" if places else ""
+        if not places:
+            return ""
+        last = places[-1]
+        return f" ({Path(last.filename).name}:{last.lineno})"
 
 
-# -- the promises: each returns what a good line says, or raises ---------------------------------
+# -- the promises: each returns the text of a good line, or raises -------------------------------
 
 
 def _build(trial):
@@ -183,36 +193,38 @@ def _rows(trial):
 
 
 def _batch(trial):
-    """A batch depends on corpus, step and seed alone, and learning leaves it as it is."""
+    """A batch depends on corpus, step and seed alone, and learning from it does not change it."""
     model = trial.model()
-    keys = [(step, trial.seed + more) for more in (0, 1) for step in range(4)]
+    keys = [(step, seed) for seed in (trial.seed, trial.seed + 1) for step in range(4)]
     first = {key: _parts(model.batch(*key)) for key in keys}
 
-    def again(maker, what):
+    def expect_the_same(maker, complaint):
         for step, seed in reversed(keys):
             now = _parts(maker.batch(step, seed))
-            _expect_equal(first[step, seed], now, f"batch({step}, seed={seed}) {what}")
+            _expect_equal(first[step, seed], now, f"batch({step}, seed={seed}) {complaint}")
 
-    again(model, "is another one in another order")
+    expect_the_same(model, "is another one in another order")
     for key in keys[:2]:
         batch = model.batch(*key)
         _learn(model, batch, trial.training.lr)
         _expect_equal(first[key], _parts(batch), "learning from a batch changes it")
-    again(model, "is another one after learning")
+    expect_the_same(model, "is another one after learning")
     model.prepare(trial.corpus)
-    again(model, "is another one after prepare() with the same corpus")
-    again(trial.model(weights=2), "is another one in a model with other weights")
+    expect_the_same(model, "is another one after prepare() with the same corpus")
+    expect_the_same(trial.model(weights=2), "is another one in a model with other weights")
+
     steps = [first[key] for key in keys[:4]]
     if not all(_all_equal(steps[0], other) for other in steps):
         return "the same for the same step and seed, other ones for other steps"
-    sees_all = model.steps_per_epoch == 1 or model.batch(*keys[0]).tokens >= len(trial.corpus) - 1
+    all_tokens = len(trial.corpus) - 1
+    sees_all = model.steps_per_epoch == 1 or model.batch(*keys[0]).tokens >= all_tokens
     if not sees_all:
         raise ObjectiveError(f"batch(0 to 3, seed={trial.seed}) are all the same")
     return "the same for the same step and seed; every step sees the whole text"
 
 
 def _learn(model, batch, lr):
-    """All that training does with a batch, but the optimiser's part."""
+    """Do everything that training does with a batch, except for the optimiser's part."""
     loss, _ = model.loss(batch)
     if loss.requires_grad:
         loss.backward()
@@ -221,7 +233,7 @@ def _learn(model, batch, lr):
 
 
 def _tokens(trial):
-    """A batch counts its predictions."""
+    """A batch says how many predictions it has."""
     model = trial.model()
     counts = [model.batch(step, trial.seed).tokens for step in range(4)]
     for step, tokens in enumerate(counts):
@@ -233,7 +245,7 @@ def _tokens(trial):
 
 
 def _resume(trial):
-    """A run that is stopped and resumed in a new model ends with the bits of one that never was."""
+    """A run that is stopped, and resumed in a new model, ends with the bits of an unbroken run."""
     expected = _carried(trial.undisturbed())
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
@@ -263,7 +275,7 @@ def _stopping(batch, last):
 
 
 def _saving(trial):
-    """What is saved comes back: class, config, weights, what it encodes, its held-out loss."""
+    """A saved model comes back with its class, config, weights, encodings and held-out loss."""
     model = trial.undisturbed()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "model"
@@ -274,16 +286,18 @@ def _saving(trial):
     loaded.prepare(trial.corpus)
     _expect_equal(model.state_dict(), loaded.state_dict(), "other weights come back")
     _expect_equal(_encoded(model), _encoded(loaded), "a model that comes back encodes otherwise")
-    before, after = (evaluate(each, trial.held_out)["loss"] for each in (model, loaded))
+    before = evaluate(model, trial.held_out)["loss"]
+    after = evaluate(loaded, trial.held_out)["loss"]
     if before != after:
         raise ObjectiveError(f"held-out loss is {before:.9g}, and {after:.9g} in what comes back")
     return "weights, encode and held-out loss come back"
 
 
 def _encoded(model):
-    """What `encode` says of some ids."""
+    """The states that `encode` returns for some ids, by name."""
     length = 7 if model.max_length is None else min(7, model.max_length)
-    ids = np.random.default_rng(0).integers(model.config.vocab_size, size=(3, length))
+    rng = np.random.default_rng(0)
+    ids = rng.integers(model.config.vocab_size, size=(3, length))
     was_training = model.training
     model.eval()
     with no_grad():
@@ -295,14 +309,14 @@ def _encoded(model):
 def _evaluation(trial):
     """Held-out loss is the same every time."""
     model = trial.undisturbed()
-    first = evaluate(model, trial.held_out)
-    again = evaluate(model, trial.held_out)
+    found = [evaluate(model, trial.held_out), evaluate(model, trial.held_out)]
     model.train()
-    later = evaluate(model, trial.held_out)
-    if not first["loss"] == again["loss"] == later["loss"]:
-        seen = ", ".join(f"{found['loss']:.9g}" for found in (first, again, later))
+    found.append(evaluate(model, trial.held_out))
+    first, again, later = (each["loss"] for each in found)
+    if not first == again == later:
+        seen = f"{first:.9g}, {again:.9g}, {later:.9g}"
         raise ObjectiveError(f"the held-out loss of the same weights is {seen}")
-    return f"{first['loss']:.3f} {first['unit']}, every time"
+    return f"{first:.3f} {found[0]['unit']}, every time"
 
 
 def _untouched(trial):
@@ -334,13 +348,15 @@ PROMISES: dict[str, Callable[[_Trial], Line | str]] = {
 
 
 def _carried(model):
-    """All arrays that training carries from step to step, as copies."""
-    arrays = {**model.state_dict(), **{f"state {k}": a for k, a in model.state().items()}}
+    """Copies of all arrays that training carries from step to step."""
+    arrays = dict(model.state_dict())
+    for name, array in model.state().items():
+        arrays[f"state {name}"] = array
     return {name: np.array(array) for name, array in arrays.items()}
 
 
 def _parts(value, name="batch"):
-    """What a batch holds, by name, as arrays that nobody else can change.
+    """The contents of a batch as arrays of our own, by name: {"batch.ids": ..., ...}.
 
     raises ObjectiveError  if it is no frozen dataclass
     """
@@ -356,7 +372,9 @@ def _parts(value, name="batch"):
         inner = dict(enumerate(value))
     else:
         array = np.array(value)
-        return {name: np.array(repr(value)) if array.dtype.hasobject else array}
+        if array.dtype.hasobject:
+            array = np.array(repr(value))
+        return {name: array}
     found = {}
     for key, part in inner.items():
         found |= _parts(part, f"{name}.{key}")
@@ -373,15 +391,18 @@ def _all_equal(one, other):
     return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
 
 
-def _expect_equal(before, after, what):
-    """raises ObjectiveError saying `what` if two dicts of arrays differ in a bit"""
+def _expect_equal(before, after, complaint):
+    """raises ObjectiveError, beginning with `complaint`, if two dicts of arrays differ in a bit"""
     if before.keys() != after.keys():
         names = ", ".join(sorted(map(str, before.keys() ^ after.keys())))
-        raise ObjectiveError(f"{what}: only one of the two has {names}")
+        raise ObjectiveError(f"{complaint}: only one of the two has {names}")
     for name, a in before.items():
         b = after[name]
         if _equal(a, b):
             continue
         if a.shape != b.shape or a.dtype != b.dtype:
-            raise ObjectiveError(f"{what}: {name} is {a.dtype} {a.shape}, then {b.dtype} {b.shape}")
-        raise ObjectiveError(f"{what}: {name} differs in {(a != b).sum()} of {a.size} numbers")
+            was = f"{a.dtype} {a.shape}"
+            now = f"{b.dtype} {b.shape}"
+            raise ObjectiveError(f"{complaint}: {name} is {was}, then {now}")
+        count = (a != b).sum()
+        raise ObjectiveError(f"{complaint}: {name} differs in {count} of {a.size} numbers")

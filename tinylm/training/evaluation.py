@@ -1,47 +1,64 @@
-"""Loss on held-out text, and how it reads beside what knowing single tokens would give."""
+"""Loss on held-out text, beside the loss that knowing only single tokens would give."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from tinylm.errors import TinylmError
 from tinylm.tensor import no_grad
 
 
-def evaluate(objective, corpus, limit=200_000):
-    """Loss on held-out text; for a causal model beside what a model of single tokens would reach on the same text.
+def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any]:
+    """The loss on held-out text.
 
-    limit : tokens to predict at most, whole batches from the beginning
-    returns dict: loss (in the unit that follows), tokens (predicted), unit; and,
-    where the loss is a text's probability, token by token from left to right, nats_per_word and unigram (nats per token:
-    the entropy of the whole text's own token counts, which no model of single tokens can beat there)
+    limit : stop after this many predicted tokens; whole batches are read from the beginning
+    returns dict: loss, tokens (predicted) and unit (of the loss). A causal model's loss is the
+        probability of a text, token by token from left to right, so there the dict also has
+        nats_per_word, and unigram: the entropy in nats per token of the text's own token counts,
+        which no model of single tokens can beat on it
     raises TinylmError if the text is too short for a single prediction
     """
-    was_training, total, tokens = objective.training, 0.0, 0
+    was_training = objective.training
     objective.eval()
     try:
-        with no_grad():
-            for batch in objective.evaluation_batches(corpus):
-                loss, components = objective.loss(batch)
-                count = components.get(
-                    "tokens", batch.tokens
-                )  # where words predict several times, the predictions
-                total += loss.item() * count  # means weighted by their counts, added up in float64
-                tokens += count
-                if tokens >= limit:
-                    break
+        total, tokens = _summed_loss(objective, corpus, limit)
     finally:
         objective.train(was_training)
     if not tokens:
         raise TinylmError(
             "the held-out text is too short to predict a single token; give more text"
         )
-    found = {"loss": total / tokens, "tokens": tokens}
-    found["unit"] = objective.unit
+    found = {"loss": total / tokens, "tokens": tokens, "unit": objective.unit}
     if objective.causal:
-        per_word = found["loss"] * len(corpus.ids) / max(corpus.words, 1)
-        found |= {"nats_per_word": per_word, "unigram": float(corpus.unigram_entropy())}
+        nats = found["loss"] * len(corpus.ids)
+        found["nats_per_word"] = nats / max(corpus.words, 1)
+        found["unigram"] = float(corpus.unigram_entropy())
     return found
 
 
-def in_words(found):
-    """A result of `evaluate` as a phrase."""
+def _summed_loss(objective, corpus, limit):
+    """The losses of all predictions added up in float64, and how many predictions there are."""
+    total = 0.0
+    predictions = 0
+    with no_grad():
+        for batch in objective.evaluation_batches(corpus):
+            loss, components = objective.loss(batch)
+            # A word can predict several times; then the chapter counts the predictions itself.
+            count = components.get("tokens", batch.tokens)
+            total += loss.item() * count
+            predictions += count
+            if predictions >= limit:
+                break
+    return total, predictions
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """A result of `evaluate` as a phrase.
+
+    >>> in_words({"loss": 2.25, "unit": "nats per masked token"})
+    '2.250 nats per masked token'
+    >>> in_words({"loss": 2.0, "nats_per_word": 6.5, "unigram": 3.125})
+    '2.000 nats per token, 6.500 per word (unigram entropy 3.125 per token)'
+    """
     if "unigram" not in found:
         return f"{found['loss']:.3f} {found['unit']}"
     return (

@@ -1,13 +1,15 @@
 """From a named corpus to a trained run folder: text -> vocabulary -> ids -> objective -> Trainer.
 
-The one path that both `tinylm pretrain` and `tinylm compare` take, so that their runs are the same runs.
+`tinylm pretrain` and `tinylm compare` both take this path, so that their runs are the same runs.
 """
 
 import dataclasses
 import inspect
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,23 +17,28 @@ from tinylm import objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import hidden, note
-from tinylm.training import checkpoint
-from tinylm.training.train import TrainConfig, Trainer
+
+from . import checkpoint, runs
+from .config import TrainConfig
+from .train import Trainer
 
 
 @dataclass(frozen=True)
 class PretrainConfig(settings.Config):
-    """What to train on what.
+    """An objective, the text to train it on, and how.
 
     objective : a chapter's name, a file that defines one (mine.py, mine.py:NAME), or a class
     data : a file, a folder, a named set, or "toy"
     out : run folder, or None
     size : class method of the objective's Config: tiny, small, ...
-    options : fields of that Config or of TrainConfig to replace, for example {"n_layer": 2, "lr": 3e-4}, or
+    options : fields of that Config or of TrainConfig to replace: {"n_layer": 2, "lr": 3e-4}; or
         options of the encoding, see text.OPTIONS: {"min_count": 5, "phrases": 2}
     seed : of weights, batches and dropout
     held_out : share of the documents kept for evaluation
     encoding : kind of encoding, see text.KINDS; None for the one that the objective prefers
+
+    >>> PretrainConfig("gpt", "toy").size
+    'tiny'
     """
 
     ranges = {
@@ -49,63 +56,97 @@ class PretrainConfig(settings.Config):
     encoding: str | None = None
 
 
-def pretrain(config, texts=None, resume=False, quiet=False, overwrite=False):
+def pretrain(
+    config: PretrainConfig,
+    texts: Sequence[str] | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    overwrite: bool = False,
+) -> tuple[Any, Any, dict]:
     """Train an objective from scratch, or resume it.
 
     texts : documents to use instead of loading config.data
-    resume, overwrite : what may happen to a folder that holds a run, see `Trainer.run`
+    resume, overwrite : continue or replace a run that the folder holds, see `Trainer.run`
     returns the trained objective, its tokenizer, and the result of `Trainer.run`
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
-    with checkpoint.claim_run(config.out, resume, overwrite, reading=(config.data,)):
+    with runs.claim_run(config.out, resume, overwrite, reading=(config.data,)):
         return _pretrain(config, texts, resume, quiet)
 
 
 def _pretrain(config, texts, resume, quiet):
-    """`pretrain` in a folder that is claimed: nobody else writes there, and what it holds may go."""
+    """`pretrain` in a claimed folder: nobody else writes there, and its files may be replaced."""
     chapter = objectives.find(config.objective)
     kind = config.encoding or chapter.encoding
     model_options, train_options, text_options = divide(chapter, kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
-    with hidden(quiet):
-        texts = load_texts(config.data, config.out) if texts is None else texts
-    train, held_out = (
-        _documents(chapter, part) for part in split_documents(texts, share=config.held_out, seed=0)
-    )
-    if not any(document.strip() for document in train):
-        raise DataError(
-            f"{config.data} holds no text to train on; give a file with at least a few paragraphs"
-        )
     vocab_size = model_options.pop("vocab_size", None)
+
+    train, held_out = _load(chapter, config, texts, quiet)
     # Fail on a mistake in the options before an encoding is learned.
     sized(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
-    resumed = resume and config.out is not None and (Path(config.out) / checkpoint.STATE).exists()
-    # The state is written after the tokenizer, so where there is one the tokenizer is whole.
     with hidden(quiet):
-        if not resumed:
+        # The state is written after the tokenizer, so if there is a state the tokenizer is whole.
+        if resume and _has_state(config.out):
+            tokenizer = text.load(config.out)
+        else:
             note(f"learning an encoding ({kind}) from {len(train):,} documents")
-        tokenizer = (
-            text.load(config.out)
-            if resumed
-            else text.learn(kind, train, vocab_size, **text_options)
-        )
-    model_config = sized(
-        chapter, config.size, {**model_options, "vocab_size": tokenizer.vocab_size}
-    )
+            tokenizer = text.learn(kind, train, vocab_size, **text_options)
+
+    model_options["vocab_size"] = tokenizer.vocab_size
+    model_config = sized(chapter, config.size, model_options)
     progress = not quiet and sys.stderr.isatty()
     corpus = encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=progress)
     rng = np.random.default_rng(config.seed)
     objective = untrained(chapter, model_config, tokenizer, corpus, rng)
-    evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id) if held_out else None
+    evaluation = None
+    if held_out:
+        evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id)
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     asked = {"kind": kind, "vocab_size": vocab_size, **text_options}
     return objective, tokenizer, trainer.run(resume, asked)
 
 
-def untrained(chapter, config, tokenizer, corpus, rng):
+def _has_state(out):
+    """Whether a run folder holds a state to resume from."""
+    return out is not None and (Path(out) / checkpoint.STATE).exists()
+
+
+def _load(chapter, config, texts, quiet):
+    """The documents to train on and those to evaluate on.
+
+    raises DataError    on unusable text, before training starts
+    """
+    if texts is None:
+        with hidden(quiet):
+            texts = load_texts(config.data, config.out)
+    parts = split_documents(texts, share=config.held_out, seed=0)
+    train, held_out = (_documents(chapter, part) for part in parts)
+    if not any(document.strip() for document in train):
+        raise DataError(
+            f"{config.data} holds no text to train on; give a file with at least a few paragraphs"
+        )
+    return train, held_out
+
+
+def _documents(chapter, texts):
+    """The texts, or their lines that are not blank for a chapter that reads line by line."""
+    if not chapter.by_line:
+        return texts
+    lines = []
+    for document in texts:
+        lines += [line for line in document.split("\n") if line.strip()]
+    return lines
+
+
+def untrained(
+    chapter: type, config: Any, tokenizer: Any, corpus: Any, rng: np.random.Generator
+) -> Any:
     """A new model that knows how its tokens are spelled and is prepared for a corpus.
 
-    chapter : the objective's class     config : of its Config     rng : numpy Generator of the weights
+    chapter : the objective's class
+    config : of its Config
+    rng : draws the first weights
     """
     objective = chapter(config, rng)
     objective.spell(tokenizer.vocab, tokenizer.special_ids)
@@ -113,45 +154,44 @@ def untrained(chapter, config, tokenizer, corpus, rng):
     return objective
 
 
-def _documents(chapter, texts):
-    """The texts, or their lines for a chapter whose windows never leave a line."""
-    if not chapter.by_line:
-        return texts
-    return [line for text in texts for line in text.split("\n") if line.strip()]
+def divide(chapter: type, kind: str, config: PretrainConfig) -> tuple[dict, dict, dict]:
+    """Sort the options of a PretrainConfig by name: those of the model, training and the encoding.
 
-
-def divide(chapter, kind, config):
-    """The options of a PretrainConfig, told apart by name: a dict each for the model, the training, the encoding.
-
-    raises TinylmError  for an option that nobody knows, or one that two would take
+    kind : of encoding
+    raises TinylmError  for an unknown option, or a name that both the model and training have
     """
-    training = {f.name for f in dataclasses.fields(TrainConfig)} - {"seed"}  # that is config.seed
-    model = {f.name for f in dataclasses.fields(chapter.Config)}
+    training = {field.name for field in dataclasses.fields(TrainConfig)}
+    training.remove("seed")  # PretrainConfig has it
+    model = {field.name for field in dataclasses.fields(chapter.Config)}
+    encoding = set(text.OPTIONS.get(kind, {}))
     if clash := sorted(model & training):
         raise TinylmError(
-            f"{chapter.name} has a config field {clash[0]!r}, which is an option of training; rename it"
+            f"{chapter.name} has a config field {clash[0]!r}, which is an option of training; "
+            "rename it"
         )
-    encoding = text.OPTIONS.get(kind, {})
-    if unknown := sorted(set(config.options) - training - model - set(encoding)):
-        known = ", ".join(sorted(training | model | set(encoding)))
-        raise TinylmError(f"{chapter.name} has no option {unknown[0]!r}; it knows {known}")
-    model_options, train_options, text_options = (
-        {name: value for name, value in config.options.items() if name in names}
-        for names in (model, training, encoding)
-    )
+    known = training | model | encoding
+    if unknown := sorted(set(config.options) - known):
+        names = ", ".join(sorted(known))
+        raise TinylmError(f"{chapter.name} has no option {unknown[0]!r}; it knows {names}")
+
+    def chosen(names):
+        return {name: value for name, value in config.options.items() if name in names}
+
+    text_options = chosen(encoding)
     text.check_options(kind, config.options.get("vocab_size"), text_options)
-    return model_options, train_options, text_options
+    return chosen(model), chosen(training), text_options
 
 
-def sized(chapter, size, options):
-    """The objective's config of a named size with some fields replaced.
+def sized(chapter: type, size: str, options: Mapping[str, Any]) -> Any:
+    """The objective's config of a named size, with some fields replaced.
 
-    raises TinylmError  for a size that there is not, or a field that cannot be
+    raises TinylmError  for an unknown size, or a value that a field cannot have
     """
-    sizes = dict(inspect.getmembers(chapter.Config, inspect.ismethod))  # its class methods
-    sizes = {name: make for name, make in sizes.items() if not name.startswith("_")}
+    sizes = {}
+    for name, make in inspect.getmembers(chapter.Config, inspect.ismethod):  # its class methods
+        if not name.startswith("_"):
+            sizes[name] = make
     if size not in sizes:
-        raise TinylmError(
-            f"{chapter.name} has no config {size!r}; it knows {', '.join(sorted(sizes))}"
-        )
+        known = ", ".join(sorted(sizes))
+        raise TinylmError(f"{chapter.name} has no config {size!r}; it knows {known}")
     return settings.build(chapter.Config, options, make=sizes[size])

@@ -1,0 +1,110 @@
+"""How to train: the settings of a run."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tinylm import optim, settings
+from tinylm.errors import TinylmError
+from tinylm.settings import above, at_least, between, from_to_below, one_of
+
+from .budget import Budget
+
+# A lock-free kernel updates the weights by itself, so it has no use for these fields.
+NOT_FAST = """optimizer optimizer_options betas eps weight_decay no_decay bias_correction
+    clip accumulate""".split()
+
+
+@dataclass(frozen=True)
+class TrainConfig(settings.Config):
+    """How to train. `TrainConfig.of` begins with a chapter's own `training_defaults`.
+
+    steps, minutes : updates, or the time for them. The number of updates is planned anew on the
+        way, see budget.py. Compiling kernels, timing the first updates, evaluation and saving come
+        on top of the minutes.
+    plan : in place of both, the plan that a run of some minutes recorded; it repeats that run bit
+        for bit
+    optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim
+    optimizer_options : more arguments for it, by name
+    lr, betas, eps, weight_decay, no_decay, bias_correction : passed on if the optimizer knows them
+    warmup : share of the steps over which the rate rises to lr; then `schedule` brings it down
+    schedule : a name in optim.SCHEDULES
+    clip : largest global gradient norm, 0 = no clipping
+    accumulate : batches per update, their gradients averaged
+    eval_every : updates between evaluations on held-out text, 0 = ten a run
+    save_every : updates between checkpoints
+    raises ArgumentError on a value that cannot be meant
+
+    >>> TrainConfig(steps=100).lr
+    0.001
+    >>> TrainConfig(steps=100, warmup=2.0)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: TrainConfig: warmup is 2.0; expected a number from 0 to 1.
+    """
+
+    ranges = {
+        "steps": at_least(1),
+        "minutes": above(0, 1e6),
+        "optimizer": one_of(*optim.OPTIMIZERS),
+        "lr": above(0),
+        "betas": from_to_below(0, 1),
+        "eps": above(0),
+        "weight_decay": at_least(0),
+        "warmup": between(0, 1),
+        "schedule": one_of(*optim.SCHEDULES),
+        "clip": at_least(0),
+        "accumulate": at_least(1),
+        "eval_every": at_least(0),
+        "save_every": at_least(1),
+        "seed": at_least(0),
+    }
+    steps: int | None = None
+    minutes: float | None = None
+    plan: tuple[tuple[int, int], ...] | None = None
+    optimizer: str = "adamw"
+    optimizer_options: dict = field(default_factory=dict)
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    no_decay: tuple[str, ...] = (r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm")
+    bias_correction: bool = True
+    warmup: float = 0.1
+    schedule: str = "linear"
+    clip: float = 1.0
+    accumulate: int = 1
+    eval_every: int = 0
+    save_every: int = 100
+    seed: int = 0
+
+    def check(self) -> None:
+        """raises ArgumentError unless exactly one of steps, minutes and plan is given"""
+        self.budget()
+
+    def budget(self) -> Budget:
+        """The length of the run, as a new Budget."""
+        return Budget(self.steps, self.minutes, self.plan)
+
+    @classmethod
+    def of(cls, objective: Any, **given) -> Self:
+        """The config that a chapter prefers, with the `given` fields replaced.
+
+        objective : a chapter, its class or a model of it
+        raises TinylmError if a field does not exist, is of another kind, or asks for something
+            that the chapter's own kernel cannot do
+        """
+        config = settings.build(cls, {**objective.training_defaults, **given})
+        config.check_for(objective)
+        return config
+
+    def check_for(self, objective: Any) -> None:
+        """raises TinylmError if a field was changed that the chapter's own kernel has no use for"""
+        if objective.fast_step is None:
+            return
+        usual = TrainConfig(steps=1)
+        for name in NOT_FAST:
+            if getattr(self, name) != getattr(usual, name):
+                raise TinylmError(
+                    f"{objective.name} has no use for {name}: its own kernel makes the updates; "
+                    "leave it out"
+                )

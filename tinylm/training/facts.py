@@ -1,0 +1,120 @@
+"""Check the facts of a saved state, so that no damaged file is taken for a run."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+OPTIONAL = {
+    "identity": {},
+    "epoch": [0.0, 0],
+    "first": None,
+    "result": None,
+}  # older runs lack them
+
+
+def wrong_fact(facts: Any) -> str | None:
+    """Name the first fact that no run can have, as part of a sentence; None if all are possible.
+
+    >>> wrong_fact({"steps": 0})
+    'steps cannot be 0'
+    >>> wrong_fact({"steps": 9})
+    'step is missing'
+    """
+    if not isinstance(facts, dict):
+        return "its facts are no object with named fields"
+    for name, holds in CHECKS.items():
+        if name not in facts and name not in OPTIONAL:
+            return f"{name} is missing"
+        value = facts.get(name, OPTIONAL.get(name))
+        if not holds(value, facts):
+            return f"{name} cannot be {value!r}"
+    return None
+
+
+def _is_identity(identity, _):
+    """A dict of settings for each part: training, model, data, encoding."""
+    return isinstance(identity, dict) and all(isinstance(part, dict) for part in identity.values())
+
+
+def _is_length(steps, facts):
+    """The number of updates of the whole run: the one that was asked for, if one was."""
+    asked = facts.get("identity", {}).get("option", {}).get("steps")
+    return _is_whole(steps) and steps >= 1 and asked in (None, steps)
+
+
+def _is_step(step, facts):
+    """The number of updates made: all of them in a finished run, fewer in any other."""
+    if not _is_whole(step):
+        return False
+    if facts.get("result") is None:
+        return 0 <= step < facts["steps"]
+    return step == facts["steps"]
+
+
+def _is_duration(seconds, _):
+    return _is_number(seconds) and seconds >= 0
+
+
+def _is_count(tokens, _):
+    return _is_whole(tokens) and tokens >= 0
+
+
+def _is_recent(losses, facts):
+    """The losses of the last updates."""
+    if not isinstance(losses, list) or not all(_is_number(loss) for loss in losses):
+        return False
+    some_expected = facts["step"] > 0
+    return len(losses) <= facts["step"] and (len(losses) > 0) == some_expected
+
+
+def _is_epoch(epoch, _):
+    """[sum of loss · tokens, sum of tokens] since the epoch began."""
+    if not isinstance(epoch, list) or len(epoch) != 2:
+        return False
+    return _is_number(epoch[0]) and _is_number(epoch[1]) and epoch[1] >= 0
+
+
+def _is_budget(budget, _):
+    """A dict; `Budget.restore` looks closer."""
+    return isinstance(budget, dict)
+
+
+def _is_first(loss, _):
+    """The first loss of the run, None before it."""
+    return loss is None or _is_number(loss)
+
+
+def _is_result(result, facts):
+    """The result that a finished run returned; it repeats facts of the state."""
+    if result is None:
+        return True
+    if not isinstance(result, dict) or not _is_number(result.get("loss")):
+        return False
+    if not isinstance(result.get("held_out"), dict | None):
+        return False
+    return all(result.get(name) == facts[name] for name in ("steps", "seconds", "tokens"))
+
+
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value):
+    """Whether a JSON value is a finite number: Python also reads NaN, and integers of any size."""
+    numeric = isinstance(value, float | int) and not isinstance(value, bool)
+    return numeric and abs(value) <= sys.float_info.max
+
+
+# In this order: each check may rely on the facts that are checked before its own.
+CHECKS: dict[str, Callable[[Any, dict], bool]] = {
+    "identity": _is_identity,
+    "steps": _is_length,
+    "step": _is_step,
+    "seconds": _is_duration,
+    "tokens": _is_count,
+    "recent": _is_recent,
+    "epoch": _is_epoch,
+    "budget": _is_budget,
+    "first": _is_first,
+    "result": _is_result,
+}

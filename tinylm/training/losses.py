@@ -1,0 +1,73 @@
+"""Two things that a run reads from its losses: whether it diverged, and the mean of each epoch."""
+
+from collections import deque
+from collections.abc import Mapping
+
+from tinylm.errors import TinylmError
+
+
+class Divergence:
+    """Tells a run whose loss explodes from a run with one bad batch.
+
+    A run has diverged when the mean of its recent losses exceeds 1,000 times its first loss. First
+    losses between -1 and 1 count as 1, and negative ones by their size: 1e-9 then 1e-3 is no
+    explosion, -3 then 5,000 is one.
+
+    .first : the run's first loss, kept in checkpoints; None before it
+    """
+
+    FACTOR = 1000.0
+
+    def __init__(self):
+        self.first: float | None = None
+
+    def add(self, step: int, loss: float, recent: deque[float], lr: float, last: bool) -> None:
+        """Count an update, and judge the run once `recent` is full.
+
+        recent : the last losses, this one included     lr : the run's learning rate, for the error
+        last : this is the last update, so judge the run even if `recent` is not full
+        raises TinylmError  if the run has diverged
+
+        >>> Divergence().add(1, loss=5.5, recent=deque([5.5], maxlen=50), lr=0.1, last=True)
+        """
+        if self.first is None:
+            self.first = loss
+        if not last and len(recent) < recent.maxlen:
+            return
+        mean = sum(recent) / len(recent)
+        if mean > self.FACTOR * max(abs(self.first), 1.0):
+            raise TinylmError(
+                f"training diverged: at step {step} the mean loss of the last {len(recent)} "
+                f"updates is {mean:.3g}, the first loss was {self.first:.3g}; "
+                f"try a smaller learning rate than {lr} or a longer warm-up"
+            )
+
+
+class EpochMean:
+    """The mean loss of each epoch, in float64, every step weighted by its tokens.
+
+    .sums : [sum of loss · tokens, sum of tokens] since the epoch began, kept in checkpoints
+
+    >>> epoch = EpochMean()
+    >>> epoch.add(1, 2, {"loss": 3.0, "tokens": 10})
+    >>> epoch.add(2, 2, {"loss": 5.0, "tokens": 30})
+    {'epoch': 1, 'loss': 4.5}
+    """
+
+    def __init__(self):
+        self.sums: list[float] = [0.0, 0]
+
+    def add(self, step: int, steps_per_epoch: int | None, record: Mapping) -> dict | None:
+        """Count step `step` (the first is 1) with the loss and tokens of its record.
+
+        returns {"epoch": number, "loss": mean} if an epoch ends here, else None
+        """
+        if not steps_per_epoch:
+            return None
+        weighted = self.sums[0] + record["loss"] * record["tokens"]
+        tokens = self.sums[1] + record["tokens"]
+        if step % steps_per_epoch:
+            self.sums = [weighted, tokens]
+            return None
+        self.sums = [0.0, 0]
+        return {"epoch": step // steps_per_epoch, "loss": weighted / max(tokens, 1)}
