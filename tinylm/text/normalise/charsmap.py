@@ -7,7 +7,7 @@ Where several rules apply, the longest wins. The rules are a trie, stored as an 
            replacements in UTF-8, each ended by a zero byte
     unit = byte | leaf << 8 | offset << 10
 
-The children of a unit share a base, its place ^ its offset; the child for byte b stands at base ^ b.
+The children of a unit share a base, its place ^ its offset: the child for byte b is at base ^ b.
 If the leaf bit is set, the unit at the base itself says where the rule's replacement begins.
 
 Source: SentencePiece's normalizer and builder; Darts-clone.
