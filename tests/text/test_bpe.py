@@ -149,7 +149,7 @@ def test_without_special_token_there_is_no_end(tmp_path):
 
 
 def test_cache_does_not_grow_without_bound(monkeypatch):
-    monkeypatch.setattr("tinylm.text.base.CACHE_WORDS", 5)
+    monkeypatch.setattr("tinylm.text.wordcache.CACHE_WORDS", 5)
     bpe = BPE.train(["abc abc"], 258)
     words = [f"w{chr(97 + i)}" for i in range(20)] + ["x" * 1000]
     assert [bpe.decode(bpe.encode(w)) for w in words] == words

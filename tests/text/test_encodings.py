@@ -70,7 +70,7 @@ def test_many_texts_are_encoded_alike_in_portions_and_with_a_full_cache(encoding
     texts = [*TEXTS, "", *(f"w{i} x{i}y cat{i} {'cat' * i}" for i in range(40))]
     wanted = [encoding.encode(t) for t in texts]
     for limit, value in (("AT_ONCE", 50), ("CACHE_WORDS", 7)):
-        monkeypatch.setattr(f"tinylm.text.base.{limit}", value)
+        monkeypatch.setattr(f"tinylm.text.wordcache.{limit}", value)
         assert [row.tolist() for row in make(encoding.kind_here).encode_batch(texts)] == wanted
 
 

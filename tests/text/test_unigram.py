@@ -123,7 +123,7 @@ def test_losses_found_in_parts_are_those_found_at_once(unigram, monkeypatch):
 
 
 def test_many_texts_at_once_are_cut_as_one_by_one(unigram, monkeypatch):
-    monkeypatch.setattr("tinylm.text.base.AT_ONCE", 60)
+    monkeypatch.setattr("tinylm.text.wordcache.AT_ONCE", 60)
     texts = [*TEXT[:20], "", "Ж", "ЖЖ the", "Ж", " ", TEXT[-1]]
     for encoding in (unigram, Unigram.train(TEXT, 420, byte_fallback=True, exact=False)):
         assert [row.tolist() for row in encoding.encode_batch(texts)] == [

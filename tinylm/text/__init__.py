@@ -1,22 +1,32 @@
-"""Encodings: text to ids and back. Bytes, Chars, Words, BPE, WordPiece and Unigram are each a `base.Encoding`."""
+"""Encodings: text to ids and back.
+
+    Bytes, Chars            the smallest vocabularies     chars.py
+    Words, ElmoWords        the largest                   words.py, elmo.py
+    BPE, WordPiece, Unigram parts of words, learned       bpe.py, wordpiece.py, unigram.py
+
+Each is a `base.Encoding`. `learn` trains one by name, `load` reads one from a folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tinylm.errors import DataError, VocabularyError
 from tinylm.settings import argument
-from tinylm.text.base import ADDED, LIMITS, Encoding, check_numbers
-from tinylm.text.bpe import BPE
-from tinylm.text.chars import Bytes, Chars
-from tinylm.text.elmo import ElmoWords
-from tinylm.text.formats import protobuf, tokenizer_json
-from tinylm.text.template import Template
-from tinylm.text.unigram import NAMES, Unigram
-from tinylm.text.wordpiece import WordPiece
-from tinylm.text.words import Words
+
+from .base import ADDED, Encoding
+from .bpe import BPE
+from .chars import Bytes, Chars
+from .checks import LIMITS, check_numbers
+from .elmo import ElmoWords
+from .formats import protobuf, tokenizer_json
+from .template import Template
+from .unigram import NAMES, Unigram
+from .wordpiece import WordPiece
+from .words import Words
 
 __all__ = [
     "BPE",
@@ -36,69 +46,96 @@ __all__ = [
 
 Loader = Callable[[str | Path], Encoding]
 
-# which file tells which encoding; the first that is present decides
-_KINDS: tuple[tuple[str, Loader], ...] = (
-    ("merges.txt", BPE.load),
-    ("vocab.bpe", BPE.load),
-    ("vocab.txt", WordPiece.load),
-    ("words.json", Words.load),
-    ("elmo.json", ElmoWords.load),
-    ("chars.json", Chars.load),
-    ("bytes.json", Bytes.load),
-    (tokenizer_json.NAME, tokenizer_json.load),
-)
-
-
-FILES = sorted(
-    {
-        *NAMES,
-        *(name for name, _ in _KINDS),
-        ADDED,
-        "vocab.json",
-        "encoder.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-    }
-)  # all that an encoding may have written into a folder
-
-_LEARNED = {  # kind -> its class, the usual size, and what its `train` is told besides
-    "chars": (Chars, None, {}),
-    "bytes": (Bytes, None, {}),
-    "words": (Words, 20_000, {}),
-    "bpe": (BPE, 4096, {"exact": False}),
-    "wordpiece": (WordPiece, 4096, {"exact": False}),
-    "unigram": (Unigram, 4096, {"exact": False}),
+# The file by which an encoding is recognised, and its loader; the first file present decides.
+_LOADERS: dict[str, Loader] = {
+    "merges.txt": BPE.load,
+    "vocab.bpe": BPE.load,
+    "vocab.txt": WordPiece.load,
+    "words.json": Words.load,
+    "elmo.json": ElmoWords.load,
+    "chars.json": Chars.load,
+    "bytes.json": Bytes.load,
+    tokenizer_json.NAME: tokenizer_json.load,
 }
-KINDS = tuple(_LEARNED)  # encodings that `learn` makes
-OPTIONS = {
-    "words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool}
-}  # more that `learn` takes, by kind
+_KNOWN = (*NAMES, *_LOADERS)
+_BESIDE = (
+    ADDED,
+    "vocab.json",
+    "encoder.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+FILES = sorted({*_KNOWN, *_BESIDE})  # every file that an encoding may have written into a folder
+
+# The encodings that `learn` makes, with the number of tokens it asks for unless told otherwise.
+_CLASSES: dict[str, Any] = {
+    "chars": Chars,
+    "bytes": Bytes,
+    "words": Words,
+    "bpe": BPE,
+    "wordpiece": WordPiece,
+    "unigram": Unigram,
+}
+_USUAL_SIZES = {
+    "chars": None,
+    "bytes": None,
+    "words": 20_000,
+    "bpe": 4096,
+    "wordpiece": 4096,
+    "unigram": 4096,
+}
+KINDS = tuple(_CLASSES)
+_MAY_GIVE_FEWER = ("bpe", "wordpiece", "unigram")  # `train(exact=False)` accepts a short text
+
+# Further options of `learn`, by kind: name -> type.
+OPTIONS: dict[str, dict[str, type]] = {
+    "words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool},
+}
 
 
-def learn(kind: str, texts: Iterable[str], vocab_size: int | None = None, **options) -> Encoding:
-    """Train the encoding that a chapter asks for by name.
+def learn(
+    kind: str, texts: Iterable[str], vocab_size: int | None = None, **options: Any
+) -> Encoding:
+    """Train an encoding by the name of its kind.
 
-    kind : one of KINDS     texts : a single string counts as one text
-    vocab_size : tokens at most, a short text gives fewer; None: a usual number
-    options : those of the kind in OPTIONS, see its `train`
-    raises VocabularyError  for another kind or option, for empty text, or for a vocab_size too small for the kind
+    kind : one of KINDS
+    texts : a single string counts as one text
+    vocab_size : at most this many tokens, a short text gives fewer (None: a usual number)
+    options : those in OPTIONS for this kind, see its `train`
+    raises VocabularyError  for another kind or option, for empty text, or for a vocab_size too
+        small for the kind
+
+    >>> learn("words", ["the cat", "the dog"], min_count=2).vocab
+    ['<unk>', '<pad>', '<eos>', 'the']
+    >>> learn("letters", ["the cat"])
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.VocabularyError: There is no encoding 'letters'; it is one of chars, bytes, \
+words, bpe, wordpiece, unigram.
     """
-    if kind not in _LEARNED:
-        raise VocabularyError(f"There is no encoding {kind!r}; it is one of {', '.join(_LEARNED)}.")
+    if kind not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise VocabularyError(f"There is no encoding {kind!r}; it is one of {known}.")
     check_options(kind, vocab_size, options)
-    encoding, usual, more = _LEARNED[kind]
-    return encoding.train(texts, usual if vocab_size is None else vocab_size, **more, **options)
+    if vocab_size is None:
+        vocab_size = _USUAL_SIZES[kind]
+    if kind in _MAY_GIVE_FEWER:
+        options["exact"] = False
+    return _CLASSES[kind].train(texts, vocab_size, **options)
 
 
-def check_options(kind: str, vocab_size: int | None, options: dict[str, object]) -> None:
-    """What `learn` refuses without a look at the texts.
+def check_options(kind: str, vocab_size: int | None, options: dict[str, Any]) -> None:
+    """Check what `learn` can check without reading the texts.
 
-    raises VocabularyError  for an option that the kind does not have; ArgumentError for a value out of its range
+    raises VocabularyError  for an option that the kind does not have
+    raises ArgumentError    for a value of the wrong type or out of its range
     """
     known = OPTIONS.get(kind, {})
-    if unknown := sorted(options.keys() - known.keys()):
+    unknown = sorted(options.keys() - known.keys())
+    if unknown:
+        names = ", ".join(known) or "none"
         raise VocabularyError(
-            f"The encoding {kind!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}."
+            f"The encoding {kind!r} has no option {unknown[0]!r}; it has {names}."
         )
     check_numbers(kind, vocab_size=vocab_size)
     for name, value in options.items():
@@ -106,10 +143,17 @@ def check_options(kind: str, vocab_size: int | None, options: dict[str, object])
 
 
 def load(folder: str | Path) -> Encoding:
-    """The encoding stored in a folder, of whatever kind; raises DataError if there is none, or it is damaged."""
+    """Load the encoding in a folder, of any kind; raises DataError for none or a damaged one.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> Chars("abc").save(folder.name)
+    >>> load(folder.name)
+    Chars(6 tokens)
+    """
     loader = find(folder)
     if loader is None:
-        known = ", ".join((*NAMES, *(name for name, _ in _KINDS)))
+        known = ", ".join(_KNOWN)
         raise DataError(
             f"{str(folder)!r} holds no encoding; expected a folder with one of {known}."
         )
@@ -117,11 +161,20 @@ def load(folder: str | Path) -> Encoding:
 
 
 def find(folder: str | Path) -> Loader | None:
-    """What loads the encoding that a folder holds, by its files; None if it holds none."""
+    """The loader for the encoding in a folder, chosen by the files there; None if it holds none."""
     folder = Path(folder)
-    model = next((folder / name for name in NAMES if (folder / name).exists()), None)
-    if model is None:
-        return next((loader for name, loader in _KINDS if (folder / name).exists()), None)
-    with contextlib.suppress(DataError):  # a damaged file is for Unigram to refuse
-        return BPE.load if protobuf.read(model).kind == protobuf.BPE else Unigram.load
+    for name in NAMES:
+        if (folder / name).exists():
+            return _sentencepiece_loader(folder / name)
+    for name, loader in _LOADERS.items():
+        if (folder / name).exists():
+            return loader
+    return None
+
+
+def _sentencepiece_loader(path: Path) -> Loader:
+    """BPE's or Unigram's loader, as a SentencePiece model says."""
+    with contextlib.suppress(DataError):  # Unigram.load will report a damaged file
+        if protobuf.read(path).kind == protobuf.BPE:
+            return BPE.load
     return Unigram.load

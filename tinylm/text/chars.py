@@ -1,6 +1,7 @@
-"""Characters: every code point seen in training is a token, or every byte. The smallest vocabularies, the longest sequences.
+"""Characters: each code point seen in training is a token, or each byte.
 
-A code point costs one token and can be unknown; a byte never is, but 東 takes three of them.
+The smallest vocabularies and the longest sequences. A code point costs one token and can be
+unknown; a byte is never unknown, but 東 takes three of them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tinylm.errors import VocabularyError
-from tinylm.text.base import (
-    BYTE_TOKENS,
-    Encoding,
+
+from .base import BYTE_TOKENS, Encoding, as_texts, decoded
+from .checks import (
     as_json,
-    as_texts,
     check_different,
     check_numbers,
     check_vocab_size,
     check_whole,
     damaged,
-    decoded,
     read_vocabulary,
 )
 
@@ -28,16 +27,22 @@ SPECIALS = ("<unk>", "<pad>", "<eos>")
 
 
 class Chars(Encoding):
-    """One token per Unicode code point, the specials first; a code point not seen in training becomes <unk>.
+    """One token per Unicode code point; a code point not seen in training becomes <unk>.
+
+    The specials come first. decode(encode(text)) == text for text of trained characters.
 
     characters : the code points in the order of their ids
 
-    decode(encode(text)) == text for every text made of trained characters.
+    >>> letters = Chars("abc")
+    >>> letters.encode("cab?")
+    [5, 3, 4, 0]
     """
 
     files = ("chars.json",)
     specials = SPECIALS
-    unk_id, pad_id, end_id = 0, 1, 2
+    unk_id = 0
+    pad_id = 1
+    end_id = 2
 
     def __init__(self, characters: Iterable[str]):
         self.vocab = [*SPECIALS, *characters]
@@ -50,9 +55,12 @@ class Chars(Encoding):
     ) -> Chars:
         """Learn the alphabet of the texts: most frequent first, ties in code point order.
 
-        vocab_size : an upper bound, specials included; rarer characters become <unk> (None: no bound)
+        vocab_size : at most this many tokens, specials included (None: no limit)
         min_count : characters seen less often become <unk>
-        raises VocabularyError if the texts hold no character
+        raises VocabularyError  if the texts hold no character
+
+        >>> Chars.train(["banana"]).vocab
+        ['<unk>', '<pad>', '<eos>', 'a', 'n', 'b']
         """
         check_numbers("Chars", vocab_size=vocab_size, min_count=min_count)
         check_vocab_size(vocab_size, len(SPECIALS) + 1, "the specials and one character")
@@ -63,14 +71,15 @@ class Chars(Encoding):
             raise VocabularyError(
                 "The training text is empty; an alphabet needs at least one character."
             )
-        kept = sorted((c for c in counts if counts[c] >= min_count), key=lambda c: (-counts[c], c))
-        return cls(kept if vocab_size is None else kept[: vocab_size - len(SPECIALS)])
+        frequent = [c for c in counts if counts[c] >= min_count]
+        kept = sorted(frequent, key=lambda c: (-counts[c], c))
+        if vocab_size is not None:
+            kept = kept[: vocab_size - len(SPECIALS)]
+        return cls(kept)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        """One id per code point."""
-        find = (
-            self._index().get
-        )  # a special's name is longer than one character, so no character finds a special
+        # No special is one character long, so no character finds a special.
+        find = self._index().get
         return [[find(character, 0) for character in text] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -82,11 +91,11 @@ class Chars(Encoding):
         return [(i, i + 1) for i in range(len(text))]
 
     def _contents(self) -> dict[str, str]:
-        return {"chars.json": as_json({"type": "chars", "vocab": self.vocab[len(SPECIALS) :]})}
+        characters = self.vocab[len(SPECIALS) :]
+        return {"chars.json": as_json({"type": "chars", "vocab": characters})}
 
     @classmethod
     def _load(cls, folder: Path) -> Chars:
-        """Read what save() wrote; raises DataError for a missing or damaged file."""
         path = folder / "chars.json"
         stored = read_vocabulary(path, "chars")
         with damaged(path):
@@ -94,47 +103,57 @@ class Chars(Encoding):
 
 
 class Bytes(Encoding):
-    """One token per UTF-8 byte, id = 3 + byte, after the specials of Chars: nothing to learn, nothing unknown.
+    """One token per UTF-8 byte, id = 3 + byte: nothing to learn and nothing unknown.
 
-    decode(encode(text)) == text for every text, lone surrogates included; bytes that are no UTF-8 decode to U+FFFD.
+    The specials of Chars come first. decode(encode(text)) == text for every text, lone surrogates
+    included; bytes that are no UTF-8 decode to U+FFFD.
+
+    >>> Bytes().encode("é")
+    [198, 172]
+    >>> Bytes().decode([198, 172])
+    'é'
     """
 
     files = ("bytes.json",)
     specials = SPECIALS
-    unk_id, pad_id, end_id = 0, 1, 2
+    unk_id = 0
+    pad_id = 1
+    end_id = 2
 
     def __init__(self):
         self.vocab = [*SPECIALS, *BYTE_TOKENS]
 
     @classmethod
     def train(cls, texts: Iterable[str] = (), vocab_size: int | None = None) -> Bytes:
-        """The encoding: there is nothing to learn from texts.   raises VocabularyError for fewer ids than it has"""
-        check_vocab_size(vocab_size, len(SPECIALS) + len(BYTE_TOKENS), "the specials and 256 bytes")
+        """The encoding itself: texts teach it nothing.
+
+        raises VocabularyError  for a vocab_size below the 259 tokens it always has
+        """
+        least = len(SPECIALS) + len(BYTE_TOKENS)
+        check_vocab_size(vocab_size, least, "the specials and 256 bytes")
         return cls()
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        return [
-            [byte + len(SPECIALS) for byte in text.encode("utf-8", "surrogatepass")]
-            for text in texts
-        ]
+        first = len(SPECIALS)
+        raw_texts = (text.encode("utf-8", "surrogatepass") for text in texts)
+        return [[byte + first for byte in raw] for raw in raw_texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the bytes; specials appear by name."""
         return decoded(BYTE_TOKENS.get(token) or token.encode() for token in self._spellings(ids))
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Bytes of one character all cover that character."""
-        return [
-            (i, i + 1)
-            for i, character in enumerate(text)
-            for _ in character.encode("utf-8", "surrogatepass")
-        ]
+        """All bytes of a character cover that character."""
+        found = []
+        for i, character in enumerate(text):
+            size = len(character.encode("utf-8", "surrogatepass"))
+            found += [(i, i + 1)] * size
+        return found
 
     def _contents(self) -> dict[str, str]:
         return {"bytes.json": as_json({"type": "bytes", "vocab": []})}
 
     @classmethod
     def _load(cls, folder: Path) -> Bytes:
-        """Read what save() wrote; raises DataError for a missing or damaged file."""
         read_vocabulary(folder / "bytes.json", "bytes")
         return cls()

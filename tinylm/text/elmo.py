@@ -1,9 +1,18 @@
-"""ELMo's words: each as the 50 ids of its UTF-8 bytes, so that no word is unknown to the model that reads them.
+"""ELMo's words: each word as 50 ids of its UTF-8 bytes, so that the model can read any word.
 
-    "cat" -> 259 100 98 117 260 261 261 …          id = 1 + byte, or 1 + 256 … 260: <S>, </S>, word begins, word ends, pad
-                                                   0 is where no word stands
-A word of more than 48 bytes is cut. The ids of the vocabulary are still there: they are what the model predicts.
-Source: Peters et al. 2018, the released code: 261 ids, shifted by one where the model is used. Differs: shifted always.
+    "cat" -> 259 100 98 117 260 261 261 …
+
+    id         stands for
+    0          no word stands here
+    1 … 256    a byte, id = 1 + byte
+    257, 258   <S> and </S>, a sentence begins and ends
+    259, 260   a word begins and ends
+    261        padding inside a word
+
+A word of more than 48 bytes is cut. Words keep their ids in a vocabulary too: the model reads bytes
+and predicts words.
+Source: Peters et al. 2018, the released code, which has 261 ids and shifts them by one where the
+model uses them. Differs: ours are always shifted.
 """
 
 from __future__ import annotations
@@ -13,17 +22,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinylm.text.base import Encoding, as_texts
-from tinylm.text.template import Template
-from tinylm.text.words import Words
+from .base import Encoding, as_texts
+from .template import Template
+from .words import Words
 
 LENGTH = 50  # ids of a word
-SENTENCE_BEGINS, SENTENCE_ENDS, WORD_BEGINS, WORD_ENDS, PAD = 257, 258, 259, 260, 261
+SENTENCE_BEGINS = 257
+SENTENCE_ENDS = 258
+WORD_BEGINS = 259
+WORD_ENDS = 260
+PAD = 261
 
 
 def character_ids(word: str) -> np.ndarray:
-    """The ids of a word, (50,) int64: word begins, at most 48 bytes, word ends, pad."""
-    return _framed([byte + 1 for byte in word.encode("utf-8", "ignore")[: LENGTH - 2]])
+    """The ids of a word, (50,) int64: word begins, at most 48 bytes, word ends, padding.
+
+    >>> character_ids("cat")[:7]
+    array([259, 100,  98, 117, 260, 261, 261])
+    """
+    raw = word.encode("utf-8", "ignore")
+    return _framed([byte + 1 for byte in raw[: LENGTH - 2]])
 
 
 def _framed(inside: list[int]) -> np.ndarray:
@@ -33,16 +51,18 @@ def _framed(inside: list[int]) -> np.ndarray:
 
 
 class ElmoWords(Words):
-    """Words whose call gives their characters too: what ELMo's model reads beside what it predicts.
+    """Words that, when called, also give each word's characters: ELMo reads these.
 
-    The vocabulary begins with <S>, </S> and <UNK> and is sorted by count, as the sampled softmax wants it; every text
-    stands between <S> and </S>.
+    The vocabulary begins with <S>, </S> and <UNK>, then words by falling count, which is the order
+    sampled softmax needs. Each text stands between <S> and </S>.
     """
 
     files = ("elmo.json",)
     kind = "elmo"
     specials = ("<S>", "</S>", "<UNK>", "<pad>")
-    unk_id, pad_id, end_id = 2, 3, 1
+    unk_id = 2
+    pad_id = 3
+    end_id = 1
     template = Template("<S> A </S>")
 
     def __call__(
@@ -51,23 +71,37 @@ class ElmoWords(Words):
         pairs: str | Sequence[str] | None = None,
         max_length: int | None = None,
     ) -> dict[str, np.ndarray]:
-        """As of every encoding, and "chars": (B, T, 50) int64, 0 where no word stands."""
-        texts, pairs = list(as_texts(texts)), None if pairs is None else list(as_texts(pairs))
-        here = copy.copy(self)  # the same encoding with the words of these texts for a vocabulary
-        here.vocab = list(
-            dict.fromkeys(
-                (*self.specials, *(w for t in (*texts, *(pairs or ())) for w in self.split(t)))
-            )
-        )
-        here.__dict__.pop("_ids_of", None)
+        """As in every encoding, and "chars": (B, T, 50) int64, 0 where no word stands.
+
+        >>> found = ElmoWords(["cat"])(["a cat"])
+        >>> found["ids"]
+        array([[0, 2, 4, 1]])
+        >>> found["chars"].shape
+        (1, 4, 50)
+        """
+        texts = list(as_texts(texts))
+        pairs = None if pairs is None else list(as_texts(pairs))
+        # First encode with a vocabulary of just these texts' words, in which no word is unknown.
+        words = dict.fromkeys(self.specials)
+        for text in (*texts, *(pairs or ())):
+            words.update(dict.fromkeys(self.split(text)))
+        here = copy.copy(self)
+        here.vocab = list(words)
+        here.__dict__.pop("_ids_of", None)  # the copied index of the whole vocabulary
         found = Encoding.__call__(here, texts, pairs, max_length)
-        framed = {
-            "<S>": _framed([SENTENCE_BEGINS]),
-            "</S>": _framed([SENTENCE_ENDS]),
-            "<pad>": np.zeros(LENGTH, np.int64),
-        }
-        chars = np.stack(
-            [framed[word] if word in framed else character_ids(word) for word in here.vocab]
-        )
+        # Then translate: places in `here.vocab` -> characters, and -> ids of the real vocabulary.
+        places = found["ids"]  # (B, T)
+        chars = np.stack([_characters(word) for word in here.vocab])
         ids = np.array([self._index().get(word, self.unk_id) for word in here.vocab])
-        return found | {"ids": ids[found["ids"]], "chars": chars[found["ids"]]}
+        return found | {"ids": ids[places], "chars": chars[places]}  # (B, T), (B, T, 50)
+
+
+def _characters(token: str) -> np.ndarray:
+    """The (50,) ids of a word or a special token."""
+    if token == "<S>":
+        return _framed([SENTENCE_BEGINS])
+    if token == "</S>":
+        return _framed([SENTENCE_ENDS])
+    if token == "<pad>":
+        return np.zeros(LENGTH, np.int64)
+    return character_ids(token)

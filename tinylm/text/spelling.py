@@ -1,11 +1,13 @@
-"""How a text is spelled before its units are merged, and how tokens become text again: three ways that were published.
+"""Spellings: how a text is cut and written before units are merged, and how tokens become text.
 
-    ByteLevel    GPT-2          "The cat" -> The | Ġcat     units: UTF-8 bytes as visible characters; nothing is unknown
-    EndOfWord    GPT-1          "The cat" -> the | cat      units: characters, the last of a word with </w>
-    Metaspace    SentencePiece  "The cat" -> ▁The | ▁cat    units: characters; what no piece holds is <unk> or its bytes
+    ByteLevel    GPT-2          "The cat" -> The | Ġcat     units: UTF-8 bytes as visible characters
+    EndOfWord    GPT-1          "The cat" -> the | cat      units: characters; the last has </w>
+    Metaspace    SentencePiece  "The cat" -> ▁The | ▁cat    units: characters
 
-The merges are the same mechanism in all three, see bpe.py. Bytes cost length (three units for 東) and keep everything; the
-end mark keeps a word and the beginning of a longer one apart; ▁ makes the space a part of the text that is cut.
+All three are merged in the same way, see bpe.py. They differ in what they keep. Bytes keep
+everything and cost length: 東 takes three units. The end mark tells a word from the beginning of a
+longer one, but spacing is lost. ▁ makes the space a part of the text; a character that no piece
+holds becomes <unk>, or its bytes.
 """
 
 from __future__ import annotations
@@ -17,31 +19,38 @@ from itertools import accumulate
 import regex
 
 from tinylm.errors import VocabularyError
-from tinylm.text.base import BYTE_TOKENS, check_different, check_whole, decoded
-from tinylm.text.normalise.cleaning import Cleaning, chunks
-from tinylm.text.normalise.normalizing import SPACE, Normalizer
-from tinylm.text.unigram import UNKNOWN_TEXT, WORD
 
-# GPT-2's words: contractions (lower case only), letters, digits or other marks with the space before them, white space
+from .base import BYTE_TOKENS, decoded
+from .checks import check_different, check_whole
+from .normalise.cleaning import Cleaning, chunks
+from .normalise.normalizing import SPACE, Normalizer
+from .unigram import UNKNOWN_TEXT, WORD
+
+# GPT-2's words: contractions (lower case only); letters, digits or other signs with the space
+# before them; white space
 PATTERN = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
-END, END_OF_WORD, UNKNOWN = "<|endoftext|>", "</w>", "<unk>"
+END = "<|endoftext|>"
+END_OF_WORD = "</w>"
+UNKNOWN = "<unk>"
 
-Word = tuple[
-    str, Sequence[int], Sequence[int]
-]  # a word, and where in the text each of its units begins and ends
+# A word; where in the text each of its units begins; where each ends.
+Word = tuple[str, Sequence[int], Sequence[int]]
 
 
 def byte_characters() -> dict[int, str]:
-    """A visible character for each byte, in GPT-2's order: 188 printable bytes are themselves, 68 are U+0100 and on.
+    """A visible character for each byte, in GPT-2's order.
+
+    188 printable bytes are themselves; the other 68 become U+0100 and the characters after it.
 
     >>> byte_characters()[ord("a")], byte_characters()[ord(" ")]
     ('a', 'Ġ')
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    return {byte: chr(byte) for byte in printable} | {
-        byte: chr(256 + n) for n, byte in enumerate(others)
-    }
+    others = sorted(set(range(256)) - set(printable))
+    characters = {byte: chr(byte) for byte in printable}
+    for n, byte in enumerate(others):
+        characters[byte] = chr(256 + n)
+    return characters
 
 
 BYTE_CHARACTERS = byte_characters()
@@ -50,36 +59,45 @@ TRANSLATE = {byte: ord(character) for byte, character in BYTE_CHARACTERS.items()
 
 
 class Spelling(ABC):
-    """What merges leave open: the words of a text, the units of a word, what a vocabulary holds beside what is merged.
+    """The choices that merging leaves open: a text's words, a word's units, a vocabulary's order.
 
-    specials : the special tokens of a new vocabulary     alphabet : units that it always holds
-    after : what the last unit of a word ends with     files : the names that such a vocabulary is saved under
-    any_split : a token is made of any two that spell it, not only of those it was learned from; ties in training go to
-        the shortest spelling
-    unknown : the token of unknown units (None: there are none)     fuses : neighbouring unknown units are one token
-    byte_fallback : unknown characters are written as the tokens <0x00> … <0xFF> of their UTF-8 bytes
+    specials : the special tokens of a new vocabulary
+    alphabet : units that a vocabulary always holds
+    after : the ending of a word's last unit
+    files : names of the files that such a vocabulary is saved in
+    any_split : a token may be made of any two tokens that spell it, not only of the two it was
+        learned from; ties in training go to the shortest spelling
+    unknown : the token of unknown units (None: no unit is unknown)
+    fuses : neighbouring unknown units become one token
+    byte_fallback : an unknown character becomes the tokens <0x00> … <0xFF> of its UTF-8 bytes
     """
 
     specials: tuple[str, ...] = (UNKNOWN,)
-    alphabet = after = ""
+    alphabet: str = ""
+    after: str = ""
     unknown: str | None = UNKNOWN
-    any_split = fuses = byte_fallback = False
+    any_split: bool = False
+    fuses: bool = False
+    byte_fallback: bool = False
     files: tuple[str, ...] = ("vocab.json", "merges.txt")
 
     @abstractmethod
     def parts(self, text: str) -> tuple[str, list[str]]:
-        """What begins the text, and the parts that follow a space; no word reaches over the space before a part."""
+        """Cut a text at spaces: the first part, and the parts that follow a space.
+
+        No word reaches across such a space, so `words` can be asked for each part by itself.
+        """
 
     @abstractmethod
     def words(self, part: str, spaced: bool) -> list[str]:
-        """The words of a part. spaced : it follows a space"""
+        """The words of a part; `spaced` says that it follows a space."""
 
     def training_words(self, part: str, spaced: bool) -> list[str]:
-        """The words in which merges are counted: where nothing else is said, the words."""
+        """The words in which merges are counted; the same words unless overridden."""
         return self.words(part, spaced)
 
     def letters(self, word: str) -> str:
-        """A word with one character per unit: where nothing else is said, itself."""
+        """A word with one character per unit; the word itself unless overridden."""
         return word
 
     def units(self, word: str) -> list[str]:
@@ -87,7 +105,7 @@ class Spelling(ABC):
         return list(self.letters(word))
 
     def check_specials(self, names: tuple[str, ...]) -> None:
-        """Raise VocabularyError for special tokens that text could spell, or that a file could not give back."""
+        """Raise VocabularyError for specials that text could spell, or that no file could store."""
         check_different(self.vocabulary(names, list(self.alphabet), []))
         if self.unknown and self.unknown not in names:
             raise VocabularyError(
@@ -96,16 +114,16 @@ class Spelling(ABC):
         if not self.any_split:
             check_whole(names)
         for name in names:
-            parts = [word for word in self.training_words(name, False) if word]
-            if len(parts) < 2 or name.endswith(END_OF_WORD):
+            words = list(filter(None, self.training_words(name, False)))
+            if len(words) < 2 or name.endswith(END_OF_WORD):
                 raise VocabularyError(
-                    f"The special token {name!r} is a word that text could spell; choose a name of "
-                    "letters and signs, such as '<name>'."
+                    f"The special token {name!r} is a word that text could spell; "
+                    "choose a name of letters and signs, such as '<name>'."
                 )
 
     @abstractmethod
     def spans(self, text: str) -> list[Word]:
-        """Every word, and where the characters begin and end that each of its units stands for."""
+        """Each word, with the places in the text where its units begin and end."""
 
     @abstractmethod
     def vocabulary(
@@ -115,68 +133,94 @@ class Spelling(ABC):
 
     @abstractmethod
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
-        """The text of tokens, some of them special."""
+        """The text of tokens, some of which are special."""
 
 
 class ByteLevel(Spelling):
-    """GPT-2's spelling: every byte a character that one can see, so that a word is a string like any other."""
+    """GPT-2's spelling: each byte becomes a visible character, so a word is an ordinary string.
+
+    >>> BYTES.words("The cat", False)
+    ['The', ' cat']
+    >>> BYTES.units(" né")
+    ['Ġ', 'n', 'Ã', '©']
+    """
 
     specials = (END,)
     alphabet = "".join(BYTE_OF)
     unknown = None
 
     def parts(self, text: str) -> tuple[str, list[str]]:
-        """The text cut at its spaces; where there is any other white space, or two side by side, it is one part."""
+        """The text cut at its spaces, or whole if it has other white space or two in a row."""
         pieces = text.split(" ")
-        return (pieces.pop(0), pieces) if pieces == text.split() else (text, [])
+        if pieces != text.split():
+            return text, []
+        return pieces[0], pieces[1:]
 
     def words(self, part: str, spaced: bool) -> list[str]:
         """GPT-2's words, with the space before them."""
         return PATTERN.findall(" " + part if spaced else part)
 
     def letters(self, word: str) -> str:
-        """Each byte as its character (a lone surrogate is kept as the three bytes it has)."""
-        return word.encode("utf-8", "surrogatepass").decode("latin-1").translate(TRANSLATE)
+        """Each byte as its character; a lone surrogate has three bytes."""
+        raw = word.encode("utf-8", "surrogatepass")
+        return raw.decode("latin-1").translate(TRANSLATE)
 
     def spans(self, text: str) -> list[Word]:
-        """Every word; bytes of one character all stand for that character."""
+        """Each word; all bytes of a character begin and end with that character."""
         found: list[Word] = []
         at = 0
-        for word in PATTERN.findall(text):  # which leaves no character out
+        for word in PATTERN.findall(text):  # the words leave no character out
             end = at + len(word)
-            places: Sequence[int] = range(at, end)
+            begins: Sequence[int] = range(at, end)
+            ends: Sequence[int] = range(at + 1, end + 1)
             if not word.isascii():
-                places = [
-                    i for i, c in enumerate(word, at) for _ in c.encode("utf-8", "surrogatepass")
-                ]
-            found.append(
-                (
-                    word,
-                    places,
-                    range(at + 1, end + 1) if word.isascii() else [i + 1 for i in places],
-                )
-            )
+                begins = _place_of_each_byte(word, at)
+                ends = [place + 1 for place in begins]
+            found.append((word, begins, ends))
             at = end
         return found
 
     def vocabulary(
         self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
     ) -> list[str]:
-        """The tokens by id: specials stand last."""
+        """The tokens by id; specials stand last."""
         return [*alphabet, *made, *specials]
 
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
         """The text of tokens, special ones by name; bytes that are no UTF-8 become U+FFFD."""
         names = set(specials)
-        return decoded(
-            t.encode() if t in names else bytes(map(BYTE_OF.__getitem__, t)) for t in tokens
-        )
+        parts = []
+        for token in tokens:
+            if token in names:
+                parts.append(token.encode())
+            else:
+                parts.append(bytes(map(BYTE_OF.__getitem__, token)))
+        return decoded(parts)
+
+
+def _place_of_each_byte(word: str, at: int) -> list[int]:
+    """For each UTF-8 byte of a word that stands at `at`, the place of its character.
+
+    >>> _place_of_each_byte("né!", 10)
+    [10, 11, 11, 12]
+    """
+    places = []
+    for place, character in enumerate(word, at):
+        size = len(character.encode("utf-8", "surrogatepass"))
+        places += [place] * size
+    return places
 
 
 class EndOfWord(Spelling):
     """GPT-1's spelling: words as BERT cleans and cuts them, in lower case without accents.
 
-    Differs: that is what models are published with today; the release mended broken text with ftfy and cut with spaCy.
+    Differs: GPT-1 as released mended broken text with ftfy and cut with spaCy; models are published
+    with this spelling today.
+
+    >>> EndOfWord().words("The café", False)
+    ['the', 'cafe']
+    >>> EndOfWord().units("cafe")
+    ['c', 'a', 'f', 'e</w>']
     """
 
     after = END_OF_WORD
@@ -185,7 +229,7 @@ class EndOfWord(Spelling):
         self.cleaning = Cleaning(lower=True)
 
     def parts(self, text: str) -> tuple[str, list[str]]:
-        """The text cut at white space, all parts alike."""
+        """The text cut at white space; the first part is empty: all parts are treated equally."""
         return "", chunks(text)
 
     def words(self, part: str, spaced: bool) -> list[str]:
@@ -197,116 +241,135 @@ class EndOfWord(Spelling):
         return [*word[:-1], word[-1] + END_OF_WORD]
 
     def spans(self, text: str) -> list[Word]:
-        """Every word with the places of its characters."""
-        return [
-            (word, places, [place + 1 for place in places])
-            for word, places in self.cleaning.spans(text)
-        ]
+        """Each word, with the places where its characters begin and end."""
+        found: list[Word] = []
+        for word, begins in self.cleaning.spans(text):
+            ends = [place + 1 for place in begins]
+            found.append((word, begins, ends))
+        return found
 
     def vocabulary(
         self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
     ) -> list[str]:
-        """The tokens by id: specials stand first."""
+        """The tokens by id; specials stand first."""
         return [*specials, *alphabet, *made]
 
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
-        """Words with a space between them: letter case, accents and spacing of the original are not kept."""
-        return "".join(token.replace(END_OF_WORD, " ") for token in tokens).removesuffix(" ")
+        """Words with a space between them; case, accents and spacing of the original are lost."""
+        spaced = [token.replace(END_OF_WORD, " ") for token in tokens]
+        return "".join(spaced).removesuffix(" ")
 
 
 class Metaspace(Spelling):
-    """SentencePiece's spelling: normalised text, cut before every ▁.
+    """SentencePiece's spelling: normalised text, cut before each ▁.
 
-    normalizer : what is done to text first     byte_fallback : unknown characters are written as their UTF-8 bytes
-    symbols : pieces that are always taken whole     crossing : a piece may hold a ▁ inside, so that text is one word
+    normalizer : changes the text first (None: only spaces)
+    byte_fallback : unknown characters become their UTF-8 bytes
+    symbols : pieces that are never cut
+    crossing : a piece may hold a ▁ inside, so a text is one word
+
+    >>> Metaspace().parts("The cat")
+    ('', ['The', 'cat'])
+    >>> Metaspace().words("cat", True)
+    ['▁cat']
     """
 
     specials = (UNKNOWN, "<s>", "</s>")
-    any_split = fuses = True
+    any_split = True
+    fuses = True
     files = ("tokenizer.model",)
 
-    def __init__(self, normalizer: Normalizer | None = None, byte_fallback: bool = False,
-                 symbols: Iterable[str] = (), crossing: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        normalizer: Normalizer | None = None,
+        byte_fallback: bool = False,
+        symbols: Iterable[str] = (),
+        crossing: bool = False,
+    ):
         self.byte_fallback = byte_fallback
         self.symbols = dict.fromkeys(symbols)  # a set in the order given
         if "" in self.symbols:
             raise VocabularyError("A symbol is empty; give symbols of at least one character.")
         self.normalizer = normalizer or Normalizer(kept=self.symbols)
         self.crossing = crossing or any(SPACE in symbol[1:] for symbol in self.symbols)
-        longest_first = sorted(self.symbols, key=lambda symbol: (-len(symbol), symbol))
-        self._symbol = (
-            regex.compile(f"({'|'.join(map(regex.escape, longest_first))})")
-            if self.symbols
-            else None
-        )
+        self._symbol = None  # the pattern that finds symbols
+        if self.symbols:
+            longest_first = sorted(self.symbols, key=lambda symbol: (-len(symbol), symbol))
+            pattern = "|".join(map(regex.escape, longest_first))
+            self._symbol = regex.compile(f"({pattern})")
 
     def parts(self, text: str) -> tuple[str, list[str]]:
-        """The normalised text, cut at ▁ where no piece holds one inside."""
-        normal = self.normalizer(text)
-        first, *spaced = [normal] if self.crossing else normal.split(SPACE)
+        """The normalised text, cut at ▁ unless a piece may hold one inside."""
+        first, *spaced = self._cut(self.normalizer(text))
         return first, spaced
 
+    def _cut(self, normal: str) -> list[str]:
+        return [normal] if self.crossing else normal.split(SPACE)
+
     def words(self, part: str, spaced: bool) -> list[str]:
-        """A part is one word, symbols in it are words of their own."""
+        """A part is one word, but symbols in it are words of their own."""
         whole = SPACE + part if spaced else part
-        return [word for word in (self._symbol.split(whole) if self._symbol else (whole,)) if word]
+        words = self._symbol.split(whole) if self._symbol else [whole]
+        return [word for word in words if word]
 
     def training_words(self, part: str, spaced: bool) -> list[str]:
-        """No piece that is learned reaches from letters to digits or to other characters.
+        """Words cut where letters meet digits or other signs: no learned piece joins these.
 
-        raises VocabularyError for a NUL, which ends a piece where SentencePiece loads it
+        raises VocabularyError  for a NUL, at which SentencePiece would end a piece
         """
         if "\0" in part:
             raise VocabularyError(
-                "The text holds a NUL character, which no SentencePiece model can hold; remove it first."
+                "The text holds a NUL character, which no SentencePiece model can hold; "
+                "remove it first."
             )
-        return [
-            cut
-            for word in self.words(part, spaced)
-            if word not in self.symbols
-            for cut in WORD.findall(word)
-        ]
+        found = []
+        for word in self.words(part, spaced):
+            if word not in self.symbols:
+                found += WORD.findall(word)
+        return found
 
     def units(self, word: str) -> list[str]:
         """Characters; a symbol is one unit."""
         return [word] if word in self.symbols else list(word)
 
     def spans(self, text: str) -> list[Word]:
-        """Every word with the places of its units."""
+        """Each word, with the places in the original text where its units begin and end."""
         normal, places = self.normalizer.with_places(text)
-        parts = [normal] if self.crossing else normal.split(SPACE)
         found: list[Word] = []
-        place = 0
-        for word in (word for i, part in enumerate(parts) for word in self.words(part, i > 0)):
-            edges = list(accumulate(map(len, self.units(word)), initial=place))
-            edges_in_text = [places[edge] for edge in edges]
-            found.append((word, edges_in_text[:-1], edges_in_text[1:]))
-            place = edges[-1]
+        at = 0  # in the normalised text
+        for i, part in enumerate(self._cut(normal)):
+            for word in self.words(part, spaced=i > 0):
+                sizes = map(len, self.units(word))
+                edges = list(accumulate(sizes, initial=at))
+                in_text = [places[edge] for edge in edges]
+                found.append((word, in_text[:-1], in_text[1:]))
+                at = edges[-1]
         return found
 
     def vocabulary(
         self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
     ) -> list[str]:
-        """The tokens by id: specials, symbols, bytes, what was merged, then the alphabet."""
-        return [
-            *specials,
-            *self.symbols,
-            *(BYTE_TOKENS if self.byte_fallback else ()),
-            *made,
-            *alphabet,
-        ]
+        """The tokens by id: specials, symbols, bytes, merged pieces, then the alphabet."""
+        byte_tokens = BYTE_TOKENS if self.byte_fallback else ()
+        return [*specials, *self.symbols, *byte_tokens, *made, *alphabet]
 
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
-        """Text with spaces: controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is removed."""
-        names, parts = set(specials), []
+        """Text with spaces for ▁, without the space that normalising put in front.
+
+        Special tokens vanish; <unk> becomes " ⁇ ".
+        """
+        names = set(specials)
+        parts: list[bytes] = []
         for token in tokens:
             if token == UNKNOWN:
                 parts.append(UNKNOWN_TEXT.encode())
             elif token in BYTE_TOKENS and self.byte_fallback:
                 parts.append(BYTE_TOKENS[token])
             elif token not in names:
-                shown = token.removeprefix(SPACE) if self.normalizer.prefix and not parts else token
-                parts.append(shown.replace(SPACE, " ").encode("utf-8", "surrogatepass"))
+                if self.normalizer.prefix and not parts:
+                    token = token.removeprefix(SPACE)
+                shown = token.replace(SPACE, " ")
+                parts.append(shown.encode("utf-8", "surrogatepass"))
         return decoded(parts)
 
 

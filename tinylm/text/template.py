@@ -1,4 +1,4 @@
-"""How one text, or two, become a model's input: where its special tokens stand, and which part each token belongs to.
+"""Templates: how one text, or two, become a model's input, with special tokens and token types.
 
 BERT    [CLS] A [SEP]          [CLS] A [SEP] B:1 [SEP]:1
 XLNet   A <sep> <cls>:2        A <sep> B:1 <sep>:1 <cls>:2      padded on the left, with type 3
@@ -16,12 +16,18 @@ from tinylm.errors import VocabularyError
 
 @dataclass(frozen=True)
 class Template:
-    """Two patterns of names with spaces between them: A and B are the texts, all others are special tokens.
+    """Two patterns of names with spaces between them: A and B are the texts, others special tokens.
 
-    single, pair : a name may end in `:1`, its token type (0 where nothing is said); pair None: pairs are refused
+    single : the pattern of one text; a name may end in its token type, `B:1` (else the type is 0)
+    pair : the pattern of two texts (None: pairs are refused)
     typed : the model has token types
     pad_type : the token type of padding
     pad_left : padding stands before the text
+
+    >>> ids = {"<s>": 0, "</s>": 2}
+    >>> template = Template("<s> A </s>", "<s> A </s> B:1 </s>:1")
+    >>> template.assemble([7, 8], [9], ids.get, None)
+    ([0, 7, 8, 2, 9, 2], [0, 0, 0, 0, 1, 1])
     """
 
     single: str = "A"
@@ -39,17 +45,19 @@ class Template:
     ) -> tuple[list[int], list[int]]:
         """The ids and the token types of one input.
 
-        find : name of a special token -> its id
+        find : gives the id of a special token
         max_length : T at most; the longer text is cut at its end until both fit (None: no limit)
-        raises VocabularyError  where there is no pattern for pairs, or no room even for the special tokens
+        raises VocabularyError  for a pair without a pattern, or if even the specials do not fit
         """
         parts = parts_of(self.single if second is None else self._pair())
         texts = {"A": first, "B": second or []}
         if max_length is not None:
-            room = max_length - sum(name not in texts for name, _ in parts)
+            specials = sum(name not in texts for name, _ in parts)
+            room = max_length - specials
             if room < 0:
                 raise VocabularyError(
-                    f"max_length is {max_length}, but the {len(parts)} parts of the template need more."
+                    f"max_length is {max_length}, but the {len(parts)} parts of the template "
+                    "need more."
                 )
             texts["A"], texts["B"] = _cut(first, texts["B"], room)
         ids: list[int] = []
@@ -63,25 +71,36 @@ class Template:
     def _pair(self) -> str:
         if self.pair is None:
             raise VocabularyError(
-                "The encoding has no template for pairs; set one, such as Template('A', 'A <eos> B')."
+                "The encoding has no template for pairs; "
+                "set one, such as Template('A', 'A <eos> B')."
             )
         return self.pair
 
 
 @cache
 def parts_of(pattern: str) -> tuple[tuple[str, int], ...]:
-    """The (name, token type) of every place of a pattern."""
-    split = [name.rpartition(":") for name in pattern.split()]
-    return tuple(
-        (name, int(kind)) if name and kind.isdigit() else (name + colon + kind, 0)
-        for name, colon, kind in split
-    )
+    """The (name, token type) of each place in a pattern.
+
+    >>> parts_of("A [SEP] B:1")
+    (('A', 0), ('[SEP]', 0), ('B', 1))
+    """
+    parts = []
+    for place in pattern.split():
+        name, _, token_type = place.rpartition(":")
+        if name and token_type.isdigit():
+            parts.append((name, int(token_type)))
+        else:  # a name without a type; it may contain a colon
+            parts.append((place, 0))
+    return tuple(parts)
 
 
 def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Both texts cut to `room` tokens together, taken from the longer one.
+    """Cut two texts to `room` tokens together, by shortening the longer one.
 
-    An odd token is the longer text's, of equals the second's.
+    If half a token is left over, the longer text gets it; of two equally long ones, the second.
+
+    >>> _cut([1, 2, 3, 4], [5], 3)
+    ([1, 2], [5])
     """
     short = min(len(first), len(second), room // 2)
     if len(first) <= len(second):
@@ -91,6 +110,10 @@ def _cut(first: list[int], second: list[int], room: int) -> tuple[list[int], lis
 
 BERT = Template("[CLS] A [SEP]", "[CLS] A [SEP] B:1 [SEP]:1", typed=True)
 XLNET = Template(
-    "A <sep> <cls>:2", "A <sep> B:1 <sep>:1 <cls>:2", typed=True, pad_type=3, pad_left=True
+    single="A <sep> <cls>:2",
+    pair="A <sep> B:1 <sep>:1 <cls>:2",
+    typed=True,
+    pad_type=3,
+    pad_left=True,
 )
 GPT1 = Template("<start> A <classify>", "<start> A <delimiter> B <classify>")

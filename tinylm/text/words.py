@@ -1,12 +1,13 @@
-"""Words: runs of letters, marks and digits, and every sign by itself; frequent ones get an id, the rest are <unk>.
+"""Words: runs of letters, marks and digits, and each sign by itself; frequent ones get an id.
 
     "don't, naïve 東京" -> don ' t , naïve 東京
 
-A combining mark belongs to the letter that it stands on: the vowel signs of Hindi or Thai and an accent that is a
-character of its own do not end a word. Vocabularies of before this rule keep theirs, see `marks`.
+All other words become <unk>. The sequences are the shortest and the vocabulary is the largest, yet
+never large enough: a rare word, a misspelt one or a name is unknown, and "walk" has nothing in
+common with "walked".
 
-The shortest sequences and the largest vocabulary, which is never large enough: a rare word, a misspelt one or a name is
-unknown, and "walk" has nothing in common with "walked".
+A combining mark belongs to the letter it stands on: Hindi's and Thai's vowel signs, or an accent
+that is a character of its own, do not end a word. Older vocabularies cut there, see `marks`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import regex
 
 from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 from tinylm.progress import watched
-from tinylm.text import rules as fastai
-from tinylm.text.base import (
-    Encoding,
+
+from . import rules as fastai
+from .base import Encoding, as_texts
+from .checks import (
     as_json,
-    as_texts,
     check_different,
     check_numbers,
     check_vocab_size,
@@ -35,31 +36,42 @@ from tinylm.text.base import (
     damaged,
     read_vocabulary,
 )
-from tinylm.text.phrases import Pairs, join, learn_passes
-from tinylm.text.template import Template
+from .phrases import Pairs, join, learn_passes
+from .template import Template
 
-# No match contains a special's name whole, so text cannot spell a special.
+# No match contains a special's whole name, so text cannot spell a special.
 PLAIN = re.compile(r"\w+|[^\w\s]")
+# A sign keeps its marks too: "=" with U+0338 is "≠".
 MARKED = regex.compile(
-    r"[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]*|[^\s\x1c-\x1f\p{L}\p{N}_]\p{M}*"
-)  # a sign keeps its marks too: "=" with U+0338 is "≠"
+    r"[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]*"
+    r"|[^\s\x1c-\x1f\p{L}\p{N}_]\p{M}*"
+)
 
 
 class Words(Encoding):
-    """Whole words, the specials first, then words by falling count (ties alphabetically).
+    """Whole words: the specials first, then words by falling count (ties alphabetically).
 
     words : the vocabulary without the specials, in the order of its ids
-    lower : words are lower-cased     phrases : pairs of words that are joined, pass after pass
-    rules : words are lower-cased, what their capitals and repetitions say stands before them, and xxbos is one more
-        special, with which the input of a model begins; see rules.py
-    marks : combining marks belong to the word that they stand in; False is the rule of older vocabularies
-    raises VocabularyError  for a word that stands twice or that words.json could not give back
+    lower : words are lower-cased
+    phrases : the pairs of words that are joined, pass after pass, see phrases.py
+    rules : words are lower-cased, and marks before them keep their capitals and repetitions, see
+        rules.py; a model's input then begins with one more special, xxbos
+    marks : combining marks belong to the word they stand in (False: as in older vocabularies)
+    raises VocabularyError  for a word that stands twice or that words.json could not store
+
+    >>> words = Words(["the", "cat"])
+    >>> words.encode("the cat, the dog")
+    [3, 4, 0, 3, 0]
+    >>> words.decode([3, 4, 2])
+    'the cat <eos>'
     """
 
     files = ("words.json",)
     kind: ClassVar[str] = "words"
     specials = ("<unk>", "<pad>", "<eos>")
-    unk_id, pad_id, end_id = 0, 1, 2
+    unk_id = 0
+    pad_id = 1
+    end_id = 2
 
     def __init__(
         self,
@@ -70,117 +82,153 @@ class Words(Encoding):
         marks: bool = True,
     ):
         if rules:
-            self.specials, self.template = (
-                (*self.specials, fastai.BEGINS),
-                Template(f"{fastai.BEGINS} A"),
-            )
+            self.specials = (*self.specials, fastai.BEGINS)
+            self.template = Template(f"{fastai.BEGINS} A")
         self.vocab = [*self.specials, *strings(words, "words")]
         self.first = len(self.specials)  # id of the most frequent word
-        self.lower, self.phrases, self.rules = lower, tuple(phrases), rules
+        self.lower = lower
+        self.phrases = tuple(phrases)
+        self.rules = rules
         self.marks = marks
         check_different(self.vocab)
         check_whole(self.vocab)
-        check_whole([word for pairs in self.phrases for pair in pairs for word in pair])
+        pairs = itertools.chain.from_iterable(self.phrases)
+        check_whole(list(itertools.chain.from_iterable(pairs)))
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int | None = None, min_count: int = 1, lower: bool = False,
-        phrases: int = 0, rules: bool = False,
-    ) -> Words:  # fmt: skip
+        cls,
+        texts: Iterable[str],
+        vocab_size: int | None = None,
+        min_count: int = 1,
+        lower: bool = False,
+        phrases: int = 0,
+        rules: bool = False,
+    ) -> Words:
         """Count the words of the texts and keep the frequent ones.
 
-        vocab_size : an upper bound, specials included (None: no bound)
+        vocab_size : at most this many tokens, specials included (None: no limit)
         min_count : words seen less often become <unk> (word2vec's usual value is 5)
-        phrases : passes that join words which keep company, see phrases.py; 0: none     rules : see rules.py
-        raises VocabularyError if the texts hold no word, or none that is seen min_count times
+        phrases : passes that join words found together, see phrases.py (0: none)
+        rules : use fastai's rules, see rules.py
+        raises VocabularyError  if the texts hold no word, or none that is seen min_count times
+
+        >>> Words.train(["the cat", "the dog"], min_count=2).vocab
+        ['<unk>', '<pad>', '<eos>', 'the']
         """
         check_numbers("Words", vocab_size=vocab_size, min_count=min_count, phrases=phrases)
         specials = len(cls.specials) + rules
         check_vocab_size(vocab_size, specials + 1, "the specials and one word")
-        counts: Counter[str] = Counter()
-        lines, passes = (
-            (_split(text, lower, rules, True) for text in watched(as_texts(texts), "texts read")),
-            (),
-        )
+        read = watched(as_texts(texts), "texts read")
+        lines: Iterable[list[str]] = (_split(text, lower, rules, True) for text in read)
+        passes: tuple[Pairs, ...] = ()
         if phrases:
             lines = list(lines)
             passes = learn_passes(lines, phrases)
+        counts: Counter[str] = Counter()
         for line in lines:
-            counts.update(word for word, _ in join(line, passes)) if passes else counts.update(line)
-        if not counts:
-            raise VocabularyError(
-                "The training text is empty; a vocabulary needs at least one word."
-            )
-        kept = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
-        if not kept:
-            raise VocabularyError(
-                f"No word is seen min_count = {min_count} times (the most frequent: {max(counts.values())}); "
-                "lower min_count or give more text."
-            )
-        return cls(
-            kept if vocab_size is None else kept[: vocab_size - specials], lower, passes, rules
-        )
+            counts.update(_joined(line, passes))
+        kept = _frequent(counts, min_count)
+        if vocab_size is not None:
+            kept = kept[: vocab_size - specials]
+        return cls(kept, lower, passes, rules)
 
     def split(self, text: str) -> list[str]:
-        """The words of a text, phrases joined, before the vocabulary is asked."""
+        """The words of a text, phrases joined, known to the vocabulary or not.
+
+        >>> Words([]).split("don't, naïve")
+        ['don', "'", 't', ',', 'naïve']
+        """
         words = _split(text, self.lower, self.rules, self.marks)
-        return [word for word, _ in join(words, self.phrases)] if self.phrases else words
+        return _joined(words, self.phrases)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        """One id per word; <unk> for a word outside the vocabulary."""
-        return [
-            list(map(self._index().get, self.split(text), itertools.repeat(self.unk_id)))
-            for text in texts
-        ]
+        find = self._index().get
+        unknown = itertools.repeat(self.unk_id)
+        return [list(map(find, self.split(text), unknown)) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The words with a space between them: the spacing of the original is not kept."""
+        """The words with a space between them; the original's spacing is not kept."""
         return " ".join(self._spellings(ids))
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each word stands in the text."""
-        spans = (
-            [span for _, span in fastai.cut(text, self.marks)]
-            if self.rules
-            else [m.span() for m in _pattern(text, self.marks).finditer(text)]
-        )
+        if self.rules:
+            spans = [span for _, span in fastai.cut(text, self.marks)]
+        else:
+            matches = _pattern(text, self.marks).finditer(text)
+            spans = [match.span() for match in matches]
         if not self.phrases:
             return spans
         words = _split(text, self.lower, self.rules, self.marks)
-        ends = itertools.accumulate(size for _, size in join(words, self.phrases))
-        bounds = itertools.pairwise([0, *ends])
-        return [(spans[first][0], spans[last - 1][1]) for first, last in bounds]
+        found = []
+        first = 0
+        for _, size in join(words, self.phrases):  # a phrase covers `size` words
+            last = first + size - 1
+            found.append((spans[first][0], spans[last][1]))
+            first = last + 1
+        return found
 
     def _contents(self) -> dict[str, str]:
-        stored = {"type": self.kind, "lower": self.lower, "vocab": self.vocab[self.first :]}
-        passes = [sorted(map(list, pairs)) for pairs in self.phrases]
-        more = {"marks": True} if self.marks else {}
-        more |= ({"rules": True} if self.rules else {}) | ({"phrases": passes} if passes else {})
-        return {self.files[0]: as_json(stored | more)}
+        stored: dict[str, Any] = {"type": self.kind, "lower": self.lower}
+        stored["vocab"] = self.vocab[self.first :]
+        if self.marks:
+            stored["marks"] = True
+        if self.rules:
+            stored["rules"] = True
+        if self.phrases:
+            stored["phrases"] = [sorted(map(list, pairs)) for pairs in self.phrases]
+        return {self.files[0]: as_json(stored)}
 
     @classmethod
     def _load(cls, folder: Path) -> Words:
-        """Read what save() wrote; raises DataError for a missing or damaged file."""
         path = folder / cls.files[0]
         stored = read_vocabulary(path, cls.kind)
         try:
-            passes = [
-                frozenset((str(a), str(b)) for a, b in pairs) for pairs in stored.get("phrases", [])
-            ]
+            passes = list(map(_pairs, stored.get("phrases", [])))
         except (TypeError, ValueError):
             raise DataError(f'{str(path)!r} must hold pairs of words as "phrases".') from None
-        lower, rules, marks = (bool(stored.get(name)) for name in ("lower", "rules", "marks"))
+        lower = bool(stored.get("lower"))
+        rules = bool(stored.get("rules"))
+        marks = bool(stored.get("marks"))
         with damaged(path):
             return cls(stored["vocab"], lower, passes, rules, marks)
 
 
+def _pairs(stored: Iterable[Iterable[str]]) -> Pairs:
+    """The pairs of one pass as words.json holds them."""
+    return frozenset((str(a), str(b)) for a, b in stored)
+
+
+def _frequent(counts: Counter[str], min_count: int) -> list[str]:
+    """Words seen min_count times or more, by falling count; raises VocabularyError for none."""
+    if not counts:
+        raise VocabularyError("The training text is empty; a vocabulary needs at least one word.")
+    frequent = [word for word in counts if counts[word] >= min_count]
+    if not frequent:
+        most = max(counts.values())
+        raise VocabularyError(
+            f"No word is seen min_count = {min_count} times (the most frequent: {most}); "
+            "lower min_count or give more text."
+        )
+    return sorted(frequent, key=lambda word: (-counts[word], word))
+
+
+def _joined(words: list[str], passes: tuple[Pairs, ...]) -> list[str]:
+    """The words with phrases joined."""
+    return [word for word, _ in join(words, passes)] if passes else words
+
+
 def _pattern(text: str, marks: bool) -> re.Pattern | regex.Pattern:
-    """What finds the words of a text. In ASCII, which has no marks, both rules agree, and `re` is faster."""
+    """The pattern of a word. On ASCII, which has no marks, both agree and `re` is faster."""
     return MARKED if marks and not text.isascii() else PLAIN
 
 
 def _split(text: str, lower: bool, rules: bool, marks: bool) -> list[str]:
-    """Cut, then lower-case: the other way round, offsets would be lost where lower case is longer (as for U+0130)."""
+    """Cut a text into words, then lower-case them.
+
+    The other way round, offsets would be wrong where lower case is longer (U+0130).
+    """
     if rules:
         return [word for word, _ in fastai.cut(text, marks)]
     words = _pattern(text, marks).findall(text)

@@ -1,1 +1,1 @@
-"""The files in which others keep encodings: GPT-2's merges, SentencePiece's protocol buffers, tokenizer.json."""
+"""The files of other programs: GPT-2's merges, SentencePiece's model, tokenizer.json."""

@@ -1,1 +1,1 @@
-"""What happens to text before it is cut: BERT's cleaning, SentencePiece's normalisers, tokenizer.json's steps."""
+"""Cleaning text before it is cut: BERT's cleaning, SentencePiece's normaliser, tokenizer.json's."""

@@ -1,8 +1,14 @@
-"""SentencePiece's character maps: rules "what stands here becomes that", of several the longest, as the bytes in a `.model`.
+"""SentencePiece's character maps: rules "replace this by that", as the bytes in a `.model` file.
 
-    map  = size of the units, 4 bytes; units, 4 bytes each; replacements in UTF-8, each ended by a zero byte
-    unit = byte | leaf << 8 | offset << 10      the unit for the next byte b stands at base ^ b; its own base is its
-                                                place ^ offset, and if it is a leaf, the place of a replacement stands there
+Where several rules apply, the longest wins. The rules are a trie, stored as an array of units:
+
+    map  = size of the units, 4 bytes
+           units, 4 bytes each
+           replacements in UTF-8, each ended by a zero byte
+    unit = byte | leaf << 8 | offset << 10
+
+The children of a unit share a base, its place ^ its offset: the child for byte b is at base ^ b.
+If the leaf bit is set, the unit at the base itself says where the rule's replacement begins.
 
 Source: SentencePiece's normalizer and builder; Darts-clone.
 """
@@ -18,94 +24,102 @@ import numpy as np
 
 from tinylm.errors import DataError
 
-BLOCK = 256  # units are made by so many
-TOP = 1 << 31  # set where a unit is no byte: places of replacements, unused units
-SEARCHED = 2048  # unused units that are tried before new ones are made
-GONE = (
-    *range(1, 9),
-    0xB,
-    *range(0xE, 0x20),
-    0x7F,
-    0x8F,
-    0x9F,
-)  # what becomes nothing and what a space in nmt_nfkc
-BLANK = (
-    0x9,
-    0xA,
-    0xC,
-    0xD,
-    0x61C,
-    0x1680,
-    0x200B,
-    0x200C,
-    0x200E,
-    0x200F,
-    0x2028,
-    0x2029,
-    0x2581,
-    0xFEFF,
-    0xFFFD,
-)
+from .ranges import characters
+
+BLOCK = 256  # units are added in blocks of this size
+TOP = 1 << 31  # set in units that are no byte: places of replacements, unused units
+SEARCHED = 2048  # unused units that are tried before a new block is added
+# What nmt_nfkc removes, and what it replaces by a space.
+GONE = "1-8 b e-1f 7f 8f 9f"
+BLANK = "9 a c d 61c 1680 200b 200c 200e 200f 2028 2029 2581 feff fffd"
 
 
 class CharsMap:
-    """The rules that the bytes of a map hold; raises DataError if they are cut off."""
+    """The rules in the bytes of a map; raises DataError if the bytes are cut off.
+
+    >>> rules = CharsMap(write({"ﬁ": "fi"}))
+    >>> rules.longest("ﬁn".encode(), 0)
+    ('fi', 3)
+    """
 
     def __init__(self, data: bytes):
         size = int.from_bytes(data[:4], "little")
         if size % 4 or not 0 < size < len(data) - 4 or data[-1]:
             raise DataError(
-                "The character map of the SentencePiece model is damaged: its trie or its texts are cut off."
+                "The character map of the SentencePiece model is damaged: "
+                "its trie or its texts are cut off."
             )
         self._units = np.frombuffer(data[4 : 4 + size], "<u4").tolist()
         self._texts = data[4 + size :]
 
     def longest(self, raw: bytes, place: int) -> tuple[str, int] | None:
-        """The replacement of the longest rule for the bytes that begin here, and how many these are."""
-        found, base = None, _offset(self._units[0])
+        """The longest rule for the bytes from `place` on: its replacement and its length in bytes.
+
+        None if no rule applies.
+        """
+        units = self._units
+        text_at = None  # where the replacement of the longest rule so far begins
+        length = 0
+        base = _offset(units[0])
         for i in range(place, len(raw)):
-            at = base ^ raw[i]
-            unit = self._units[at] if at < len(self._units) else TOP
-            if unit & (TOP | 0xFF) != raw[i]:
+            byte = raw[i]
+            at = base ^ byte
+            unit = units[at] if at < len(units) else TOP
+            if unit & (TOP | 0xFF) != byte:
                 break
             base = at ^ _offset(unit)
-            whole = (
-                i + 1 == len(raw) or raw[i + 1] & 0xC0 != 0x80
-            )  # no rule may end inside a character
-            if unit >> 8 & 1 and base < len(self._units) and whole:
-                found = self._units[base] & ~TOP, i + 1 - place
-        if found is None:
+            is_leaf = unit >> 8 & 1 and base < len(units)
+            if is_leaf and _character_ends(raw, i):
+                text_at = units[base] & ~TOP
+                length = i + 1 - place
+        if text_at is None:
             return None
-        return self._texts[found[0] : self._texts.find(b"\0", found[0])].decode(
-            "utf-8", "replace"
-        ), found[1]
+        text = self._texts[text_at : self._texts.find(b"\0", text_at)]
+        return text.decode("utf-8", "replace"), length
 
     def words_stand_alone(self) -> bool:
-        """True if no rule has a space beside another character: a text may then be replaced word by word."""
+        """True if no rule has a space beside another character.
+
+        A text may then be replaced word by word.
+        """
         units = np.array(self._units, np.int64)
-        label, at = units & (TOP | 0xFF), np.arange(units.size)
-        base, to = at ^ label, at ^ _offset(units)
-        real = (label > 0) & (label < BLOCK) & (np.maximum(base, to) < units.size)
-        label, base, to = label[real], base[real], to[real]
-        inside, start, space = (
-            np.zeros(units.size, bool),
-            base == _offset(self._units[0]),
-            label == ord(" "),
-        )
-        inside[to[start]] = True  # bases at which a rule goes on
+        places = np.arange(units.size)
+        byte = units & (TOP | 0xFF)
+        base = places ^ byte  # the base that the unit hangs from
+        to = places ^ _offset(units)  # the base that its children hang from
+        real = (byte > 0) & (byte < BLOCK) & (np.maximum(base, to) < units.size)
+        byte = byte[real]
+        base = base[real]
+        to = to[real]
+        first = base == _offset(self._units[0])  # units of a rule's first byte
+        space = byte == ord(" ")
+        inside = np.zeros(units.size, bool)  # bases at which a rule goes on
+        inside[to[first]] = True
         while not inside[to[inside[base]]].all():
             inside[to[inside[base]]] = True
-        return not (space & inside[base]).any() and not np.isin(base, to[start & space]).any()
+        space_comes_later = (space & inside[base]).any()
+        more_after_space = np.isin(base, to[first & space]).any()
+        return not space_comes_later and not more_after_space
 
 
 def _offset(unit):
-    """Of one unit or an array: 21 bits, shifted by 8 more where bit 9 says so."""
+    """The offset of a unit, or of an array of units: 21 bits, shifted by 8 more if bit 9 is set."""
     return unit >> 10 << ((unit & 0x200) >> 6)
 
 
+def _character_ends(raw: bytes, i: int) -> bool:
+    """True if byte i is the last of its character: the next one does not continue it."""
+    return i + 1 == len(raw) or raw[i + 1] & 0xC0 != 0x80
+
+
+# --- writing
+
+
 def write(rules: dict[str, str]) -> bytes:
-    """The bytes of a map with these rules; what is replaced holds no NUL."""
-    texts, places, root = bytearray(), {}, {}
+    """The bytes of a map with these rules; no key may hold a NUL."""
+    texts = bytearray()
+    places: dict[str, int] = {}  # replacement -> its place in texts
+    root: dict[int, dict | int] = {}  # the trie: byte -> node, 0 -> place of a replacement
     for key, value in rules.items():
         if value not in places:
             places[value] = len(texts)
@@ -114,38 +128,50 @@ def write(rules: dict[str, str]) -> bytes:
         for byte in key.encode():
             node = node.setdefault(byte, {})
         node[0] = places[value]
-    states: dict[tuple, int] = {}  # where the same may follow, it is the same state
+    states: dict[tuple, int] = {}
     start = _number(root, states)
     bases, size = _placed(list(states))
+    is_leaf = [state[0][0] == 0 for state in states]
     units = np.full(size, TOP, np.int64)
     units[0] = bases[start] << 10
-    leaf = [state[0][0] == 0 for state in states]
     for state, base in zip(states, bases, strict=True):
         for byte, to in state:
             at = base ^ byte
-            units[at] = byte | leaf[to] << 8 | (at ^ bases[to]) << 10 if byte else TOP | to
-    return (4 * size).to_bytes(4, "little") + units.astype("<u4").tobytes() + bytes(texts)
+            if byte == 0:
+                units[at] = TOP | to
+            else:
+                offset = at ^ bases[to]
+                units[at] = byte | is_leaf[to] << 8 | offset << 10
+    head = (4 * size).to_bytes(4, "little")
+    return head + units.astype("<u4").tobytes() + bytes(texts)
 
 
 def _number(node: dict, states: dict[tuple, int]) -> int:
-    """The number of a node's state: its sorted (byte, number of the next state), or (0, place of a replacement)."""
-    state = tuple(
-        (byte, _number(node[byte], states) if byte else node[byte]) for byte in sorted(node)
-    )
-    return states.setdefault(state, len(states))
+    """The number of a node's state. Nodes with the same continuations share one state.
+
+    A state is the sorted (byte, number of the next state), or (0, place of a replacement).
+    """
+    state = []
+    for byte in sorted(node):
+        to = _number(node[byte], states) if byte else node[byte]
+        state.append((byte, to))
+    return states.setdefault(tuple(state), len(states))
 
 
 def _placed(states: list[tuple]) -> tuple[list[int], int]:
-    """A base for each state, no two alike, such that no two states need the same unit; and the number of units."""
-    free, size, bases = dict.fromkeys(range(1, BLOCK)), BLOCK, {}
+    """A base for each state, all different, and the number of units.
+
+    No two states need the same unit.
+    """
+    free = dict.fromkeys(range(1, BLOCK))
+    size = BLOCK
+    bases: dict[int, None] = {}
     for state in states:
-        first = state[0][0]
-        fitting = (
-            slot ^ first for slot in free if all(slot ^ first ^ byte in free for byte, _ in state)
-        )
-        base = next((base for base in fitting if base not in bases), size)
-        if base == size:
-            free = dict.fromkeys([*list(free)[-SEARCHED:], *range(size, size + BLOCK)])
+        base = _free_base(state, free, bases)
+        if base is None:
+            base = size
+            searched = list(free)[-SEARCHED:]
+            free = dict.fromkeys([*searched, *range(size, size + BLOCK)])
             size += BLOCK
         bases[base] = None
         for byte, _ in state:
@@ -153,31 +179,49 @@ def _placed(states: list[tuple]) -> tuple[list[int], int]:
     return list(bases), size
 
 
+def _free_base(state: tuple, free: dict[int, None], bases: dict[int, None]) -> int | None:
+    """The first new base at which all units that a state needs are free; None if there is none."""
+    first = state[0][0]
+    for slot in free:
+        base = slot ^ first
+        if base not in bases and all(base ^ byte in free for byte, _ in state):
+            return base
+    return None
+
+
+# --- the published maps
+
+
 @cache
 def named(name: str) -> bytes:
-    """The map that SentencePiece calls "nfkc", or "nmt_nfkc": controls gone, all white space and invisible marks a space.
+    """The map that SentencePiece calls "nfkc" or "nmt_nfkc".
 
-    Compatibility characters become what they stand for, and what can be composed is, if each part is one character.
+    nfkc : compatibility characters become what they stand for, then letters and marks are
+        composed wherever each part is one character
+    nmt_nfkc : moreover, controls vanish, and white space and invisible marks become a space
     """
     rules: dict[str, str] = {}
-    alike: dict[str, list[str]] = {}  # characters that decompose to one
-    several: dict[str, None] = {}
+    same: dict[str, list[str]] = {}  # character -> it, and those that decompose to it
+    several: dict[str, None] = {}  # decompositions of more than one character, in order
     for c in map(chr, range(1, sys.maxunicode + 1)):
-        if unicodedata.decomposition(c) or "가" <= c <= "힣":
-            whole, parts = (unicodedata.normalize(form, c) for form in ("NFKC", "NFKD"))
-            if whole != c:
-                rules[c] = whole
-            if len(parts) == 1:
-                alike.setdefault(parts, [parts]).append(c)
-            else:
-                several[parts] = None
+        if not unicodedata.decomposition(c) and not "가" <= c <= "힣":
+            continue
+        whole = unicodedata.normalize("NFKC", c)
+        parts = unicodedata.normalize("NFKD", c)
+        if whole != c:
+            rules[c] = whole
+        if len(parts) == 1:
+            same.setdefault(parts, [parts]).append(c)
+        else:
+            several[parts] = None
     for parts in several:
         whole = unicodedata.normalize("NFC", parts)
         if whole != parts:
-            rules |= dict.fromkeys(
-                map("".join, product(*(alike.get(c, [c]) for c in parts))), whole
-            )
+            choices = [same.get(c, [c]) for c in parts]
+            spellings = map("".join, product(*choices))
+            rules |= dict.fromkeys(spellings, whole)
     if name == "nmt_nfkc":
-        rules |= {chr(c): "" for c in GONE} | {chr(c): " " for c in BLANK}
+        rules |= dict.fromkeys(characters(GONE), "")
+        rules |= dict.fromkeys(characters(BLANK), " ")
         del rules["～"]  # in Japanese not the same as ~
     return write(rules)

@@ -1,4 +1,4 @@
-"""SentencePiece's normaliser: characters replaced by longest match, spaces collapsed and written as ▁, one put in front.
+"""SentencePiece's normaliser: replace characters, collapse spaces, put one in front, write them ▁.
 
     " Ｈｅllo  world " -> "▁Hello▁world"
 
@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tinylm.errors import VocabularyError
-from tinylm.text.base import Remembered
-from tinylm.text.normalise.charsmap import CharsMap, named
+
+from ..wordcache import Remembered
+from .charsmap import CharsMap, named
 
 SPACE = "▁"
 RULES = ("identity", "nfkc", "nmt_nfkc")
@@ -20,38 +21,50 @@ SPACES = re.compile("  +")
 
 
 class Normalizer:
-    """Text as the pieces are spelled, with the place in the original of every character.
+    """Text as the pieces are spelled; on demand, with each character's place in the original.
 
-    rules : "identity", "nfkc", "nmt_nfkc" (see `charsmap.named`), or the bytes of a `.model` file's map, empty for identity
-    prefix : a space is put in front     collapse : spaces at the ends are removed, and of several one is left
+    rules : "identity", "nfkc" or "nmt_nfkc", see `charsmap.named`; or the bytes of a `.model`
+        file's map, where b"" stands for identity
+    prefix : put a space in front
+    collapse : remove spaces at the ends, and leave one of several
     kept : texts to which no rule applies
+    raises VocabularyError  for another name
+
+    >>> normal = Normalizer()
+    >>> normal(" Hello  world ")
+    '▁Hello▁world'
+    >>> normal.with_places("a  b")
+    ('▁a▁b', [0, 0, 1, 3, 4])
     """
 
     def __init__(
-        self, rules: bytes | str = "identity", prefix: bool = True, collapse: bool = True, kept: Iterable[str] = ()
-    ):  # fmt: skip
-        if isinstance(rules, str) and rules not in RULES:
+        self,
+        rules: bytes | str = "identity",
+        prefix: bool = True,
+        collapse: bool = True,
+        kept: Iterable[str] = (),
+    ):
+        if isinstance(rules, bytes):
+            self.charsmap = rules
+        elif rules == "identity":
+            self.charsmap = b""
+        elif isinstance(rules, str) and rules not in RULES:
             raise VocabularyError(
-                f"There is no normaliser {rules!r}; it is {', '.join(RULES)}, or the bytes of a map."
+                f"There is no normaliser {rules!r}; "
+                f"it is {', '.join(RULES)}, or the bytes of a map."
             )
-        self.charsmap = (
-            rules if isinstance(rules, bytes) else b"" if rules == "identity" else named(rules)
-        )
-        self.prefix, self.collapse = prefix, collapse
+        else:
+            self.charsmap = named(rules)
+        self.prefix = prefix
+        self.collapse = collapse
         self._map = CharsMap(self.charsmap) if self.charsmap else None
         kept = sorted(filter(None, kept), key=len, reverse=True)
-        self._kept = (
-            re.compile(b"|".join(re.escape(t.encode("utf-8", "surrogatepass")) for t in kept))
-            if kept
-            else None
-        )
-        self._replaced = Remembered(
-            lambda texts: ["".join(part for part, _ in self._parts(text)) for text in texts]
-        )
-        self._by_words = (
-            self._map and not any(" " in t for t in kept) and self._map.words_stand_alone()
-        )
-        self._by_words = self._by_words and self._replaced[" "] == " "
+        self._kept = _any_of(kept) if kept else None
+        self._replaced = Remembered(self._replace)
+        # Replacing word by word lets the cache help, but is right only if rules respect spaces.
+        space_kept = any(" " in text for text in kept)
+        words_alone = self._map is not None and not space_kept and self._map.words_stand_alone()
+        self._by_words = words_alone and self._replaced[" "] == " "
 
     def __call__(self, text: str) -> str:
         """The normalised text."""
@@ -68,44 +81,71 @@ class Normalizer:
         return (prefix + text.replace(" ", SPACE)).rstrip(SPACE)
 
     def with_places(self, text: str) -> tuple[str, list[int]]:
-        """The normalised text, and for each of its characters where in the original it begins; one more for the end."""
-        parts, consumed = list(self._parts(text)), 0
-        first = next(
-            (i for i, (part, _) in enumerate(parts) if part != " " or not self.collapse), len(parts)
-        )
-        consumed = sum(length for _, length in parts[:first])
+        """The normalised text, and where in the original each of its characters begins.
+
+        One more place, the last, says where the text ends.
+        """
+        parts = list(self.parts(text))
+        first = 0
+        place = 0
+        while self.collapse and first < len(parts) and parts[first][0] == " ":
+            place += parts[first][1]
+            first += 1
         out: list[str] = []
         places: list[int] = []
         if self.prefix and first < len(parts):
             out.append(SPACE)
-            places.append(consumed)
+            places.append(place)
         after_space = self.collapse
         for part, length in parts[first:]:
-            kept = part.lstrip(" ") if after_space else part
-            out += kept.replace(" ", SPACE)
-            places += [consumed] * len(kept)
-            after_space = self.collapse and (kept.endswith(" ") if kept else after_space)
-            consumed += length
+            shown = part.lstrip(" ") if after_space else part
+            out += shown.replace(" ", SPACE)
+            places += [place] * len(shown)
+            if shown:
+                after_space = self.collapse and shown.endswith(" ")
+            place += length
         while self.collapse and out and out[-1] == SPACE:
             out.pop()
-            consumed = places.pop()
-        return "".join(out), [*places, consumed]
+            place = places.pop()
+        return "".join(out), [*places, place]
 
-    def _parts(self, text: str) -> Iterator[tuple[str, int]]:
-        """(what it becomes, how many characters it was) of the parts of a text, in order."""
+    def _replace(self, texts: list[str]) -> list[str]:
+        """Each text with the rules applied, and its spaces as they are."""
+        return ["".join(part for part, _ in self.parts(text)) for text in texts]
+
+    def parts(self, text: str) -> Iterator[tuple[str, int]]:
+        """Each part of a text in order: (its replacement, how many characters it was).
+
+        >>> list(Normalizer("nfkc").parts("ﬁn"))
+        [('fi', 1), ('n', 1)]
+        """
         if not self._map and not self._kept:
             yield from ((c, 1) for c in text)
             return
-        raw, place, begin = text.encode("utf-8", "surrogatepass"), 0, 0
+        raw = text.encode("utf-8", "surrogatepass")
+        at = 0  # place in the text
+        place = 0  # the same place in its bytes
         while place < len(raw):
-            if self._kept and (match := self._kept.match(raw, place)):
-                part, end = match[0].decode("utf-8", "surrogatepass"), match.end()
+            kept = self._kept.match(raw, place) if self._kept else None
+            rule = self._map.longest(raw, place) if self._map and not kept else None
+            if kept:
+                part = kept[0].decode("utf-8", "surrogatepass")
                 size = len(part)
-            elif found := self._map and self._map.longest(raw, place):
-                part, end = found[0], place + found[1]
+                end = kept.end()
+            elif rule:
+                part, length = rule
+                end = place + length
                 size = sum(byte & 0xC0 != 0x80 for byte in raw[place:end])
             else:
-                part, size = text[begin], 1
+                part = text[at]
+                size = 1
                 end = place + len(part.encode("utf-8", "surrogatepass"))
             yield part, size
-            place, begin = end, begin + size
+            place = end
+            at += size
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[bytes]:
+    """A pattern that matches the UTF-8 bytes of any of the texts, the first that fits."""
+    raw = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return re.compile(b"|".join(map(re.escape, raw)))

@@ -1,11 +1,13 @@
-"""Normalising in steps, as a tokenizer.json describes it: each step sees the text that the one before has made.
+"""Normalising in steps, as a tokenizer.json describes it: each step reads the text of the last.
 
-    XLNet    `` and '' become ", letters lose their accents, and then every word begins with ▁
-    T5       characters by SentencePiece's map, then the same
+    XLNet    `` and '' become ", letters lose their accents, then each word begins with ▁
+    T5       characters are replaced by SentencePiece's map, then each word begins with ▁
 
-A step says what each part of a text becomes, so that places in the original are known however many steps there are.
-Source: Hugging Face's tokenizers. Differs: composition looks at a character with its marks, the map of characters takes the
-longest match as SentencePiece does (theirs asks grapheme by grapheme), and the space before a word belongs to the word.
+A step yields each part of a text with the number of characters it was, so that places in the
+original are known after any number of steps.
+Source: Hugging Face's tokenizers. Differs: composition looks at a character with its marks; the map
+of characters takes the longest match as SentencePiece does (theirs asks grapheme by grapheme); and
+the space before a word belongs to the word.
 """
 
 from __future__ import annotations
@@ -18,39 +20,49 @@ from typing import Any
 import regex
 
 from tinylm.errors import DataError, VocabularyError
-from tinylm.text.normalise.cleaning import is_accent
-from tinylm.text.normalise.normalizing import SPACE, Normalizer
 
-CLUSTER = regex.compile(
-    r"\P{M}[\p{M}\u1160-\u11FF]*|[\p{M}\u1160-\u11FF]+"
-)  # Hangul vowels and finals compose like marks
+from .cleaning import is_accent
+from .normalizing import SPACE, Normalizer
+
+# A character and its marks; Hangul vowels and finals compose as marks do.
+CLUSTER = regex.compile(r"\P{M}[\p{M}\u1160-\u11FF]*|[\p{M}\u1160-\u11FF]+")
 WORD = regex.compile(r"\P{White_Space}+")
-ENDS, SEVERAL = (
-    r"\A +| +\z",
-    " {2,}",
-)  # the patterns of published files; any other could take for ever
-PATTERNS = {ENDS: regex.compile(r"\A +| +\Z"), SEVERAL: regex.compile(SEVERAL)}
+# The patterns of published files. Any other is refused, since it could take for ever.
+ENDS = r"\A +| +\z"
+SEVERAL = " {2,}"
+PATTERNS = {
+    ENDS: regex.compile(r"\A +| +\Z"),
+    SEVERAL: regex.compile(SEVERAL),
+}
 
-Parts = Iterable[tuple[str, int]]  # (what it becomes, how many characters it was)
+Parts = Iterable[tuple[str, int]]  # (replacement, how many characters it was)
 Step = Callable[[str], Parts]
 
 
 class Steps:
-    """A normaliser for Unigram made of steps; it cannot be written into a .model file.
+    """A normaliser made of steps, for Unigram; a .model file cannot store it.
 
     prefix : decoding removes the ▁ in front
+
+    >>> lower_then_mark = Steps([lowercase, words], prefix=True)
+    >>> lower_then_mark("The Cat")
+    '▁the▁cat'
+    >>> lower_then_mark.with_places("a  b")
+    ('▁a▁b', [0, 0, 1, 3, 4])
     """
 
     collapse = True
 
     def __init__(self, steps: list[Step], prefix: bool):
-        self.steps, self.prefix = steps, prefix
+        self.steps = steps
+        self.prefix = prefix
 
     @property
     def charsmap(self) -> str:
-        """Nothing that a .model file could hold: raises VocabularyError."""
+        """The map for a .model file; always raises VocabularyError, since there is none."""
         raise VocabularyError(
-            "A .model file cannot hold the normalisers of this tokenizer.json; keep that file instead."
+            "A .model file cannot hold the normalisers of this tokenizer.json; "
+            "keep that file instead."
         )
 
     def __call__(self, text: str) -> str:
@@ -60,91 +72,154 @@ class Steps:
         return text
 
     def with_places(self, text: str) -> tuple[str, list[int]]:
-        """The normalised text, and for each of its characters where in the original it begins; one more for the end."""
+        """The normalised text, and where in the original each of its characters begins.
+
+        One more place, the last, says where the text ends.
+        """
         places = list(range(len(text) + 1))
         for step in self.steps:
-            made, new, at = [], [], 0
+            made = []
+            new_places = []
+            at = 0
             for part, length in step(text):
                 made.append(part)
-                new += [places[at]] * len(part)
+                new_places += [places[at]] * len(part)
                 at += length
-            text, places = "".join(made), [*new, places[-1]]
+            new_places.append(places[-1])
+            text = "".join(made)
+            places = new_places
         return text, places
 
 
+# --- the steps
+
+
+def unchanged(text: str) -> Parts:
+    """Each character as it is.
+
+    >>> list(unchanged("ab"))
+    [('a', 1), ('b', 1)]
+    """
+    return ((c, 1) for c in text)
+
+
+def lowercase(text: str) -> Parts:
+    """Each character in lower case."""
+    return ((c.lower(), 1) for c in text)
+
+
+def strip_accents(text: str) -> Parts:
+    """Each character, accents removed."""
+    return (("" if is_accent(c) else c, 1) for c in text)
+
+
+def composed(form: str) -> Step:
+    """Each character with its marks in a Unicode normal form: NFC, NFD, NFKC or NFKD."""
+
+    def parts(text: str) -> Parts:
+        for cluster in CLUSTER.findall(text):
+            yield unicodedata.normalize(form, cluster), len(cluster)
+
+    return parts
+
+
 def replace(pattern: regex.Pattern, content: str) -> Step:
-    """Every match becomes `content`."""
+    """Each match of the pattern becomes `content`.
+
+    >>> list(replace(regex.compile("``"), '"')("``a"))
+    [('"', 2), ('a', 1)]
+    """
 
     def parts(text: str) -> Parts:
         end = 0
         for match in pattern.finditer(text):
-            yield from ((c, 1) for c in text[end : match.start()])
+            yield from unchanged(text[end : match.start()])
             yield content, len(match.group())
             end = match.end()
-        yield from ((c, 1) for c in text[end:])
+        yield from unchanged(text[end:])
 
     return parts
 
 
 def words(text: str) -> Parts:
-    """Every word begins with ▁, and no other white space is left."""
+    """Each word begins with ▁, and other white space is removed.
+
+    >>> list(words(" a b"))
+    [('▁', 1), ('a', 1), ('▁', 1), ('b', 1), ('', 0)]
+    """
     end = 0
     for match in WORD.finditer(text):
-        yield "" if match.group().startswith(SPACE) else SPACE, match.start() - end
-        yield from ((c, 1) for c in match.group())
+        mark = "" if match.group().startswith(SPACE) else SPACE
+        yield mark, match.start() - end
+        yield from unchanged(match.group())
         end = match.end()
     yield "", len(text) - end
 
 
 def prepend(content: str, unless_there: bool = False) -> Step:
-    """A text that is not empty begins with `content`. unless_there : only where it does not yet"""
+    """Put `content` before a text that is not empty.
+
+    unless_there : only if the text does not begin with it yet
+    """
 
     def parts(text: str) -> Parts:
-        if text and not (unless_there and text.startswith(content)):
+        there = unless_there and text.startswith(content)
+        if text and not there:
             yield content, 0
-        yield from ((c, 1) for c in text)
+        yield from unchanged(text)
 
     return parts
 
 
+# --- reading a description
+
+
 def of(description: dict[str, Any]) -> list[Step]:
-    """The steps of a normaliser as the file describes it; raises DataError for one that the published files do not use."""
+    """The steps of the normaliser that a file describes.
+
+    raises DataError        for a normaliser that the published files do not use
+
+    >>> [step] = of({"type": "Prepend", "prepend": "▁"})
+    >>> list(step("a"))
+    [('▁', 0), ('a', 1)]
+    """
     kind = description.get("type")
     if kind == "Sequence":
         return [step for part in description["normalizers"] for step in of(part)]
     if kind in ("NFC", "NFD", "NFKC", "NFKD"):
-        return [
-            lambda text: ((unicodedata.normalize(kind, c), len(c)) for c in CLUSTER.findall(text))
-        ]
+        return [composed(kind)]
     if kind == "StripAccents":
-        return [lambda text: (("" if is_accent(c) else c, 1) for c in text)]
+        return [strip_accents]
     if kind == "Lowercase":
-        return [lambda text: ((c.lower(), 1) for c in text)]
+        return [lowercase]
     if kind == "Precompiled":
-        return [Normalizer(charsmap(description))._parts]
+        return [Normalizer(charsmap(description)).parts]
     if kind == "Prepend":
         return [prepend(_text(description["prepend"]))]
     if kind == "Replace":
-        pattern = description["pattern"]
-        known = (
-            regex.compile(regex.escape(pattern["String"]))
-            if "String" in pattern
-            else PATTERNS.get(pattern["Regex"])
-        )
-        if known is not None:
-            return [replace(known, _text(description["content"]))]
+        pattern = _pattern(description["pattern"])
+        if pattern is not None:
+            return [replace(pattern, _text(description["content"]))]
+    shown = str(description)[:80]
     raise DataError(
-        f"the normalizer {kind!r} is not one that BERT, GPT, XLNet, ALBERT or T5 use: {str(description)[:80]}"
+        f"the normalizer {kind!r} is not one that BERT, GPT, XLNet, ALBERT or T5 use: {shown}"
     )
 
 
+def _pattern(description: dict[str, str]) -> regex.Pattern | None:
+    """The pattern of a Replace; None for a regular expression that published files do not use."""
+    if "String" in description:
+        return regex.compile(regex.escape(description["String"]))
+    return PATTERNS.get(description["Regex"])
+
+
 def _text(value: Any) -> str:
-    """What must be a text; raises DataError if it is none."""
+    """The value, if it is a string; raises DataError if not."""
     if not isinstance(value, str):
         raise DataError(f"a normalizer puts {value!r} into the text, which is no text")
     return value
 
 
 def charsmap(description: dict[str, Any]) -> bytes:
-    """The character map of the normaliser Precompiled."""
+    """The bytes of the character map in the normaliser Precompiled."""
     return base64.b64decode(description["precompiled_charsmap"] or "")
