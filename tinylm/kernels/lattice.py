@@ -1,113 +1,146 @@
-"""All ways to cut a word into pieces: the most probable one, and how often each piece is expected over all of them.
+"""All ways to cut a word into pieces: the best one, and how often each piece is expected.
 
-    P(word) = Σ over cuts p₁ … pₘ of Π exp(scores[pᵢ])        best[j] = max over pieces i…j of best[i] + scores[piece]
+    P(word) = Σ over cuts p₁ … pₘ of Π exp(scores[pᵢ])
+    best[j] = max over pieces i…j of best[i] + scores[piece]
 
-Pieces are found in a trie, a double array: the child of slot n by symbol s is slot base[n] + s if its parent is n; piece[n]
-is the piece spelled by the way from the root, slot 0, to n (−1 = none). A symbol that is no piece by itself may be the piece
-`unknown`, so that every text can be cut. Ladder: binary search among the children, then the double array (3.2 times).
+Pieces are found in a trie, stored as a double array. The child of slot n by symbol s is slot
+base[n] + s, if its parent is n. piece[n] is the piece spelled on the way from the root, slot 0,
+to n (−1 = none). A symbol that is no piece by itself may be the piece `unknown`, so that every
+text can be cut.
+
+The ladder: binary search among the children, then the double array (3.2 times as fast).
+The same algorithms on strings, in a few lines: `best_cut` and `log_probability` of
+`tinylm.text.unigram`.
 """
 
 import numpy as np
 
-from .runtime.registry import helper, kernel
+from .runtime.registry import helper, inlined, kernel
 
-REBASED = -1e5  # where the sum falls below, it is 0 again and what it is compared with rises alike: float32 tells them apart
+# Below this the running score restarts at 0 and its competitors are raised equally,
+# to keep float32 precision.
+REBASED = -1e5
+IMPOSSIBLE = -1e300  # stands for log 0; unlike −∞ it gives no NaN in differences
 
 
 def double_array_ref(first, label, slot):
-    """The definition: see `double_array`."""
-    taken, lowest = {0}, 1
+    """Give each family of siblings the first gap into which it fits."""
+    taken = {0}
+    lowest = 1  # all slots below are taken
     slot[:1] = 0
     for n in range(label.size):
         labels = label[first[n] : first[n + 1]].tolist()
-        if labels:
-            base = max(lowest - labels[0], 0)
-            while any(base + x in taken for x in labels):
-                base += 1
-            slot[first[n] : first[n + 1]] = [base + x for x in labels]
-            taken.update(base + x for x in labels)
-            while lowest in taken:
-                lowest += 1
+        if not labels:
+            continue
+        base = max(lowest - labels[0], 0)
+        while any(base + x in taken for x in labels):
+            base += 1
+        slots = [base + x for x in labels]
+        slot[first[n] : first[n + 1]] = slots
+        taken.update(slots)
+        while lowest in taken:
+            lowest += 1
 
 
-@kernel(reference=double_array_ref, spec="first: ids<N[N+1]; label: ids<N[N]; slot: outids[N]")
+@helper
+def _collide(taken, base, labels):
+    """True if one of the slots base + label is taken."""
+    for x in labels:
+        if taken[base + x]:
+            return True
+    return False
+
+
+@kernel(
+    reference=double_array_ref,
+    spec="first: ids<N[N+1]; label: ids<N[N]; slot: outids[N]",
+)
 def double_array(first, label, slot):
-    """Slots for the nodes of a trie such that siblings stand as far apart as their labels: each family takes the first gap.
+    """Find slots for the nodes of a trie: siblings stand as far apart as their labels.
 
-    first : (N + 1,) the children of node n are first[n] … first[n + 1] − 1     label : (N,) rising among siblings
-    slot : (N,) written: the root's is 0
+    first : (N + 1,) the children of node n are first[n] … first[n + 1] − 1
+    label : (N,) the symbol that leads to each node, rising among siblings
+    slot : (N,) written: the slot of each node; the root's is 0
     """
     widest = label.max() + 1 if label.size else 0
-    taken, lowest = np.zeros(2 * (label.size + widest) + 2, np.bool_), 1
-    taken[0], slot[:1] = True, 0
+    taken = np.zeros(2 * (label.size + widest) + 2, np.bool_)
+    taken[0] = True
+    lowest = 1
+    slot[:1] = 0
     for n in range(label.size):
-        begin, end = first[n], first[n + 1]
-        if begin == end:
+        labels = label[first[n] : first[n + 1]]
+        if labels.size == 0:
             continue
-        base, fits = max(lowest - label[begin], 0) - 1, False
-        while not fits:
-            base, fits = base + 1, True
+        base = max(lowest - labels[0], 0)
+        while True:
             if base + 2 * widest > taken.size:
-                larger = np.zeros(2 * taken.size, np.bool_)
-                larger[: taken.size] = taken
-                taken = larger
-            for c in range(begin, end):
-                if taken[base + label[c]]:
-                    fits = False
-                    break
-        for c in range(begin, end):
+                taken = np.concatenate((taken, np.zeros_like(taken)))
+            if not _collide(taken, base, labels):
+                break
+            base += 1
+        for c in range(first[n], first[n + 1]):
             slot[c] = base + label[c]
             taken[slot[c]] = True
         while taken[lowest]:
             lowest += 1
 
 
-def _matches(text, begin, end, trie, unknown):
-    """(end, piece) of everything that begins at `begin`, in plain Python."""
-    (base, parent, piece), node, found, single = trie, 0, [], False
+def word_edges(begins):
+    """(begin, end) of every word; the first begins at 0, whatever begins[0] says.
+
+    >>> for begin, end in word_edges(np.array([True, False, True])):
+    ...     print(begin, end)
+    0 2
+    2 3
+    """
+    if not begins.size:
+        return []
+    inner = 1 + np.flatnonzero(begins[1:])
+    return list(zip([0, *inner], [*inner, begins.size], strict=True))
+
+
+def _matches(text, begin, end, base, parent, piece, unknown):
+    """A list of (end, piece) for every piece that begins at `begin`."""
+    node = 0
+    found = []
     for i in range(begin, end):
-        node, above = base[node] + text[i], node
+        above = node
+        node = base[above] + text[i]
         if parent[node] != above:
             break
         if piece[node] >= 0:
             found.append((i + 1, int(piece[node])))
-            single |= i == begin
-    return found if single else [*found, (begin + 1, unknown)]
-
-
-def word_edges(begins):
-    """(begin, end) of every word; the first begins at 0."""
-    edges = np.flatnonzero(np.append(begins, True))
-    return (
-        zip(np.append(0, edges[:-1][edges[:-1] > 0]), edges[edges > 0], strict=True)
-        if begins.size
-        else ()
-    )
+    if not found or found[0][0] != begin + 1:  # the symbol is no piece by itself
+        found.append((begin + 1, unknown))
+    return found
 
 
 def viterbi_ref(scores, text, begins, base, parent, piece, unknown, whole, chosen):
-    """The definition: see `viterbi`."""
+    """Walk from place to place; keep the best way to each, and follow it back from the end."""
     chosen[...] = -1
+    zero = scores.dtype.type(0)
     for w, end in word_edges(begins):
-        best = {w: (scores.dtype.type(0), w, 0)}
+        best = {w: zero}
+        last = {}  # place -> (begin, id) of the last piece on the best way to it
         for i in range(w, end):
-            if best[i][0] < REBASED:
-                best = {
-                    j: (score - best[i][0] if j >= i else score, *way)
-                    for j, (score, *way) in best.items()
-                }
-            for j, p in _matches(text, i, end, (base, parent, piece), unknown):
-                score = best[i][0] + scores[p]
-                if (whole or j - i < end - w or p == unknown) and (
-                    j not in best or score > best[j][0]
-                ):
-                    best[j] = score, i, p
+            if best[i] < REBASED:
+                passed = best[i]
+                best = {j: score - passed if j >= i else score for j, score in best.items()}
+            for j, p in _matches(text, i, end, base, parent, piece, unknown):
+                if j - i == end - w and not whole and p != unknown:
+                    continue
+                score = best[i] + scores[p]
+                if j not in best or score > best[j]:
+                    best[j] = score
+                    last[j] = i, p
             if i + 1 not in best:  # only the forbidden whole word stood here
-                best[i + 1] = scores.dtype.type(best[i][0] + scores[unknown]), i, unknown
-        i = end
-        while i > w:
-            _, begin, p = best[i]
-            chosen[begin], i = p, begin
+                best[i + 1] = best[i] + scores[unknown]
+                last[i + 1] = i, unknown
+        place = end
+        while place > w:
+            begin, p = last[place]
+            chosen[begin] = p
+            place = begin
 
 
 @helper
@@ -128,149 +161,166 @@ def word_end(begins, w):
 
 @helper
 def longest_word(begins):
-    """Symbols of the longest word."""
-    longest, w = 0, 0
+    """The number of symbols of the longest word."""
+    longest = 0
+    w = 0
     while w < begins.size:
         end = word_end(begins, w)
-        longest, w = max(longest, end - w), end
+        longest = max(longest, end - w)
+        w = end
     return longest
 
 
-@kernel(reference=viterbi_ref, spec="scores: float[V]; text: ids<V[T]; begins: bool[T]; base: ids<N[N]; parent: ids<N[N]; "
-                                    "piece: ids<V[N]; unknown: 0..0; whole: 0..1; chosen: outids[T]")  # fmt: skip
-def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
-    """The most probable cut of every word; of equal ones the first found, so later pieces are as long as possible.
+@inlined
+def _arrive(best, start, made, i, j, p, score):
+    """Piece p leads from place i to place j with that score: keep it if it is the best so far."""
+    if start[j] < 0 or score > best[j]:
+        best[j] = score
+        start[j] = i
+        made[j] = p
 
-    scores : (V,) log-probabilities; sums are kept in their type     text : (T,) symbols     begins : (T,) a word begins
-    base, parent, piece : (N,) the trie, in which base[n] + symbol always is a slot     unknown : id of the unknown piece
-    whole : 0 forbids the piece that is a whole word (its best alternative)
+
+@kernel(
+    reference=viterbi_ref,
+    spec="""
+    scores: float[V]; text: ids<V[T]; begins: bool[T]; base: ids<N[N]; parent: ids<N[N];
+    piece: ids<V[N]; unknown: 0..0; whole: 0..1; chosen: outids[T]
+    """,
+)
+def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
+    """The most probable cut of every word; among equal ones the first that is found.
+
+    scores : (V,) log-probabilities; sums are kept in their type
+    text : (T,) symbols
+    begins : (T,) True where a word begins
+    base, parent, piece : (N,) the trie, in which base[n] + symbol always is a slot
+    unknown : id of the unknown piece
+    whole : 0 = the piece that is a whole word is forbidden, which gives its best alternative
     chosen : (T,) written: the piece that begins here, or -1
     """
-    longest, w = longest_word(begins), 0
-    best, start, made = (
-        np.empty(longest + 1, scores.dtype),
-        np.empty(longest + 1, np.int64),
-        np.empty(longest + 1, np.int64),
-    )
+    longest = longest_word(begins)
+    best = np.empty(longest + 1, scores.dtype)  # score of the best way to each place
+    start = np.empty(longest + 1, np.int64)  # where its last piece begins, or -1
+    made = np.empty(longest + 1, np.int64)  # which piece that is
+    w = 0
     while w < text.size:
         end = word_end(begins, w)
-        length, reach = end - w, 0
-        best[0], start[1 : length + 1], chosen[w:end] = 0, -1, -1
+        length = end - w
+        reach = 0  # the last place that a piece has led to
+        best[0] = 0
+        start[1 : length + 1] = -1
+        chosen[w:end] = -1
         for i in range(length):
             if best[i] < REBASED:
-                best[i : reach + 1] -= best[i]  # the pieces found until now end here or before
-            here, node, single = best[i], np.int64(0), False
+                best[i : reach + 1] -= best[i]
+            here = best[i]
+            node = np.int64(0)
+            single = False
             for j in range(i, length):
                 node = child(base, parent, node, text[w + j])
                 if node < 0:
                     break
                 p = piece[node]
                 if p >= 0 and (whole or j + 1 - i < length):
-                    score = here + scores[p]
-                    if start[j + 1] < 0 or score > best[j + 1]:
-                        best[j + 1], start[j + 1], made[j + 1] = score, i, p
+                    _arrive(best, start, made, i, j + 1, p, here + scores[p])
                     single = single or j == i
             reach = max(reach, j + 1)
             if not single:
-                score = here + scores[unknown]
-                if start[i + 1] < 0 or score > best[i + 1]:
-                    best[i + 1], start[i + 1], made[i + 1] = score, i, unknown
-        i = length
-        while i > 0:
-            chosen[w + start[i]], i = made[i], start[i]
+                _arrive(best, start, made, i, i + 1, unknown, here + scores[unknown])
+        place = length
+        while place > 0:
+            chosen[w + start[place]] = made[place]
+            place = start[place]
         w = end
 
 
 def expectation_ref(
     scores, text, begins, times, base, parent, piece, unknown, expected, likelihood
 ):
-    """The definition: see `expectation`."""
+    """Forward and backward over all pieces of a word; a piece's share is the cuts through it."""
     expected[...] = 0
     likelihood[...] = 0
     for w, end in word_edges(begins):
-        edges = [
-            (i, j, p)
-            for i in range(w, end)
-            for j, p in _matches(text, i, end, (base, parent, piece), unknown)
-        ]
-        forward, backward = ({w: 0.0}, {end: 0.0})
+        edges = []
+        for i in range(w, end):
+            for j, p in _matches(text, i, end, base, parent, piece, unknown):
+                edges.append((i, j, p))
+        forward = {w: 0.0}
         for i, j, p in edges:
             forward[j] = np.logaddexp(forward.get(j, -np.inf), forward[i] + scores[p])
+        backward = {end: 0.0}
         for i, j, p in reversed(edges):
             backward[i] = np.logaddexp(backward.get(i, -np.inf), backward[j] + scores[p])
         for i, j, p in edges:
-            expected[p] += times[w] * np.exp(forward[i] + scores[p] + backward[j] - forward[end])
+            through = forward[i] + scores[p] + backward[j]
+            expected[p] += times[w] * np.exp(through - forward[end])
         likelihood[0] += times[w] * forward[end]
 
 
 @helper
 def _log_add(a, b):
-    """log(exp(a) + exp(b)); a may be minus infinity's stand-in, -1e300."""
-    high, low = (b, a) if a < b else (a, b)
-    return (
-        high if low < high - 50.0 else high + np.log1p(np.exp(low - high))
-    )  # NaN comes here, and goes on
+    """log(exp(a) + exp(b)); either may be IMPOSSIBLE. NaN stays NaN."""
+    high = a
+    low = b
+    if a < b:
+        high = b
+        low = a
+    if low < high - 50.0:
+        return high
+    return high + np.log1p(np.exp(low - high))
 
 
-@helper
-def _doubled(edges):
-    """The same list with as much room again."""
-    return np.concatenate((edges, np.empty_like(edges)))
-
-
-@kernel(reference=expectation_ref, spec="scores: float[V]; text: ids<V[T]; begins: bool[T]; times: ids<T[T]; base: "
-                                        "ids<N[N]; parent: ids<N[N]; piece: ids<V[N]; unknown: 0..0; expected: out[V]; "
-                                        "likelihood: out[1]")  # fmt: skip
+@kernel(
+    reference=expectation_ref,
+    spec="""
+    scores: float[V]; text: ids<V[T]; begins: bool[T]; times: ids<T[T]; base: ids<N[N];
+    parent: ids<N[N]; piece: ids<V[N]; unknown: 0..0; expected: out[V]; likelihood: out[1]
+    """,
+)
 def expectation(scores, text, begins, times, base, parent, piece, unknown, expected, likelihood):
     """Expected number of times that each piece is used, over all cuts of all words: the E step.
 
-    times : (T,) how often the word that begins here occurs     the other inputs : as in `viterbi`
-    expected : (V,) written     likelihood : (1,) written: log-likelihood of all words, in nats
+    times : (T,) how often the word that begins here occurs
+    the other inputs : as in `viterbi`
+    expected : (V,) written
+    likelihood : (1,) written: log-likelihood of all words, in nats
     """
     longest = longest_word(begins)
-    forward, backward = np.empty(longest + 1), np.empty(longest + 1)
-    edges = np.empty((1024, 3), np.int64)
+    forward = np.empty(longest + 1)
+    backward = np.empty(longest + 1)
+    zero = np.int64(0)
+    edges = [(zero, zero, zero)][:0]  # (begin, end, piece) of all pieces of one word
     expected[:] = 0
-    total, w = 0.0, 0
+    total = 0.0
+    w = 0
     while w < text.size:
-        end, found = word_end(begins, w), 0
+        end = word_end(begins, w)
         length = end - w
-        forward[: length + 1], backward[: length + 1] = -1e300, -1e300
-        forward[0], backward[length] = 0.0, 0.0
+        edges.clear()
         for i in range(length):
-            node, single = np.int64(0), False
+            node = zero
+            single = False
             for j in range(i, length):
                 node = child(base, parent, node, text[w + j])
                 if node < 0:
                     break
                 if piece[node] >= 0:
-                    if found == edges.shape[0]:
-                        edges = _doubled(edges)
-                    edges[found, 0], edges[found, 1], edges[found, 2], found = (
-                        i,
-                        j + 1,
-                        piece[node],
-                        found + 1,
-                    )
+                    edges.append((i, j + 1, piece[node]))
                     single = single or j == i
             if not single:
-                if found == edges.shape[0]:
-                    edges = _doubled(edges)
-                edges[found, 0], edges[found, 1], edges[found, 2], found = (
-                    i,
-                    i + 1,
-                    unknown,
-                    found + 1,
-                )
-        for e in range(found):
-            i, j, p = edges[e, 0], edges[e, 1], edges[e, 2]
+                edges.append((i, i + 1, unknown))
+        forward[: length + 1] = IMPOSSIBLE
+        forward[0] = 0.0
+        for i, j, p in edges:
             forward[j] = _log_add(forward[j], forward[i] + np.float64(scores[p]))
-        for e in range(found - 1, -1, -1):
-            i, j, p = edges[e, 0], edges[e, 1], edges[e, 2]
+        backward[: length + 1] = IMPOSSIBLE
+        backward[length] = 0.0
+        for e in range(len(edges) - 1, -1, -1):
+            i, j, p = edges[e]
             backward[i] = _log_add(backward[i], backward[j] + np.float64(scores[p]))
-        for e in range(found):
-            i, j, p = edges[e, 0], edges[e, 1], edges[e, 2]
-            expected[p] += times[w] * np.exp(forward[i] + scores[p] + backward[j] - forward[length])
+        for i, j, p in edges:
+            through = forward[i] + scores[p] + backward[j]
+            expected[p] += times[w] * np.exp(through - forward[length])
         total += times[w] * forward[length]
         w = end
     likelihood[0] = total

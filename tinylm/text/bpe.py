@@ -1,15 +1,21 @@
-"""Byte-pair encoding: begin with small units, then merge the most frequent neighbours, again and again.
+"""Byte-pair encoding: begin with small units, then merge the most frequent neighbours, repeatedly.
 
-    merge number n = the pair (a, b) of tokens seen most often next to each other inside the words of the text
+    merge number n = the pair (a, b) of tokens most often next to each other inside words
     encode(word)   = its units, merged in the order in which the merges were learned
 
-What a word and a unit is, `spelling` says: UTF-8 bytes (GPT-2: any text can be written in them, nothing is unknown and
-decode(encode(text)) == text), characters with a mark at the end of a word (GPT-1), characters with ▁ for the space
-(SentencePiece). A merge left out at random now and then gives other cuts of the same text: see `sample`.
-Source: Sennrich et al. 2016 (merges); Radford et al. 2018 and 2019, section 2.2; SentencePiece; Provilkov et al. 2020.
-Differs: ties in training go to the pair with the smallest ids, as in Hugging Face's trainer (the original trainers were
-not released), in SentencePiece's spelling to the shortest piece, then the first in the alphabet, as there; but pieces are
-bounded by letters, digits and other characters, not by scripts and 16 characters, and every character gets a piece.
+`find_merges` and `apply_merges` are these two sentences as code. The class `BPE` does the same by
+two kernels, `tinylm.kernels.learn_merges` and `merge`, which count only what a merge changes.
+
+`spelling` says what a word and a unit is: UTF-8 bytes (GPT-2: bytes can write any text, nothing is
+unknown and decode(encode(text)) == text), characters with a mark at the end of a word (GPT-1), or
+characters with ▁ for the space (SentencePiece). Leaving merges out at random gives other cuts of
+the same text: see `sample`.
+
+Source: Sennrich et al. 2016 (merges); Radford et al. 2018 and 2019, section 2.2; SentencePiece;
+Provilkov et al. 2020. Differs: ties in training go to the pair with the smallest ids, as in
+Hugging Face's trainer (the original trainers were not released). In SentencePiece's spelling they
+go to the shortest piece, then to the first in the alphabet, as there; but letters, digits and
+other characters bound our pieces, not scripts and 16 characters, and every character gets a piece.
 """
 
 from __future__ import annotations
@@ -25,7 +31,8 @@ import numpy as np
 from tinylm.arguments import strings
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
-from tinylm.text.base import (
+
+from .base import (
     BYTE_TOKENS,
     Encoding,
     Remembered,
@@ -37,65 +44,159 @@ from tinylm.text.base import (
     damaged,
     shared,
 )
-from tinylm.text.formats import bpe_files
-from tinylm.text.merging import Merge, Table, check_reached, learn, spell, splits
-from tinylm.text.spelling import BYTES, END, Spelling
+from .formats import bpe_files
+from .merging import Merge, Table, check_reached, learn, spell, splits
+from .spelling import BYTES, END, Spelling
+
+
+def find_merges(words: dict[str, int], wanted: int, min_count: int = 2) -> list[Merge]:
+    """Training: the merges that make `wanted` new tokens, from words and how often each occurs.
+
+    >>> find_merges({"hug": 10, "pug": 5, "pun": 12, "bun": 4, "hugs": 5}, 3)
+    [('u', 'g'), ('u', 'n'), ('h', 'ug')]
+    """
+    cuts = {word: list(word) for word in words}
+    vocab = sorted(set("".join(words)))
+    size = len(vocab) + wanted
+    merges: list[Merge] = []
+    while len(vocab) < size:
+        counts: Counter[Merge] = Counter()
+        for word, tokens in cuts.items():
+            for pair in pairwise(tokens):
+                counts[pair] += words[word]
+        most = max(counts.values(), default=0)
+        if most < min_count:
+            break
+        ties = [pair for pair, count in counts.items() if count == most]
+        best = min(ties, key=lambda pair: (vocab.index(pair[0]), vocab.index(pair[1])))
+        merges.append(best)
+        if "".join(best) not in vocab:
+            vocab.append("".join(best))
+        for word, tokens in cuts.items():
+            cuts[word] = join_pair(tokens, best)
+    return merges
+
+
+def join_pair(tokens: list[str], pair: Merge) -> list[str]:
+    """Join every such pair of neighbours, from the left.
+
+    >>> join_pair(["a", "a", "a", "b"], ("a", "a"))
+    ['aa', 'a', 'b']
+    """
+    joined: list[str] = []
+    i = 0
+    while i < len(tokens):
+        if tuple(tokens[i : i + 2]) == pair:
+            joined.append("".join(pair))
+            i += 2
+        else:
+            joined.append(tokens[i])
+            i += 1
+    return joined
+
+
+def apply_merges(word: str, merges: list[Merge]) -> list[str]:
+    """Encoding: while any neighbours have a merge, make the one that was learned first.
+
+    >>> apply_merges("hugs", [("u", "g"), ("u", "n"), ("h", "ug")])
+    ['hug', 's']
+    """
+    rank = {pair: n for n, pair in enumerate(merges)}
+    tokens = list(word)
+    while True:
+        found = [(rank[pair], i) for i, pair in enumerate(pairwise(tokens)) if pair in rank]
+        if not found:
+            return tokens
+        _, i = min(found)
+        tokens[i : i + 2] = [tokens[i] + tokens[i + 1]]
 
 
 class BPE(Encoding):
-    """Byte-pair encoding; save() writes vocab.json and merges.txt, or SentencePiece's model file, which others load.
+    """Byte-pair encoding; save() writes vocab.json and merges.txt, or SentencePiece's model file.
 
-    vocab : list[str]               tokens by id, as `spelling` spells them (GPT-2: "Ġ" is the space)
+    >>> bpe = BPE(["h", "u", "g", "ug", "hug"], [("u", "g"), ("h", "ug")], specials=())
+    >>> bpe
+    BPE(5 tokens)
+    >>> bpe.decode([4, 3])
+    'hugug'
+
+    vocab : list[str]               tokens by id, as `spelling` spells them (GPT-2: Ġ for a space)
     merges : list[(str, str)]       in the order learned
     specials : tuple[str, ...]      tokens that no merge produces
     ranks : of each merge, lowest first when encoding (None: the order learned)
+    raises VocabularyError          for a token that stands twice, or that a file could not hold
     """
 
     files = ("vocab.json", "merges.txt")
 
-    def __init__(self, vocab: list[str], merges: list[Merge], specials: tuple[str, ...] = (END,),
-                 spelling: Spelling = BYTES, ranks: list[int] | None = None):  # fmt: skip
-        self.vocab, self.merges, self.specials, self.spelling = vocab, merges, specials, spelling
+    def __init__(
+        self,
+        vocab: list[str],
+        merges: list[Merge],
+        specials: tuple[str, ...] = (END,),
+        spelling: Spelling = BYTES,
+        ranks: list[int] | None = None,
+    ):
+        self.vocab = vocab
+        self.merges = merges
+        self.specials = specials
+        self.spelling = spelling
+        self.ranks = list(range(len(merges))) if ranks is None else ranks
+        self.files = spelling.files
         check_different(vocab)
         if not spelling.any_split:  # a SentencePiece model holds any string
             check_whole(vocab)
             bpe_files.check_merges(merges)
         find = self._index()
         self.unk_id = self.token_id(spelling.unknown) if spelling.unknown else None
-        first = specials[0] if specials and not spelling.unknown else None
-        self.end_id = find.get(next((name for name in ("</s>", END) if name in specials), first))
+        self.end_id = find.get(self._end_name())
         self.pad_id = find.get("<pad>", self.end_id or 0)
-        self.ranks = list(range(len(merges))) if ranks is None else ranks
         self._bytes = [find[token] for token in BYTE_TOKENS] if spelling.byte_fallback else []
-        self._cache, self._cuts = Remembered(self._merged), Remembered(self._cut)
-        self._spaced = Remembered(lambda parts: self._rows(parts, True))  # what follows a space
-        self.files = spelling.files
+        self._cache = Remembered(self._merged)
+        self._cuts = Remembered(self._cut)
+        self._spaced = Remembered(lambda parts: self._rows(parts, True))  # of parts after a space
+
+    def _end_name(self) -> str | None:
+        """The special token that ends a text, if there is one."""
+        for name in ("</s>", END):
+            if name in self.specials:
+                return name
+        if self.specials and not self.spelling.unknown:
+            return self.specials[0]
+        return None
 
     @cached_property
     def _table(self) -> Table:
-        """The merges in ids."""
+        """The merges in ids, as the kernel takes them."""
         find = self._index()
-        pairs, made = (
-            [(find[a], find[b]) for a, b in self.merges],
-            [find[a + b] for a, b in self.merges],
-        )
+        pairs = [(find[a], find[b]) for a, b in self.merges]
+        made = [find[a + b] for a, b in self.merges]
         return Table(len(self.vocab), pairs, made, self.ranks)
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int, min_count: int = 2, specials: tuple[str, ...] | None = None,
-        exact: bool = True, spelling: Spelling = BYTES,
-    ) -> BPE:  # fmt: skip
-        """Learn merges until the vocabulary holds `vocab_size` tokens: special tokens, units and merges.
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        min_count: int = 2,
+        specials: tuple[str, ...] | None = None,
+        exact: bool = True,
+        spelling: Spelling = BYTES,
+    ) -> BPE:
+        """Learn merges until the vocabulary holds `vocab_size` tokens: specials, units and merges.
 
         min_count : a pair seen less often is not merged
         specials : names of the special tokens (None: those usual with the spelling)
         exact : False takes vocab_size as an upper bound, which a short text need not reach
-        raises VocabularyError  if there is no text, or it has too many units or too few pairs for vocab_size; before
-            the text is read, for special tokens that text could spell or that the files could not give back
+        raises VocabularyError  if there is no text, or it has too many units or too few pairs for
+            vocab_size; before the text is read, for special tokens that text could spell or that
+            the files could not give back
         """
         check_numbers("BPE", vocab_size=vocab_size, min_count=min_count)
-        specials = spelling.specials if specials is None else tuple(strings(specials, "specials"))
+        if specials is None:
+            specials = spelling.specials
+        else:
+            specials = tuple(strings(specials, "specials"))
         spelling.check_specials(specials)
         words = _count(watched(as_texts(texts), "texts read"), spelling)
         if not words:
@@ -105,17 +206,17 @@ class BPE(Encoding):
         alphabet, counted = spell(words, after=spelling.after, always=spelling.alphabet)
         least = len(spelling.vocabulary(specials, alphabet, []))
         check_vocab_size(vocab_size, least, f"{len(alphabet)} units and the special tokens")
-        vocab, merges = learn(
-            alphabet, counted, vocab_size - least, min_count, shorter=spelling.any_split
-        )
-        made = vocab[len(alphabet) :]
-        vocab, ranks = spelling.vocabulary(specials, alphabet, made), None
+        wanted = vocab_size - least
+        tokens, merges = learn(alphabet, counted, wanted, min_count, shorter=spelling.any_split)
+        made = tokens[len(alphabet) :]
+        vocab = spelling.vocabulary(specials, alphabet, made)
         if exact:
             check_reached(len(vocab), vocab_size, min_count)
+        ranks = None
         if spelling.any_split:
-            merges, ranks = splits(
-                dict.fromkeys(alphabet, 0.0) | {token: -float(i) for i, token in enumerate(made)}
-            )
+            scores = dict.fromkeys(alphabet, 0.0)
+            scores |= {token: -float(i) for i, token in enumerate(made)}
+            merges, ranks = splits(scores)
         return cls(vocab, merges, specials, spelling, ranks)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
@@ -127,7 +228,7 @@ class BPE(Encoding):
         return [self._fused(ids) for ids in rows] if self.spelling.fuses else rows
 
     def _fused(self, ids: list[int]) -> list[int]:
-        """Unknown units side by side as one token."""
+        """Make neighbouring unknown units one token."""
         if self.unk_id not in ids:
             return ids
         return ids[:1] + [b for a, b in pairwise(ids) if not a == b == self.unk_id]
@@ -139,75 +240,81 @@ class BPE(Encoding):
         return [list(chain.from_iterable(map(self._cache.__getitem__, each))) for each in words]
 
     def _merged(self, words: list[str]) -> list[list[int]]:
-        """The ids of each word: while any neighbours have a merge, that of the lowest rank is made."""
+        """The ids of each word, as `apply_merges` cuts it."""
         units = [self._units(word)[0] for word in words]
         places, ids = self._table.cut(units)
         return shared(ids.tolist(), places, [*map(len, units)])
 
     def _cut(self, words: list[str]) -> list[list[tuple[int, int, int]]]:
-        """Of every token of each word its id, and the numbers of its first and last unit."""
+        """For each word, a list of (token id, first unit, last unit)."""
         units, numbers = zip(*map(self._units, words), strict=True)
-        begins, ids = self._table.cut(units)
+        places, ids = self._table.cut(units)
         flat = list(chain.from_iterable(numbers))
-        ends = [*begins[1:].tolist(), len(flat)]
-        cut = [
-            (i, flat[begin], flat[end - 1])
-            for i, begin, end in zip(ids.tolist(), begins.tolist(), ends, strict=True)
-        ]
-        return shared(cut, begins, [*map(len, units)])
+        begins = places.tolist()
+        ends = [*begins[1:], len(flat)]
+        cut = []
+        for token, begin, end in zip(ids.tolist(), begins, ends, strict=True):
+            cut.append((token, flat[begin], flat[end - 1]))
+        return shared(cut, places, [*map(len, units)])
 
     def _units(self, word: str) -> tuple[list[int], Sequence[int]]:
-        """The ids of the units of a word, and of each the number of its unit (bytes of one unit have the same)."""
+        """The ids of a word's units, and the number of each unit; bytes of one unit share it.
+
+        "a東" in bytes has the ids of a, <0xE6>, <0x9D>, <0xB1>, and the numbers 0, 1, 1, 1.
+        """
         units = self.spelling.units(word)
         found = list(map(self._index().get, units))
         if None not in found:
             return found, range(len(found))
         ids: list[int] = []
         numbers: list[int] = []
-        for number, (unit, i) in enumerate(zip(units, found, strict=True)):
-            known = [i] if i is not None else [self.unk_id]
-            if i is None and self._bytes:
+        for number, (unit, token) in enumerate(zip(units, found, strict=True)):
+            if token is not None:
+                known = [token]
+            elif self._bytes:
                 known = [self._bytes[byte] for byte in unit.encode("utf-8", "surrogatepass")]
+            else:
+                known = [self.unk_id]
             ids += known
             numbers += [number] * len(known)
         return ids, numbers
 
     def sample(self, text: str, dropout: float, rng: np.random.Generator) -> list[int]:
-        """The ids of a text cut at random: at each step every merge is left out with probability `dropout`.
+        """The ids of a text cut at random: each step leaves each merge out with this probability.
 
         dropout : 0 gives encode(text), 1 the units
         raises VocabularyError  if dropout is no probability
         """
         if not 0 <= dropout <= 1:
             raise VocabularyError(
-                f"dropout is {dropout}; give a probability from 0 (none is left out) to 1 (all are)."
+                f"dropout is {dropout}; give a probability from 0 (none is left out) "
+                "to 1 (all are)."
             )
         first, spaced = self.spelling.parts(text)
-        words = self.spelling.words(first, False) + [
-            word for part in spaced for word in self.spelling.words(part, True)
-        ]
-        _, ids = self._table.cut([self._units(word)[0] for word in words], dropout, rng)
-        return self._fused(ids.tolist()) if self.spelling.fuses else ids.tolist()
+        words = list(self.spelling.words(first, False))
+        for part in spaced:
+            words += self.spelling.words(part, True)
+        units = [self._units(word)[0] for word in words]
+        ids = self._table.cut(units, dropout, rng)[1].tolist()
+        return self._fused(ids) if self.spelling.fuses else ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, as `spelling` joins them."""
+        """The text of ids, as `spelling` joins them; raises VocabularyError for an unknown id."""
         return self.spelling.text(self._spellings(ids), self.specials)
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The characters of each token; tokens that share the bytes of one character all cover that character."""
+        """For each token its characters; tokens that share a character's bytes all cover it."""
         found: list[tuple[int, int]] = []
         last = None
         spans = self.spelling.spans(text)
         self._cuts.learn(word for word, _, _ in spans)
         for word, begins, ends in spans:
-            for i, first, final in self._cuts[word]:
-                begin = (
-                    found.pop()[0]
-                    if self.spelling.fuses and i == last == self.unk_id
-                    else begins[first]
-                )
+            for token, first, final in self._cuts[word]:
+                begin = begins[first]
+                if self.spelling.fuses and token == last == self.unk_id:
+                    begin = found.pop()[0]
                 found.append((begin, ends[final]))
-                last = i
+                last = token
         return found
 
     def _contents(self) -> dict[str, str | bytes]:
@@ -215,7 +322,7 @@ class BPE(Encoding):
 
     @classmethod
     def _load(cls, folder: Path) -> BPE:
-        """Read vocab.json + merges.txt, encoder.json + vocab.bpe as GPT-2 was released, or a SentencePiece model.
+        """Read vocab.json + merges.txt, GPT-2's encoder.json + vocab.bpe, or a SentencePiece model.
 
         raises DataError    for a missing or damaged file
         """
@@ -224,17 +331,18 @@ class BPE(Encoding):
 
 
 def _count(texts: Iterable[str], spelling: Spelling) -> dict[str, int]:
-    """How often each word occurs, one character per unit; only different parts of the texts are cut into words."""
-    parts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    """How often each word occurs, one character a unit. Parts of texts that recur are cut once."""
+    firsts: Counter[str] = Counter()
+    followers: Counter[str] = Counter()  # the parts after a space
     for text in texts:
         first, spaced = spelling.parts(text)
-        parts[0][first] += 1
-        parts[1].update(spaced)
+        firsts[first] += 1
+        followers.update(spaced)
     words: Counter[str] = Counter()
-    for spaced, counts in enumerate(parts):
+    for spaced, counts in ((False, firsts), (True, followers)):
         for part, count in counts.items():
-            for word in spelling.training_words(part, bool(spaced)):
+            for word in spelling.training_words(part, spaced):
                 words[spelling.letters(word)] += count
-        counts.clear()
+        counts.clear()  # memory for the next step
     del words[""]
     return words

@@ -1,12 +1,16 @@
-"""Training a unigram vocabulary: begin with far too many pieces, and drop those that the text misses least.
+"""Training a unigram vocabulary: start with far too many pieces, drop those the text misses least.
 
-    P(word) = Σ over cuts Π P(piece)      E: how often each piece is expected      M: P(p) = exp(ψ(cₚ) − ψ(Σ c))
-    loss of a piece = what the log-likelihood loses when the piece is written by its best alternative
+    E: expect how often each piece is used, over all cuts: cₚ
+    M: P(p) = exp(ψ(cₚ) − ψ(Σ c))
+    loss of a piece = the log-likelihood lost if its best alternative writes it
 
-ψ, the digamma function, makes rare pieces rarer: the mean of log P under a sparse prior (Bayesian EM).
-Source: Kudo 2018, section 3.2, and SentencePiece's trainer. Differs: seeds are weighted by how often their words occur
-(SentencePiece counts each different word once), and all repeated substrings are seeds, not only those that can be
-continued in several ways; single characters are never dropped.
+ψ, the digamma function, makes rare pieces rarer: it gives the mean of log P under a sparse prior
+(Bayesian EM).
+
+Source: Kudo 2018, section 3.2, and SentencePiece's trainer. Differs: seeds are weighted by how
+often their words occur (SentencePiece counts each different word once), and all repeated
+substrings are seeds, not only those that can be continued in several ways; single characters are
+never dropped.
 """
 
 from __future__ import annotations
@@ -22,18 +26,24 @@ from tinylm.errors import VocabularyError
 from tinylm.kernels import expectation, viterbi
 from tinylm.progress import watched
 from tinylm.settings import Config, Range, at_least, between
-from tinylm.text.merging import spread
-from tinylm.text.trie import Tree, Trie, code_points, count_substrings, pack, pruned
+
+from .merging import spread
+from .trie import Tree, Trie, code_points, count_substrings, pack, pruned
 
 PENALTY = 10.0  # nats by which an unknown character is worse than the worst piece
 LEAST = 0.5  # a piece expected less often is dropped
-AT_ONCE = 50_000  # pieces whose losses are found by one call: memory stays small
+AT_ONCE = 50_000  # pieces whose losses one call finds: memory stays small
 
 
 @dataclass(frozen=True)
 class EMConfig(Config):
-    """seeds : pieces to begin with, at most     longest : characters of a piece     shrinking : share kept by a pruning
-    coverage : share of the characters of the text that get a piece; the rarest ones do not     rounds : EM steps between
+    """How a unigram vocabulary is trained.
+
+    seeds : pieces to start with, at most
+    longest : characters of a piece, at most
+    shrinking : share of the pieces that a pruning keeps
+    coverage : share of the characters of the text that get a piece; the rarest do not
+    rounds : EM steps between two prunings
     """
 
     ranges = {
@@ -52,7 +62,14 @@ class EMConfig(Config):
 
 @dataclass
 class _State:
-    """The words (symbols, begins, times), the pieces as tree and trie, and by piece: score, spelling, is it alive."""
+    """The words, and the pieces that are left. Piece 0 is the unknown one.
+
+    words : symbols, begins, times (N,), as `merging.learn` takes them
+    tree, trie : the pieces
+    scores : log-probability of each piece
+    lengths, ends : piece p is spelled symbols[ends[p] - lengths[p] : ends[p]]
+    alive : False for a piece that is dropped at the next `_compact`
+    """
 
     words: tuple[np.ndarray, np.ndarray, np.ndarray]
     tree: Tree
@@ -64,8 +81,16 @@ class _State:
 
 
 def required(counts: Counter[str], coverage: float) -> list[str]:
-    """The most frequent characters that make up this share of the text, in code point order where counts tie."""
-    kept, seen, total = [], 0, sum(counts.values())
+    """The most frequent characters that make up this share of the text.
+
+    >>> required(Counter("aaaabbc"), 0.8)
+    ['a', 'b']
+
+    Characters with equal counts come in code point order.
+    """
+    kept = []
+    seen = 0
+    total = sum(counts.values())
     for character, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
         if seen >= total * coverage and kept:
             break
@@ -79,68 +104,80 @@ def learn(
 ) -> list[tuple[str, float]]:
     """At most `wanted` (piece, log-probability), best first; all required characters among them.
 
-    words : emptied, for what follows needs the memory
     NUL and lone surrogates, which a `.model` file cannot hold, get no piece.
-    raises VocabularyError  if there is no text, or there are more required characters than pieces wanted
+
+    words : emptied, because the next step needs the memory
+    raises VocabularyError  if there is no text, or fewer pieces are wanted than characters need one
     """
     characters: Counter[str] = Counter()
     for word, count in words.items():
         for character in word:
             characters[character] += count
-    spelt = Counter(
-        {c: n for c, n in characters.items() if c != "\0" and not "\ud800" <= c <= "\udfff"}
-    )
-    kept = required(spelt, config.coverage)
+    storable = Counter()
+    for character, count in characters.items():
+        if character != "\0" and not "\ud800" <= character <= "\udfff":
+            storable[character] = count
+    kept = required(storable, config.coverage)
     if not kept:
         raise VocabularyError(
             "The training text is empty; a unigram vocabulary needs text to learn pieces from."
         )
     if len(kept) > wanted:
-        raise VocabularyError(f"The text has {len(kept)} characters that need a piece, but there is room for {wanted}; "
-                              "ask for a larger vocabulary or a smaller coverage.")  # fmt: skip
+        raise VocabularyError(
+            f"The text has {len(kept)} characters that need a piece, but there is room for "
+            f"{wanted}; ask for a larger vocabulary or a smaller coverage."
+        )
     rare = set(characters) - set(kept)
-    usable = words if not rare else _without(words, rare)
-    alphabet, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
-    written = symbols, *spread(usable)
+    usable = _without(words, rare) if rare else words
+    letters, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
+    written = (symbols, *spread(usable))
     words.clear()
     usable.clear()
     state = _compact(_seeds(written, config))
     excess = max(state.alive.sum() / (1.1 * wanted), 1.0)
-    for _ in watched(
-        _steps(state, wanted, config),
-        "prunings",
-        1 + math.ceil(math.log(excess, 1 / config.shrinking)),
-    ):
+    prunings = 1 + math.ceil(math.log(excess, 1 / config.shrinking))
+    for _ in watched(_steps(state, wanted, config), "prunings", prunings):
         pass
-    letters = [chr(c) for c in alphabet.tolist()]
+    return _best(state, wanted, letters)
+
+
+def _best(state: _State, wanted: int, letters: np.ndarray) -> list[tuple[str, float]]:
+    """All characters and the best longer pieces, sorted by their scores.
+
+    letters : the code points that the symbols stand for
+    """
     single = np.flatnonzero(state.alive & (state.lengths == 1))
-    longer = np.flatnonzero(state.alive & (state.lengths > 1))
-    longer = longer[np.argsort(-state.scores[longer], kind="stable")][: wanted - single.size]
-    best = np.concatenate([single, longer])
-    best = best[np.argsort(-state.scores[best], kind="stable")]
-    ends, lengths = state.ends[best].tolist(), state.lengths[best].tolist()
-    spelled = [
-        "".join(letters[s] for s in symbols[end - n : end].tolist())
-        for end, n in zip(ends, lengths, strict=True)
-    ]
-    return list(
-        zip(spelled, state.scores[best].astype(np.float32).tolist(), strict=True)
-    )  # as files hold them
+    longer = _sorted(state, np.flatnonzero(state.alive & (state.lengths > 1)))
+    best = _sorted(state, np.concatenate([single, longer[: wanted - single.size]]))
+    scores = state.scores[best].astype(np.float32)  # as files hold them
+    learned = []
+    for p, score in zip(best.tolist(), scores.tolist(), strict=True):
+        end = state.ends[p]
+        symbols = state.words[0][end - state.lengths[p] : end]
+        learned.append(("".join(map(chr, letters[symbols].tolist())), score))
+    return learned
+
+
+def _sorted(state: _State, pieces: np.ndarray) -> np.ndarray:
+    """Pieces by falling score."""
+    return pieces[np.argsort(-state.scores[pieces], kind="stable")]
 
 
 def _steps(state: _State, wanted: int, config: EMConfig) -> Iterator[None]:
     """EM and pruning in turn, down to a tenth more pieces than are wanted."""
+    enough = 1.1 * wanted
     while True:
         for _ in range(config.rounds):
             _em(state)
         yield
-        if state.alive.sum() <= 1.1 * wanted:
+        left = state.alive.sum()
+        if left <= enough:
             return
-        _prune(state, max(int(1.1 * wanted), int(config.shrinking * state.alive.sum())))
+        _prune(state, max(int(enough), int(config.shrinking * left)))
 
 
 def _without(words: Counter[str], rare: set[str]) -> Counter[str]:
-    """Words cut at characters that get no piece."""
+    """Words cut at the characters that get no piece."""
     table = {ord(c): " " for c in rare}
     cut: Counter[str] = Counter()
     for word, count in words.items():
@@ -150,41 +187,46 @@ def _without(words: Counter[str], rare: set[str]) -> Counter[str]:
 
 
 def _seeds(words: tuple[np.ndarray, np.ndarray, np.ndarray], config: EMConfig) -> _State:
-    """All characters, and the substrings with the highest count · length. Number 0 is the unknown piece."""
+    """The pieces to start with: all characters, and the substrings with the best count · length."""
     tree, counts, lengths, ends = count_substrings(*words, config.longest)
     value = counts * lengths
     alive = lengths == 1
     longer = np.flatnonzero(lengths > 1)
-    alive[longer[np.argsort(-value[longer], kind="stable")][: config.seeds]] = True
+    order = np.argsort(-value[longer], kind="stable")
+    alive[longer[order][: config.seeds]] = True
     scores = np.log(np.maximum(value, 1) / value[alive].sum())
     return _State(words, tree, (), scores, lengths, ends, alive)
 
 
 def _compact(state: _State) -> _State:
-    """Dead pieces removed from the tree and from the numbering, and the trie packed anew."""
+    """Remove dead pieces from the tree, number the others anew, and pack the trie."""
     first, label, piece = pruned(state.tree, state.alive)
     kept = state.alive.copy()
     kept[0] = True
     number = np.cumsum(kept) - 1
     state.tree = first, label, np.where(piece >= 0, number[piece], -1)
     state.trie = pack(state.tree, int(label.max()))
-    state.scores, state.lengths, state.ends, state.alive = (
-        values[kept] for values in (state.scores, state.lengths, state.ends, state.alive)
-    )
+    state.scores = state.scores[kept]
+    state.lengths = state.lengths[kept]
+    state.ends = state.ends[kept]
+    state.alive = state.alive[kept]
     return state
 
 
 def _em(state: _State) -> float:
     """One E and one M step. Returns the log-likelihood before it, in nats."""
-    from scipy.special import digamma
+    from scipy.special import digamma  # slow to import, and only training needs it
 
     symbols, begins, times = state.words
-    expected, likelihood = np.empty_like(state.scores), np.empty(1)
+    expected = np.empty_like(state.scores)
+    likelihood = np.empty(1)
     state.scores[0] = state.scores[state.alive].min() - PENALTY
     expectation(state.scores, symbols, begins, times, *state.trie, 0, expected, likelihood)
-    expected[state.lengths == 1] = np.maximum(expected[state.lengths == 1], LEAST)
+    single = state.lengths == 1
+    expected[single] = np.maximum(expected[single], LEAST)
     state.alive &= expected >= LEAST
-    state.scores = digamma(np.maximum(expected, LEAST)) - digamma(expected[state.alive].sum())
+    total = expected[state.alive].sum()
+    state.scores = digamma(np.maximum(expected, LEAST)) - digamma(total)
     piece = state.trie[2]
     piece[(piece >= 0) & ~state.alive[piece]] = -1
     return float(likelihood[0])
@@ -196,42 +238,47 @@ def _prune(state: _State, size: int) -> None:
     state.scores[0] = state.scores[state.alive].min() - PENALTY
     chosen = np.full(symbols.size, -1, np.int64)
     viterbi(state.scores, symbols, begins, *state.trie, 0, 1, chosen)
-    used = np.bincount(chosen[chosen >= 0], times[chosen >= 0], state.scores.size)
-    numbers = np.flatnonzero(state.alive & (state.lengths > 1))
-    parts = [numbers[begin : begin + AT_ONCE] for begin in range(0, numbers.size, AT_ONCE)]
-    loss = np.concatenate([np.zeros(0), *(_losses(state, part, used) for part in parts)])
+    begins_piece = chosen >= 0
+    used = np.bincount(chosen[begins_piece], times[begins_piece], state.scores.size)
+    longer = np.flatnonzero(state.alive & (state.lengths > 1))
+    losses = [np.zeros(0)]
+    for begin in range(0, longer.size, AT_ONCE):
+        losses.append(_losses(state, longer[begin : begin + AT_ONCE], used))
+    loss = np.concatenate(losses)
+    characters = np.count_nonzero(state.alive & (state.lengths == 1))
+    room = max(size - characters, 0)
     order = np.argsort(-loss, kind="stable")
-    state.alive[
-        numbers[order[max(size - int((state.alive & (state.lengths == 1)).sum()), 0) :]]
-    ] = False
-    state.alive[numbers[np.isneginf(loss)]] = False
+    state.alive[longer[order[room:]]] = False
+    state.alive[longer[np.isneginf(loss)]] = False
     _compact(state)
 
 
-def _losses(state: _State, numbers: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """What the log-likelihood loses when each of these pieces is written by others, -inf for one that nobody misses.
+def _losses(state: _State, pieces: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The log-likelihood lost if others write each of these pieces, -inf if nobody misses it.
 
     used : how often each piece stands in the best cuts of the words
     """
-    lengths = state.lengths[numbers]
+    lengths = state.lengths[pieces]
     edges = np.cumsum(lengths) - lengths
     inside = np.arange(lengths.sum()) - np.repeat(edges, lengths)
-    text = state.words[0][
-        np.repeat(state.ends[numbers] - lengths, lengths) + inside
-    ]  # all pieces, one after another
-    owner, starts = np.repeat(np.arange(numbers.size), lengths), inside == 0
-    whole, other = (np.full(text.size, -1, np.int64) for _ in range(2))
+    places = np.repeat(state.ends[pieces] - lengths, lengths) + inside
+    text = state.words[0][places]  # all pieces, one after another
+    starts = inside == 0
+    whole = np.full(text.size, -1, np.int64)
     viterbi(state.scores, text, starts, *state.trie, 0, 1, whole)
+    other = np.full(text.size, -1, np.int64)
     viterbi(state.scores, text, starts, *state.trie, 0, 0, other)
-    owner, other = owner[other >= 0], other[other >= 0]
-    own = used[numbers]
+    owner = np.repeat(np.arange(pieces.size), lengths)[other >= 0]
+    other = other[other >= 0]  # the alternatives, and the number of the piece that each helps write
+    own = used[pieces]
     total = used.sum()
-    parts = np.bincount(owner, minlength=numbers.size)
+    count = np.bincount(owner, minlength=pieces.size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        alternative = np.bincount(owner, np.log(used[other] + own[owner]), numbers.size)
-        alternative -= parts * np.log(total + own * (parts - 1))
-        loss = np.where(own > 0, own * (np.log(own) - math.log(total) - alternative), 0.0)
-    loss[
-        (own == 0) & (whole[edges] != numbers)
-    ] = -np.inf  # never used, and not even the best way to write itself
+        # If the alternatives write the piece, each is used `own` times more often.
+        alternative = np.bincount(owner, np.log(used[other] + own[owner]), pieces.size)
+        alternative -= count * np.log(total + own * (count - 1))
+        lost = own * (np.log(own) - math.log(total) - alternative)
+    loss = np.where(own > 0, lost, 0.0)
+    useless = (own == 0) & (whole[edges] != pieces)  # it is not even the best way to write itself
+    loss[useless] = -np.inf
     return loss

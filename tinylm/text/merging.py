@@ -1,4 +1,7 @@
-"""Merges, whatever the units they begin with: bytes (GPT-2), characters (GPT-1, SentencePiece), or characters and `##`."""
+"""Merges of any units: bytes (GPT-2), characters (GPT-1, SentencePiece), or characters with ##.
+
+This is the fast form of `find_merges` and `apply_merges` in bpe.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import numpy as np
 
 from tinylm.errors import VocabularyError
 from tinylm.kernels import learn_merges, merge
-from tinylm.text.trie import beginnings, code_points
+
+from .trie import beginnings, code_points
 
 Merge = tuple[str, str]
 Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -17,27 +21,39 @@ Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
 def spell(
     words: dict[str, int], before: str = "", after: str = "", always: str = ""
 ) -> tuple[list[str], Counted]:
-    """The alphabet of counted words, in the order of code points, and the words written in it, as `learn` takes them.
+    """The alphabet of counted words by code point, and the words in it, as `learn` takes them.
 
-    words : emptied, for what follows needs the memory
-    before : what a character begins with that continues a word     after : what the last one of a word ends with
+    >>> alphabet, (symbols, begins, times) = spell({"ab": 5, "a": 1}, before="##")
+    >>> alphabet, symbols.tolist(), times.tolist()
+    (['a', '##b'], [0, 1, 0], [5, 5, 1])
+
+    words : emptied, because the next step needs the memory
+    before : put before a character that continues a word
+    after : put after the last character of a word
     always : characters that stand in the alphabet even if no word has them
     """
     begins, times = spread(words)
-    codes, fixed = code_points("".join(words)), code_points(always)
+    codes = code_points("".join(words))
+    fixed = code_points(always)
     words.clear()
-    mark = (
-        int(max(codes.max(initial=0), fixed.max(initial=0))) + 1
-    )  # added to a code point: no other one is as large
-    if before or after:
-        codes = codes + np.uint32(mark) * (~begins if before else np.append(begins[1:], True))
+    # A character that gets `before` or `after` has the mark added to its code point. The mark is
+    # larger than all code points, so the sum is a symbol of its own.
+    mark = int(max(codes.max(initial=0), fixed.max(initial=0))) + 1
+    if before:
+        codes = codes + np.uint32(mark) * ~begins
+    elif after:
+        codes = codes + np.uint32(mark) * np.append(begins[1:], True)
     seen = np.zeros(2 * mark, bool)
-    seen[codes] = seen[fixed] = True
-    alphabet = [
-        chr(c) if c < mark else before + chr(c - mark) + after
-        for c in np.flatnonzero(seen).tolist()
-    ]
-    return alphabet, ((np.cumsum(seen) - 1)[codes], begins, times)
+    seen[codes] = True
+    seen[fixed] = True
+    alphabet = []
+    for code in np.flatnonzero(seen).tolist():
+        if code < mark:
+            alphabet.append(chr(code))
+        else:
+            alphabet.append(before + chr(code - mark) + after)
+    number = np.cumsum(seen) - 1
+    return alphabet, (number[codes], begins, times)
 
 
 def learn(
@@ -48,22 +64,25 @@ def learn(
     prefix: str = "",
     shorter: bool = False,
 ) -> tuple[list[str], list[Merge]]:
-    """The tokens (alphabet first) and the merges learned from counted words; see `kernels.learn_merges`.
+    """The tokens (alphabet first) and the merges learned from counted words.
 
-    words : (N,) units of all words one after another, ids into `alphabet`; (N,) bool, True where a word begins; (N,)
-        how often its word occurs
-    wanted : tokens to add to the alphabet; fewer where no pair is seen min_count times any more
-    prefix : what a token that continues a word begins with, dropped where it is joined to another
-    shorter : of pairs seen as often the one with the shortest spelling is merged, not the one with the smallest ids
+    words : (N,) units of all words one after another, ids into `alphabet`; (N,) bool, True where a
+        word begins; (N,) how often its word occurs
+    wanted : tokens to add to the alphabet; fewer if the pairs become rarer than min_count before
+    prefix : the beginning of a token that continues a word; joining drops it from the second token
+    shorter : among equally frequent pairs, merge the one with the shortest spelling instead of the
+        one with the smallest ids
     """
     room = wanted + 64
     while True:
         found = np.full((room, 3), -1, np.int64)
         learn_merges(*words, len(alphabet), min_count, wanted, int(shorter), found)
-        if found[-1, 0] < 0 or found[:, 2].max() + 1 == len(alphabet) + wanted:
+        made = found[:, 2].max() + 1 - len(alphabet)
+        if found[-1, 0] < 0 or made == wanted:
             break
-        room *= 2  # so many pairs spell a token that is already there
-    vocab, merges = list(alphabet), []
+        room *= 2  # many merges made a token that was there before, so the table got full
+    vocab = list(alphabet)
+    merges = []
     for first, second, token in found[found[:, 0] >= 0].tolist():
         merges.append((vocab[first], vocab[second]))
         if token == len(vocab):
@@ -72,34 +91,63 @@ def learn(
 
 
 def spread(words: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """begins (N,) bool and times (N,) of counted words, none of them empty, as `learn` takes them."""
+    """begins (N,) bool and times (N,) of counted words, as `learn` takes them; none may be empty.
+
+    >>> begins, times = spread({"ab": 5, "a": 1})
+    >>> begins.tolist(), times.tolist()
+    ([True, False, True], [5, 5, 1])
+    """
     begins = beginnings(words)
-    return begins, np.fromiter(words.values(), np.int64, len(words))[np.cumsum(begins) - 1]
+    counts = np.fromiter(words.values(), np.int64, len(words))
+    return begins, counts[np.cumsum(begins) - 1]
 
 
 def check_reached(reached: int, vocab_size: int, min_count: int) -> None:
-    """Raise VocabularyError if the text did not support as many tokens as were asked for exactly."""
+    """Raise VocabularyError if the text did not support as many tokens as exactly demanded.
+
+    >>> check_reached(300, 400, 2)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.VocabularyError: The text supports at most 300 tokens (no further pair is seen \
+2 times), but vocab_size is 400; ask for 300 or fewer, pass exact=False, or give more text.
+    """
     if reached < vocab_size:
         raise VocabularyError(
-            f"The text supports at most {reached} tokens (no further pair is seen {min_count} times), "
-            f"but vocab_size is {vocab_size}; ask for {reached} or fewer, pass exact=False, or give more text."
+            f"The text supports at most {reached} tokens (no further pair is seen {min_count} "
+            f"times), but vocab_size is {vocab_size}; ask for {reached} or fewer, pass "
+            "exact=False, or give more text."
         )
 
 
 def splits(scores: dict[str, float]) -> tuple[list[Merge], list[int]]:
-    """Every way to make a token of two others, and of each merge its rank: the highest score is the lowest rank."""
-    order = {score: rank for rank, score in enumerate(sorted(set(scores.values()), reverse=True))}
-    found = [(order[score], (token[:i], token[i:])) for token, score in scores.items() for i in range(1, len(token))
-             if token[:i] in scores and token[i:] in scores]  # fmt: skip
+    """Every way to make a token of two others, and the rank of each: the best score has rank 0.
+
+    >>> splits({"a": 0.0, "b": 0.0, "ab": -1.0, "aab": -2.0, "aa": -3.0})
+    ([('a', 'b'), ('a', 'ab'), ('aa', 'b'), ('a', 'a')], [1, 2, 2, 3])
+    """
+    falling = sorted(set(scores.values()), reverse=True)
+    rank = {score: n for n, score in enumerate(falling)}
+    found = []
+    for token, score in scores.items():
+        for i in range(1, len(token)):
+            pair = token[:i], token[i:]
+            if pair[0] in scores and pair[1] in scores:
+                found.append((rank[score], pair))
     found.sort()
-    return [pair for _, pair in found], [rank for rank, _ in found]
+    merges = [pair for _, pair in found]
+    ranks = [n for n, _ in found]
+    return merges, ranks
 
 
 class Table:
-    """Merges as the kernel takes them, in rows: those that begin with the token a are first[a] … first[a + 1] − 1.
+    """Merges as the kernel takes them, in one row for each first token.
 
-    pairs : (M,) of two token ids; of a pair that stands there twice the last one holds     made : (M,) ids
-    ranks : (M,), the lowest is merged first
+    The merges that begin with token a are first[a] … first[a + 1] − 1.
+
+    vocab_size : number of tokens
+    pairs : (M,) of two token ids; where a pair stands twice, the last one holds
+    made : (M,) the token that each merge makes
+    ranks : (M,) the lowest is merged first
     """
 
     def __init__(
@@ -109,30 +157,24 @@ class Table:
         order = np.lexsort((seconds, firsts))
         self.first = np.searchsorted(firsts[order], np.arange(vocab_size + 1))
         self.second = seconds[order]
-        self.made, self.ranks = np.array(made, np.int64)[order], np.array(ranks, np.int64)[order]
+        self.made = np.array(made, np.int64)[order]
+        self.ranks = np.array(ranks, np.int64)[order]
 
     def cut(
         self, words: list[list[int]], dropout: float = 0.0, rng: np.random.Generator | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Units merged, word by word: where in all units the tokens begin, and their ids.
+        """Merge the units of each word: where in all units the tokens begin, and their ids.
 
-        words : units of each word, at least one     dropout : share of the merges that are left out when they could be
-            next, until another one of the word has been made; drawn with `rng`
+        words : units of each word, at least one
+        dropout : a merge that is next is left out with this probability, drawn with `rng`, until
+            another merge of its word has been made
         """
         units = np.fromiter(chain.from_iterable(words), np.int64)
         chosen = units.copy()
         if dropout < 1:
+            begins = beginnings(words)
             key = rng.integers(2**64, dtype=np.uint64) if rng else np.uint64(0)
-            merge(
-                units,
-                beginnings(words),
-                self.first,
-                self.second,
-                self.ranks,
-                self.made,
-                dropout,
-                key,
-                chosen,
-            )
+            rows = self.first, self.second
+            merge(units, begins, *rows, self.ranks, self.made, dropout, key, chosen)
         places = np.flatnonzero(chosen >= 0)
         return places, chosen[places]

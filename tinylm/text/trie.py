@@ -1,4 +1,8 @@
-"""Tries of pieces: grown level by level, siblings side by side, then packed into the double array of `kernels.lattice`."""
+"""Tries of pieces: grown level by level, then packed into the double array of `kernels.lattice`.
+
+A tree numbers its nodes level by level, so that siblings stand side by side. The pieces a, ab, ac
+give the nodes 0 (the root), 1 (a), 2 (ab) and 3 (ac).
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,35 @@ import numpy as np
 
 from tinylm.kernels import double_array
 
+# base, parent, piece (M,): see `kernels.lattice`.
 Trie = tuple[np.ndarray, np.ndarray, np.ndarray]
-Tree = tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]  # first (N + 1,), label (N,), piece (N,): children of n are first[n] … − 1
+
+# first (N + 1,): the children of node n are first[n] … first[n + 1] − 1
+# label (N,): the symbol that leads to the node
+# piece (N,): the piece that is spelled by the way to the node, or −1
+Tree = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Dictionary:
-    """Pieces that can be looked up in any text: the number of each character, the last one for all unknown, and the trie."""
+    """Pieces that can be looked up in any text.
+
+    numbers : the number of each character by its code point; the last entry is for all unknown
+        characters
+    trie : the pieces, spelled in these numbers
+    """
 
     numbers: np.ndarray
     trie: Trie
 
     @classmethod
     def of(cls, pieces: Sequence[str]) -> Dictionary:
-        """An empty piece stands nowhere."""
+        """The dictionary of these pieces; no text holds an empty one."""
         letters, symbols = np.unique(code_points("".join(pieces)), return_inverse=True)
         numbers = np.full(int(letters.max(initial=0)) + 2, letters.size)
         numbers[letters] = np.arange(letters.size)
-        return cls(
-            numbers, pack(grow(symbols, np.fromiter(map(len, pieces), np.int64)), letters.size)
-        )
+        sizes = np.fromiter(map(len, pieces), np.int64)
+        return cls(numbers, pack(grow(symbols, sizes), letters.size))
 
     def symbols(self, text: str) -> np.ndarray:
         """The numbers of the characters of a text, (T,) int64."""
@@ -38,12 +49,20 @@ class Dictionary:
 
 
 def code_points(text: str) -> np.ndarray:
-    """(T,) uint32, lone surrogates included."""
+    """The code points of a text, (T,) uint32, lone surrogates included.
+
+    >>> code_points("a東").tolist()
+    [97, 26481]
+    """
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def beginnings(words: Collection[Sized]) -> np.ndarray:
-    """(N,) bool: where the words begin when they are written one after another; none of them is empty."""
+    """Where words begin when they stand one after another, (N,) bool; no word may be empty.
+
+    >>> beginnings(["ab", "c"]).astype(int).tolist()
+    [1, 0, 1]
+    """
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     begins = np.zeros(lengths.sum(), bool)
     begins[np.cumsum(lengths) - lengths] = True
@@ -51,37 +70,57 @@ def beginnings(words: Collection[Sized]) -> np.ndarray:
 
 
 def grow(symbols: np.ndarray, sizes: np.ndarray) -> Tree:
-    """The trie of pieces, whose symbols stand one after another; node 0 is its root, and an empty piece stands nowhere.
+    """The trie of pieces whose symbols stand one after another; node 0 is its root.
 
-    symbols : (N,) int64     sizes : (V,) symbols of each piece
+    >>> first, label, piece = grow(np.array([0, 0, 1, 0, 2]), np.array([1, 2, 2]))  # a ab ac
+    >>> first.tolist(), label.tolist(), piece.tolist()
+    ([1, 2, 4, 4, 4], [0, 0, 1, 2], [-1, 0, 1, 2])
+
+    symbols : (N,) int64
+    sizes : (V,) symbols of each piece; an empty piece has no node
     """
-    width, begins, total = int(symbols.max(initial=0)) + 1, np.cumsum(sizes) - sizes, 1
-    label, parent, piece = [np.zeros(1, np.int64)], [np.zeros(0, np.int64)], [np.full(1, -1)]
-    node = np.zeros(sizes.size, np.int64)
+    width = int(symbols.max(initial=0)) + 1
+    begins = np.cumsum(sizes) - sizes
+    labels = [np.zeros(1, np.int64)]
+    parents = [np.zeros(0, np.int64)]
+    ends_here = [np.full(1, -1)]
+    node = np.zeros(sizes.size, np.int64)  # the node of each piece's first `depth` symbols
+    total = 1
     for depth in range(int(sizes.max(initial=0))):
-        here = np.flatnonzero(sizes > depth)
-        keys, family = np.unique(
-            node[here] * width + symbols[begins[here] + depth], return_inverse=True
-        )
-        node[here] = total + family
-        ends = np.full(keys.size, -1)
-        ends[family[sizes[here] == depth + 1]] = here[sizes[here] == depth + 1]
-        for values, more in ((label, keys % width), (parent, keys // width), (piece, ends)):
-            values.append(more)
-        total += keys.size
-    first = 1 + np.searchsorted(np.concatenate(parent), np.arange(total + 1))
-    return first, np.concatenate(label), np.concatenate(piece)
+        longer = np.flatnonzero(sizes > depth)
+        edge = node[longer] * width + symbols[begins[longer] + depth]  # parent and symbol
+        edges, number = np.unique(edge, return_inverse=True)
+        node[longer] = total + number
+        total += edges.size
+        last = sizes[longer] == depth + 1
+        piece = np.full(edges.size, -1)
+        piece[number[last]] = longer[last]
+        labels.append(edges % width)
+        parents.append(edges // width)
+        ends_here.append(piece)
+    first = _first_children(np.concatenate(parents), total)
+    return first, np.concatenate(labels), np.concatenate(ends_here)
+
+
+def _first_children(parents: np.ndarray, total: int) -> np.ndarray:
+    """The first child of each of `total` nodes. parents : of nodes 1, 2, …, rising"""
+    return 1 + np.searchsorted(parents, np.arange(total + 1))
 
 
 def pack(tree: Tree, symbols: int) -> Trie:
-    """base, parent, piece (M,): the tree as a double array that may be asked for the symbols 0 to `symbols`."""
+    """The tree as a double array that may be asked for the symbols 0 to `symbols`."""
     first, label, piece = tree
     slot = np.empty(label.size, np.int64)
     double_array(first, label, slot)
-    base, parent, packed = (np.full(slot.max() + symbols + 1, none) for none in (0, -1, -1))
-    family = np.diff(first)
-    base[slot[family > 0]] = slot[first[:-1][family > 0]] - label[first[:-1][family > 0]]
+    size = slot.max() + symbols + 1
+    family = np.diff(first)  # number of children
+    has_children = family > 0
+    eldest = first[:-1][has_children]
+    base = np.full(size, 0)
+    base[slot[has_children]] = slot[eldest] - label[eldest]
+    parent = np.full(size, -1)
     parent[slot[1:]] = np.repeat(slot, family)
+    packed = np.full(size, -1)
     packed[slot] = piece
     return base, parent, packed
 
@@ -89,53 +128,61 @@ def pack(tree: Tree, symbols: int) -> Trie:
 def count_substrings(
     symbols: np.ndarray, begins: np.ndarray, times: np.ndarray, longest: int
 ) -> tuple[Tree, np.ndarray, np.ndarray, np.ndarray]:
-    """The trie of all substrings of words that are seen twice or more, of at most `longest` symbols, built level by level.
+    """The trie of all substrings of words that occur twice or more, built level by level.
 
-    returns the tree, in which every node is the piece of its own number; counts, lengths and ends (N,) of the nodes: n is
-    spelled symbols[ends[n] - lengths[n] : ends[n]]
+    symbols, begins, times : (N,) the words, as `merging.learn` takes them
+    longest : symbols of a substring, at most; single symbols stay however rare they are
+    returns the tree, in which every node is the piece of its own number; counts, lengths and ends
+        (N,) of the nodes: n is spelled symbols[ends[n] - lengths[n] : ends[n]]
     """
-    size = int(symbols.max(initial=0)) + 1
-    place, node = np.arange(symbols.size), np.zeros(symbols.size, np.int64)
-    labels, parents, counts = [np.zeros(1, np.int64)], [np.zeros(0, np.int64)], [np.zeros(1)]
-    lengths, ends = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
+    width = int(symbols.max(initial=0)) + 1
+    place = np.arange(symbols.size)  # of the last symbol of each occurrence
+    node = np.zeros(symbols.size, np.int64)  # of the substring before that symbol
+    labels = [np.zeros(1, np.int64)]
+    parents = [np.zeros(0, np.int64)]
+    counts = [np.zeros(1)]
+    lengths = [np.zeros(1, np.int64)]
+    ends = [np.zeros(1, np.int64)]
     total = 1
     for depth in range(longest):
-        if depth:  # the place after the substring, as long as it lies in the same word
-            place, node = place[place + 1 < symbols.size] + 1, node[place + 1 < symbols.size]
-            place, node = place[~begins[place]], node[~begins[place]]
-        keys, index, inverse = np.unique(
-            node * size + symbols[place], return_index=True, return_inverse=True
-        )
-        seen = np.bincount(inverse, times[place], keys.size)
+        if depth:  # go one symbol further, as long as it lies in the same word
+            node = node[place + 1 < symbols.size]
+            place = place[place + 1 < symbols.size] + 1
+            node = node[~begins[place]]
+            place = place[~begins[place]]
+        edge = node * width + symbols[place]
+        edges, example, number = np.unique(edge, return_index=True, return_inverse=True)
+        seen = np.bincount(number, times[place], edges.size)
         kept = (seen >= 2) | (depth == 0)
-        ends.append(place[index][kept] + 1)
-        number = np.where(kept, total - 1 + np.cumsum(kept), -1)[inverse]
-        place, node = place[number >= 0], number[number >= 0]
-        labels.append(keys[kept] % size)
-        parents.append(keys[kept] // size)
+        renumbered = np.where(kept, total - 1 + np.cumsum(kept), -1)
+        node = renumbered[number]
+        ends.append(place[example][kept] + 1)
+        labels.append(edges[kept] % width)
+        parents.append(edges[kept] // width)
         counts.append(seen[kept])
         lengths.append(np.full(kept.sum(), depth + 1))
         total += int(kept.sum())
+        place = place[node >= 0]
+        node = node[node >= 0]
         if not node.size:
             break
-    first = 1 + np.searchsorted(np.concatenate(parents), np.arange(total + 1))
+    first = _first_children(np.concatenate(parents), total)
     piece = np.arange(total)
     piece[0] = -1
-    return (
-        (first, np.concatenate(labels), piece),
-        np.concatenate(counts),
-        np.concatenate(lengths),
-        np.concatenate(ends),
-    )
+    tree = first, np.concatenate(labels), piece
+    return tree, np.concatenate(counts), np.concatenate(lengths), np.concatenate(ends)
 
 
 def pruned(tree: Tree, alive: np.ndarray) -> Tree:
-    """The tree with only the nodes on the way to a piece that is alive. alive : (V,) bool by piece number."""
+    """The tree with only the nodes on the way to a piece that is alive.
+
+    alive : (V,) bool by piece number
+    """
     first, label, piece = tree
     piece = np.where((piece >= 0) & alive[piece], piece, -1)
     parent = np.repeat(np.arange(label.size), np.diff(first))  # of nodes 1, 2, …
     needed = piece >= 0
-    while True:  # one level nearer to the root each time
+    while True:  # each time one level nearer to the root
         more = needed.copy()
         more[parent[needed[1:]]] = True
         if (more == needed).all():
@@ -144,5 +191,5 @@ def pruned(tree: Tree, alive: np.ndarray) -> Tree:
     needed[0] = True
     number = np.cumsum(needed) - 1
     parents = number[parent[needed[1:]]]
-    kept = int(needed.sum())
-    return 1 + np.searchsorted(parents, np.arange(kept + 1)), label[needed], piece[needed]
+    first = _first_children(parents, int(needed.sum()))
+    return first, label[needed], piece[needed]

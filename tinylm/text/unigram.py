@@ -1,10 +1,17 @@
-"""Unigram: pieces are drawn independently, and a text is cut in the way that makes it most probable.
+"""Unigram: draw pieces independently, and cut a text in the way that makes it most probable.
 
     P(text) = max over cuts p₁ … pₘ of Π P(pᵢ)         ▁ is the space: "▁the" begins a word
 
-Every cut has a probability, so a text can also be cut at random (`sample`): noise that makes models robust.
-Source: Kudo 2018; SentencePiece 0.2.3. Differs: training splits words between letters, digits and other characters, where
-SentencePiece splits between scripts; where symbols of the user overlap, either may be taken.
+`best_cut` is this maximum as code, and `log_probability` the sum over all cuts, which training
+raises (em.py). The class `Unigram` does the same by two kernels, `tinylm.kernels.viterbi` and
+`expectation`, which look pieces up in a trie.
+
+Every cut has a probability, so a text can also be cut at random (`sample`): noise that makes
+models robust.
+
+Source: Kudo 2018; SentencePiece 0.2.3. Differs: training splits words between letters, digits and
+other characters, where SentencePiece splits between scripts; where symbols of the user overlap,
+either may be taken.
 """
 
 from __future__ import annotations
@@ -21,8 +28,9 @@ import regex
 from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
-from tinylm.text import em
-from tinylm.text.base import (
+
+from . import em
+from .base import (
     BYTE_TOKENS,
     Encoding,
     as_texts,
@@ -31,32 +39,81 @@ from tinylm.text.base import (
     check_vocab_size,
     shared,
 )
-from tinylm.text.formats import protobuf
-from tinylm.text.formats.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
-from tinylm.text.normalise.normalizing import SPACE, Normalizer
-from tinylm.text.trie import Dictionary
+from .formats import protobuf
+from .formats.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from .normalise.normalizing import SPACE, Normalizer
+from .trie import Dictionary
 
-WORD = regex.compile(
-    r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)"
-)  # what no piece reaches over, in training
+# In training no piece reaches over the end of such a word.
+WORD = regex.compile(r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)")
 SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL))
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
 DEFAULT = em.EMConfig()
 
+Piece = tuple[str, float, int]  # text, log-probability, kind as in `protobuf`
+Edge = tuple[int, int, float]  # begin, id, score of a piece that ends at some place
+
+
+def best_cut(text: str, scores: dict[str, float], unknown: float = -100.0) -> list[str]:
+    """Encoding: the most probable cut, by Viterbi's algorithm.
+
+    >>> best_cut("hugs", {"h": -3.0, "u": -3.0, "g": -3.0, "s": -2.0, "ug": -4.0, "hug": -6.0})
+    ['hug', 's']
+
+    scores : log-probability of each piece
+    unknown : log-probability of a character that is no piece
+    """
+    best = [0.0] + [-math.inf] * len(text)  # score of the best cut of text[:end]
+    start = [0] * (len(text) + 1)  # where the last piece of that cut begins
+    for end in range(1, len(text) + 1):
+        for begin in range(end):
+            otherwise = unknown if end - begin == 1 else -math.inf
+            score = best[begin] + scores.get(text[begin:end], otherwise)
+            if score > best[end]:
+                best[end] = score
+                start[end] = begin
+    cut: list[str] = []
+    end = len(text)
+    while end > 0:
+        cut.insert(0, text[start[end] : end])
+        end = start[end]
+    return cut
+
+
+def log_probability(text: str, scores: dict[str, float], unknown: float = -100.0) -> float:
+    """Training: log of the sum of P over all cuts of a text, by the forward pass, in nats.
+
+    >>> half, quarter = math.log(1 / 2), math.log(1 / 4)
+    >>> round(math.exp(log_probability("aa", {"a": half, "aa": quarter})), 6)  # a·a + aa
+    0.5
+    """
+    total = [0.0] + [-math.inf] * len(text)  # log of the sum over all cuts of text[:end]
+    for end in range(1, len(text) + 1):
+        for begin in range(end):
+            otherwise = unknown if end - begin == 1 else -math.inf
+            score = total[begin] + scores.get(text[begin:end], otherwise)
+            total[end] = float(np.logaddexp(total[end], score))
+    return total[-1]
+
 
 class Unigram(Encoding):
     """SentencePiece's encoding; save() writes spiece.model, which sentencepiece loads.
 
+    >>> pieces = [("<unk>", 0.0, UNKNOWN), ("▁a", -1.0, NORMAL), ("b", -2.0, NORMAL)]
+    >>> Unigram(pieces).decode([1, 2, 0])
+    'ab ⁇ '
+
     pieces : (text, log-probability, kind) by id, kinds as in `protobuf`
-    normalizer : what is done to text first
-    raises VocabularyError  if a log-probability is not finite
+    normalizer : rewrites texts before they are cut
+    raises VocabularyError  if a log-probability is not finite, or a piece stands twice
     """
 
     files = (NAMES[0],)
 
-    def __init__(self, pieces: list[tuple[str, float, int]], normalizer: Normalizer | None = None):
-        self.pieces, self.normalizer = pieces, normalizer or Normalizer()
+    def __init__(self, pieces: list[Piece], normalizer: Normalizer | None = None):
+        self.pieces = pieces
+        self.normalizer = normalizer or Normalizer()
         self.vocab = [text for text, _, _ in pieces]
         check_different(self.vocab)
         self.specials = tuple(text for text, _, kind in pieces if kind in (UNKNOWN, CONTROL))
@@ -64,58 +121,70 @@ class Unigram(Encoding):
         self.unk_id = next(i for i, piece in enumerate(pieces) if piece[2] == UNKNOWN)
         self.end_id = find.get("</s>")
         self.pad_id = find.get("<pad>", self.end_id or 0)
-        raw = {t: i for i, (t, _, kind) in enumerate(pieces) if kind == BYTE}
-        self._bytes = (
-            [raw[name] for name in BYTE_TOKENS] if raw.keys() == BYTE_TOKENS.keys() else []
-        )
-        broken = [text for text, score, _ in pieces if not abs(score) < 1e30]
-        if broken:
-            raise VocabularyError(
-                f"The piece {broken[0]!r} has no finite log-probability; copy the model again from its source."
-            )
-        normal = [score for _, score, kind in pieces if kind == NORMAL]
-        self.scores = np.array([score for _, score, _ in pieces], np.float32)
-        self.scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
+        self._bytes: list[int] = []
+        raw = {text for text, _, kind in pieces if kind == BYTE}
+        if raw == BYTE_TOKENS.keys():
+            self._bytes = [find[name] for name in BYTE_TOKENS]
+        self.scores = self._scores()
+        spelled = [text if kind in (NORMAL, USER) else "" for text, _, kind in pieces]
+        self._dictionary = Dictionary.of(spelled)
+
+    def _scores(self) -> np.ndarray:
+        """The score of each piece, (V,) float32: log-probabilities, but not of unknown and user's.
+
+        raises VocabularyError  if one is not finite
+        """
+        for text, score, _ in self.pieces:
+            if not abs(score) < 1e30:
+                raise VocabularyError(
+                    f"The piece {text!r} has no finite log-probability; "
+                    "copy the model again from its source."
+                )
+        normal = [score for _, score, kind in self.pieces if kind == NORMAL]
+        scores = np.array([score for _, score, _ in self.pieces], np.float32)
+        scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
         best = max(normal, default=0.0)
-        for i, (text, _, kind) in enumerate(pieces):
+        for i, (text, _, kind) in enumerate(self.pieces):
             if kind == USER:  # so good that it is always taken
-                self.scores[i] = len(text.encode("utf-8", "surrogatepass")) * best - 0.1
-        self._dictionary = Dictionary.of(
-            [text if kind in (NORMAL, USER) else "" for text, _, kind in pieces]
-        )
+                size = len(text.encode("utf-8", "surrogatepass"))
+                scores[i] = size * best - 0.1
+        return scores
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int, normalizer: Normalizer | None = None, byte_fallback: bool = False,
-        exact: bool = True, config: em.EMConfig = DEFAULT,
-    ) -> Unigram:  # fmt: skip
-        """Learn pieces until the vocabulary holds `vocab_size`: <unk>, <s>, </s>, bytes if wanted, then pieces by score.
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        normalizer: Normalizer | None = None,
+        byte_fallback: bool = False,
+        exact: bool = True,
+        config: em.EMConfig = DEFAULT,
+    ) -> Unigram:
+        """Learn pieces until the vocabulary holds `vocab_size` tokens.
+
+        These are <unk>, <s>, </s>, the bytes if wanted, then the pieces, the best one first.
 
         byte_fallback : unknown characters are written as their UTF-8 bytes, 256 tokens more
-        exact : False takes vocab_size as an upper bound (SentencePiece calls it hard_vocab_limit=false)
-        raises VocabularyError  if there is no text, or vocab_size is too small for its characters or too large for it
+        exact : False takes vocab_size as an upper bound (SentencePiece: hard_vocab_limit=false)
+        raises VocabularyError  if there is no text, or vocab_size is too small for its characters
+            or larger than the text supports
         """
         check_numbers("Unigram", vocab_size=vocab_size)
         normalizer = normalizer or Normalizer()
-        first = [*SPECIALS, *((name, 0.0, BYTE) for name in (BYTE_TOKENS if byte_fallback else ()))]
+        first = list(SPECIALS)
+        if byte_fallback:
+            first += [(name, 0.0, BYTE) for name in BYTE_TOKENS]
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")
-        found: Counter[str] = Counter()
-        for text in watched(as_texts(texts), "texts read"):
-            found.update(
-                normalizer(text).split(SPACE) if normalizer.collapse else [normalizer(text)]
-            )
-        words: Counter[str] = Counter()
-        for chunk, count in found.items():
-            for word in WORD.findall(SPACE + chunk if normalizer.collapse and chunk else chunk):
-                words[word] += count
-        found.clear()
-        del words[""]
+        words = _count(watched(as_texts(texts), "texts read"), normalizer)
         learned = em.learn(words, vocab_size - len(first), config)
         reached = len(first) + len(learned)
         if exact and reached < vocab_size:
-            raise VocabularyError(f"The text supports at most {reached} tokens, but vocab_size is {vocab_size}; ask for "
-                                  f"{reached} or fewer, pass exact=False, or give more text.")  # fmt: skip
-        return cls([*first, *((text, score, NORMAL) for text, score in learned)], normalizer)
+            raise VocabularyError(
+                f"The text supports at most {reached} tokens, but vocab_size is {vocab_size}; ask "
+                f"for {reached} or fewer, pass exact=False, or give more text."
+            )
+        pieces = first + [(text, score, NORMAL) for text, score in learned]
+        return cls(pieces, normalizer)
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         normal = [self.normalizer(text) for text in texts]
@@ -123,40 +192,58 @@ class Unigram(Encoding):
         return shared(ids, places, [*map(len, normal)])
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The characters of each token; of the bytes of an unknown character the last one covers it."""
+        """For each token its characters; of an unknown character's bytes, the last one has it."""
         normal, places = self.normalizer.with_places(text)
         _, begins = self._cut([normal])
         edges = [places[begin] for begin in (*begins.tolist(), len(normal))]
         return list(zip(edges, edges[1:], strict=False))
 
     def _cut(self, normal: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The most probable pieces of normalised texts: ids (T,) int32, and where in the joined text each begins (T,)."""
+        """Cut normalised texts as `best_cut` does.
+
+        returns ids (T,) int32, and where in the joined text each begins (T,)
+        """
         text = "".join(normal)
         symbols = self._dictionary.symbols(text)
-        first = np.zeros(symbols.size + 1, bool)
+        first = np.zeros(symbols.size + 1, bool)  # True where a text begins, or ends
         first[np.cumsum([0, *map(len, normal)])] = True
         chosen = np.empty(symbols.size, np.int64)
         viterbi(self.scores, symbols, first[:-1], *self._dictionary.trie, self.unk_id, 1, chosen)
         places = np.flatnonzero(chosen >= 0)
         ids = chosen[places]
         unknown = ids == self.unk_id
-        if unknown.any() and not self._bytes:  # side by side in a text they are one
-            kept = ~unknown | np.append(True, ~unknown[:-1]) | first[places]
-            places, ids = places[kept], ids[kept]
-        elif unknown.any():  # one token for each byte
-            raw = [
-                text[place].encode("utf-8", "surrogatepass") for place in places[unknown].tolist()
-            ]
-            sizes = np.ones(ids.size, np.int64)
-            sizes[unknown] = [*map(len, raw)]
-            places, ids, unknown = (np.repeat(values, sizes) for values in (places, ids, unknown))
-            ids[unknown] = [self._bytes[byte] for byte in b"".join(raw)]
+        if unknown.any() and self._bytes:
+            ids, places = self._with_bytes(text, ids, places)
+        elif unknown.any():  # neighbouring unknown characters of a text become one token
+            same_text = ~first[places[1:]]
+            repeated = unknown[1:] & unknown[:-1] & same_text
+            kept = np.append(True, ~repeated)
+            ids = ids[kept]
+            places = places[kept]
         return ids.astype(np.int32), places
 
+    def _with_bytes(
+        self, text: str, ids: np.ndarray, places: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, places) with one token for each byte of the unknown characters."""
+        unknown = ids == self.unk_id
+        sizes = np.ones(ids.size, np.int64)
+        raw = [text[place].encode("utf-8", "surrogatepass") for place in places[unknown].tolist()]
+        sizes[unknown] = [*map(len, raw)]
+        ids = np.repeat(ids, sizes)
+        ids[np.repeat(unknown, sizes)] = [self._bytes[byte] for byte in b"".join(raw)]
+        return ids, np.repeat(places, sizes)
+
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids: controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is removed."""
-        out, begin = bytearray(), True
-        for i, text in zip(ids := list(ids), self._spellings(ids), strict=True):
+        """The text of ids; raises VocabularyError for an id that does not exist.
+
+        Controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is
+        removed.
+        """
+        ids = list(ids)
+        out = bytearray()
+        begin = self.normalizer.prefix or self.normalizer.collapse  # is a space in front ours?
+        for i, text in zip(ids, self._spellings(ids), strict=True):
             kind = self.pieces[i][2] if i < len(self.pieces) else CONTROL
             begin = begin and not out
             if kind == BYTE:
@@ -164,86 +251,85 @@ class Unigram(Encoding):
             elif kind == UNKNOWN:
                 out += UNKNOWN_TEXT.encode()
             elif kind != CONTROL:
-                if (
-                    begin
-                    and text.startswith(SPACE)
-                    and (self.normalizer.prefix or self.normalizer.collapse)
-                ):
-                    text, begin = (
-                        text[1:],
-                        self.normalizer.collapse,
-                    )  # where spaces are collapsed, none is left in front
+                if begin and text.startswith(SPACE):
+                    text = text[1:]
+                    begin = self.normalizer.collapse  # then no space at all is left in front
                 out += text.replace(SPACE, " ").encode("utf-8", "surrogatepass")
         return out.decode("utf-8", "replace")
 
     def n_best(self, text: str, n: int) -> list[tuple[list[int], float]]:
         """The n most probable cuts, best first: (ids, log-probability in nats)."""
         normal, edges = self._lattice(text)
-        ways: list[list[tuple[float, tuple]]] = [[(0.0, ())]] + [
-            [] for _ in normal
-        ]  # by place: (score, linked ids)
+        start: tuple = ()
+        ways = [[(0.0, start)]]  # by place: (score, ids as a list linked from its end)
         for end in range(1, len(normal) + 1):
-            into = [
-                (score + s, (p, way)) for begin, p, s in edges[end] for score, way in ways[begin]
-            ]
-            ways[end] = heapq.nlargest(n, into, key=lambda pair: pair[0])
+            into = []
+            for begin, p, s in edges[end]:
+                into += [(score + s, (p, way)) for score, way in ways[begin]]
+            ways.append(heapq.nlargest(n, into, key=lambda pair: pair[0]))
         return [(_unlinked(way), score) for score, way in ways[-1]]
 
     def sample(self, text: str, alpha: float, rng: np.random.Generator) -> list[int]:
-        """The ids of a cut drawn with probability ∝ P(cut)^alpha; alpha 0: all cuts alike, large: the most probable one."""
+        """The ids of a cut drawn with probability ∝ P(cut)^alpha.
+
+        alpha : 0 draws all cuts equally often, a large one the most probable cut
+        """
         normal, edges = self._lattice(text)
-        total = [0.0] + [-math.inf] * len(normal)
+        total = [0.0]  # `log_probability` of the text up to each place
         for end in range(1, len(normal) + 1):
-            total[end] = float(
-                np.logaddexp.reduce([total[begin] + alpha * s for begin, _, s in edges[end]])
-            )
-        end, ids = len(normal), []
+            into = [total[begin] + alpha * s for begin, _, s in edges[end]]
+            total.append(float(np.logaddexp.reduce(into)))
+        end = len(normal)
+        ids = []
         while end:
-            weights = np.exp([total[begin] + alpha * s - total[end] for begin, _, s in edges[end]])
-            begin, p, _ = edges[end][int(rng.choice(len(weights), p=weights / weights.sum()))]
+            scores = [total[begin] + alpha * s - total[end] for begin, _, s in edges[end]]
+            weights = np.exp(scores)
+            drawn = int(rng.choice(len(weights), p=weights / weights.sum()))
+            end, p, _ = edges[end][drawn]
             ids.append(p)
-            end = begin
         return ids[::-1]
 
-    def _lattice(self, text: str) -> tuple[str, list[list[tuple[int, int, float]]]]:
-        """The normalised text and, for each place, the pieces that end there: (begin, id, log-probability)."""
+    def _lattice(self, text: str) -> tuple[str, list[list[Edge]]]:
+        """The normalised text, and for each place the pieces that end there."""
         normal = self.normalizer(text)
         known = {t: i for i, (t, _, kind) in enumerate(self.pieces) if kind in (NORMAL, USER)}
         longest = max(map(len, known), default=1)
-        edges: list[list[tuple[int, int, float]]] = [[] for _ in range(len(normal) + 1)]
+        edges: list[list[Edge]] = [[] for _ in range(len(normal) + 1)]
         for begin in range(len(normal)):
-            for end in range(begin + 1, min(len(normal), begin + longest) + 1):
-                p = known.get(normal[begin:end], self.unk_id if end == begin + 1 else None)
+            last = min(len(normal), begin + longest)
+            for end in range(begin + 1, last + 1):
+                p = known.get(normal[begin:end])
+                if p is None and end - begin == 1:
+                    p = self.unk_id
                 if p is not None:
                     edges[end].append((begin, p, float(self.scores[p])))
         return normal, edges
 
     def _contents(self) -> dict[str, bytes]:
-        kinds = [*self.pieces, *((name, 0.0, CONTROL) for name in self.vocab[len(self.pieces) :])]
-        model = protobuf.Model(kinds, charsmap=self.normalizer.charsmap, prefix=self.normalizer.prefix,
-                               collapse=self.normalizer.collapse)  # fmt: skip
+        added = [(name, 0.0, CONTROL) for name in self.vocab[len(self.pieces) :]]
+        model = protobuf.Model(
+            [*self.pieces, *added],
+            charsmap=self.normalizer.charsmap,
+            prefix=self.normalizer.prefix,
+            collapse=self.normalizer.collapse,
+        )
         return {NAMES[0]: protobuf.write(model)}
 
     @classmethod
     def _load(cls, folder: Path) -> Unigram:
-        """Read spiece.model or tokenizer.model; raises DataError for a missing, damaged or BPE file."""
-        path = next(
-            (folder / name for name in NAMES if (folder / name).exists()), folder / NAMES[0]
-        )
+        """Read spiece.model or tokenizer.model.
+
+        raises DataError    for a missing or damaged file, or one of byte-pair encoding
+        """
+        found = [folder / name for name in NAMES if (folder / name).exists()]
+        path = found[0] if found else folder / NAMES[0]
         model = protobuf.read(path)
         if model.kind != protobuf.UNIGRAM or model.suffix:
             raise DataError(
-                f"{str(path)!r} is not a unigram model with the space in front; no other kind is read."
+                f"{str(path)!r} is not a unigram model with the space in front; "
+                "no other kind is read."
             )
-        texts = [text for text, _, _ in model.pieces]
-        odd = any(
-            not NORMAL <= kind <= BYTE or kind == BYTE and text not in BYTE_TOKENS
-            for text, _, kind in model.pieces
-        )
-        if odd or len(set(texts)) != len(texts):
-            raise DataError(
-                f"{str(path)!r} holds a piece twice, or one of an unknown kind; the file is damaged."
-            )
+        _check_pieces(model.pieces, path)
         kept = [text for text, _, kind in model.pieces if kind == USER]
         try:
             return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse, kept))
@@ -251,10 +337,39 @@ class Unigram(Encoding):
             raise DataError(f"{str(path)!r}: {error}") from None
 
 
+def _count(texts: Iterable[str], normalizer: Normalizer) -> Counter[str]:
+    """How often each word occurs; parts of texts that recur are cut into words once."""
+    found: Counter[str] = Counter()
+    for text in texts:
+        normal = normalizer(text)
+        found.update(normal.split(SPACE) if normalizer.collapse else [normal])
+    words: Counter[str] = Counter()
+    for chunk, count in found.items():
+        if normalizer.collapse and chunk:
+            chunk = SPACE + chunk
+        for word in WORD.findall(chunk):
+            words[word] += count
+    del words[""]
+    return words
+
+
+def _check_pieces(pieces: list[Piece], path: Path) -> None:
+    """Raise DataError if a file holds a piece twice, or one of an unknown kind."""
+    texts = {text for text, _, _ in pieces}
+    wrong = len(texts) != len(pieces)
+    for text, _, kind in pieces:
+        wrong |= not NORMAL <= kind <= BYTE
+        wrong |= kind == BYTE and text not in BYTE_TOKENS
+    if wrong:
+        raise DataError(
+            f"{str(path)!r} holds a piece twice, or one of an unknown kind; the file is damaged."
+        )
+
+
 def _unlinked(way: tuple) -> list[int]:
-    """Ids from a list linked from its end."""
+    """Ids from a list linked from its end: (3, (1, ())) -> [1, 3]."""
     ids: list[int] = []
     while way:
-        ids.append(way[0])
-        way = way[1]
+        last, way = way
+        ids.append(last)
     return ids[::-1]

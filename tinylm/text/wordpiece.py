@@ -1,18 +1,23 @@
-"""WordPiece: a word is cut into the longest pieces that the vocabulary holds, from its beginning on.
+"""WordPiece: cut a word from its front on, each time the longest piece of the vocabulary.
 
-    unaffable -> un ##aff ##able        a piece that does not begin a word begins with ##
+    unaffable -> un ##aff ##able        a piece that continues a word begins with ##
 
-A word with any part that the vocabulary cannot spell is [UNK] as a whole: unlike bytes, characters can be unknown. In
-return a piece is a piece of a word: it says whether it begins one, and a common word is one token.
-Source: Devlin et al. 2018, the released tokenizer. Differs: the original trainer was not released; ours joins the most
-frequent pair of pieces, as in byte-pair encoding (Schuster & Nakajima 2012 take the pair that raises the likelihood of
-the text most). A word of more than 100 characters is [UNK], as published models have it today (the release: 200).
+`longest_pieces` is the whole algorithm. The class `WordPiece` does the same by a kernel,
+`tinylm.kernels.longest_match`, for all new words of many texts at once.
+
+A word is [UNK] as a whole if the vocabulary cannot spell some part of it: unlike bytes, characters
+can be unknown. In return a piece says whether it begins a word, and a common word is one token.
+
+Source: Devlin et al. 2018, the released tokenizer. Differs: the original trainer was not released;
+ours joins the most frequent pair of pieces, as in byte-pair encoding (Schuster & Nakajima 2012 take
+the pair that raises the likelihood of the text most). A word of more than 100 characters is [UNK],
+as published models have it today (the release: 200).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -23,7 +28,8 @@ from tinylm.errors import DataError, VocabularyError
 from tinylm.files import SURROGATE, as_json, lines_read, read_json, read_text
 from tinylm.kernels import longest_match
 from tinylm.progress import watched
-from tinylm.text.base import (
+
+from .base import (
     Encoding,
     Remembered,
     as_texts,
@@ -33,10 +39,10 @@ from tinylm.text.base import (
     damaged,
     shared,
 )
-from tinylm.text.merging import check_reached, learn, spell
-from tinylm.text.normalise.cleaning import Cleaning, chunks
-from tinylm.text.template import BERT
-from tinylm.text.trie import Dictionary, beginnings
+from .merging import check_reached, learn, spell
+from .normalise.cleaning import Cleaning, chunks
+from .template import BERT
+from .trie import Dictionary, beginnings
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PREFIX = "##"
@@ -44,12 +50,40 @@ MARK = "\0"  # stands for ## among the characters: no cleaned text holds it
 LONGEST = 100  # characters of a word; longer ones are [UNK]
 
 
+def longest_pieces(word: str, pieces: Collection[str]) -> list[str]:
+    """Encoding: the longest piece that fits, then the longest one behind it, to the word's end.
+
+    >>> longest_pieces("unaffable", {"un", "una", "##f", "##ff", "##aff", "##able"})
+    ['una', '##ff', '##able']
+    >>> longest_pieces("unable", {"un", "una", "##able"})
+    ['[UNK]']
+    """
+    if len(word) > LONGEST:
+        return ["[UNK]"]
+    cut: list[str] = []
+    begin = 0
+    while begin < len(word):
+        end = len(word)
+        prefix = PREFIX if begin else ""
+        while end > begin and prefix + word[begin:end] not in pieces:
+            end -= 1
+        if end == begin:
+            return ["[UNK]"]
+        cut.append(prefix + word[begin:end])
+        begin = end
+    return cut
+
+
 class WordPiece(Encoding):
-    """BERT's encoding; save() writes vocab.txt and tokenizer_config.json, which the wider ecosystem loads.
+    """BERT's encoding; save() writes vocab.txt and tokenizer_config.json, which others load.
+
+    >>> WordPiece(["[UNK]", "un", "##able"]).decode([1, 2, 0])
+    'unable [UNK]'
 
     vocab : list[str]               tokens by id; those that continue a word begin with ##
     lower, strip_accents : see `Cleaning`
-    raises VocabularyError  without [UNK], or for tokens that vocab.txt, one per line, could not give back
+    raises VocabularyError  without [UNK], or for tokens that vocab.txt, one a line, could not give
+        back
     """
 
     files = ("vocab.txt",)
@@ -57,17 +91,20 @@ class WordPiece(Encoding):
 
     def __init__(self, vocab: list[str], lower: bool = True, strip_accents: bool | None = None):
         self.vocab = vocab
-        self.specials = tuple(name for name in SPECIALS if name in self._index())
+        find = self._index()
+        self.specials = tuple(name for name in SPECIALS if name in find)
         if "[UNK]" not in self.specials:
             raise VocabularyError(
                 "A WordPiece vocabulary needs the token '[UNK]', for words that it cannot spell."
             )
         check_different(vocab)
         self._check_names(vocab)
-        self.unk_id, self.pad_id = self._index()["[UNK]"], self._index().get("[PAD]", 0)
-        self.end_id = self._index().get("[SEP]")
+        self.unk_id = find["[UNK]"]
+        self.pad_id = find.get("[PAD]", 0)
+        self.end_id = find.get("[SEP]")
         self.cleaning = Cleaning(lower, strip_accents)
-        self._cache, self._places = Remembered(self._chunks), Remembered(self._chunk_offsets)
+        self._cache = Remembered(self._chunks)
+        self._places = Remembered(self._chunk_offsets)
 
     @classmethod
     def train(
@@ -78,21 +115,23 @@ class WordPiece(Encoding):
         lower: bool = True,
         exact: bool = True,
     ) -> WordPiece:
-        """Learn pieces until the vocabulary holds `vocab_size` tokens: specials, characters, then joined pieces.
+        """Learn pieces until the vocabulary holds `vocab_size`: specials, characters, pieces.
 
         min_count : a pair of pieces seen less often is not joined
         exact : False takes vocab_size as an upper bound, which a short text need not reach
-        raises VocabularyError  if there is no text, or it has too many characters or too few pairs for vocab_size
+        raises VocabularyError  if there is no text, or it has too many characters or too few pairs
+            for vocab_size
         """
         check_numbers("WordPiece", vocab_size=vocab_size, min_count=min_count)
-        cleaning, found = Cleaning(lower), Counter()
+        cleaning = Cleaning(lower)
+        found: Counter[str] = Counter()
         for text in watched(as_texts(texts), "texts read"):
             found.update(chunks(text))
         words: Counter[str] = Counter()
         for chunk, count in found.items():
             for word in cleaning.words(chunk):
                 words[word] += count
-        found.clear()
+        found.clear()  # memory for the next step
         if not words:
             raise VocabularyError(
                 "The training text is empty; WordPiece needs text to learn pieces from."
@@ -112,25 +151,29 @@ class WordPiece(Encoding):
 
     @cached_property
     def _trie(self) -> tuple[Dictionary, np.ndarray]:
-        """The tokens, MARK in place of ##, and the nodes from which the first piece of a word and all others are spelled."""
-        spelled = [MARK + t[len(PREFIX) :] if t.startswith(PREFIX) else t for t in self.vocab]
-        kept = [
-            "" if t in self.specials or MARK in t else s
-            for t, s in zip(self.vocab, spelled, strict=True)
-        ]
-        found = Dictionary.of([*kept, MARK])
-        return found, np.array(
-            [0, found.trie[0][0]]
-        )  # MARK is the first character, so its node is base[0]
+        """The tokens with MARK in place of ##, and the two nodes where spelling begins.
+
+        The first piece of a word is spelled from the root, every other one from behind MARK.
+        """
+        spelled = []
+        for token in self.vocab:
+            if token in self.specials or MARK in token:
+                spelled.append("")  # no text holds it
+            elif token.startswith(PREFIX):
+                spelled.append(MARK + token[len(PREFIX) :])
+            else:
+                spelled.append(token)
+        dictionary = Dictionary.of([*spelled, MARK])
+        base = dictionary.trie[0]
+        return dictionary, np.array([0, base[0]])  # MARK is character 0, so its node is base[0]
 
     def _pieces(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Where in the joined words the pieces begin, and their ids."""
+        """Where in the joined words the pieces begin, and their ids, as `longest_pieces` cuts."""
         dictionary, starts = self._trie
         symbols = dictionary.symbols("".join(words))
+        begins = beginnings(words)
         chosen = np.empty(symbols.size, np.int64)
-        longest_match(
-            symbols, beginnings(words), *dictionary.trie, starts, LONGEST, self.unk_id, chosen
-        )
+        longest_match(symbols, begins, *dictionary.trie, starts, LONGEST, self.unk_id, chosen)
         places = np.flatnonzero(chosen >= 0)
         return places, chosen[places]
 
@@ -141,26 +184,35 @@ class WordPiece(Encoding):
         return shared(ids.tolist(), places, [sum(map(len, each)) for each in words])
 
     def _chunk_offsets(self, found: list[str]) -> list[list[tuple[int, int]]]:
-        """`offsets` of texts without white space."""
-        spans = [self.cleaning.spans(chunk) for chunk in found]
-        characters = [[place for _, places in chunk for place in places] for chunk in spans]
-        begins, _ = self._pieces([word for chunk in spans for word, _ in chunk])
-        flat = list(chain.from_iterable(characters))
-        ends = [*begins[1:].tolist(), len(flat)]
-        cut = [
-            (flat[begin], flat[end - 1] + 1)
-            for begin, end in zip(begins.tolist(), ends, strict=False)
-        ]
-        return shared(cut, begins, [*map(len, characters)])
+        """The offsets of the tokens of texts without white space."""
+        words: list[str] = []
+        flat: list[int] = []  # the place in its chunk of each character of all words
+        sizes = []
+        for chunk in found:
+            before = len(flat)
+            for word, places in self.cleaning.spans(chunk):
+                words.append(word)
+                flat += places
+            sizes.append(len(flat) - before)
+        places, _ = self._pieces(words)
+        begins = places.tolist()
+        ends = [*begins[1:], len(flat)]
+        cut = []
+        for begin, end in zip(begins, ends, strict=False):  # without a word there is one end more
+            cut.append((flat[begin], flat[end - 1] + 1))
+        return shared(cut, places, sizes)
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The characters of each token, from the first that it holds to the last: accents that follow it are not in it."""
+        """For each token its first to last character; accents after the last are left out."""
         found = list(self.cleaning.placed_chunks(text))
         self._places.learn(chunk for _, chunk in found)
         return [(at + begin, at + end) for at, chunk in found for begin, end in self._places[chunk]]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Words with a space between them: letter case, accents and spacing of the original are not kept."""
+        """Words with a space between them; letter case, accents and spacing are lost.
+
+        raises VocabularyError  for an id that does not exist
+        """
         return " ".join(self._spellings(ids)).replace(" " + PREFIX, "").removeprefix(PREFIX)
 
     def _check_names(self, names: list[str]) -> None:
@@ -168,7 +220,8 @@ class WordPiece(Encoding):
             held = [name for name in names if name and lines_read(name) == [name]]
             wrong = next(name for name in names if name not in held)
             raise VocabularyError(
-                f"vocab.txt holds one token per line and cannot give back {wrong!r}; choose another name."
+                f"vocab.txt holds one token per line and cannot give back {wrong!r}; "
+                "choose another name."
             )
         if found := SURROGATE.search("".join(names)):
             raise VocabularyError(
@@ -180,30 +233,37 @@ class WordPiece(Encoding):
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.cleaning.lower,
             "strip_accents": self.cleaning.strip_accents,
-            **{f"{name[1:-1].lower()}_token": name for name in self.specials},
         }
-        return {"vocab.txt": "".join(f"{token}\n" for token in self.vocab),
-                "tokenizer_config.json": as_json(settings, indent=1) + "\n"}  # fmt: skip
+        for name in self.specials:
+            settings[f"{name[1:-1].lower()}_token"] = name
+        return {
+            "vocab.txt": "".join(f"{token}\n" for token in self.vocab),
+            "tokenizer_config.json": as_json(settings, indent=1) + "\n",
+        }
 
     @classmethod
     def _load(cls, folder: Path) -> WordPiece:
-        """Read vocab.txt, one token per line, and the casing from tokenizer_config.json (lower case where there is none).
+        """Read vocab.txt, one token a line, and the casing from tokenizer_config.json.
 
+        Without that file text is lower-cased.
         raises DataError        for a missing or damaged file
         """
-        path, config = (folder / name for name in ("vocab.txt", "tokenizer_config.json"))
+        path = folder / "vocab.txt"
         vocab = read_text(path).split("\n")
-        vocab = vocab[:-1] if vocab[-1] == "" else vocab
+        if vocab[-1] == "":
+            vocab.pop()
         if len(set(vocab)) != len(vocab) or "[UNK]" not in vocab or "" in vocab:
             raise DataError(
-                f"{str(path)!r} must hold different tokens, one per line, '[UNK]' among them; it is damaged."
+                f"{str(path)!r} must hold different tokens, one per line, '[UNK]' among them; "
+                "it is damaged."
             )
+        config = folder / "tokenizer_config.json"
         settings = read_json(config) if config.exists() else {}
         if not isinstance(settings, dict):
             raise DataError(
-                f"{str(config)!r} must hold an object with the settings of the tokenizer; the file is damaged."
+                f"{str(config)!r} must hold an object with the settings of the tokenizer; "
+                "the file is damaged."
             )
+        lower = bool(settings.get("do_lower_case", True))
         with damaged(path):
-            return cls(
-                vocab, bool(settings.get("do_lower_case", True)), settings.get("strip_accents")
-            )
+            return cls(vocab, lower, settings.get("strip_accents"))
