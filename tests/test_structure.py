@@ -28,7 +28,7 @@ FLOORS = (
         "settings",
         "kernels",
     ),
-    ("tensor",),
+    ("tensor", "gradients"),
     ("ops", "gradcheck", "encodercheck", "sampling"),
     ("nn", "optim"),
     ("text", "data", "vectors"),
