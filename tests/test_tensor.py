@@ -166,11 +166,11 @@ def test_detach_and_constants_get_no_gradient():
 
 def test_rows_are_added_to_leaves_and_inside_the_graph():
     ids, table = np.array([1, 1, 0]), leaf(np.arange(6).reshape(3, 2))
-    F.embedding(table, ids).sum().backward()
+    F.embedding(ids, table).sum().backward()
     assert table.grad.tolist() == [[1, 1], [2, 2], [0, 0]]
-    F.embedding(table * 2, ids).sum().backward()
+    F.embedding(ids, table * 2).sum().backward()
     assert table.grad.tolist() == [[3, 3], [6, 6], [0, 0]]
-    (F.embedding(table, ids).sum() + table.sum()).backward()
+    (F.embedding(ids, table).sum() + table.sum()).backward()
     assert table.grad.tolist() == [[5, 5], [9, 9], [1, 1]]
     assert Rows(ids, np.ones((3, 2))).dense((3, 2)).tolist() == [[1, 1], [2, 2], [0, 0]]
 
@@ -286,7 +286,7 @@ MISTAKES = {
         r"\(2, 3\).*\(2,\).*expected",
     ),
     "embedding": (
-        lambda: F.embedding(np.ones((5, 3)), np.array([0, 5])),
+        lambda: F.embedding(np.array([0, 5]), np.ones((5, 3))),
         "id 5 is out of range.*0 to 4",
     ),
     "getitem": (lambda: Tensor(np.ones((5, 3)))[7], r"\(5, 3\)"),
@@ -396,7 +396,7 @@ def test_mixed_dtypes_in_a_kernel_are_named():
 
 def test_float_ids_and_number_masks_are_refused():
     with pytest.raises(ShapeError, match="embedding: ids have dtype float64; expected integers"):
-        F.embedding(np.ones((5, 3)), np.ones(2))
+        F.embedding(np.ones(2), np.ones((5, 3)))
     with pytest.raises(ShapeError, match="mask has dtype float64; expected bool"):
         F.scaled_dot_product_attention(*np.ones((3, 1, 2, 3, 5)), mask=np.ones((3, 3)))
 

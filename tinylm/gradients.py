@@ -12,15 +12,14 @@ The tape (`tensor.py`) walks the records; everything that it does with a gradien
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from .errors import ShapeError
 from .kernels import embedding_scatter
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
+Tensor = Any  # tensor.Tensor, in annotations: tensor.py imports this file, not the reverse
 
 
 class Rows:

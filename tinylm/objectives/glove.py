@@ -165,7 +165,7 @@ class GloVe(Objective, name="glove", encoding="words"):
     def loss(self, batch):
         """The definition: the mean cost of a GloVeBatch, and {"loss": the same, "tokens": cells}."""
         rows, columns = batch.rows, batch.columns
-        v, u = F.embedding(self.vectors, rows), F.embedding(self.context, columns)  # (N,C)
+        v, u = F.embedding(rows, self.vectors), F.embedding(columns, self.context)  # (N,C)
         weights, logs = self._goals(batch)
         error = F.sum(v * u, axis=1) + self.biases[0, rows] + self.biases[1, columns] - logs  # (N,)
         loss = F.sum(error * error * weights) * (0.5 / max(rows.size, 1))
@@ -251,11 +251,11 @@ class GloVe(Objective, name="glove", encoding="words"):
 
         raises ShapeError  if an id is out of range
         """
-        return [F.embedding(self.vectors, ids) + F.embedding(self.context, ids)]
+        return [F.embedding(ids, self.vectors) + F.embedding(ids, self.context)]
 
     def logits(self, ids, mask=None):
         """log X of each word with every word, up to the former's own bias: v·u + b̃.   ids : (B, T) -> (B, T, V)"""
-        return F.linear(F.embedding(self.vectors, ids), self.context, self.biases[1])
+        return F.linear(F.embedding(ids, self.vectors), self.context, self.biases[1])
 
     def embedding_table(self):
         """The word vectors as an array (V, C): the sum of both tables."""

@@ -268,18 +268,18 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
     def _sums(self, ids):
         """Σ of each word's rows, (..., C), and how many they are (...), for ids of any shape; raises as encode does."""
         if not self.config.maxn:
-            return F.embedding(self.vectors, ids), np.ones(np.shape(ids), np.int64)
+            return F.embedding(ids, self.vectors), np.ones(np.shape(ids), np.int64)
         self._spelled()
         ids = check_ids("Word2Vec", ids, self.config.vocab_size)
         words, places = np.unique(ids, return_inverse=True)
         sizes, places = self.bags[words + 1] - self.bags[words], places.reshape(ids.shape)
         rows = F.embedding(
-            self.vectors,
             np.concatenate(
                 [self.bags[:0], *(self.bags[self.bags[w] : self.bags[w + 1]] for w in words)]
             ),
+            self.vectors,
         )
-        return F.embedding(_group_sums(rows, np.cumsum(sizes) - sizes, sizes), places), sizes[
+        return F.embedding(places, _group_sums(rows, np.cumsum(sizes) - sizes, sizes)), sizes[
             places
         ]
 
@@ -391,7 +391,7 @@ def _group_sums(rows, starts, sizes):
     """Σ of rows[starts[g]:starts[g] + sizes[g]] for each group g.   rows : Tensor (P, C) -> (G, C)"""
     slots = np.arange(sizes.max(initial=1))
     inside = slots < sizes[:, None]
-    found = F.embedding(rows, np.where(inside, starts[:, None] + slots, 0))  # (G,S,C)
+    found = F.embedding(np.where(inside, starts[:, None] + slots, 0), rows)  # (G,S,C)
     return F.sum(F.where(inside[..., None], found, 0.0), axis=1)
 
 
