@@ -1,4 +1,4 @@
-"""Where gradients are added up: arrays, sparse rows, several outputs, and the slots of flat buffers.
+"""Where gradients add up: arrays, sparse rows, several outputs, and the slots of flat buffers.
 
 The tape (`tensor.py`) walks the records; everything that it does with a gradient is here:
 

@@ -30,7 +30,10 @@ def _boolean_mask(mask, shape):
         mask = mask[:, None]  # (B,T,S) -> (B,1,T,S)
     missing = 4 - mask.ndim
     mask = mask.reshape((1,) * missing + mask.shape)
-    if mask.ndim != 4 or any([m not in (1, n) for m, n in zip(mask.shape, shape, strict=True)]):
+    fits = mask.ndim == 4
+    for given, full in zip(mask.shape, shape, strict=False):
+        fits = fits and given in (1, full)
+    if not fits:
         raise ShapeError(
             f"scaled_dot_product_attention: the mask {mask.shape} does not fit {shape}, "
             "that is (B, H, T, S); "
@@ -66,7 +69,18 @@ def _to_kernel(x):
 
 def _from_kernel(x, shape):
     """The inverse of `_to_kernel`: an array of `shape` (B, H, T, D)."""
-    return x[:, :, 0].transpose(0, 2, 1, 3).reshape(shape)
+    heads = x[:, :, 0].transpose(0, 2, 1, 3)
+    return heads.reshape(shape)
+
+
+def _check_heads(q, k, v):
+    """raises ShapeError  unless q is (B, H, T, D), k and v are (B, H, S, D)"""
+    fits = q.ndim == k.ndim == 4 and k.shape == v.shape
+    if not fits or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+        raise ShapeError(
+            f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
+            "expected (B, H, T, D), (B, H, S, D) and (B, H, S, D)."
+        )
 
 
 @op
@@ -97,12 +111,7 @@ def scaled_dot_product_attention(
     k = tensor(k)
     v = tensor(v)
     bias = optional(bias)
-    same_width = q.ndim == k.ndim == 4 and q.shape[3] == k.shape[3]
-    if not same_width or k.shape != v.shape or q.shape[:2] != k.shape[:2]:
-        raise ShapeError(
-            f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
-            "expected (B, H, T, D), (B, H, S, D) and (B, H, S, D)."
-        )
+    _check_heads(q, k, v)
     same_dtype("scaled_dot_product_attention", q, k, v, bias)
     batch, heads, length, _ = q.shape
     shape = (batch, heads, length, k.shape[2])  # (B,H,T,S)
@@ -119,35 +128,22 @@ def scaled_dot_product_attention(
     kernels.attention(queries, keys, values, mask, scores, causal, rate, key, lse, out)
 
     def vjp(dy):
+        dout = _to_kernel(dy)
         dq = np.empty_like(queries)
         dk = np.empty_like(keys)
         dv = np.empty_like(values)
         dscores = scores.copy()  # the kernel reads the bias and writes its gradient over it
         kernels.attention_backward(
-            _to_kernel(dy),
-            queries,
-            keys,
-            values,
-            out,
-            lse,
-            mask,
-            dscores,
-            causal,
-            rate,
-            key,
-            dq,
-            dk,
-            dv,
+            dout, queries, keys, values, out, lse, mask, dscores, causal, rate, key, dq, dk, dv
         )
-        grads = (
-            _from_kernel(dq, q.shape),
-            _from_kernel(dk, k.shape),
-            _from_kernel(dv, v.shape),
-        )
-        return grads if bias is None else (*grads, dscores)
+        dq = _from_kernel(dq, q.shape)
+        dk = _from_kernel(dk, k.shape)
+        dv = _from_kernel(dv, v.shape)
+        return (dq, dk, dv) if bias is None else (dq, dk, dv, dscores)
 
     inputs = (q, k, v) if bias is None else (q, k, v, bias)
-    return record("scaled_dot_product_attention", _from_kernel(out, q.shape), inputs, vjp)
+    y = _from_kernel(out, q.shape)
+    return record("scaled_dot_product_attention", y, inputs, vjp)
 
 
 @op
@@ -185,24 +181,12 @@ def packed_attention(
 
     def vjp(dy):
         dout = contiguous(dy).reshape(out.shape)
-        dparts = np.empty_like(parts)
+        grad = np.empty_like(parts)  # holds dq, dk and dv
+        dbias = bias.copy()
         kernels.attention_backward(
-            dout,
-            parts,
-            parts,
-            parts,
-            out,
-            lse,
-            mask,
-            bias.copy(),
-            causal,
-            rate,
-            key,
-            dparts,
-            dparts,
-            dparts,
+            dout, parts, parts, parts, out, lse, mask, dbias, causal, rate, key, grad, grad, grad
         )
-        return (dparts.reshape(qkv.shape),)
+        return (grad.reshape(qkv.shape),)
 
     y = out.reshape(batch, length, triple // 3)  # (B,T,1,H,D) -> (B,T,C)
     return record("packed_attention", y, (qkv,), vjp)

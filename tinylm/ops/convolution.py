@@ -46,7 +46,8 @@ def _as_rows(weight):
 def _from_rows(rows, shape):
     """The inverse of `_as_rows`: an array of `shape` (O, C, K)."""
     filters, channels, size = shape
-    return rows.reshape(filters, size, channels).swapaxes(1, 2)
+    turned = rows.reshape(filters, size, channels)
+    return turned.swapaxes(1, 2)
 
 
 def _blocks(batch, steps, width):
@@ -164,10 +165,12 @@ def max_over_time(x: Operand, mask: ArrayLike | None = None) -> Tensor:
 
     def vjp(dy):
         dx = np.zeros_like(x.data)
-        np.put_along_axis(dx, best, (dy * real)[:, None], axis=1)
+        dbest = (dy * real)[:, None]
+        np.put_along_axis(dx, best, dbest, axis=1)
         return (dx,)
 
-    return record("max_over_time", np.where(real, found, 0), (x,), vjp)
+    y = np.where(real, found, 0)
+    return record("max_over_time", y, (x,), vjp)
 
 
 @op
@@ -184,8 +187,9 @@ def conv1d_max(x: Operand, weight: Operand, bias: Operand | None = None) -> Tens
     _check("conv1d_max", x, weight, bias)
     array = contiguous(x.data)
     w = _as_rows(weight)
-    best = np.empty((len(x), len(w)), np.int64)
-    out = np.empty((len(x), len(w)), x.dtype)
+    shape = (len(x), len(w))  # (B,O)
+    best = np.empty(shape, np.int64)
+    out = np.empty(shape, x.dtype)
     kernels.conv1d_max(array, w, best, out)
     if bias is not None:
         out = out + bias.data
@@ -194,8 +198,9 @@ def conv1d_max(x: Operand, weight: Operand, bias: Operand | None = None) -> Tens
         dx = np.empty_like(array) if x.requires_grad else np.empty((0, 0, 0), x.dtype)
         dw = np.empty_like(w)
         kernels.conv1d_max_backward(contiguous(dy), best, array, w, dx, dw)
-        grads = (dx if x.requires_grad else None, _from_rows(dw, weight.shape))
-        return grads if bias is None else (*grads, dy.sum(axis=0))
+        dx = dx if x.requires_grad else None
+        dweight = _from_rows(dw, weight.shape)
+        return (dx, dweight) if bias is None else (dx, dweight, dy.sum(axis=0))
 
     inputs = (x, weight) if bias is None else (x, weight, bias)
     return record("conv1d_max", out, inputs, vjp)

@@ -60,7 +60,8 @@ def kl_div(
 
 
 def cosine_similarity(a: Operand, b: Operand, axis: int = -1, eps: float = 1e-8) -> Tensor:
-    """a·b / (max(|a|, ε)·max(|b|, ε)) along `axis`; a and b broadcast.   (..., C) and (..., C) -> (...)
+    """a·b / (max(|a|, ε)·max(|b|, ε)) along `axis`; a and b broadcast.
+    (..., C) and (..., C) -> (...)
 
     raises ShapeError  if the shapes do not broadcast
     Differs from PyTorch: the default axis is the last, where channels are here.
@@ -72,9 +73,15 @@ def cosine_similarity(a: Operand, b: Operand, axis: int = -1, eps: float = 1e-8)
     shape = np.broadcast_shapes(a.shape, b.shape)
     a = broadcast_to(a, shape)
     b = broadcast_to(b, shape)
-    length_a = sqrt(maximum(sum_(square(a), axis), eps * eps))
-    length_b = sqrt(maximum(sum_(square(b), axis), eps * eps))
-    return div(sum_(mul(a, b), axis), mul(length_a, length_b))
+    product = sum_(mul(a, b), axis)
+    lengths = [_length(a, axis, eps), _length(b, axis, eps)]
+    return div(product, mul(*lengths))
+
+
+def _length(x, axis, least):
+    """|x| along `axis`, at least `least`."""
+    squared = sum_(square(x), axis)
+    return sqrt(maximum(squared, least * least))
 
 
 def cosine_embedding_loss(

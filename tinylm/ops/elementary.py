@@ -1,4 +1,4 @@
-"""Arithmetic and elementwise functions. Each op: the forward, the vjp with its equation, one record.
+"""Arithmetic and elementwise functions. Each op: forward, vjp with its equation, one record.
 
 The first line of a docstring is the forward and, after three spaces or on the second line, the
 gradient; the README's table of ops is made from it.
@@ -22,21 +22,30 @@ def add(a: Operand, b: Operand) -> Tensor:
     Tensor([11. 12.])
     """
     a, b = pair("add", a, b)
-    return record("add", a.data + b.data, (a, b), lambda dy: (dy, dy))
+    y = a.data + b.data
+    return record("add", y, (a, b), lambda dy: (dy, dy))
 
 
 @op
 def sub(a: Operand, b: Operand) -> Tensor:
     """a − b, broadcast.   da = dy, db = −dy"""
     a, b = pair("sub", a, b)
-    return record("sub", a.data - b.data, (a, b), lambda dy: (dy, -dy))
+    y = a.data - b.data
+    return record("sub", y, (a, b), lambda dy: (dy, -dy))
 
 
 @op
 def mul(a: Operand, b: Operand) -> Tensor:
     """a · b elementwise, broadcast.   da = dy·b, db = dy·a"""
     a, b = pair("mul", a, b)
-    return record("mul", a.data * b.data, (a, b), lambda dy: (dy * b.data, dy * a.data))
+
+    def vjp(dy):
+        da = dy * b.data
+        db = dy * a.data
+        return da, db
+
+    y = a.data * b.data
+    return record("mul", y, (a, b), vjp)
 
 
 @op
@@ -46,17 +55,20 @@ def div(a: Operand, b: Operand) -> Tensor:
 
     def vjp(dy):
         da = dy / b.data
-        db = -dy * a.data / (b.data * b.data)
+        square_b = b.data * b.data
+        db = -dy * a.data / square_b
         return da, db
 
-    return record("div", a.data / b.data, (a, b), vjp)
+    y = a.data / b.data
+    return record("div", y, (a, b), vjp)
 
 
 @op
 def neg(x: Operand) -> Tensor:
     """−x of any shape.   dx = −dy"""
     x = tensor(x)
-    return record("neg", -x.data, (x,), lambda dy: (-dy,))
+    y = -x.data
+    return record("neg", y, (x,), lambda dy: (-dy,))
 
 
 @op
@@ -79,16 +91,19 @@ def power(x: Operand, exponent: float) -> Tensor:
     def vjp(dy):
         if exponent == 0:  # x⁻¹ may be infinite, and ∞·0 is NaN
             return (np.zeros_like(x.data),)
-        return (dy * (exponent * x.data ** (exponent - 1)),)
+        slope = exponent * x.data ** (exponent - 1)
+        return (dy * slope,)
 
-    return record("power", x.data**exponent, (x,), vjp)
+    y = x.data**exponent
+    return record("power", y, (x,), vjp)
 
 
 @op
 def square(x: Operand) -> Tensor:
     """x² of any shape.   dx = 2·x·dy"""
     x = tensor(x)
-    return record("square", x.data * x.data, (x,), lambda dy: (2 * x.data * dy,))
+    y = x.data * x.data
+    return record("square", y, (x,), lambda dy: (2 * x.data * dy,))
 
 
 @op
@@ -111,14 +126,16 @@ def exp(x: Operand) -> Tensor:
 def log(x: Operand) -> Tensor:
     """Natural logarithm of any shape, x > 0.   dx = dy/x"""
     x = tensor(x)
-    return record("log", np.log(x.data), (x,), lambda dy: (dy / x.data,))
+    y = np.log(x.data)
+    return record("log", y, (x,), lambda dy: (dy / x.data,))
 
 
 @op
 def abs(x: Operand) -> Tensor:
     """|x| of any shape.   dx = dy·sign(x), 0 at 0"""
     x = tensor(x)
-    return record("abs", np.abs(x.data), (x,), lambda dy: (dy * np.sign(x.data),))
+    y = np.abs(x.data)
+    return record("abs", y, (x,), lambda dy: (dy * np.sign(x.data),))
 
 
 @op
@@ -177,12 +194,13 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
 def _share(first, a, b):
     """The share of dy that goes to a: 1 where `first`, ½ where the operands are equal."""
     share = np.where(a.data == b.data, 0.5, first)
-    return share.astype(np.result_type(a.data, b.data))
+    dtype = np.result_type(a.data, b.data)
+    return share.astype(dtype)
 
 
 @op
 def maximum(a: Operand, b: Operand) -> Tensor:
-    """Elementwise maximum, broadcast.   dy goes to the larger operand, half to each of equal ones
+    """Elementwise maximum, broadcast.   dy goes to the larger operand, half to each if equal
 
     >>> maximum([1, 5], [3, 2])
     Tensor([3. 5.])
@@ -195,7 +213,7 @@ def maximum(a: Operand, b: Operand) -> Tensor:
 
 @op
 def minimum(a: Operand, b: Operand) -> Tensor:
-    """Elementwise minimum, broadcast.   dy goes to the smaller operand, half to each of equal ones"""
+    """Elementwise minimum, broadcast.   dy goes to the smaller operand, half to each if equal"""
     a, b = pair("minimum", a, b)
     y = np.minimum(a.data, b.data)
     share = _share(a.data < b.data, a, b)
@@ -213,7 +231,8 @@ def clip(x: Operand, low: float, high: float) -> Tensor:
     """
     x = tensor(x)
     inside = (x.data >= low) & (x.data <= high)
-    return record("clip", np.clip(x.data, low, high), (x,), lambda dy: (dy * inside,))
+    y = np.clip(x.data, low, high)
+    return record("clip", y, (x,), lambda dy: (dy * inside,))
 
 
 @op

@@ -26,7 +26,7 @@ def _reduce(losses, reduction, count):
 
 
 def _target_ids(name, targets, shape, vocabulary, ignore_index):
-    """Targets as int64, −1 for those that do not count.   raises ShapeError for a wrong shape or id"""
+    """Targets as int64, −1 where they do not count.   raises ShapeError for a wrong shape or id"""
     targets = np.asarray(targets)
     if targets.dtype.kind not in "iu" or targets.shape != shape:
         raise ShapeError(
@@ -69,7 +69,8 @@ def nll_loss(log_probabilities: Operand, targets: ArrayLike, ignore_index: int =
 
     def vjp(dy):
         dx = np.zeros_like(x.data)
-        np.put_along_axis(dx, column, np.where(real, -dy[..., None], 0), -1)
+        dpicked = np.where(real, -dy[..., None], 0)
+        np.put_along_axis(dx, column, dpicked, -1)
         return (dx,)
 
     return record("nll_loss", losses.astype(x.dtype), (x,), vjp)
@@ -124,10 +125,12 @@ def cross_entropy(
     if weight is None:
         factors = real.astype(logits.dtype)
     else:
-        factors = np.where(real, weight[np.where(real, targets, 0)], 0)
+        some_class = np.where(real, targets, 0)
+        factors = np.where(real, weight[some_class], 0)
         losses = mul(losses, factors)
     if label_smoothing:
-        smooth = mul(sum_(weighted, -1), (share * real).astype(logits.dtype))
+        shares = (share * real).astype(logits.dtype)
+        smooth = mul(sum_(weighted, -1), shares)
         losses = losses * (1 - label_smoothing) - smooth
     return _reduce(losses, reduction, factors.sum())
 
@@ -153,7 +156,8 @@ def _row_blocks(rows, vocabulary):
     """
     most = max(LOGITS_AT_ONCE // max(vocabulary, 1), 1)  # rows in a block
     count = max(-(-rows // most), 1)
-    return [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
+    cuts = [rows * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
 
 
 def _check_head(h, weight, bias):
@@ -190,9 +194,8 @@ def linear_cross_entropy(
     bias = optional(bias)
     _check_head(h, weight, bias)
     vocabulary = len(weight)
-    ids = _target_ids(
-        "linear_cross_entropy", targets, h.shape[:-1], vocabulary, ignore_index
-    ).ravel()
+    name = "linear_cross_entropy"
+    ids = _target_ids(name, targets, h.shape[:-1], vocabulary, ignore_index).ravel()
     counted = float(max((ids >= 0).sum(), 1))
     rows = rows_of(h.data)
     w = contiguous(weight.data)
@@ -238,7 +241,8 @@ def linear_cross_entropy(
         return grads if bias is None else (*grads, dbias)
 
     inputs = (h, weight) if bias is None else (h, weight, bias)
-    return record("linear_cross_entropy", np.asarray(total / counted, h.dtype), inputs, vjp)
+    loss = np.asarray(total / counted, h.dtype)
+    return record("linear_cross_entropy", loss, inputs, vjp)
 
 
 def mse_loss(x: Operand, target: Operand, reduction: str = "mean") -> Tensor:

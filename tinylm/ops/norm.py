@@ -30,11 +30,12 @@ def layer_norm(
     weight = tensor(weight)
     bias = tensor(bias)
     width = shape if isinstance(shape, int | np.integer) else shape[0]
-    fits = x.shape[-1:] == weight.shape == bias.shape == (width,)
+    wanted = (width,)
+    fits = x.shape[-1:] == weight.shape == bias.shape == wanted
     if not fits:
         raise ShapeError(
             f"layer_norm: input {x.shape}, weight {weight.shape} and bias {bias.shape} do not fit "
-            f"shape {shape}; expected (..., {width}), ({width},) and ({width},)."
+            f"shape {shape}; expected (..., {width}), {wanted} and {wanted}."
         )
     same_dtype("layer_norm", x, weight, bias)
     rows = rows_of(x.data)
@@ -112,10 +113,12 @@ def batch_norm(
         dweight = (dy * normal).sum(axis=0)
         dbias = dy.sum(axis=0)
         if training:
-            g = g - g.mean(axis=0) - normal * (g * normal).mean(axis=0)
+            along = (g * normal).mean(axis=0)
+            g = g - g.mean(axis=0) - normal * along
         return g * rstd, dweight, dbias
 
-    return record("batch_norm", normal * weight.data + bias.data, (x, weight, bias), vjp)
+    y = normal * weight.data + bias.data
+    return record("batch_norm", y, (x, weight, bias), vjp)
 
 
 @op

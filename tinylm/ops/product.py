@@ -48,9 +48,11 @@ def matmul(a: Operand, b: Operand) -> Tensor:
         if a.ndim == 1:
             left = left[None, :]  # (K,) -> (1,K)
             dy = np.expand_dims(dy, -2)  # (...,M) -> (...,1,M)
-        da = unbroadcast(dy @ right.swapaxes(-1, -2), left.shape)
-        db = unbroadcast(left.swapaxes(-1, -2) @ dy, right.shape)
-        return da.reshape(a.shape), db.reshape(b.shape)
+        da = dy @ right.swapaxes(-1, -2)
+        db = left.swapaxes(-1, -2) @ dy
+        da = unbroadcast(da, left.shape).reshape(a.shape)
+        db = unbroadcast(db, right.shape).reshape(b.shape)
+        return da, db
 
     return record("matmul", y, (a, b), vjp)
 
@@ -136,4 +138,5 @@ def linear(
         return tuple(grads)
 
     given = [each for each in (x, weight, bias, residual) if each is not None]
-    return record("linear", out.reshape(*x.shape[:-1], len(w)), tuple(given), vjp)
+    y = out.reshape(*x.shape[:-1], len(w))  # (N,O) -> (...,O)
+    return record("linear", y, tuple(given), vjp)

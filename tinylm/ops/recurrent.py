@@ -19,25 +19,26 @@ def _check(x, state, w_ih, w_hh, bias, projection, mask):
             f"lstm: x {x.shape}, weights {w_ih.shape} and {w_hh.shape}; "
             "expected (T, B, C), (4H, C), (4H, P)."
         )
-    batch = x.shape[1]
-    size = w_hh.shape[0] // 4  # H
+    length, batch, inputs = x.shape
+    size = len(w_hh) // 4  # H
     width = w_hh.shape[1]  # P
-    wanted = [
-        ("weight_ih", w_ih, (4 * size, x.shape[2])),
-        ("weight_hh", w_hh, (4 * size, width)),
-        ("bias", bias, (4 * size,)),
-        ("projection", projection, (width, size)),
-        ("mask", mask, x.shape[:2]),
-    ]
-    if state is not None:
-        wanted.append(("h_0", state[0], (batch, width)))
-        wanted.append(("c_0", state[1], (batch, size)))
-    for name, given, shape in wanted:
+
+    def expect(name, given, *shape):
         if given is not None and given.shape != shape:
             raise ShapeError(
                 f"lstm: {name} has shape {given.shape}; expected {shape} beside x {x.shape} "
                 f"and weight_hh {w_hh.shape}."
             )
+
+    expect("weight_ih", w_ih, 4 * size, inputs)
+    expect("weight_hh", w_hh, 4 * size, width)
+    expect("bias", bias, 4 * size)
+    expect("projection", projection, width, size)
+    expect("mask", mask, length, batch)
+    if state is not None:
+        h_0, c_0 = state
+        expect("h_0", h_0, batch, width)
+        expect("c_0", c_0, batch, size)
     if projection is None and width != size:
         raise ShapeError(
             f"lstm: weight_hh has shape {w_hh.shape}; expected (4H, H) without a projection."
@@ -47,30 +48,42 @@ def _check(x, state, w_ih, w_hh, bias, projection, mask):
 def _input_product(x, w_ih, bias):
     """x W_ihᵀ + b for all steps at once.   (T, B, C) -> (T, B, 4H)"""
     length, batch, width = x.shape
-    gates = np.empty((length, batch, len(w_ih)), x.dtype)
+    outputs = len(w_ih)
+    gates = np.empty((length, batch, outputs), x.dtype)
     rows = x.reshape(-1, width)
-    out = gates.reshape(-1, len(w_ih))
+    out = gates.reshape(-1, outputs)
     nothing = np.empty((0, 0), x.dtype)
-    kernels.linear(rows, w_ih, bias, nothing, 0, 0.0, np.uint64(0), nothing, out)
+    key = np.uint64(0)
+    kernels.linear(rows, w_ih, bias, nothing, 0, 0.0, key, nothing, out)
     return gates
+
+
+def _forward(x, w_ih, w_hh, projection, bias, steps, start, clip_cell, clip_projection):
+    """Gates, cells, hidden states and r of all steps, see kernels/lstm.py.
+
+    bias : (0,) for none   projection : (0, 0) for none   start : [h_0, c_0], or [] for zeros
+    """
+    length, batch, _ = x.shape
+    size = len(w_hh) // 4
+    width = w_hh.shape[1]
+    hidden = np.empty((length, batch, size), x.dtype)
+    cells = np.zeros((length + 1, batch, size), x.dtype)
+    states = np.zeros((length + 1, batch, width), x.dtype)
+    if start:
+        states[0], cells[0] = start
+    gates = _input_product(x, w_ih, bias)
+    kernels.lstm(gates, w_hh, projection, steps, clip_cell, clip_projection, cells, hidden, states)
+    return gates, cells, hidden, states
 
 
 def _product_gradients(dz, x, weight, dx, dweight, dbias):
     """dx = dz W, dW = dzᵀ x, db = Σ dz over all steps; an empty dx or dbias is left out."""
     nothing = np.empty((0, 0), dz.dtype)
-    width = x.shape[2]
-    kernels.linear_backward(
-        dz.reshape(-1, dz.shape[2]),
-        x.reshape(-1, width),
-        weight,
-        nothing,
-        0.0,
-        np.uint64(0),
-        nothing,
-        dx.reshape(-1, width) if dx.size else nothing,
-        dweight,
-        dbias,
-    )
+    key = np.uint64(0)
+    dout = dz.reshape(-1, dz.shape[2])
+    rows = x.reshape(-1, x.shape[2])
+    dx = dx.reshape(rows.shape) if dx.size else nothing
+    kernels.linear_backward(dout, rows, weight, nothing, 0.0, key, nothing, dx, dweight, dbias)
 
 
 @op
@@ -115,16 +128,9 @@ def lstm(
     wp = nothing if projection is None else contiguous(projection.data)
     b = no_bias if bias is None else contiguous(bias.data)
 
-    length, batch, _ = x.shape
-    size = len(wi) // 4
-    hidden = np.empty((length, batch, size), x.dtype)
-    cells = np.zeros((length + 1, batch, size), x.dtype)
-    states = np.zeros((length + 1, batch, wh.shape[1]), x.dtype)
-    if start:
-        states[0] = start[0].data
-        cells[0] = start[1].data
-    gates = _input_product(xs, wi, b)
-    kernels.lstm(gates, wh, wp, steps, clip_cell, clip_projection, cells, hidden, states)
+    start_arrays = [s.data for s in start]
+    forward = _forward(xs, wi, wh, wp, b, steps, start_arrays, clip_cell, clip_projection)
+    gates, cells, hidden, states = forward
     out = states[1:] if mask is None else np.where(real, states[1:], 0)
 
     def vjp(dout, dh, dc):
@@ -133,7 +139,10 @@ def lstm(
             dstates[1:] = dout[turn] if mask is None else np.where(real, dout[turn], 0)
         if dh is not None:
             dstates[-1] += dh
-        dcell = np.zeros_like(cells[0]) if dc is None else np.array(dc, order="C")
+        if dc is None:
+            dcell = np.zeros_like(cells[0])
+        else:
+            dcell = np.array(dc, order="C")
         kernels.lstm_backward(
             gates, cells, states, wh, wp, steps, clip_cell, clip_projection, dstates, dcell
         )

@@ -18,17 +18,19 @@ def _axes(name, x, axis):
         return tuple(range(x.ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
     exist = all([-x.ndim <= a < x.ndim for a in axes])
-    if not exist or len({a % x.ndim for a in axes}) < len(axes):
+    different = exist and len({a % x.ndim for a in axes}) == len(axes)
+    if not different:
         raise ShapeError(
             f"{name}: axis {axis} does not fit shape {x.shape}; "
-            f"expected -{x.ndim} to {x.ndim - 1}, each once."
+            f"expected {-x.ndim} to {x.ndim - 1}, each once."
         )
     return tuple(a % x.ndim for a in axes)
 
 
 def _kept(reduced, x, axes):
     """A reduced array with its axes back as size 1, so that it broadcasts against x."""
-    return reduced.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+    shape = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    return reduced.reshape(shape)
 
 
 @op
@@ -43,7 +45,8 @@ def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     y = x.data.sum(axis=axes, keepdims=keepdims)
 
     def vjp(dy):
-        return (np.broadcast_to(_kept(dy, x, axes), x.shape),)
+        kept = _kept(dy, x, axes)
+        return (np.broadcast_to(kept, x.shape),)
 
     return record("sum", y, (x,), vjp)
 
@@ -61,7 +64,8 @@ def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     share = np.asarray(y).size / (x.size or 1)  # 1/n
 
     def vjp(dy):
-        return (np.broadcast_to(_kept(dy, x, axes) * share, x.shape),)
+        kept = _kept(dy, x, axes) * share
+        return (np.broadcast_to(kept, x.shape),)
 
     return record("mean", y, (x,), vjp)
 
@@ -87,9 +91,11 @@ def _extreme(name, x, axis, keepdims, choose):
 
     def vjp(dy):  # ties share the gradient equally
         ties = hit.sum(axis=axes, keepdims=True, dtype=x.dtype)
-        return (hit * (_kept(dy, x, axes) / ties),)
+        part = _kept(dy, x, axes) / ties
+        return (hit * part,)
 
-    return record(name, y if keepdims else y.squeeze(axes), (x,), vjp)
+    found = y if keepdims else y.squeeze(axes)
+    return record(name, found, (x,), vjp)
 
 
 @op
@@ -126,7 +132,8 @@ def logsumexp(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
         softmax = np.exp(x.data - y)
         return (_kept(dy, x, axes) * softmax,)
 
-    return record("logsumexp", y if keepdims else y.squeeze(axes), (x,), vjp)
+    found = y if keepdims else y.squeeze(axes)
+    return record("logsumexp", found, (x,), vjp)
 
 
 def _over_rows(name, x, axis, log):

@@ -34,10 +34,10 @@ def _scores(name, h, weight, bias, ids):
     bias = optional(bias)
     ids = np.asarray(ids)
     shared = ids.ndim == 1
-    fits = weight.ndim == 2 and h.shape[-1:] == weight.shape[1:]
-    fits = fits and (shared or ids.shape[:-1] == h.shape[:-1])
+    same_width = weight.ndim == 2 and h.shape[-1:] == weight.shape[1:]
+    same_rows = shared or ids.shape[:-1] == h.shape[:-1]
     bias_shape = None if bias is None else bias.shape
-    if not fits or bias_shape not in (None, weight.shape[:1]):
+    if not same_width or not same_rows or bias_shape not in (None, weight.shape[:1]):
         raise ShapeError(
             f"{name}: h {h.shape}, weight {weight.shape}, bias {bias_shape} and ids {ids.shape} "
             "do not fit; expected (..., C), (V, C), (V,) or None, and (..., K) or (K,)."
@@ -49,11 +49,13 @@ def _scores(name, h, weight, bias, ids):
     else:
         column = reshape(h, (*h.shape, 1))  # (...,C) -> (...,C,1)
         scores = reshape(matmul(rows, column), ids.shape)
-    return scores if bias is None else add(scores, getitem(bias, ids))
+    if bias is not None:
+        scores = add(scores, getitem(bias, ids))
+    return scores
 
 
 def _yes_or_no(scores, truth, ids):
-    """Σ −log σ(s) where truth is 1 and −log σ(−s) where it is 0, over ids ≥ 0.   (..., K) -> (...)"""
+    """Σ −log σ(s) where truth is 1, −log σ(−s) where it is 0, over ids ≥ 0.   (..., K) -> (...)"""
     losses = binary_cross_entropy_with_logits(scores, truth, reduction="none")
     return sum_(where(ids >= 0, losses, 0.0), -1)
 

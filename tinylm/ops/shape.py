@@ -51,7 +51,8 @@ def transpose(x: Operand, axes: Sequence[int] | None = None) -> Tensor:
             f"transpose: axes {axes} are not a permutation of the {x.ndim} axes of shape {x.shape}."
         )
     inverse = np.argsort(order) if axes else ()
-    return record("transpose", x.data.transpose(axes), (x,), lambda dy: (dy.transpose(inverse),))
+    y = x.data.transpose(axes)
+    return record("transpose", y, (x,), lambda dy: (dy.transpose(inverse),))
 
 
 @op
@@ -64,7 +65,8 @@ def swapaxes(x: Operand, a: int, b: int) -> Tensor:
     x = tensor(x)
     if not (-x.ndim <= a < x.ndim and -x.ndim <= b < x.ndim):
         raise ShapeError(f"swapaxes: axes {a} and {b} do not both exist in shape {x.shape}.")
-    return record("swapaxes", x.data.swapaxes(a, b), (x,), lambda dy: (dy.swapaxes(a, b),))
+    y = x.data.swapaxes(a, b)
+    return record("swapaxes", y, (x,), lambda dy: (dy.swapaxes(a, b),))
 
 
 @op
@@ -108,7 +110,8 @@ def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
         raise ShapeError(
             f"concatenate: shapes {shapes} must be equal except along axis {axis}."
         ) from None
-    cuts = np.cumsum([x.shape[axis] for x in tensors])[:-1]
+    sizes = [x.shape[axis] for x in tensors]
+    cuts = np.cumsum(sizes)[:-1]
     return record("concatenate", y, tensors, lambda dy: tuple(np.split(dy, cuts, axis)))
 
 
@@ -147,7 +150,8 @@ def getitem(x: Operand, index: Any) -> Tensor:
     once = True  # no element is picked twice
     for part in parts:
         if part is not None and part is not Ellipsis:
-            once = once and isinstance(part, slice | int | np.integer)
+            simple = isinstance(part, slice | int | np.integer)
+            once = once and simple
 
     def vjp(dy):
         dx = np.zeros_like(x.data)
