@@ -100,7 +100,7 @@ def attention_ours(name):
     def step():
         for x in inputs:
             x.grad = None
-        F.scaled_dot_product_attention(*inputs, mask=mask, causal=causal).backward(cotangent)
+        F.scaled_dot_product_attention(*inputs, mask=mask, is_causal=causal).backward(cotangent)
 
     tinylm.set_threads(2)
     with tinylm.one_pool():

@@ -29,7 +29,7 @@ FLOORS = (
         "settings",
         "kernels",
     ),
-    ("tensor",),
+    ("tensor", "gradients"),
     ("ops", "gradcheck", "encodercheck", "sampling"),
     ("nn", "optim"),
     ("text", "data", "vectors"),

@@ -9,7 +9,15 @@ import pytest
 
 import tinylm.ops as F
 from tinylm.errors import ArgumentError, ShapeError, TinylmError
-from tinylm.tensor import Rows, Tensor, is_grad_enabled, no_grad, record, unbroadcast
+from tinylm.tensor import (
+    Rows,
+    Tensor,
+    gradient_like,
+    is_grad_enabled,
+    no_grad,
+    record,
+    unbroadcast,
+)
 
 
 def leaf(values, dtype=np.float64):
@@ -166,11 +174,11 @@ def test_detach_and_constants_get_no_gradient():
 
 def test_rows_are_added_to_leaves_and_inside_the_graph():
     ids, table = np.array([1, 1, 0]), leaf(np.arange(6).reshape(3, 2))
-    F.embedding(table, ids).sum().backward()
+    F.embedding(ids, table).sum().backward()
     assert table.grad.tolist() == [[1, 1], [2, 2], [0, 0]]
-    F.embedding(table * 2, ids).sum().backward()
+    F.embedding(ids, table * 2).sum().backward()
     assert table.grad.tolist() == [[3, 3], [6, 6], [0, 0]]
-    (F.embedding(table, ids).sum() + table.sum()).backward()
+    (F.embedding(ids, table).sum() + table.sum()).backward()
     assert table.grad.tolist() == [[5, 5], [9, 9], [1, 1]]
     assert Rows(ids, np.ones((3, 2))).dense((3, 2)).tolist() == [[1, 1], [2, 2], [0, 0]]
 
@@ -213,6 +221,76 @@ def test_operators_and_methods_are_the_ops():
     ):
         assert isinstance(got, Tensor) and got.requires_grad
         np.testing.assert_array_equal(got.data, wanted)
+
+
+# --- a Tensor among Python's own values
+
+
+def test_repr_shows_the_numbers_and_where_they_come_from():
+    x = leaf([1, 2.5])
+    assert repr(Tensor([1, 2.5])) == "Tensor([1.  2.5])"
+    assert repr(x) == "Tensor([1.  2.5], requires_grad=True)"
+    assert repr(x * 2) == "Tensor([2. 5.], made by mul)"
+    assert repr(Tensor(np.zeros(1000))) == "Tensor([0. 0. 0. ... 0. 0. 0.])"
+
+
+def test_t_is_the_transpose_and_passes_its_gradient_back():
+    x = leaf(np.ones((2, 3)))
+    assert x.T.shape == (3, 2)
+    x.T.backward(np.arange(6.0).reshape(3, 2))
+    assert x.grad.tolist() == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_iteration_gives_rows_that_pass_their_gradients_back():
+    x = leaf([[1, 2], [3, 5]])
+    first, second = x
+    (first * second).sum().backward()
+    assert x.grad.tolist() == [[3, 5], [1, 2]]
+    with pytest.raises(TypeError):
+        list(leaf(3))
+
+
+def test_len_is_the_first_axis_as_in_numpy():
+    assert len(Tensor(np.zeros((5, 3)))) == 5
+    with pytest.raises(TypeError):
+        len(Tensor(3.0))
+
+
+def test_a_single_number_is_a_float_and_a_truth_value():
+    assert float(Tensor(2.5)) == Tensor([2.5]).item() == 2.5
+    assert bool(Tensor(1.0)) and not bool(Tensor(0.0))
+    with pytest.raises(TypeError):
+        float(Tensor([1.0, 2.0]))
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(Tensor([1.0, 2.0]))
+
+
+# --- the slots of flat buffers
+
+
+def test_the_first_gradient_goes_into_the_slot_and_later_ones_are_added_there():
+    x = leaf([1, 2])
+    slot = x.grad_home = np.empty(2)
+    assert gradient_like(x) is slot
+    (x * 3).sum().backward()
+    assert x.grad is slot and gradient_like(x) is not slot
+    (x * 4).sum().backward()
+    assert slot.tolist() == [7, 7]
+
+
+def test_a_leaf_that_is_an_input_twice_gets_both_gradients_in_its_slot():
+    x = leaf([1, 2])
+    x.grad_home = np.full(2, np.nan)
+
+    def vjp(dy):
+        first = gradient_like(x)
+        first[...] = 3 * dy
+        second = gradient_like(x)
+        second[...] = 5 * dy
+        return first, second
+
+    record("twice", x.data * 8, (x, x), vjp).sum().backward()
+    assert x.grad is x.grad_home and x.grad.tolist() == [8, 8]
 
 
 # --- mistakes
@@ -286,7 +364,7 @@ MISTAKES = {
         r"\(2, 3\).*\(2,\).*expected",
     ),
     "embedding": (
-        lambda: F.embedding(np.ones((5, 3)), np.array([0, 5])),
+        lambda: F.embedding(np.array([0, 5]), np.ones((5, 3))),
         "id 5 is out of range.*0 to 4",
     ),
     "getitem": (lambda: Tensor(np.ones((5, 3)))[7], r"\(5, 3\)"),
@@ -396,7 +474,7 @@ def test_mixed_dtypes_in_a_kernel_are_named():
 
 def test_float_ids_and_number_masks_are_refused():
     with pytest.raises(ShapeError, match="embedding: ids have dtype float64; expected integers"):
-        F.embedding(np.ones((5, 3)), np.ones(2))
+        F.embedding(np.ones(2), np.ones((5, 3)))
     with pytest.raises(ShapeError, match="mask has dtype float64; expected bool"):
         F.scaled_dot_product_attention(*np.ones((3, 1, 2, 3, 5)), mask=np.ones((3, 3)))
 

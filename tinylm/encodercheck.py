@@ -1,22 +1,26 @@
-"""Prove what an encoder promises: it reads neither the future nor padding nor its neighbours.
+"""Prove an encoder's promises: it reads neither the future nor padding nor its neighbours.
 
     encode(ids)[:, :t] == encode(ids with other tokens from t on)[:, :t]     causality
     encode(ids[:, :t]) == encode(ids, mask of the first t)[:, :t]            padding
     encode(ids)[b]     == encode(ids[b : b + 1])[0]                          rows
 
-Only a causal one promises the first. Each check runs in float64 and compares every entry of
-`encode`, and `logits` where there are some.
+Only a causal encoder promises the first. Each check runs in float64 and compares every entry of
+`encode`, and of `logits` if the model has them.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import TinylmError
 from .tensor import Tensor, no_grad
 
-ROWS, LENGTH = 3, 7  # of the ids that are drawn to be read
+ROWS = 3  # of the ids that a check draws
+LENGTH = 7
 
 
 class ObjectiveError(TinylmError, AssertionError):
@@ -25,22 +29,27 @@ class ObjectiveError(TinylmError, AssertionError):
 
 @dataclass(frozen=True)
 class Line:
-    """What one check found.
+    """The result of one check.
 
-    name : what was checked     status : "ok", "FAIL", or "--" where there was nothing to check
+    name : of the check     status : "ok", "FAIL", or "--" if there was nothing to check
     detail : the numbers, the evidence, or the reason
+
+    >>> print(Line("rows", "ok", "3 rows are the same one by one"))
+    ok   rows         3 rows are the same one by one
     """
 
     name: str
     status: str
     detail: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.status:4} {self.name:12} {self.detail}"
 
 
-def check_causality(model, ids=None, rng=None):
-    """Where `causal` is claimed, later tokens change nothing that is read up to a position.
+def check_causality(
+    model: Any, ids: ArrayLike | None = None, rng: np.random.Generator | None = None
+) -> Line:
+    """Check that no state of a causal model depends on a later token.
 
     returns a Line; raises ObjectiveError with the position
     """
@@ -61,8 +70,10 @@ def check_causality(model, ids=None, rng=None):
     return Line("causality", "ok", detail)
 
 
-def check_padding(model, ids=None, rng=None):
-    """With a mask, padding on the right changes no real position, whatever the padding holds.
+def check_padding(
+    model: Any, ids: ArrayLike | None = None, rng: np.random.Generator | None = None
+) -> Line:
+    """Check that masked padding on the right changes no real position, whatever ids it holds.
 
     returns a Line; raises ObjectiveError with the position
     """
@@ -91,8 +102,10 @@ def check_padding(model, ids=None, rng=None):
     return Line("padding", "ok", f"real positions of {', '.join(alone)} stay the same")
 
 
-def check_rows(model, ids=None, rng=None):
-    """Each row of a batch is read as if it were alone.
+def check_rows(
+    model: Any, ids: ArrayLike | None = None, rng: np.random.Generator | None = None
+) -> Line:
+    """Check that each row of a batch is read as if it were alone.
 
     returns a Line; raises ObjectiveError with the row
     """
@@ -112,13 +125,15 @@ def check_rows(model, ids=None, rng=None):
 
 
 @contextmanager
-def in_float64(model, rng):
-    """Context in which a model is in float64 and in evaluation mode, its weights moved a little.
+def in_float64(model: Any, rng: np.random.Generator) -> Iterator[None]:
+    """Within this context a model is float64 and in evaluation mode, its weights moved a little.
 
-    Afterwards all is as before: the very arrays of weights and gradients, modes, noise, state.
+    Afterwards it has its own arrays of weights and gradients, modes, noise and state again.
     """
     modules = model.modules()
-    tensors = [x for m in modules for x in vars(m).values() if isinstance(x, Tensor)]
+    tensors = []
+    for module in modules:
+        tensors += [x for x in vars(module).values() if isinstance(x, Tensor)]
     arrays = [(x, x.data, x.grad, x.grad_home) for x in tensors]
     modes = [(module, module.training) for module in modules]
     noises = [(noise, dict(vars(noise))) for noise in model.noises()]
@@ -128,10 +143,11 @@ def in_float64(model, rng):
         model.astype(np.float64).eval()
         for p in model.parameters():
             size = np.sqrt(np.mean(p.data * p.data)) if p.size else 0.0
-            p.data = p.data + 0.1 * max(size, 0.1) * rng.normal(size=p.shape)
+            step = 0.1 * max(size, 0.1)
+            p.data = p.data + step * rng.normal(size=p.shape)
         yield
     finally:
-        model.astype(dtype)  # whatever else an objective converts
+        model.astype(dtype)  # an objective may convert more than its tensors
         for x, data, grad, home in arrays:
             x.data = data
             x.grad = grad
@@ -152,12 +168,12 @@ def _ids(model, ids, rng):
 
 
 def _others(ids):
-    """Other ids (B, T): each is the one that stood before it in the row above."""
+    """Other ids (B, T): each takes the id before it in the row above."""
     return np.roll(ids, (1, 1), axis=(0, 1))
 
 
 def _read(model, ids, mask=None):
-    """All that a model says of ids: every entry of `encode`, and `logits` where it has them.
+    """A model's outputs for ids: every entry of `encode`, and `logits` if it has them.
 
     returns name -> array (B, T, ...); raises ObjectiveError for another shape
     """
@@ -181,7 +197,7 @@ def _read(model, ids, mask=None):
 
 
 def _row(readings, b):
-    """Row b of what `_read` returns, as a batch of one."""
+    """Row b of the outputs, as a batch of one."""
     return {name: array[b : b + 1] for name, array in readings.items()}
 
 
@@ -194,9 +210,11 @@ def _expect_same(before, after, what, end=None):
         a = before[name][:, :end]
         b = after[name][:, :end]
         allowed = np.sqrt(np.finfo(a.dtype).eps) * (1 + np.abs(a))
-        wrong = ~((a == b) | (np.abs(a - b) <= allowed))
+        close = np.abs(a - b) <= allowed
+        wrong = ~(close | (a == b))  # infinities are equal, but not close
         if wrong.any():
-            place = tuple(np.argwhere(wrong)[0])
+            first = np.argwhere(wrong)[0]
+            place = tuple(first)
             raise ObjectiveError(
                 f"{what}: {name} at position {place[1]} "
                 f"is {a[place]:.9g} first, then {b[place]:.9g}"

@@ -1,16 +1,20 @@
-"""Prove a gradient: compare the tape's derivative with a central difference, in float64, along random directions.
+"""Prove a gradient: compare the tape's derivative with a central difference, in float64.
 
     ⟨w, f(x + εd) − f(x − εd)⟩ / 2ε   ≈   ⟨vjp(w), d⟩            w, d random
 
-w is a random cotangent, never ones: Σ softmax(x) is constant, so a check through `.sum()` cannot see a wrong softmax.
+d is a random direction. w is a random cotangent, never ones: Σ softmax(x) is constant, so a check
+through `.sum()` cannot see a wrong softmax.
 
 `check_grads` proves an op. `check_objective` proves a whole objective: the gradient of its loss in
-every parameter, and what `encodercheck` says of its encoder.
+every parameter, and the promises of its encoder, with `encodercheck`.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .encodercheck import (
     Line,
@@ -28,23 +32,26 @@ TOLERANCE = 1e-6  # of a relative error
 
 
 class GradientError(TinylmError, AssertionError):
-    """The analytic gradient disagrees with the numeric one; the message shows arrays and both values."""
+    """The tape disagrees with the central difference; the message shows the arrays and both values."""
 
 
-def _outputs(f, arrays):
-    """f's results for the arrays as a tuple of Tensors."""
-    y = f(*[Tensor(a, requires_grad=True) for a in arrays])
-    return y if isinstance(y, tuple | list) else (y,)
+def _outputs(f, inputs):
+    """The results of f as a list of Tensors, also where f returns a single one."""
+    y = f(*inputs)
+    return list(y) if isinstance(y, tuple | list) else [y]
 
 
 def _numeric(f, arrays, i, direction, cotangents, eps):
     """The contracted central difference with argument i moved along `direction`."""
 
     def contracted(step):
-        moved = [a + step * direction if j == i else a for j, a in enumerate(arrays)]
-        return sum(
-            float((w * y.data).sum()) for w, y in zip(cotangents, _outputs(f, moved), strict=True)
-        )
+        moved = list(arrays)
+        moved[i] = moved[i] + step * direction
+        inputs = [Tensor(a, requires_grad=True) for a in moved]
+        total = 0
+        for w, y in zip(cotangents, _outputs(f, inputs), strict=True):
+            total += float((w * y.data).sum())
+        return total
 
     return _slope(contracted, eps)
 
@@ -56,35 +63,53 @@ def _slope(f, eps):
     return (4 * narrow - wide) / 3
 
 
-def check_grads(f, *arrays, rng=None, draws=3, eps=1e-4, tolerance=1e-6):
-    """Check the gradient of f with respect to every array; returns None, or raises with the evidence.
+def _contracted(grad, direction):
+    """⟨grad, direction⟩, and √Σ of its squared terms, by which it is scaled; 0 for no gradient."""
+    if grad is None:
+        return 0.0, 0.0
+    terms = grad * direction
+    return float(terms.sum()), np.sqrt((terms * terms).sum())
 
-    f : takes one Tensor per array, returns a Tensor or several     arrays : float arrays, used as float64
-    rng : numpy Generator of the directions     draws : random directions and cotangents per argument
-    tolerance : allowed |analytic − numeric| relative to the terms of the sum, a thousandth of f's values, and 1e-5
+
+def check_grads(
+    f: Callable,
+    *arrays: ArrayLike,
+    rng: np.random.Generator | None = None,
+    draws: int = 3,
+    eps: float = 1e-4,
+    tolerance: float = 1e-6,
+) -> None:
+    """Check the gradient of f with respect to every array; raise with the evidence if one is wrong.
+
+    f : takes one Tensor per array, returns a Tensor or several
+    arrays : float arrays, used as float64
+    rng : Generator of the directions     draws : random directions and cotangents per argument
+    tolerance : of |analytic − numeric|, relative to the terms of the sum, a thousandth of f's
+        values, and 1e-5
     raises GradientError  showing the argument, the arrays, the analytic and the numeric value
+
+    >>> import tinylm.ops as F
+    >>> check_grads(F.mul, [1.0, 2.0], [3.0, 5.0])
+    >>> check_grads(lambda x: F.softmax(x) * x, np.ones((2, 3)))
     """
     rng = rng or np.random.default_rng(0)
     arrays = [np.asarray(a, np.float64) for a in arrays]
     for _ in range(draws):
         inputs = [Tensor(a, requires_grad=True) for a in arrays]
-        y = f(*inputs)
-        ys = y if isinstance(y, tuple | list) else (y,)
-        cotangents = [rng.normal(size=y.shape) for y in ys]
-        contracted = sum(
-            (y * w).sum() for y, w in zip(ys, cotangents, strict=True)
-        )  # one backward: outputs share records
+        outputs = _outputs(f, inputs)
+        cotangents = [rng.normal(size=y.shape) for y in outputs]
+        contracted = 0
+        size = 0  # rounding errors grow with it
+        for y, w in zip(outputs, cotangents, strict=True):
+            contracted = contracted + (y * w).sum()
+            size += float(np.abs(w * y.data).sum())
         if contracted.requires_grad:
-            contracted.backward()
-        size = sum(
-            float(np.abs(w * y.data).sum()) for y, w in zip(ys, cotangents, strict=True)
-        )  # as rounding errors grow
+            contracted.backward()  # one backward for all outputs: they share records
         for i, x in enumerate(inputs):
             direction = rng.normal(size=x.shape)
             numeric = _numeric(f, arrays, i, direction, cotangents, eps)
-            terms = np.zeros(1) if x.grad is None else x.grad * direction
-            analytic = float(terms.sum())
-            scale = np.sqrt((terms * terms).sum()) + np.abs(numeric) + 1e-3 * size + 1e-5
+            analytic, spread = _contracted(x.grad, direction)
+            scale = spread + np.abs(numeric) + 1e-3 * size + 1e-5
             if not abs(analytic - numeric) <= tolerance * scale:
                 raise GradientError(_report(i, arrays, x.grad, analytic, numeric))
 
@@ -95,25 +120,33 @@ def _report(i, arrays, grad, analytic, numeric):
     def show(a):
         return "None" if a is None else np.array2string(a, precision=4, threshold=20)
 
-    shown = "\n".join(f"  argument {j}: {show(a)}" for j, a in enumerate(arrays))
-    return (
-        f"the gradient of argument {i} is wrong: along a random direction the tape says {analytic:.9g}, the central "
-        f"difference {numeric:.9g}.\n{shown}\n  its gradient: {show(grad)}"
-    )
+    lines = [
+        f"the gradient of argument {i} is wrong: along a random direction the tape says "
+        f"{analytic:.9g}, the central difference {numeric:.9g}."
+    ]
+    for j, a in enumerate(arrays):
+        lines.append(f"  argument {j}: {show(a)}")
+    lines.append(f"  its gradient: {show(grad)}")
+    return "\n".join(lines)
 
 
 # -- a whole objective ---------------------------------------------------------------------------
 
 
-def check_objective(model, batch, ids=None, rng=None):
-    """Check what an objective promises of its loss and encoder; returns a Line for each promise.
+def check_objective(
+    model: Any,
+    batch: Any,
+    ids: ArrayLike | None = None,
+    rng: np.random.Generator | None = None,
+) -> list[Line]:
+    """Check the promises of an objective's loss and encoder; returns a Line for each promise.
 
     model : an Objective; afterwards it is as it was before
-    batch : one of its batches, a small one: its loss is computed some hundred times
+    batch : one of its batches; a small one, because its loss is computed some hundred times
     ids : (B, T) integers for `encode` to read, drawn by chance if None
     rng : numpy Generator of the ids and directions
-    The checks run in float64, and every weight is moved a little: where weights are zero, as they
-    often are in the beginning, a wrong gradient can be right by chance.
+    The checks run in float64, and they move every weight a little: a wrong gradient can be right by
+    chance where weights are zero, as they often are in the beginning.
     raises GradientError, or ObjectiveError, with the evidence, at the first promise that is broken
     """
     return [
@@ -124,13 +157,13 @@ def check_objective(model, batch, ids=None, rng=None):
     ]
 
 
-def check_gradient(model, batch, rng=None):
-    """The gradient of the loss in every parameter is its derivative.
+def check_gradient(model: Any, batch: Any, rng: np.random.Generator | None = None) -> Line:
+    """Check that the gradient of the loss in every parameter is its derivative.
 
-    Parameters in `not_derivatives` are let off. Where training mode changes the loss, as dropout
-    does, that loss is checked too.
-    returns a Line; raises GradientError naming the parameter, or ObjectiveError if there is no loss
-    that could be differentiated
+    Parameters in `not_derivatives` are skipped. If training mode changes the loss, as dropout does,
+    that loss is checked too.
+    returns a Line; raises GradientError naming the parameter, or ObjectiveError if the loss cannot
+    be differentiated
     """
     rng = rng or np.random.default_rng(0)
     with in_float64(model, rng):
@@ -155,7 +188,7 @@ def check_gradient(model, batch, rng=None):
 
 
 def _check_names(model, learned):
-    """raises ObjectiveError if there is nothing to learn, or what is let off is no parameter"""
+    """raises ObjectiveError if there is nothing to learn, or not_derivatives names no parameter"""
     names = [name for name, _ in model.named_parameters()]
     if not learned:
         raise ObjectiveError(
@@ -168,9 +201,10 @@ def _check_names(model, learned):
 
 
 def _loss_of(model, batch):
-    """The loss of a batch as a function of nothing: noise and carried state begin anew each time.
+    """A function without arguments that computes the loss of the batch.
 
-    The function raises ObjectiveError if the loss is no single number, or is not a finite float64.
+    Each call starts from the same noise and the same carried state. It raises ObjectiveError unless
+    the loss is one finite float64 number.
     """
     carried = {name: np.array(array) for name, array in model.state().items()}
 
@@ -178,9 +212,7 @@ def _loss_of(model, batch):
         model.load_state(carried)
         model.rewind(0, 0)
         returned = model.loss(batch)
-        kinds = (Tensor, dict)
-        pair = isinstance(returned, tuple) and len(returned) == 2
-        if not (pair and all(map(isinstance, returned, kinds)) and returned[0].size == 1):
+        if not _is_a_loss(returned):
             raise ObjectiveError(
                 f"loss(batch) returns {returned!r}; "
                 "expected (Tensor of one number, dict of components)"
@@ -196,11 +228,19 @@ def _loss_of(model, batch):
     return loss
 
 
+def _is_a_loss(returned):
+    """Whether loss(batch) returned a pair: a Tensor of one number, a dict."""
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        return False
+    loss, components = returned
+    return isinstance(loss, Tensor) and loss.size == 1 and isinstance(components, dict)
+
+
 def _compare(model, loss, rng):
     """Compare the gradient of every parameter with differences of the loss.
 
     returns the largest relative error, and the names of parameters that the loss does not use
-    raises GradientError, or ObjectiveError if the loss is another one at every call
+    raises GradientError, or ObjectiveError if two calls give different losses
     """
     for p in model.parameters():
         p.grad = None
@@ -228,8 +268,8 @@ def _compare(model, loss, rng):
 def _relative_error(name, p, loss, value, rng):
     """How far the gradient of one parameter is off, along random directions.
 
-    A kink within ±ε (relu, maximum) spoils a draw. A wrong gradient agrees in no direction, so the
-    first draw that agrees is enough.
+    A kink within ±ε (relu, maximum) can make a right gradient disagree along one direction. A wrong
+    gradient agrees along none, so the first direction that agrees is enough.
     raises GradientError  if none does
     """
     start = p.data.copy()
@@ -243,9 +283,8 @@ def _relative_error(name, p, loss, value, rng):
 
         numeric = _slope(moved, eps)
         p.data[...] = start
-        terms = np.zeros(1) if p.grad is None else p.grad * direction
-        analytic = float(terms.sum())
-        scale = np.sqrt((terms * terms).sum()) + abs(numeric) + 1e-3 * abs(value) + 1e-5
+        analytic, spread = _contracted(p.grad, direction)
+        scale = spread + abs(numeric) + 1e-3 * abs(value) + 1e-5
         rounding = 4 * np.finfo(np.float64).eps * abs(value) / eps
         error = abs(analytic - numeric)
         if error <= TOLERANCE * scale + rounding:

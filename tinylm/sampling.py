@@ -1,7 +1,8 @@
-"""Drawing ids by chance, from scores or from a word's rank. No gradients: a draw is an array of integers.
+"""Drawing ids by chance, from scores or from a word's rank. A draw has no gradient.
 
     argmax(logits + g), g = −log(−log u), u uniform     is a draw from softmax(logits): Gumbel-max
-    p = softmax(logits / temperature), cut to the top_k most probable and to the nucleus of mass top_p, renormalised
+    p = softmax(logits / temperature), cut to the top_k most probable and to the nucleus of mass
+        top_p, renormalised
 
 Every function takes a numpy Generator: the same generator draws the same ids.
 """
@@ -9,30 +10,35 @@ Every function takes a numpy Generator: the same generator draws the same ids.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import ShapeError, TinylmError
 from .settings import Config, above, at_least
 
-_TOGETHER = (
-    1 << 16
-)  # scores that get their noise at once: they stay in cache, and no second array of all of them exists
+# So many scores get their noise at once: they fit into the cache, and no second array of all scores
+# is needed.
+_TOGETHER = 1 << 16
 
 
-def gumbel_max(logits, rng):
-    """A draw from softmax(logits) for every row; an entry of −inf is never drawn where there is another.
+def gumbel_max(logits: ArrayLike, rng: np.random.Generator) -> np.ndarray:
+    """A draw from softmax(logits) for every row; −inf is drawn only if a row has nothing else.
 
-    logits : (..., V) array, V at least 1   rng : numpy Generator   returns (...) int64
-    Source: Gumbel 1954; Maddison et al. 2014. −log u is drawn as a standard exponential, which is what it is.
+    logits : (..., V), V at least 1     returns (...) int64
+    Source: Gumbel 1954; Maddison et al. 2014. −log u is a standard exponential, so draw that.
+
+    >>> gumbel_max([[-np.inf, 0.0], [0.0, -np.inf]], np.random.default_rng(0)).tolist()
+    [1, 0]
     """
     logits = np.asarray(logits)
-    rows, drawn = logits.reshape(-1, logits.shape[-1]), np.empty(logits.shape[:-1], np.int64)
-    flat, step = drawn.reshape(-1), max(_TOGETHER // logits.shape[-1], 1)
+    vocabulary = logits.shape[-1]
+    rows = logits.reshape(-1, vocabulary)
+    drawn = np.empty(len(rows), np.int64)
+    step = max(_TOGETHER // vocabulary, 1)
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
-        flat[first : first + step] = np.argmax(
-            part - np.log(rng.standard_exponential(part.shape)), axis=-1
-        )
-    return drawn
+        noise = np.log(rng.standard_exponential(part.shape))
+        drawn[first : first + step] = np.argmax(part - noise, axis=-1)
+    return drawn.reshape(logits.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,9 @@ class Sampling(Config):
     top_k : keep this many most probable ids, 0 = all
     top_p : keep the smallest set of most probable ids whose mass reaches top_p, 1 = all
     raises TinylmError on a value outside its range
-    Source: Radford et al. 2019 (temperature, then top-k, then top-p); Holtzman et al. 2020 for the nucleus. Ours keeps the
-    id that crosses top_p, as transformers does; GPT-2's released code drops it.
+    Source: Radford et al. 2019 (temperature, then top-k, then top-p); Holtzman et al. 2020 for the
+    nucleus. Ours keeps the id that crosses top_p, as transformers does; GPT-2's released code drops
+    it.
     """
 
     ranges = {"temperature": at_least(0), "top_k": at_least(0), "top_p": above(0, 1)}
@@ -52,41 +59,53 @@ class Sampling(Config):
     top_k: int = 0
     top_p: float = 1.0
 
-    def restrict(self, logits):
-        """Scores whose softmax is drawn from: −inf where cut, else (logits − max)/temperature.   (..., V) -> float64
+    def restrict(self, logits: ArrayLike) -> np.ndarray:
+        """The scores to draw from: (logits − max)/temperature, −inf where cut.   (..., V) float64
 
-        raises TinylmError  if a score is NaN or +inf, or all of a row are −inf: no softmax has such scores
+        raises TinylmError  if a score is NaN or +inf, or all of a row are −inf: no softmax has such
+            scores
+
+        >>> Sampling(top_k=2).restrict([1.0, 3.0, 2.0]).tolist()
+        [-inf, 0.0, -1.0]
         """
         logits = np.asarray(logits, np.float64)
         peaks = _peaks(logits)
-        if self.temperature == 0:  # of equals the smallest id
-            return np.where(
-                np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None], 0, -np.inf
-            )
+        if self.temperature == 0:
+            best = logits.argmax(axis=-1)[..., None]  # of equals the smallest id
+            vocabulary = np.arange(logits.shape[-1])
+            return np.where(vocabulary == best, 0, -np.inf)
         with np.errstate(over="ignore"):  # near temperature 0 all but the largest become −inf
             scores = (logits - peaks) / self.temperature
         if not self.top_k and self.top_p == 1:
             return scores
-        order = np.argsort(
-            -scores, axis=-1, kind="stable"
-        )  # most probable first; of equals the smaller id
+        order = np.argsort(-scores, axis=-1, kind="stable")  # of equals the smaller id first
         p = np.exp(np.take_along_axis(scores, order, -1))
-        p[..., self.top_k or p.shape[-1] :] = 0
+        if self.top_k:
+            p[..., self.top_k :] = 0
         mass = np.cumsum(p, axis=-1)
-        before = np.concatenate([np.zeros_like(mass[..., :1]), mass[..., :-1]], axis=-1)
+        nothing = np.zeros_like(mass[..., :1])
+        mass_before = np.concatenate([nothing, mass[..., :-1]], axis=-1)
+        kept = mass_before < self.top_p * mass[..., -1:]  # in the order of probability
         keep = np.empty(scores.shape, bool)
-        np.put_along_axis(keep, order, before < self.top_p * mass[..., -1:], -1)
+        np.put_along_axis(keep, order, kept, -1)
         return np.where(keep, scores, -np.inf)
 
-    def probabilities(self, logits):
-        """The distribution that is drawn from.   (..., V) -> (..., V) float64, rows sum to 1"""
+    def probabilities(self, logits: ArrayLike) -> np.ndarray:
+        """The distribution to draw from.   (..., V) -> (..., V) float64, rows sum to 1
+
+        >>> Sampling(top_k=1).probabilities([1.0, 3.0, 2.0]).tolist()
+        [0.0, 1.0, 0.0]
+        """
         p = np.exp(self.restrict(logits))
         return p / p.sum(axis=-1, keepdims=True)
 
-    def draw(self, logits, rng):
-        """One id per row of logits (..., V) -> (...) int64; rng : numpy Generator, not needed when temperature is 0.
+    def draw(self, logits: ArrayLike, rng: np.random.Generator | None) -> np.ndarray:
+        """One id per row of logits.   (..., V) -> (...) int64
 
-        raises TinylmError  as restrict
+        rng : not needed when temperature is 0     raises TinylmError  as restrict
+
+        >>> int(Sampling(temperature=0).draw([1.0, 3.0, 2.0], None))
+        1
         """
         if self.temperature > 0:
             return gumbel_max(self.restrict(logits), rng)
@@ -95,48 +114,59 @@ class Sampling(Config):
 
 
 def _peaks(logits):
-    """The largest score of every row, (..., V) -> (..., 1), which is NaN where any score is; raises as restrict."""
-    peaks = logits.max(axis=-1, keepdims=True)
+    """The largest score of every row, (..., V) -> (..., 1); raises as restrict."""
+    peaks = logits.max(axis=-1, keepdims=True)  # NaN where any score is
     if not np.isfinite(peaks).all():
         raise TinylmError(
-            "The model's scores are not finite, so no token can be drawn: its weights are damaged or its "
-            "training diverged; load another checkpoint or train anew with a smaller learning rate."
+            "The model's scores are not finite, so no token can be drawn: its weights are damaged "
+            "or its training diverged; load another checkpoint or train anew with a smaller "
+            "learning rate."
         )
     return peaks
 
 
-def log_uniform(targets, count, vocabulary, rng):
-    """`count` different ids, the frequent ones more often, and how often each was to be expected: for sampled losses.
+def log_uniform(
+    targets: ArrayLike, count: int, vocabulary: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`count` different ids, frequent ones more often, for the sampled losses of `tinylm.ops`.
 
         P(k) = log((k + 2)/(k + 1)) / log(V + 1)        E(k) = 1 − (1 − P(k))^tries
 
-    Ids must be sorted by frequency, the most frequent first: then this is close to the text's own distribution (Zipf's law).
-    targets : (...) the true ids   count : S ≤ V   tries : draws that it took until S different ids were seen
-    returns ids (S,) int64 and the logs of E of the targets (...) and of the ids (S,), as ops.sampled_softmax_loss wants them
+    P is the chance of one draw, E(k) the chance that k is among the ids, tries the number of draws
+    that it took until S different ids were seen. Ids must be sorted by frequency, the most frequent
+    first: then P is close to the text's own distribution (Zipf's law).
+    targets : (...) the true ids     count : S ≤ V
+    returns ids (S,) int64, log E of the targets (...), log E of the ids (S,), as
+        ops.sampled_softmax_loss takes them
     raises ShapeError  if more ids are asked for than there are
     Source: TensorFlow's log_uniform_candidate_sampler (unique).
+
+    >>> ids, log_targets, log_ids = log_uniform([0, 5], 3, 3, np.random.default_rng(0))
+    >>> sorted(ids.tolist()), log_targets.shape, log_ids.shape
+    ([0, 1, 2], (2,), (3,))
     """
     if not 1 <= count <= vocabulary:
         raise ShapeError(
             f"log_uniform: {count} different ids were asked for, but there are {vocabulary}; "
             f"expected 1 to {vocabulary}."
         )
-    drawn = first = np.empty(0, np.int64)
+    drawn = np.empty(0, np.int64)
+    first = np.empty(0, np.int64)  # places in `drawn` where an id is seen for the first time
     while len(first) < count:
-        ids = (
-            np.exp(rng.random(2 * count + len(drawn)) * np.log(vocabulary + 1)).astype(np.int64) - 1
-        )
-        drawn = np.concatenate([drawn, np.minimum(ids, vocabulary - 1)])
-        first = np.sort(np.unique(drawn, return_index=True)[1])
-    ids, tries = drawn[first[:count]], first[count - 1] + 1
+        u = rng.random(2 * count + len(drawn))
+        ids = np.exp(u * np.log(vocabulary + 1)).astype(np.int64) - 1
+        ids = np.minimum(ids, vocabulary - 1)
+        drawn = np.concatenate([drawn, ids])
+        _, places = np.unique(drawn, return_index=True)
+        first = np.sort(places)
+    ids = drawn[first[:count]]
+    tries = first[count - 1] + 1
 
     def log_expected(ids):
+        ids = np.maximum(ids, 0)
+        chance = np.log1p(1 / (ids + 1)) / np.log(vocabulary + 1)  # P
         with np.errstate(divide="ignore"):  # the only id of a vocabulary of one has P = 1
-            return np.log(
-                -np.expm1(
-                    tries
-                    * np.log1p(-np.log1p(1 / (np.maximum(ids, 0) + 1)) / np.log(vocabulary + 1))
-                )
-            )
+            missed = tries * np.log1p(-chance)  # log (1 − P)^tries
+            return np.log(-np.expm1(missed))
 
     return ids, log_expected(np.asarray(targets)), log_expected(ids)

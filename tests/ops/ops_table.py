@@ -1,7 +1,7 @@
 """The README's table of all ops, made from the ops themselves; `python tests/ops/ops_table.py` writes it into the README.
 
-An op's equation and gradient are the first line of its docstring. Its kernels are found in its code: the ones that the
-function, or a helper that it calls, takes from `tinylm.kernels`.
+An op's docstring begins with its equation and its gradient: on one line, three spaces apart, or on two. Its kernels are
+found in its code: the ones that the function, or a helper that it calls, takes from `tinylm.kernels`.
 """
 
 import inspect
@@ -115,9 +115,9 @@ def markdown():
     """The table as Markdown, a string."""
     rows = ["| op | equation | gradient | computed by | PyTorch |", "|---|---|---|---|---|"]
     for name, function in all_ops().items():
-        equation, _, gradient = (
-            inspect.getdoc(function).splitlines()[0].replace("|", "\\|").partition("   ")
-        )
+        head, _, _ = inspect.getdoc(function).partition("\n\n")
+        head = head.replace("|", "\\|").replace("\n", "   ")
+        equation, _, gradient = head.partition("   ")
         gradient = gradient.removeprefix("gradients: ").strip()
         computed = ", ".join(f"`{kernel}`" for kernel in kernels_of(function)) or "NumPy"
         rows.append(

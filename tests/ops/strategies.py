@@ -352,7 +352,7 @@ def layer_norm(draw):
 def embedding(draw):
     rng, rows = draw(generators), size(draw)
     ids = rng.integers(0, rows, shape(draw, most=2))
-    return lambda weight: F.embedding(weight, ids), [rng.normal(size=(rows, size(draw)))]
+    return lambda weight: F.embedding(ids, weight), [rng.normal(size=(rows, size(draw)))]
 
 
 @case
@@ -478,13 +478,13 @@ def batch_norm(draw):
 
 
 def attention_options(draw, rng, full):
-    """mask, causal, dropout and key for scores of shape `full` (B, H, T, S)."""
+    """mask, is_causal, dropout and key for scores of shape `full` (B, H, T, S)."""
     dims = stretched(draw, full)
     if len(dims) == 3:  # then the first axis is the batch
         dims = (draw(st.sampled_from((1, full[0]))), *dims[1:])
     mask = rng.random(dims) < 0.6 if draw(st.booleans()) else None
     rate = draw(st.sampled_from((0.0, 0.0, 0.3)))
-    return {"mask": mask, "causal": draw(st.booleans()), "dropout": rate, "key": draw(keys)}
+    return {"mask": mask, "is_causal": draw(st.booleans()), "dropout": rate, "key": draw(keys)}
 
 
 @case

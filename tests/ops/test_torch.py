@@ -388,7 +388,7 @@ def embedding(draw):
     rng, rows = draw(generators), size(draw)
     ids = rng.integers(0, rows, shape(draw, most=2))
     return (
-        lambda weight: F.embedding(weight, ids),
+        lambda weight: F.embedding(ids, weight),
         lambda weight: torch().nn.functional.embedding(torch().tensor(ids), weight),
         [rng.normal(size=(rows, size(draw)))],
     )
@@ -529,7 +529,7 @@ def scaled_dot_product_attention(draw):
     )
     length, source = size(draw), size(draw)
     options = attention_options(draw, rng, (batch, heads, length, source)) | {"dropout": 0.0}
-    may_attend = allowed(options["mask"], options["causal"], (batch, heads, length, source))
+    may_attend = allowed(options["mask"], options["is_causal"], (batch, heads, length, source))
     arrays = [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)]
     if draw(st.booleans()):
         arrays.append(rng.normal(size=stretched(draw, (batch, heads, length, source))))
@@ -552,7 +552,7 @@ def packed_attention(draw):
     )
     length = size(draw)
     options = attention_options(draw, rng, (batch, heads, length, length)) | {"dropout": 0.0}
-    may_attend = allowed(options["mask"], options["causal"], (batch, heads, length, length))
+    may_attend = allowed(options["mask"], options["is_causal"], (batch, heads, length, length))
 
     def theirs(x):
         q, k, v = (
@@ -596,7 +596,7 @@ def cross_entropy(draw):
 
     def ours(x, *soft_targets):
         given = soft_targets[0] if soft else targets
-        return F.cross_entropy(x, given, ignored, weight, reduction, smoothing)
+        return F.cross_entropy(x, given, weight, ignored, reduction, smoothing)
 
     def theirs(x, *soft_targets):  # PyTorch has the classes on axis 1
         flat = soft_targets[0].reshape(-1, vocabulary) if soft else torch().tensor(targets.ravel())

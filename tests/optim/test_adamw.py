@@ -128,7 +128,7 @@ def _gradients(weight, optimised):
         optim.AdamW([("w", w)]).zero_grad()
     x = np.random.default_rng(1).normal(size=(5, 7)).astype(weight.dtype)
     for _ in range(2):
-        h = F.linear(F.embedding(w, np.array([1, 1, 3])), w, bias=w[0])
+        h = F.linear(F.embedding(np.array([1, 1, 3]), w), w, bias=w[0])
         loss = (
             F.linear_cross_entropy(h, w, np.array([2, 5, 0]))
             + F.sum(F.linear(w, w) * 0.1)

@@ -185,7 +185,7 @@ class NothingToLearn(Right, name="nothing-to-learn"):
         self.table = nn.Buffer(nn.normal(rng, (config.vocab_size, config.width), 0.3))
 
     def encode(self, ids, mask=None):
-        return [F.embedding(self.table, ids)]
+        return [F.embedding(ids, self.table)]
 
     def loss(self, batch):
         loss = F.cross_entropy(
@@ -632,12 +632,12 @@ class Bigram(tinylm.Objective, name="bigram", encoding="chars"):
         return Batch(ids[at], ids[at + 1])
 
     def loss(self, batch):
-        x = F.embedding(self.table, batch.ids)
+        x = F.embedding(batch.ids, self.table)
         loss = F.cross_entropy(F.linear(x, self.table), batch.targets)
         return loss, {"loss": loss.item()}
 
     def encode(self, ids, mask=None):
-        return [F.embedding(self.table, ids)]
+        return [F.embedding(ids, self.table)]
 
 
 class Crash(Bigram, name="crash"):

@@ -47,7 +47,7 @@ class Embedding(Module):
 
     def forward(self, ids):
         """ids : integers of any shape -> (*ids.shape, c)"""
-        return F.embedding(self.weight, ids)
+        return F.embedding(ids, self.weight)
 
 
 class LayerNorm(Module):

@@ -93,7 +93,7 @@ class MultiHeadAttention(Module):
         if cache is None:
             rate = c.attention_dropout if training else 0.0
             y = F.packed_attention(
-                qkv, c.heads, mask, causal, rate, self.noise.key() if rate else 0
+                qkv, c.heads, mask, rate, causal, self.noise.key() if rate else 0
             )
         else:
             y = self._attend_cached(qkv, cache, mask, causal)
@@ -110,7 +110,7 @@ class MultiHeadAttention(Module):
         heads = self.config.heads
         split = qkv.data.reshape(batch, length, 3, heads, triple // (3 * heads))
         q, k, v = split.transpose(2, 0, 3, 1, 4)  # (B,T,3C) -> three (B,H,T,D)
-        y = F.scaled_dot_product_attention(q, *cache.extend(k, v), mask, causal)
+        y = F.scaled_dot_product_attention(q, *cache.extend(k, v), mask, is_causal=causal)
         return y.swapaxes(1, 2).reshape(batch, length, triple // 3)  # (B,H,T,D) -> (B,T,C)
 
 

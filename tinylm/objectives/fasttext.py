@@ -147,9 +147,9 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
         sizes = self.bags[words + 1] - self.bags[words]
         bags = [self.bags[self.bags[word] : self.bags[word + 1]] for word in words]
         rows = np.concatenate([self.bags[:0], *bags])
-        found = F.embedding(self.vectors, rows)
+        found = F.embedding(rows, self.vectors)
         sums = group_sums(found, np.cumsum(sizes) - sizes, sizes)  # of the different words
-        return F.embedding(sums, places), sizes[places]
+        return F.embedding(places, sums), sizes[places]
 
     def _ready(self):
         sentences = super()._ready()

@@ -240,8 +240,8 @@ class GloVe(Objective, name="glove", encoding="words"):
         """The definition: the mean cost of the cells, and {"loss": the same, "tokens": cells}."""
         rows = batch.rows
         columns = batch.columns
-        v = F.embedding(self.vectors, rows)  # (N,C)
-        u = F.embedding(self.context, columns)
+        v = F.embedding(rows, self.vectors)  # (N,C)
+        u = F.embedding(columns, self.context)
         weights, logs = self._goals(batch)
         scores = F.sum(v * u, axis=1) + self.biases[0, rows] + self.biases[1, columns]  # (N,)
         error = scores - logs
@@ -324,11 +324,11 @@ class GloVe(Objective, name="glove", encoding="words"):
         ids : (B, T) integers     mask : not needed
         raises ShapeError  if an id is out of range
         """
-        return [F.embedding(self.vectors, ids) + F.embedding(self.context, ids)]
+        return [F.embedding(ids, self.vectors) + F.embedding(ids, self.context)]
 
     def logits(self, ids, mask=None) -> Tensor:
         """v·u + b̃: log X of each word with every word, less the former's bias.   -> (B, T, V)"""
-        return F.linear(F.embedding(self.vectors, ids), self.context, self.biases[1])
+        return F.linear(F.embedding(ids, self.vectors), self.context, self.biases[1])
 
     def embedding_table(self) -> np.ndarray:
         """The word vectors as an array (V, C): the sum of both tables."""

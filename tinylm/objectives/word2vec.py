@@ -314,7 +314,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
     def sums(self, ids: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Each word's rows of `vectors`, summed, and their number: (..., C) and (...)."""
-        return F.embedding(self.vectors, ids), np.ones(np.shape(ids), np.int64)
+        return F.embedding(ids, self.vectors), np.ones(np.shape(ids), np.int64)
 
     def nats(self, centres: np.ndarray, inputs: np.ndarray, outputs: np.ndarray) -> Tensor:
         """The loss of every prediction in nats, (P,); with CBOW of every window, (W,).
@@ -388,7 +388,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         ids : (B, T) integers     mask : not needed
         raises ShapeError  if an id is out of range
         """
-        return [F.embedding(self.vectors, ids)]
+        return [F.embedding(ids, self.vectors)]
 
     def logits(self, ids, mask=None) -> Tensor:
         """v·u of each word with every word as its neighbour, before σ.   (B, T) -> (B, T, V)"""
@@ -431,5 +431,5 @@ def group_sums(rows: Tensor, starts: np.ndarray, sizes: np.ndarray) -> Tensor:
     slots = np.arange(sizes.max(initial=1))
     inside = slots < sizes[:, None]
     places = np.where(inside, starts[:, None] + slots, 0)
-    found = F.embedding(rows, places)  # (G,S,C)
+    found = F.embedding(places, rows)  # (G,S,C)
     return F.sum(F.where(inside[..., None], found, 0.0), axis=1)

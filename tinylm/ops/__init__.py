@@ -1,11 +1,23 @@
 """Floor 2: differentiable functions, by family. `import tinylm.ops as F`.
 
-Names and arguments follow NumPy and PyTorch's functional vocabulary. Read in this order: registry.py, elementary.py,
-reduction.py, shape.py, product.py, layer.py, recurrent.py, convolution.py, loss.py, sampled.py, distance.py. Here the
-operators of Tensor are attached.
+Names and arguments follow NumPy and PyTorch's functional vocabulary: `axis` is NumPy's, the first
+operand is x where PyTorch says `input`, and channels or classes are the last axis. Where an op
+differs in more, its docstring says why.
+
+Read in this order: registry.py, elementary.py, reduction.py, shape.py, product.py, lookup.py,
+norm.py, attention.py, recurrent.py, convolution.py, loss.py, sampled.py, distance.py. This file
+attaches the operators of Tensor.
+
+>>> import tinylm.ops as F
+>>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> F.cross_entropy(x, 2).backward()
+>>> print(x.grad.round(2))
+[ 0.09  0.24 -0.33]
 """
 
-from ..tensor import Tensor
+from tinylm.tensor import Tensor
+
+from .attention import packed_attention, scaled_dot_product_attention
 from .convolution import conv1d, conv1d_max, max_over_time
 from .distance import cosine_embedding_loss, cosine_similarity, kl_div
 from .elementary import (
@@ -29,15 +41,7 @@ from .elementary import (
     tanh,
     where,
 )
-from .layer import (
-    batch_norm,
-    dropout,
-    embedding,
-    gather_positions,
-    layer_norm,
-    packed_attention,
-    scaled_dot_product_attention,
-)
+from .lookup import embedding, gather_positions
 from .loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -45,6 +49,7 @@ from .loss import (
     mse_loss,
     nll_loss,
 )
+from .norm import batch_norm, dropout, layer_norm
 from .product import linear, matmul
 from .recurrent import lstm
 from .reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
@@ -130,6 +135,14 @@ __all__ = [
     "where",
 ]
 
+# --- the operators of Tensor
+
+
+def _reflected(function):
+    """`2 - x` asks x for __rsub__(x, 2): the operands the other way round."""
+    return lambda b, a: function(a, b)
+
+
 _OPERATORS = {
     "add": add,
     "sub": sub,
@@ -139,8 +152,10 @@ _OPERATORS = {
 }
 for _name, _function in _OPERATORS.items():
     setattr(Tensor, f"__{_name}__", _function)
-    setattr(Tensor, f"__r{_name}__", lambda b, a, _function=_function: _function(a, b))
-Tensor.__neg__, Tensor.__pow__, Tensor.__getitem__ = neg, power, getitem
+    setattr(Tensor, f"__r{_name}__", _reflected(_function))
+Tensor.__neg__ = neg
+Tensor.__pow__ = power
+Tensor.__getitem__ = getitem
 Tensor.__iter__ = lambda x: (x[i] for i in range(len(x)))
 Tensor.T = property(transpose, doc="The transpose, axes reversed.")
 for _function in (sum, mean, max, min, var, reshape, transpose, swapaxes, exp, log, sqrt, tanh):

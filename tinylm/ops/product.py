@@ -2,110 +2,141 @@
 
 import numpy as np
 
-from .. import kernels
-from ..errors import ArgumentError, ShapeError
-from ..tensor import gradient_like, record, unbroadcast
-from .registry import check_rate, contiguous, op, rows_of, same_dtype, tensor
+from tinylm import kernels
+from tinylm.errors import ArgumentError, ShapeError
+from tinylm.tensor import Tensor, gradient_like, record, unbroadcast
+
+from .registry import (
+    Operand,
+    check_rate,
+    contiguous,
+    op,
+    optional,
+    rows_of,
+    same_dtype,
+    tensor,
+)
 
 
 @op
-def matmul(a, b):
-    """a @ b over the last two axes, the others broadcast; 1-D operands as in NumPy.   da = dy bᵀ, db = aᵀ dy
+def matmul(a: Operand, b: Operand) -> Tensor:
+    """a @ b over the last two axes, the others broadcast; 1-D operands as in NumPy.
+    da = dy bᵀ, db = aᵀ dy
 
     a : (..., N, K)   b : (..., K, M)   returns (..., N, M)
     raises ShapeError  if the inner sizes differ or the outer ones do not broadcast
+
+    >>> matmul([[1, 2]], [[3], [4]]).item()
+    11.0
     """
-    a, b = tensor(a), tensor(b)
+    a = tensor(a)
+    b = tensor(b)
     try:
         y = a.data @ b.data
     except ValueError:
         raise ShapeError(
-            f"matmul: shapes {a.shape} and {b.shape} do not fit; expected (..., N, K) @ (..., K, M)."
+            f"matmul: shapes {a.shape} and {b.shape} do not fit; "
+            "expected (..., N, K) @ (..., K, M)."
         ) from None
 
     def vjp(dy):
-        left = a.data[None, :] if a.ndim == 1 else a.data  # (K,) -> (1,K)
-        right = b.data[:, None] if b.ndim == 1 else b.data  # (K,) -> (K,1)
-        dy = np.expand_dims(dy, -1) if b.ndim == 1 else dy  # (...,N) -> (...,N,1)
-        dy = np.expand_dims(dy, -2) if a.ndim == 1 else dy  # (...,M) -> (...,1,M)
-        da, db = dy @ right.swapaxes(-1, -2), left.swapaxes(-1, -2) @ dy
-        return unbroadcast(da, left.shape).reshape(a.shape), unbroadcast(db, right.shape).reshape(
-            b.shape
-        )
+        left = a.data
+        right = b.data
+        if b.ndim == 1:
+            right = right[:, None]  # (K,) -> (K,1)
+            dy = np.expand_dims(dy, -1)  # (...,N) -> (...,N,1)
+        if a.ndim == 1:
+            left = left[None, :]  # (K,) -> (1,K)
+            dy = np.expand_dims(dy, -2)  # (...,M) -> (...,1,M)
+        da = dy @ right.swapaxes(-1, -2)
+        db = left.swapaxes(-1, -2) @ dy
+        da = unbroadcast(da, left.shape).reshape(a.shape)
+        db = unbroadcast(db, right.shape).reshape(b.shape)
+        return da, db
 
     return record("matmul", y, (a, b), vjp)
-
-
-_NONE = {np.dtype(t): (np.empty(0, t), np.empty((0, 0), t)) for t in (np.float32, np.float64)}
 
 
 def _check_linear(x, weight, bias, residual):
     """The shapes of linear's operands.   raises ShapeError"""
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
-            f"linear: input {x.shape} and weight {weight.shape} do not fit; expected (..., C) and (O, C)."
+            f"linear: input {x.shape} and weight {weight.shape} do not fit; "
+            "expected (..., C) and (O, C)."
         )
-    if bias is not None and bias.shape != (weight.shape[0],):
+    outputs = len(weight)
+    if bias is not None and bias.shape != (outputs,):
         raise ShapeError(
-            f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},), one per row of the weight."
+            f"linear: bias has shape {bias.shape}; "
+            f"expected ({outputs},), one per row of the weight."
         )
-    wanted = (*x.shape[:-1], weight.shape[0])
+    wanted = (*x.shape[:-1], outputs)
     if residual is not None and residual.shape != wanted:
         raise ShapeError(
-            f"linear: residual has shape {residual.shape}; expected {wanted}, the shape of the result."
+            f"linear: residual has shape {residual.shape}; "
+            f"expected {wanted}, the shape of the result."
         )
 
 
 @op
-def linear(x, weight, bias=None, activation=None, dropout=0.0, key=0, residual=None):
-    """residual + dropout(f(x Wᵀ + b)): a layer in one pass.   dpre = dy·mask·f'(pre), dx = dpre W, dW = dpreᵀ x, db = Σ dpre
+def linear(
+    x: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    activation: str | None = None,
+    dropout: float = 0.0,
+    key: int = 0,
+    residual: Operand | None = None,
+) -> Tensor:
+    """residual + dropout(f(x Wᵀ + b)): a layer in one pass.
+    dpre = dy·mask·f'(pre), dx = dpre W, dW = dpreᵀ x, db = Σ dpre
 
-    x : (..., C)   weight : (O, C)   bias : (O,) or None   residual : (..., O) or None   returns (..., O)
+    x : (..., C)   weight : (O, C)   bias : (O,) or None   residual : (..., O) or None
+    returns (..., O)
     activation : None, "relu", "gelu", "gelu_tanh", "tanh" or "sigmoid"
     dropout : rate in [0, 1)   key : uint64, see nn.Noise
-    raises ShapeError  if shapes do not fit, ArgumentError  for another activation or a rate outside [0, 1)
+    raises ShapeError  if shapes do not fit, ArgumentError  for another activation or a rate outside
+        [0, 1)
+    The first three arguments are PyTorch's; the others fuse what usually follows the product.
     """
     if activation not in kernels.ACTIVATIONS:
         raise ArgumentError(
             f"linear: activation is {activation!r}; expected one of {list(kernels.ACTIVATIONS)}."
         )
-    x, weight, dropout = tensor(x), tensor(weight), check_rate("linear", dropout)
-    bias, residual = (
-        None if bias is None else tensor(bias),
-        None if residual is None else tensor(residual),
-    )
+    x = tensor(x)
+    weight = tensor(weight)
+    bias = optional(bias)
+    residual = optional(residual)
+    rate = check_rate("linear", dropout)
     _check_linear(x, weight, bias, residual)
     same_dtype("linear", x, weight, bias, residual)
-    act, key = kernels.ACTIVATIONS[activation], np.uint64(key)
-    flat, w, (none, empty) = rows_of(x.data), contiguous(weight.data), _NONE[x.dtype]
-    out = np.empty((len(flat), len(w)), x.dtype)
-    added = empty if residual is None else contiguous(residual.data).reshape(out.shape)
-    slope = np.empty_like(out) if act else empty
-    kernels.linear(
-        flat,
-        w,
-        none if bias is None else contiguous(bias.data),
-        added,
-        act,
-        dropout,
-        key,
-        slope,
-        out,
-    )
+    act = kernels.ACTIVATIONS[activation]
+    key = np.uint64(key)
+    no_bias = np.empty(0, x.dtype)
+    nothing = np.empty((0, 0), x.dtype)
+    rows = rows_of(x.data)
+    w = contiguous(weight.data)
+    b = no_bias if bias is None else contiguous(bias.data)
+    out = np.empty((len(rows), len(w)), x.dtype)
+    added = nothing if residual is None else contiguous(residual.data).reshape(out.shape)
+    slope = np.empty_like(out) if act else nothing  # f'(pre), which the forward leaves here
+    kernels.linear(rows, w, b, added, act, rate, key, slope, out)
 
     def vjp(dy):
         dy = contiguous(dy)
-        grad = dy.reshape(out.shape)
-        dpre = np.empty_like(grad) if act or dropout else empty
-        dx, dweight = np.empty_like(flat) if x.requires_grad else empty, gradient_like(weight)
-        dbias = none if bias is None else gradient_like(bias)
-        kernels.linear_backward(grad, flat, w, slope, dropout, key, dpre, dx, dweight, dbias)
-        grads = (dx.reshape(x.shape) if x.requires_grad else None, dweight) + (
-            () if bias is None else (dbias,)
-        )
-        return grads + (() if residual is None else (dy,))
+        dout = dy.reshape(out.shape)
+        dpre = np.empty_like(dout) if act or rate else nothing
+        dx = np.empty_like(rows) if x.requires_grad else nothing
+        dweight = gradient_like(weight)
+        dbias = no_bias if bias is None else gradient_like(bias)
+        kernels.linear_backward(dout, rows, w, slope, rate, key, dpre, dx, dweight, dbias)
+        grads = [dx.reshape(x.shape) if x.requires_grad else None, dweight]
+        if bias is not None:
+            grads.append(dbias)
+        if residual is not None:
+            grads.append(dy)
+        return tuple(grads)
 
-    inputs = (
-        (x, weight) + (() if bias is None else (bias,)) + (() if residual is None else (residual,))
-    )
-    return record("linear", out.reshape(*x.shape[:-1], len(w)), inputs, vjp)
+    given = [each for each in (x, weight, bias, residual) if each is not None]
+    y = out.reshape(*x.shape[:-1], len(w))  # (N,O) -> (...,O)
+    return record("linear", y, tuple(given), vjp)

@@ -2,100 +2,142 @@
 
 import numpy as np
 
-from .. import kernels
-from ..errors import ShapeError
-from ..tensor import record
+from tinylm import kernels
+from tinylm.errors import ShapeError
+from tinylm.tensor import Tensor, record
+
 from .elementary import square, sub
-from .registry import op, rows_of, tensor
+from .registry import Operand, op, rows_of, tensor
+
+Axis = int | tuple[int, ...] | None
 
 
 def _axes(name, x, axis):
     """The axes as a tuple of non-negative integers."""
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    if any(not -x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) < len(axes):
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    exist = all([-x.ndim <= a < x.ndim for a in axes])
+    different = exist and len({a % x.ndim for a in axes}) == len(axes)
+    if not different:
         raise ShapeError(
-            f"{name}: axis {axis} does not fit shape {x.shape}; expected -{x.ndim} to {x.ndim - 1}, each once."
+            f"{name}: axis {axis} does not fit shape {x.shape}; "
+            f"expected {-x.ndim} to {x.ndim - 1}, each once."
         )
     return tuple(a % x.ndim for a in axes)
 
 
 def _kept(reduced, x, axes):
     """A reduced array with its axes back as size 1, so that it broadcasts against x."""
-    return reduced.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+    shape = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    return reduced.reshape(shape)
 
 
 @op
-def sum(x, axis=None, keepdims=False):
-    """Σ x over `axis`.   dx = dy, spread over the axis"""
+def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Σ x over `axis`.   dx = dy, spread over the axis
+
+    >>> sum([[1, 2], [3, 4]], axis=0)
+    Tensor([4. 6.])
+    """
     x = tensor(x)
     axes = _axes("sum", x, axis)
-    return record(
-        "sum",
-        x.data.sum(axis=axes, keepdims=keepdims),
-        (x,),
-        lambda dy: (np.broadcast_to(_kept(dy, x, axes), x.shape),),
-    )
+    y = x.data.sum(axis=axes, keepdims=keepdims)
+
+    def vjp(dy):
+        kept = _kept(dy, x, axes)
+        return (np.broadcast_to(kept, x.shape),)
+
+    return record("sum", y, (x,), vjp)
 
 
 @op
-def mean(x, axis=None, keepdims=False):
-    """Mean over `axis`.   dx = dy/n, spread over the axis"""
+def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Mean over `axis`.   dx = dy/n, spread over the axis
+
+    >>> mean([[1, 2], [3, 4]]).item()
+    2.5
+    """
     x = tensor(x)
     axes = _axes("mean", x, axis)
     y = x.data.mean(axis=axes, keepdims=keepdims)
-    share = np.asarray(y).size / (x.size or 1)
-    return record(
-        "mean", y, (x,), lambda dy: (np.broadcast_to(_kept(dy, x, axes) * share, x.shape),)
-    )
+    share = np.asarray(y).size / (x.size or 1)  # 1/n
+
+    def vjp(dy):
+        kept = _kept(dy, x, axes) * share
+        return (np.broadcast_to(kept, x.shape),)
+
+    return record("mean", y, (x,), vjp)
 
 
-def var(x, axis=None, keepdims=False):
-    """Variance over `axis`, divided by n (not n − 1): the mean of (x − mean)², shapes as in `mean`."""
-    return mean(square(sub(x, mean(x, axis, keepdims=True))), axis, keepdims)
+def var(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Variance over `axis`: the mean of (x − mean)², shapes as in `mean`.
+
+    As NumPy's. Differs from PyTorch: divided by n, not by n − 1.
+
+    >>> var([1, 3]).item()
+    1.0
+    """
+    deviation = sub(x, mean(x, axis, keepdims=True))
+    return mean(square(deviation), axis, keepdims)
 
 
 def _extreme(name, x, axis, keepdims, choose):
+    """The maximum or the minimum over `axis`, as `choose` (np.max or np.min) finds it."""
     x = tensor(x)
     axes = _axes(name, x, axis)
     y = choose(x.data, axis=axes, keepdims=True)
     hit = x.data == y
 
     def vjp(dy):  # ties share the gradient equally
-        return (hit * (_kept(dy, x, axes) / hit.sum(axis=axes, keepdims=True, dtype=x.dtype)),)
+        ties = hit.sum(axis=axes, keepdims=True, dtype=x.dtype)
+        part = _kept(dy, x, axes) / ties
+        return (hit * part,)
 
-    return record(name, y if keepdims else y.squeeze(axes), (x,), vjp)
+    found = y if keepdims else y.squeeze(axes)
+    return record(name, found, (x,), vjp)
 
 
 @op
-def max(x, axis=None, keepdims=False):
-    """Largest entry over `axis`.   dx = dy at the maximum (shared equally among ties), else 0"""
+def max(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Largest entry over `axis`.   dx = dy at the maximum (shared equally among ties), else 0
+
+    >>> max([[1, 5], [3, 2]], axis=1)
+    Tensor([5. 3.])
+    """
     return _extreme("max", x, axis, keepdims, np.max)
 
 
 @op
-def min(x, axis=None, keepdims=False):
+def min(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Smallest entry over `axis`.   dx = dy at the minimum (shared equally among ties), else 0"""
     return _extreme("min", x, axis, keepdims, np.min)
 
 
 @op
-def logsumexp(x, axis=None, keepdims=False):
-    """log Σ eˣ over `axis`, without overflow.   dx = dy · softmax(x)"""
+def logsumexp(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log Σ eˣ over `axis`, without overflow.   dx = dy · softmax(x)
+
+    >>> logsumexp([1000.0, -1000.0]).item()
+    1000.0
+    """
     x = tensor(x)
     axes = _axes("logsumexp", x, axis)
     top = x.data.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
-    y = top + np.log(np.exp(x.data - top).sum(axis=axes, keepdims=True))
-    return record(
-        "logsumexp",
-        y if keepdims else y.squeeze(axes),
-        (x,),
-        lambda dy: (_kept(dy, x, axes) * np.exp(x.data - y),),
-    )
+    total = np.exp(x.data - top).sum(axis=axes, keepdims=True)
+    y = top + np.log(total)
+
+    def vjp(dy):
+        softmax = np.exp(x.data - y)
+        return (_kept(dy, x, axes) * softmax,)
+
+    found = y if keepdims else y.squeeze(axes)
+    return record("logsumexp", found, (x,), vjp)
 
 
 def _over_rows(name, x, axis, log):
-    """softmax or log-softmax along one axis: moved to the end, done row by row, moved back."""
+    """softmax or log-softmax along one axis: move it to the end, do row by row, move it back."""
     x = tensor(x)
     axes = _axes(name, x, axis)
     if len(axes) != 1:
@@ -110,19 +152,24 @@ def _over_rows(name, x, axis, log):
 
     def vjp(dy):
         dx = np.empty_like(y)
-        kernels.softmax_backward(rows_of(np.moveaxis(dy, axes[0], -1)), y, log, dx)
+        dy = rows_of(np.moveaxis(dy, axes[0], -1))
+        kernels.softmax_backward(dy, y, log, dx)
         return (back(dx),)
 
     return record(name, back(y), (x,), vjp)
 
 
 @op
-def softmax(x, axis=-1):
-    """e^x / Σ e^x along `axis` (probabilities).   dx = y·(dy − Σ y·dy)"""
+def softmax(x: Operand, axis: int = -1) -> Tensor:
+    """e^x / Σ e^x along `axis` (probabilities).   dx = y·(dy − Σ y·dy)
+
+    >>> softmax([0.0, 0.0])
+    Tensor([0.5 0.5])
+    """
     return _over_rows("softmax", x, axis, 0)
 
 
 @op
-def log_softmax(x, axis=-1):
+def log_softmax(x: Operand, axis: int = -1) -> Tensor:
     """x − log Σ e^x along `axis` (log-probabilities in nats).   dx = dy − e^y·Σ dy"""
     return _over_rows("log_softmax", x, axis, 1)

@@ -1,23 +1,36 @@
-"""What every op shares: the registry that the property tests run over, and the checks of arguments."""
+"""What every op shares: the registry that the property tests run over, and checks of arguments."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..errors import ArgumentError, ShapeError
-from ..tensor import Tensor
+from tinylm.errors import ArgumentError, ShapeError
+from tinylm.tensor import Tensor
 
-OPS: dict[str, "callable"] = {}
+Operand = Tensor | ArrayLike  # what an op takes: a Tensor, or what can become a constant one
+
+OPS: dict[str, Callable] = {}
 
 
-def op(function):
-    """Register a differentiable function by its name; a test demands a gradient property for each."""
+def op(function: Callable) -> Callable:
+    """Register a differentiable function by its name; a test demands a gradient check for each.
+
+    >>> import tinylm.ops
+    >>> OPS["exp"] is tinylm.ops.exp
+    True
+    """
     OPS[function.__name__] = function
     return function
 
 
-def tensor(x, like=None):
-    """x as a Tensor; a Python number or a list takes the dtype of `like`."""
+def tensor(x: Operand, like: Tensor | None = None) -> Tensor:
+    """x as a Tensor; a Python number or a list takes the dtype of `like`.
+
+    >>> tensor(2.0, like=Tensor(np.ones(3))).dtype
+    dtype('float64')
+    """
     if isinstance(x, Tensor):
         return x
     if like is not None and not isinstance(x, np.ndarray):
@@ -25,7 +38,12 @@ def tensor(x, like=None):
     return Tensor(x)
 
 
-def pair(name, a, b):
+def optional(x: Operand | None) -> Tensor | None:
+    """x as a Tensor, or None."""
+    return None if x is None else tensor(x)
+
+
+def pair(name: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors whose shapes broadcast.
 
     raises ShapeError  naming the op and both shapes
@@ -36,43 +54,53 @@ def pair(name, a, b):
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
         raise ShapeError(
-            f"{name}: shapes {a.shape} and {b.shape} do not broadcast; expected axes, aligned at the right, "
-            "that are equal or 1."
+            f"{name}: shapes {a.shape} and {b.shape} do not broadcast; "
+            "expected axes, aligned at the right, that are equal or 1."
         ) from None
     return a, b
 
 
-def check_ids(name, ids, size):
+def check_ids(name: str, ids: ArrayLike, size: int) -> np.ndarray:
     """ids as a contiguous int64 array, every id in [0, size).
 
     raises ShapeError  if ids are not integers or one is out of range
+
+    >>> check_ids("embedding", [2, 0, 3], 3)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ShapeError: embedding: id 3 is out of range; expected ids from 0 to 2.
     """
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise ShapeError(
-            f"{name}: ids have dtype {ids.dtype}; expected integers (plain NumPy arrays, not Tensors)."
+            f"{name}: ids have dtype {ids.dtype}; "
+            "expected integers (plain NumPy arrays, not Tensors)."
         )
-    if ids.size and (ids.min() < 0 or ids.max() >= size):
-        wrong = ids.min() if ids.min() < 0 else ids.max()
-        raise ShapeError(f"{name}: id {wrong} is out of range; expected ids from 0 to {size - 1}.")
-    ids = np.asarray(
-        ids, dtype=np.int64, order="C"
-    )  # ascontiguousarray would give a single id an axis
+    if ids.size:
+        least = ids.min()
+        most = ids.max()
+        if least < 0 or most >= size:
+            wrong = least if least < 0 else most
+            raise ShapeError(
+                f"{name}: id {wrong} is out of range; expected ids from 0 to {size - 1}."
+            )
+    # np.ascontiguousarray would turn a single id into an array with one axis
+    ids = np.asarray(ids, dtype=np.int64, order="C")
     return ids if ids.flags.writeable else ids.copy()
 
 
-def contiguous(x):
-    """x as a C-contiguous array that a kernel may be given (a read-only array would compile the kernel anew)."""
+def contiguous(x: np.ndarray) -> np.ndarray:
+    """x as a C-contiguous, writable array: a kernel would compile anew for a read-only one."""
     x = np.ascontiguousarray(x)
     return x if x.flags.writeable else x.copy()
 
 
-def rows_of(x):
-    """x (..., C) as a C-contiguous array of rows (N, C) that a kernel may be given, also where N or C is 0."""
+def rows_of(x: np.ndarray) -> np.ndarray:
+    """x (..., C) as contiguous rows (N, C) for a kernel; N or C may be 0."""
     return contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def check_rate(name, rate):
+def check_rate(name: str, rate: float) -> float:
     """A probability of dropping as a float.   raises ArgumentError  if it is outside [0, 1)"""
     if not 0 <= rate < 1:
         raise ArgumentError(
@@ -81,8 +109,8 @@ def check_rate(name, rate):
     return float(rate)
 
 
-def same_dtype(name, *tensors):
-    """All operands of a kernel must be float32, or all float64.
+def same_dtype(name: str, *tensors: Tensor | np.ndarray | None) -> None:
+    """All operands of a kernel must be float32, or all float64; a None is passed over.
 
     raises ShapeError  naming the op and the dtypes
     """

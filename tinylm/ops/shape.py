@@ -1,22 +1,30 @@
 """Ops that move elements without changing them."""
 
 import builtins
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
-from ..tensor import record
-from .registry import op, tensor
+from tinylm.errors import ShapeError
+from tinylm.tensor import Tensor, record
+
+from .registry import Operand, op, tensor
 
 
 @op
-def reshape(x, *shape):
+def reshape(x: Operand, *shape: int | Sequence[int]) -> Tensor:
     """x with another shape of the same size, one entry may be −1.   dx = dy in x's shape
 
+    The shape may be one tuple or several numbers, as NumPy's and PyTorch's methods take it.
     raises ShapeError  if the sizes differ
+
+    >>> reshape([1, 2, 3, 4], 2, -1).shape
+    (2, 2)
     """
     x = tensor(x)
-    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    if len(shape) == 1 and isinstance(shape[0], tuple | list):
+        shape = shape[0]
     try:
         y = x.data.reshape(shape)
     except ValueError:
@@ -27,37 +35,54 @@ def reshape(x, *shape):
 
 
 @op
-def transpose(x, axes=None):
-    """x with its axes permuted (reversed when None).   dx = dy with the inverse permutation"""
+def transpose(x: Operand, axes: Sequence[int] | None = None) -> Tensor:
+    """x with its axes permuted (reversed when None).   dx = dy with the inverse permutation
+
+    As NumPy's; PyTorch's transpose is `swapaxes` here.
+
+    >>> transpose(np.zeros((2, 3, 5)), (1, 0, 2)).shape
+    (3, 2, 5)
+    """
     x = tensor(x)
     axes = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
-    if sorted(a % builtins.max(x.ndim, 1) for a in axes) != list(range(x.ndim)):
+    order = [axis % builtins.max(x.ndim, 1) for axis in axes]
+    if sorted(order) != list(range(x.ndim)):
         raise ShapeError(
             f"transpose: axes {axes} are not a permutation of the {x.ndim} axes of shape {x.shape}."
         )
-    inverse = np.argsort([a % x.ndim for a in axes]) if axes else ()
-    return record("transpose", x.data.transpose(axes), (x,), lambda dy: (dy.transpose(inverse),))
+    inverse = np.argsort(order) if axes else ()
+    y = x.data.transpose(axes)
+    return record("transpose", y, (x,), lambda dy: (dy.transpose(inverse),))
 
 
 @op
-def swapaxes(x, a, b):
-    """x with axes a and b exchanged.   dx = dy with them exchanged back"""
+def swapaxes(x: Operand, a: int, b: int) -> Tensor:
+    """x with axes a and b exchanged.   dx = dy with them exchanged back
+
+    >>> swapaxes(np.zeros((2, 3, 5)), 0, -1).shape
+    (5, 3, 2)
+    """
     x = tensor(x)
     if not (-x.ndim <= a < x.ndim and -x.ndim <= b < x.ndim):
         raise ShapeError(f"swapaxes: axes {a} and {b} do not both exist in shape {x.shape}.")
-    return record("swapaxes", x.data.swapaxes(a, b), (x,), lambda dy: (dy.swapaxes(a, b),))
+    y = x.data.swapaxes(a, b)
+    return record("swapaxes", y, (x,), lambda dy: (dy.swapaxes(a, b),))
 
 
 @op
-def broadcast_to(x, shape):
-    """x repeated along new axes and axes of size 1.   dx = dy summed over them"""
+def broadcast_to(x: Operand, shape: Sequence[int]) -> Tensor:
+    """x repeated along new axes and axes of size 1.   dx = dy summed over them
+
+    >>> broadcast_to([1, 2], (2, 2)).numpy().tolist()
+    [[1.0, 2.0], [1.0, 2.0]]
+    """
     x = tensor(x)
     try:
         y = np.broadcast_to(x.data, shape)
     except ValueError:
         raise ShapeError(
-            f"broadcast_to: shape {x.shape} cannot be stretched to {tuple(shape)}; expected axes, aligned "
-            "at the right, that are equal or 1."
+            f"broadcast_to: shape {x.shape} cannot be stretched to {tuple(shape)}; "
+            "expected axes, aligned at the right, that are equal or 1."
         ) from None
     return record("broadcast_to", y, (x,), lambda dy: (dy,))
 
@@ -71,53 +96,66 @@ def _joinable(name, tensors):
 
 
 @op
-def concatenate(tensors, axis=0):
-    """Tensors joined along an existing axis.   each gets its own slice of dy"""
+def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
+    """Tensors joined along an existing axis.   each gets its own slice of dy
+
+    >>> concatenate([[1, 2], [3]])
+    Tensor([1. 2. 3.])
+    """
     tensors = _joinable("concatenate", tensors)
     try:
         y = np.concatenate([x.data for x in tensors], axis)
     except ValueError:
+        shapes = [x.shape for x in tensors]
         raise ShapeError(
-            f"concatenate: shapes {[x.shape for x in tensors]} must be equal except along "
-            f"axis {axis}."
+            f"concatenate: shapes {shapes} must be equal except along axis {axis}."
         ) from None
-    cuts = np.cumsum([x.shape[axis] for x in tensors])[:-1]
+    sizes = [x.shape[axis] for x in tensors]
+    cuts = np.cumsum(sizes)[:-1]
     return record("concatenate", y, tensors, lambda dy: tuple(np.split(dy, cuts, axis)))
 
 
 @op
-def stack(tensors, axis=0):
-    """Tensors of one shape joined along a new axis.   each gets its own slice of dy"""
+def stack(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis.   each gets its own slice of dy
+
+    >>> stack([[1, 2], [3, 4]], axis=1).numpy().tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
+    """
     tensors = _joinable("stack", tensors)
-    if len({x.shape for x in tensors}) > 1 or not -tensors[0].ndim - 1 <= axis <= tensors[0].ndim:
+    shapes = [x.shape for x in tensors]
+    ndim = tensors[0].ndim
+    if len(set(shapes)) > 1 or not -ndim - 1 <= axis <= ndim:
         raise ShapeError(
-            f"stack: shapes {[x.shape for x in tensors]} must be equal, and axis {axis} one of the result's."
+            f"stack: shapes {shapes} must be equal, and axis {axis} one of the result's."
         )
-    return record(
-        "stack",
-        np.stack([x.data for x in tensors], axis),
-        tensors,
-        lambda dy: tuple(np.moveaxis(dy, axis, 0)),
-    )
+    y = np.stack([x.data for x in tensors], axis)
+    return record("stack", y, tensors, lambda dy: tuple(np.moveaxis(dy, axis, 0)))
 
 
 @op
-def getitem(x, index):
-    """x[index] as NumPy reads it: slices, integers, arrays of ids, masks.   dx = dy added at index (repeats add up)"""
+def getitem(x: Operand, index: Any) -> Tensor:
+    """x[index] as in NumPy: slices, integers, arrays of ids, masks.
+    dx = dy added at index (repeats add up)
+
+    >>> getitem([[1, 2], [3, 4]], (slice(None), 0))
+    Tensor([1. 3.])
+    """
     x = tensor(x)
     try:
         y = x.data[index]
     except IndexError as error:
         raise ShapeError(f"getitem: {error} (the Tensor has shape {x.shape}).") from None
     parts = index if isinstance(index, tuple) else (index,)
-    simple = all(
-        part is None or part is Ellipsis or isinstance(part, slice | int | np.integer)
-        for part in parts
-    )
+    once = True  # no element is picked twice
+    for part in parts:
+        if part is not None and part is not Ellipsis:
+            simple = isinstance(part, slice | int | np.integer)
+            once = once and simple
 
     def vjp(dy):
         dx = np.zeros_like(x.data)
-        if simple:
+        if once:
             dx[index] = dy
         else:
             np.add.at(dx, index, dy)
@@ -127,31 +165,36 @@ def getitem(x, index):
 
 
 @op
-def relative_shift(x, source):
-    """y[…, t, s] = x[…, t, T − t + s]: scores by distance become scores by position.   dx = dy, put back where it came from
+def relative_shift(x: Operand, source: int) -> Tensor:
+    """y[…, t, s] = x[…, t, T − t + s]: scores by distance become scores by position.
+    dx = dy, put back where it came from
 
-    x : (..., T, R), column r of a query is the key at distance T − r from the first key   returns (..., T, source)
+    x : (..., T, R), column r of a query is the key at distance T − r from the first key
+    returns (..., T, source)
     raises ShapeError  if R < T + source
-    Source: Dai et al. 2019, appendix B, as in XLNet (positions from `source` down to −T, so R = source + T).
+    Source: Dai et al. 2019, appendix B, as in XLNet (positions from `source` down to −T, so
+    R = source + T).
+
+    >>> relative_shift([[0, 1, 2, 3], [0, 1, 2, 3]], 2).numpy().tolist()
+    [[2.0, 3.0], [1.0, 2.0]]
     """
     x = tensor(x)
     if x.ndim < 2 or x.shape[-1] < x.shape[-2] + source:
         raise ShapeError(
-            f"relative_shift: x {x.shape} is too narrow for {source} keys; expected (..., T, R) with "
-            f"R ≥ T + {source}."
+            f"relative_shift: x {x.shape} is too narrow for {source} keys; "
+            f"expected (..., T, R) with R ≥ T + {source}."
         )
-    (*outer, length, width), skipped = x.shape, x.shape[-2]
+    *outer, length, width = x.shape
 
-    def shifted(
-        array,
-    ):  # in one row of T·R numbers, every line of R − 1 begins one earlier than the last
-        return array.reshape(*outer, length * width)[..., skipped:].reshape(
-            *outer, length, width - 1
-        )[..., :source]
+    def shifted(flat):
+        """A view of the T·R numbers in lines of R − 1: each line begins one column earlier."""
+        lines = flat[..., length:].reshape(*outer, length, width - 1)
+        return lines[..., :source]
 
     def vjp(dy):
         dx = np.zeros((*outer, length * width), x.dtype)
-        dx[..., skipped:].reshape(*outer, length, width - 1)[..., :source] = dy
+        shifted(dx)[...] = dy
         return (dx.reshape(x.shape),)
 
-    return record("relative_shift", shifted(x.data), (x,), vjp)
+    y = shifted(x.data.reshape(*outer, length * width))
+    return record("relative_shift", y, (x,), vjp)

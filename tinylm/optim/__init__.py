@@ -1,17 +1,27 @@
-"""Floor 3: optimisers and learning-rate schedules. Read in this order: base.py, adamw.py, sgd.py, schedules.py."""
+"""Floor 3: optimisers and learning-rate schedules.
+
+Read in this order: flat.py, groups.py, base.py, adamw.py, sgd.py, schedules.py.
+"""
 
 import inspect
+from typing import Any
 
-from ..errors import TinylmError
+from tinylm.errors import TinylmError
+
 from . import schedules
 from .adamw import Adam, AdamW
-from .base import Optimizer, groups_by_name, layerwise
+from .base import Optimizer
+from .groups import Params, groups_by_name, layerwise
 from .schedules import SCHEDULES
 from .sgd import ASGD, SGD, Adagrad
 
 OPTIMIZERS = {
-    cls.__name__.lower(): cls for cls in (AdamW, Adam, SGD, ASGD, Adagrad)
-}  # as TrainConfig names them
+    "adamw": AdamW,
+    "adam": Adam,
+    "sgd": SGD,
+    "asgd": ASGD,
+    "adagrad": Adagrad,
+}  # by the names that TrainConfig takes
 
 __all__ = [
     "ASGD",
@@ -29,16 +39,20 @@ __all__ = [
 ]
 
 
-def build(name, params, settings, options):
-    """The optimiser `name` of OPTIMIZERS for params, with those of `settings` (name -> value) that it knows, and `options`.
+def build(
+    name: str, params: Params, settings: dict[str, Any], options: dict[str, Any]
+) -> Optimizer:
+    """The optimiser `name` of OPTIMIZERS for params.
 
-    raises TinylmError  if it does not know one of the options
+    settings : name -> value; those that the optimiser does not know are left out
+    options : name -> value, which win over settings
+    raises TinylmError  if the optimiser does not know one of the options
     """
-    known = inspect.signature(OPTIMIZERS[name]).parameters
-    if unknown := sorted(options.keys() - known.keys()):
-        raise TinylmError(
-            f"{name} has no option {unknown[0]!r}; it knows {', '.join(list(known)[1:])}."
-        )
-    return OPTIMIZERS[name](
-        params, **{key: value for key, value in settings.items() if key in known} | options
-    )
+    optimizer = OPTIMIZERS[name]
+    known = inspect.signature(optimizer).parameters
+    unknown = sorted(options.keys() - known.keys())
+    if unknown:
+        names = ", ".join(list(known)[1:])
+        raise TinylmError(f"{name} has no option {unknown[0]!r}; it knows {names}.")
+    chosen = {key: value for key, value in settings.items() if key in known}
+    return optimizer(params, **chosen | options)

@@ -1,8 +1,10 @@
-"""AdamW and Adam: a kernel that updates parameters and both moments in one pass over the flat buffers."""
+"""AdamW and Adam: one kernel updates parameters and both moments in one pass over the buffers."""
 
-from .. import kernels
-from ..settings import above
+from tinylm import kernels
+from tinylm.settings import above
+
 from .base import Optimizer
+from .groups import NoDecay, Params
 
 
 class AdamW(Optimizer):
@@ -10,26 +12,28 @@ class AdamW(Optimizer):
 
         m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,  p ← p − lr·(m̂/(√v̂ + ε) + λp)
 
-    bias_correction : m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); False as in BERT and ELECTRA
-    eps_hat : ε beside √v instead of √v̂, as in TensorFlow and in GPT-1's code ("ε hat" in Kingma & Ba, section 2)
     betas : β₁, β₂ in [0, 1)     eps : ε > 0
-    params, no_decay : as in Optimizer; GPT-1 decays matrices only: no_decay=lambda name, p: p.ndim < 2
-    Source: Loshchilov & Hutter 2019. Differs from PyTorch: a parameter without a gradient counts as gradient zero; t counts
-    the steps of the optimiser, also for a parameter that was frozen at first.
+    bias_correction : m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); False as in BERT and ELECTRA: m̂ = m, v̂ = v
+    eps_hat : ε beside √v instead of √v̂, as in TensorFlow and in GPT-1's code ("ε hat" in Kingma &
+        Ba, section 2)
+    params, no_decay : as in Optimizer; GPT-1 decays only matrices: no_decay=lambda name, p:
+        p.ndim < 2
+    Source: Loshchilov & Hutter 2019. Differs from PyTorch: a parameter without a gradient has the
+    gradient zero; t counts the optimiser's steps, also for a parameter that was frozen at first.
     """
 
     _decoupled = True
 
     def __init__(
         self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0.01,
-        bias_correction=True,
-        no_decay=(r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm"),
-        eps_hat=False,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        bias_correction: bool = True,
+        no_decay: NoDecay = (r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm"),
+        eps_hat: bool = False,
     ):
         super().__init__(params, lr, weight_decay, no_decay, {"m": 0.0, "v": 0.0})
         self.betas = self._number("betas", betas, tuple[float, float])
@@ -38,15 +42,17 @@ class AdamW(Optimizer):
         self.eps_hat = eps_hat
 
     def _update(self, arrays, rate, decay, factor):
+        p, g, m, v = arrays
         beta1, beta2 = self.betas
-        correction1, correction2 = (
-            (1 - beta1**self.steps, 1 - beta2**self.steps) if self.bias_correction else (1.0, 1.0)
-        )
-        eps = self.eps / correction2**0.5 if self.eps_hat else self.eps
-        decoupled, l2 = (decay, 0.0) if self._decoupled else (0.0, decay)
-        kernels.adamw(
-            *arrays, rate, beta1, beta2, eps, decoupled, l2, correction1, correction2, factor
-        )
+        share1 = 1.0  # m̂ = m/share1
+        share2 = 1.0
+        if self.bias_correction:
+            share1 = 1 - beta1**self.steps
+            share2 = 1 - beta2**self.steps
+        eps = self.eps / share2**0.5 if self.eps_hat else self.eps
+        decoupled = decay if self._decoupled else 0.0
+        l2 = 0.0 if self._decoupled else decay
+        kernels.adamw(p, g, m, v, rate, beta1, beta2, eps, decoupled, l2, share1, share2, factor)
 
 
 class Adam(AdamW):
@@ -59,13 +65,13 @@ class Adam(AdamW):
 
     def __init__(
         self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0.0,
-        bias_correction=True,
-        no_decay=(),
-        eps_hat=False,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        bias_correction: bool = True,
+        no_decay: NoDecay = (),
+        eps_hat: bool = False,
     ):
         super().__init__(params, lr, betas, eps, weight_decay, bias_correction, no_decay, eps_hat)

@@ -1,31 +1,45 @@
-"""SGD and what is built on its step: averaged SGD (AWD-LSTM) and Adagrad (GloVe, ELMo)."""
+"""SGD and its relatives: averaged SGD (AWD-LSTM) and Adagrad (GloVe, ELMo)."""
+
+from typing import Any
 
 import numpy as np
 
-from .. import kernels
-from ..errors import ArgumentError
-from ..settings import at_least
+from tinylm import kernels
+from tinylm.errors import ArgumentError
+from tinylm.settings import at_least
+
 from .base import Optimizer
+from .groups import NoDecay, Params
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked.
 
-        g ← g + λp,   b ← μb + (1−τ)g (at first b = g),   p ← p − lr·b     nesterov: p ← p − lr·(g + μb)
+        g ← g + λp,   b ← μb + (1−τ)g (at first b = g),   p ← p − lr·b
+        nesterov:                                          p ← p − lr·(g + μb)
 
     μ momentum, τ dampening, λ weight_decay     params, no_decay : as in Optimizer
-    Source: Sutskever et al. 2013 in PyTorch's form. Differs: a parameter that was frozen at first starts with b = 0.
+    Source: Sutskever et al. 2013 in PyTorch's form. Differs: a parameter that was frozen at first
+    starts with b = 0.
+
+    >>> from tinylm.tensor import Tensor
+    >>> p = Tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = SGD([("p", p)], lr=0.5)
+    >>> p.grad = np.array([2.0, 0.0], np.float32)
+    >>> optimizer.step()
+    >>> p.data.tolist()
+    [0.0, 2.0]
     """
 
     def __init__(
         self,
-        params,
-        lr=1e-3,
-        momentum=0.0,
-        dampening=0.0,
-        weight_decay=0.0,
-        nesterov=False,
-        no_decay=(),
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        no_decay: NoDecay = (),
     ):
         self.momentum = self._number("momentum", momentum)
         self.dampening = self._number("dampening", dampening)
@@ -33,38 +47,50 @@ class SGD(Optimizer):
         super().__init__(params, lr, weight_decay, no_decay, {"b": 0.0} if momentum else {})
 
     def _update(self, arrays, rate, decay, factor):
+        p, g = arrays[:2]
+        b = arrays[2] if self.momentum else p[:0]
         share = 1 - self.dampening if self.steps > 1 else 1.0
-        direct, along = (1.0, self.momentum) if self.nesterov else (0.0, 1.0)
-        p, g, b = (*arrays, arrays[0][:0])[:3]
+        direct = 1.0 if self.nesterov else 0.0  # p ← p − lr·(direct·g + along·b)
+        along = self.momentum if self.nesterov else 1.0
         kernels.sgd(p, g, b, rate, self.momentum, share, direct, along, decay, factor)
 
 
 class ASGD(SGD):
-    """SGD that goes over to the mean of its weights once the validation loss no longer falls (NT-ASGD).
+    """SGD that goes over to the mean of its weights once the validation loss stops falling.
 
-    nonmono : that many checks are given to the loss to fall again     use: optimizer.check(loss) after each evaluation, in
-    `with optimizer.averaged():`, where the weights are the mean if there is one
-    Source: Merity et al. 2018, section 4. Differs from PyTorch's ASGD, which they use: λ = 0 and t₀ = 0, as they set them;
-    the mean begins with the first step after the switch, not with the second.
+    nonmono : number of checks in which the loss may fall again (NT-ASGD)
+    Call optimizer.check(loss) after each evaluation, and evaluate in `with optimizer.averaged():`,
+    where the weights are the mean if there is one.
+    Source: Merity et al. 2018, section 4. Differs from PyTorch's ASGD, which they use: λ = 0 and
+    t₀ = 0, as they set them; the mean begins with the first step after the switch, not with the
+    second.
     """
 
-    def __init__(self, params, lr=1e-3, weight_decay=0.0, nonmono=5, no_decay=()):
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        nonmono: int = 5,
+        no_decay: NoDecay = (),
+    ):
         super().__init__(params, lr, weight_decay=weight_decay, no_decay=no_decay)
         self.nonmono = self._number("nonmono", nonmono, int, at_least(0))
         self.losses = []
 
-    def check(self, loss):
-        """Note a validation loss; starts the average when one more than `nonmono` checks old is lower."""
-        earlier = self.losses[: max(len(self.losses) - self.nonmono, 0)]
+    def check(self, loss: float) -> None:
+        """Note a validation loss; start the average if one older than `nonmono` checks is lower."""
+        old = max(len(self.losses) - self.nonmono, 0)
+        earlier = self.losses[:old]
         self.losses.append(float(loss))
         if earlier and min(earlier) < loss:
             self.start_average()
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """As Optimizer.state, and the validation losses so far."""
         return super().state() | {"losses": np.array(self.losses, np.float64)}
 
-    def load_state(self, arrays):
+    def load_state(self, arrays: dict[str, Any]) -> None:
         """Take up what state() returned.   raises CheckpointError as Optimizer.load_state"""
         super().load_state(arrays)
         self.losses = [float(loss) for loss in arrays.get("losses", ())]
@@ -75,21 +101,24 @@ class Adagrad(Optimizer):
 
         s ← s + g²,   p ← p − lr·g/(√s + ε)
 
-    initial_accumulator_value : s at first; PyTorch's default 0, TensorFlow's 0.1, ELMo's and GloVe's 1.0
-    delayed : divide by the root of s as it was before this gradient, as GloVe's code does (s must not start at 0)
+    initial_accumulator_value : s at first; PyTorch's default is 0, TensorFlow's 0.1, ELMo's and
+        GloVe's 1.0
+    delayed : divide by the root of s as it was before this gradient, as GloVe's code does (s must
+        not start at 0)
     weight_decay : λ in g ← g + λp     params, no_decay : as in Optimizer
-    Source: Duchi et al. 2011. Differs from TensorFlow: ε, which 0 turns off (s must not start at 0 then either).
+    Source: Duchi et al. 2011. Differs from TensorFlow: there is an ε; 0 turns it off (then too s
+    must not start at 0).
     """
 
     def __init__(
         self,
-        params,
-        lr=0.01,
-        weight_decay=0.0,
-        initial_accumulator_value=0.0,
-        eps=1e-10,
-        delayed=False,
-        no_decay=(),
+        params: Params,
+        lr: float = 0.01,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        delayed: bool = False,
+        no_decay: NoDecay = (),
     ):
         start = self._number("initial_accumulator_value", initial_accumulator_value)
         self.eps = self._number("eps", eps, limit=at_least(0))
@@ -102,4 +131,5 @@ class Adagrad(Optimizer):
         super().__init__(params, lr, weight_decay, no_decay, {"s": start})
 
     def _update(self, arrays, rate, decay, factor):
-        kernels.adagrad(*arrays, rate, self.eps, int(self.delayed), decay, factor)
+        p, g, s = arrays
+        kernels.adagrad(p, g, s, rate, self.eps, int(self.delayed), decay, factor)

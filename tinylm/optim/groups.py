@@ -1,0 +1,97 @@
+"""Which parameters an optimiser trains together: groups by name, by layer, and by weight decay."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from tinylm.arguments import strings
+from tinylm.errors import TinylmError
+from tinylm.nn.module import Module
+from tinylm.tensor import Tensor
+
+Params = Module | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
+NoDecay = str | Sequence[str] | Callable[[str, Tensor], bool]
+
+
+def is_decayed(no_decay: NoDecay, name: str, p: Tensor) -> bool:
+    """Whether a parameter is decayed: the last matching pattern decides, "!" turns it round.
+
+    >>> is_decayed(["bias$", "!head"], "ffn.bias", None)
+    False
+    >>> is_decayed(["bias$", "!head"], "head.bias", None)
+    True
+    """
+    if callable(no_decay):
+        return not no_decay(name, p)
+    decayed = True
+    for pattern in strings(no_decay, "no_decay"):
+        if re.search(pattern.removeprefix("!"), name):
+            decayed = pattern.startswith("!")
+    return decayed
+
+
+def flatten(params: Params) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    """(group, name, Parameter) of a Module, of pairs, or of groups; a shared Parameter once.
+
+    raises TinylmError  for Parameters without their names
+    """
+    pairs = params.named_parameters() if isinstance(params, Module) else list(params)
+    are_groups = bool(pairs) and isinstance(pairs[0], dict)
+    groups = pairs if are_groups else [{"params": pairs}]
+    seen = set()
+    for group in groups:
+        if any(isinstance(pair, Tensor) for pair in group["params"]):
+            raise TinylmError(
+                "An optimiser wants names, for no_decay: pass the Module or its named_parameters()."
+            )
+        for name, p in group["params"]:
+            if id(p) not in seen:
+                seen.add(id(p))
+                yield group, name, p
+
+
+def groups_by_name(module: Module, settings: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups for an optimiser: each parameter joins the first pattern that its name matches.
+
+    settings : regular expression -> settings of the group, for example
+        {r"^head": {"scale": 10.0, "weight_decay": 0.0}}
+    returns one group for each pattern, then one for the parameters that match none
+    """
+    groups = [{"params": [], **given} for given in settings.values()]
+    others = {"params": []}
+    for name, p in module.named_parameters():
+        group = others
+        for candidate, pattern in zip(groups, settings, strict=True):
+            if re.search(pattern, name):
+                group = candidate
+                break
+        group["params"].append((name, p))
+    return [*groups, others]
+
+
+def layerwise(
+    module: Module,
+    layers: Sequence[Sequence[Tensor]],
+    factor: float,
+    top: float = 1.0,
+    key: str = "scale",
+) -> list[dict[str, Any]]:
+    """Groups whose learning rate shrinks by `factor` from each layer to the one below.
+
+    layers : lists of Parameters from the bottom up, as an objective's layer_groups() returns them.
+        The last has the rate `top`; a parameter of the module in none of them (a head) has 1.
+    key : the setting of a group that is shrunk
+    ULMFiT: factor 1/2.6. ELECTRA: factor d, top d². XLNet: without the embeddings among the layers,
+    and as released with key "grad_scale", a factor on the gradient, which Adam hardly sees.
+    """
+    factors = {}
+    for i, layer in enumerate(layers):
+        below_top = len(layers) - 1 - i
+        for p in layer:
+            factors[id(p)] = top * factor**below_top
+    groups = {}
+    for name, p in module.named_parameters():
+        value = factors.get(id(p), 1.0)
+        group = groups.setdefault(value, {"params": [], key: value})
+        group["params"].append((name, p))
+    return list(groups.values())
