@@ -95,7 +95,8 @@ def _without_repeats(ids, size):
     Padding here is any run of equal columns. A filter of up to `size` characters sees the same
     window at every place in the run, so maxima and their gradients stay.
     """
-    changed = np.flatnonzero((ids[:, 1:] != ids[:, :-1]).any(axis=0))
+    differs = ids[:, 1:] != ids[:, :-1]  # from the column before
+    changed = np.flatnonzero(differs.any(axis=0))
     run = changed[-1] + 1 if changed.size else 0  # the first column of the last run
     return ids[:, : run + size]
 
@@ -118,16 +119,19 @@ class CharCNN(Module):
     def __init__(self, config: CharCNNConfig, *, rng: np.random.Generator):
         c = self.config = config
         self.char_embed = Embedding(c.n_characters, c.embedding_dim, rng=rng)
-        self.char_embed.weight.data[...] = rng.uniform(-1, 1, self.char_embed.weight.shape)
+        table = self.char_embed.weight
+        table.data[...] = rng.uniform(-1, 1, table.shape)
         layers = []
         for size, count in c.filters:
             std = (size * c.embedding_dim) ** -0.5
             layers.append(Conv1d(c.embedding_dim, count, size, rng=rng, std=std))
         if c.activation == "relu":
             for layer in layers:
-                layer.weight.data[...] = rng.uniform(-0.05, 0.05, layer.weight.shape)
+                weight = layer.weight
+                weight.data[...] = rng.uniform(-0.05, 0.05, weight.shape)
         self.convolutions = ModuleList(layers)
-        self.highway = ModuleList([Highway(c.n_filters, rng=rng) for _ in range(c.n_highway)])
+        highway = [Highway(c.n_filters, rng=rng) for _ in range(c.n_highway)]
+        self.highway = ModuleList(highway)
         self.projection = None
         if c.projection_dim != c.n_filters:
             std = c.n_filters**-0.5
@@ -136,7 +140,8 @@ class CharCNN(Module):
     def forward(self, ids) -> Tensor:
         """ids : (B, T, L) characters of every word -> (B, T, projection_dim)"""
         longest = max(size for size, _ in self.config.filters)
-        words = np.asarray(ids).reshape(-1, np.shape(ids)[-1])  # (B,T,L) -> (B·T,L)
+        *places, characters = np.shape(ids)  # (B, T) and L
+        words = np.reshape(ids, (-1, characters))  # (B,T,L) -> (B·T,L)
         x = self.char_embed(_without_repeats(words, longest))  # -> (B·T,L',C)
         maxima = [layer.maximum(x) for layer in self.convolutions]
         x = F.concatenate(maxima, axis=1)  # -> (B·T,n_filters)
@@ -145,4 +150,4 @@ class CharCNN(Module):
             x = layer(x)
         if self.projection is not None:
             x = self.projection(x)
-        return F.reshape(x, (*np.shape(ids)[:-1], x.shape[1]))  # -> (B,T,P)
+        return F.reshape(x, (*places, x.shape[1]))  # -> (B,T,P)

@@ -106,7 +106,11 @@ class Module:
 
     def children(self) -> list[tuple[str, "Module"]]:
         """(name, Module) of the direct parts, in the order of their assignment."""
-        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
+        found = []
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                found.append((name, value))
+        return found
 
     def modules(self) -> list["Module"]:
         """This module and everything inside it, outermost first."""
@@ -222,17 +226,22 @@ class Module:
         total = 0
         trained = 0
         for name, p in self.named_parameters():
-            frozen = "" if p.requires_grad else " frozen"
-            rows.append((name, str(p.shape), f"{p.size:,}{frozen}"))
+            size = f"{p.size:,}"
             total += p.size
-            trained += p.size if p.requires_grad else 0
+            if p.requires_grad:
+                trained += p.size
+            else:
+                size += " frozen"
+            rows.append((name, str(p.shape), size))
         rows.append(("total", "", f"{total:,}"))
         if trained < total:
             rows.append(("trained", "", f"{trained:,}"))
         names, shapes, _ = zip(*rows, strict=True)
         first = max(map(len, names))
         second = max(map(len, shapes))
-        lines = [f"{name:{first}}  {shape:{second}}  {size}" for name, shape, size in rows]
+        lines = []
+        for name, shape, size in rows:
+            lines.append(f"{name:{first}}  {shape:{second}}  {size}")
         return "\n".join(lines)
 
     def __repr__(self):
@@ -240,7 +249,8 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
                 own.append(f"{name} {value.shape}")
-        lines = [f"{type(self).__name__}({', '.join(own)})"]
+        kind = type(self).__name__
+        lines = [f"{kind}({', '.join(own)})"]
         for name, text in _merge_equals(self.children()):
             indented = text.replace("\n", "\n  ")
             lines.append(f"  {name}: {indented}")
@@ -262,8 +272,8 @@ def _merge_equals(children):
     first = None  # of a run
     for i, (name, text) in enumerate(parts):
         first = name if first is None else first
-        goes_on = i + 1 < len(parts) and parts[i + 1][1] == text
-        if goes_on and name.isdigit():
+        following = [other for _, other in parts[i + 1 : i + 2]]
+        if following == [text] and name.isdigit():
             continue
         label = name if name == first else f"{first} to {name}"
         merged.append((label, text))

@@ -49,12 +49,15 @@ class ScalarMix(Module):
 
 def _real(mask, shape):
     """The mask (B, T) as bool; all True for None.   shape : (B, T, C)"""
-    return np.ones(shape[:2], bool) if mask is None else np.asarray(mask, bool)
+    if mask is None:
+        return np.ones(shape[:2], bool)
+    return np.asarray(mask, bool)
 
 
 def _normalised(x, mask):
-    """(x − mean)/deviation of x (B, T, C), both over all numbers at positions in the mask (B, T)."""
-    count = mask.sum() * x.shape[2] or 1
+    """(x − mean)/deviation of x (B, T, C), both over all numbers at positions in the mask."""
+    width = x.shape[2]
+    count = mask.sum() * width or 1
     real = mask[:, :, None].astype(x.dtype)
     mean = F.sum(x * real) / count
     centred = x - mean
@@ -95,9 +98,12 @@ class ConcatPool(Module):
         mask : bool (B, T), True = a real position, None = all are; a row without any gives zeros
         """
         real = _real(mask, x.shape)
-        remaining = real[:, ::-1].cumsum(axis=1)[:, ::-1]  # real positions from here to the end
+        backwards = real[:, ::-1].cumsum(axis=1)
+        remaining = backwards[:, ::-1]  # real positions from here to the end
         last = real & (remaining == 1)
-        mean = real / np.maximum(real.sum(axis=1, keepdims=True), 1)
+        lengths = real.sum(axis=1, keepdims=True)
+        mean = real / np.maximum(lengths, 1)
         weights = np.stack([last, mean], axis=1).astype(x.dtype)
         picked = F.matmul(weights, x)  # (B,2,T) (B,T,C) -> (B,2,C)
-        return F.concatenate([picked[:, 0], F.max_over_time(x, real), picked[:, 1]], axis=1)
+        largest = F.max_over_time(x, real)
+        return F.concatenate([picked[:, 0], largest, picked[:, 1]], axis=1)

@@ -64,7 +64,7 @@ class LSTMConfig(Config):
 
 
 class LSTM(Module):
-    """Layers of LSTM.   (B, T, C) -> (B, T, D·P) for D directions, and the state after the last step
+    """Layers of LSTM.   (B, T, C) -> (B, T, D·P) for D directions, and the last state
 
     config : LSTMConfig
     noise : nn.Noise
@@ -106,7 +106,8 @@ class LSTM(Module):
 
     def _suffixes(self, layer):
         """The ends of the parameters' names, one for each direction."""
-        return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.config.bidirectional]
+        forward = f"_l{layer}"
+        return [forward, forward + "_reverse"] if self.config.bidirectional else [forward]
 
     def _weights(self, suffix):
         """W_ih, W_hh (dropped while training), b, W_p of one layer and direction."""
@@ -114,12 +115,10 @@ class LSTM(Module):
         rate = self.config.weight_drop
         if self.training and rate:
             recurrent = F.dropout(recurrent, rate, self.noise.key())
-        return (
-            getattr(self, "weight_ih" + suffix),
-            recurrent,
-            vars(self).get("bias" + suffix),
-            vars(self).get("weight_hr" + suffix),
-        )
+        inputs = getattr(self, "weight_ih" + suffix)
+        bias = vars(self).get("bias" + suffix)
+        projection = vars(self).get("weight_hr" + suffix)
+        return inputs, recurrent, bias, projection
 
     def forward(self, x, state: State | None = None, mask=None) -> tuple[Tensor, State]:
         """x : (B, T, C) -> out (B, T, D·P), and the state after the last step.
@@ -129,10 +128,9 @@ class LSTM(Module):
         mask : bool (B, T); at False no step is made: the state passes on, the output is 0
         """
         c = self.config
-        bounds = (
-            np.inf if c.cell_clip is None else c.cell_clip,
-            np.inf if c.projection_clip is None else c.projection_clip,
-        )
+        cell_bound = np.inf if c.cell_clip is None else c.cell_clip
+        projection_bound = np.inf if c.projection_clip is None else c.projection_clip
+        bounds = (cell_bound, projection_bound)
         if mask is not None:
             mask = np.asarray(mask).T  # (B,T) -> (T,B)
         x = F.swapaxes(x, 0, 1)  # (B,T,C) -> (T,B,C)
@@ -142,10 +140,11 @@ class LSTM(Module):
                 shared = (0,) if c.variational else ()
                 x = F.dropout(x, c.dropout, self.noise.key(), shared=shared)
             outs = []
-            for reverse, suffix in enumerate(self._suffixes(layer)):
+            for suffix in self._suffixes(layer):
+                reverse = suffix.endswith("_reverse")
                 start = None if state is None else state[len(ends)]
                 weights = self._weights(suffix)
-                out, end = F.lstm(x, start, weights, mask, bool(reverse), bounds)
+                out, end = F.lstm(x, start, weights, mask, reverse, bounds)
                 outs.append(out)
                 ends.append(end)
             x = outs[0] if len(outs) == 1 else F.concatenate(outs, axis=2)

@@ -93,7 +93,9 @@ class Cache:
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        keys = self.keys[:, :, :end]
+        values = self.values[:, :, :end]
+        return keys, values
 
 
 class MultiHeadAttention(Module):
@@ -138,7 +140,8 @@ class MultiHeadAttention(Module):
             )
         batch, length, triple = qkv.shape
         heads = self.config.heads
-        split = qkv.data.reshape(batch, length, 3, heads, triple // (3 * heads))
+        width = triple // (3 * heads)
+        split = qkv.data.reshape(batch, length, 3, heads, width)
         q, k, v = split.transpose(2, 0, 3, 1, 4)  # (B,T,3C) -> three (B,H,T,D)
         keys, values = cache.extend(k, v)
         y = F.scaled_dot_product_attention(q, keys, values, mask, causal)
