@@ -1,36 +1,41 @@
 """Model folders: `load(path) -> (model, tokenizer)` and `save(path, model, tokenizer)`.
 
-A folder holds `config.json`, `model.safetensors` and the tokenizer's own files. Names and shapes of the
-tensors are those of the model's state_dict. A family that others publish too has a module here, named
-after its `model_type`, which says how the published folder differs:
+A folder holds `config.json`, `model.safetensors` and the tokenizer's own files. Names and shapes of
+the tensors are those of the model's state_dict. A family that others publish too has a module here,
+named after its `model_type`, which says how the published folder differs:
 
-    to_config(config, end_id) -> dict      what stands in config.json beside our own field names
+    to_config(config, end_id) -> dict      further fields of config.json, beside our own
     from_config(fields, config_class)      our config from a config.json
-    layout(config)                         iterator of `Stored`: where each of our tensors is kept
+    layout(config)                         iterator of `Stored`: where the file keeps each tensor
 
-Every shape is compared with the file before a model is built, so a config cannot ask for more memory than
-the file holds.
+Loading compares every shape with the file before it builds a model, so a config cannot ask for more
+memory than the file holds.
 """
 
 import dataclasses
 import importlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from tinylm import files, folders, objectives, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
+from tinylm.objectives import Objective
 from tinylm.training import checkpoint
 from tinylm.vectors import VECTORS
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
 HEADS = (
     checkpoint.STATE,
     checkpoint.LABELS,
     CONFIG,
-)  # what is read first of a run, classifier, model
-OURS = (
+)  # loading a run, classifier, model begins here
+OURS = (  # all files that we write into such a folder; overwriting removes them all
     *HEADS,
     WEIGHTS,
     VECTORS,
@@ -38,9 +43,9 @@ OURS = (
     checkpoint.HEAD,
     checkpoint.PRETRAINED,
     *text.FILES,
-    checkpoint.LOG,  # last: while it is there, a folder without a state is known as a run of ours
-)  # all that we write into such a folder, and all that overwriting removes
-PUBLISHED = ("gpt2",)  # model types whose folders others write and read too
+    checkpoint.LOG,  # last: a folder without a state is still known as our run while this is there
+)
+PUBLISHED = ("gpt2",)  # model types whose folders other programs write and read too
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,13 @@ class Stored:
     theirs : its published name; several are stacked along our first axis (query, key, value)
     shape : of each published tensor
     transposed : published [in, out], ours [out, in]
-    also : other names that the first published tensor goes by in older files
-    tied : names under which files may repeat it; a repetition that differs is refused
+    also : names of the first published tensor in older files
+    tied : names under which files may repeat it; loading refuses a repetition that differs
+
+    >>> stored = Stored("w", ("q", "k"), (2, 1), transposed=True)
+    >>> stored.write(np.array([[1, 2], [3, 4]]))["k"]
+    array([[3],
+           [4]])
     """
 
     ours: str
@@ -65,27 +75,42 @@ class Stored:
     def write(self, array: np.ndarray) -> dict[str, np.ndarray]:
         """Published name -> array, from our array."""
         parts = np.split(array, len(self.theirs)) if len(self.theirs) > 1 else [array]
-        turned = [np.ascontiguousarray(part.T) if self.transposed else part for part in parts]
-        return dict(zip(self.theirs, turned, strict=True))
+        return dict(zip(self.theirs, self._turned(parts), strict=True))
 
-    def read(self, path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
-        """Our array, from the published ones.   raises CheckpointError if one is missing, misshapen or contradicted"""
+    def read(self, path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Our array, from the published ones.
+
+        raises CheckpointError  if one is missing or misshapen, or a repetition differs from it
+        """
         parts = [self._find(path, arrays, name) for name in self.theirs]
         for name in self.tied:
             if name in arrays and not np.array_equal(arrays[name], parts[0]):
                 raise CheckpointError(
-                    f"{path}: {name} differs from {self.theirs[0]}, which this model shares with it; "
-                    "a model with a head of its own cannot be loaded."
+                    f"{path}: {name} differs from {self.theirs[0]}, "
+                    "which this model shares with it; a model with a head of its own cannot be loaded."
                 )
-        turned = [np.ascontiguousarray(part.T) if self.transposed else part for part in parts]
+        turned = self._turned(parts)
         return np.concatenate(turned) if len(turned) > 1 else turned[0]
 
-    def _find(self, path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-        names = (name, *self.also) if name == self.theirs[0] else (name,)
-        found = next((arrays[each] for each in names if each in arrays), None)
+    def _turned(self, parts: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """The parts, transposed if published and ours are transposed."""
+        if not self.transposed:
+            return list(parts)
+        return [np.ascontiguousarray(part.T) for part in parts]
+
+    def _find(self, path: Path, arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+        """A published tensor under the first of its names that the file has."""
+        names = [name]
+        if name == self.theirs[0]:
+            names.extend(self.also)
+        found = None
+        for each in names:
+            if found is None:
+                found = arrays.get(each)
         if found is None:
             raise CheckpointError(
-                f"{path} lacks the tensor {name}, which its {CONFIG} asks for; the two files do not belong together"
+                f"{path} lacks the tensor {name}, which its {CONFIG} asks for; "
+                "the two files do not belong together"
             )
         if found.shape != self.shape:
             raise CheckpointError(
@@ -95,13 +120,14 @@ class Stored:
         return found
 
 
-def save(path, model, tokenizer=None, overwrite=False):
+def save(path, model: Objective, tokenizer=None, overwrite: bool = False) -> None:
     """Write a model folder that `load`, and for published families also transformers, can read.
 
-    overwrite : replace a model, run or classifier that the folder holds; files that are not ours stay
-    A save that fails or is killed leaves the model of before, the new one, or a folder that `load` refuses.
-    raises CheckpointError if the folder holds anything and overwrite is False, VocabularyError if the tokenizer's files
-    could not give it back, DataError if a file cannot be written
+    overwrite : replace a model, run or classifier in the folder; other people's files stay A save
+    that fails or is killed leaves the old model, the new one, or a folder that `load` refuses.
+    raises CheckpointError  if the folder holds anything and overwrite is False
+    raises VocabularyError  if the tokenizer's files could not give it back
+    raises DataError        if a file cannot be written
     """
     if tokenizer is not None:
         tokenizer.check_storable()
@@ -112,10 +138,10 @@ def save(path, model, tokenizer=None, overwrite=False):
         write(hidden, model, tokenizer)
 
 
-def write(path, model, tokenizer=None):
+def write(path, model: Objective, tokenizer=None) -> None:
     """Write a model's files into a folder that holds none, `config.json` last.
 
-    raises DataError if a file cannot be written
+    raises DataError  if a file cannot be written
     """
     path = Path(path)
     family = _family(model.model_type)
@@ -128,23 +154,26 @@ def write(path, model, tokenizer=None):
     files.write_json(path / CONFIG, fields)
 
 
-def save_weights(path, model):
+def save_weights(path, model: Objective) -> None:
     """Write only the weights, into a folder that holds the other files of the same model."""
-    arrays = model.state_dict()
+    own = model.state_dict()
     family = _family(model.model_type)
-    if family is not None:
-        own, arrays = arrays, {}
+    if family is None:
+        arrays = own
+    else:
+        arrays = {}
         for stored in family.layout(model.config):
             arrays |= stored.write(own[stored.ours])
     checkpoint.save_tensors(Path(path) / WEIGHTS, arrays)
     model.export(Path(path))
 
 
-def load(path):
+def load(path) -> tuple[Objective, Any]:
     """The model and the tokenizer of a folder, written by us or published in the same layout.
 
-    returns model (in evaluation mode), tokenizer (None where the folder holds none)
-    raises CheckpointError if something is missing, damaged, of an unknown kind, or does not fit together
+    returns model (in evaluation mode), tokenizer (None if the folder holds none)
+    raises CheckpointError  if a file is missing, damaged, of an unknown kind, or does not fit the
+    others
     """
     path = Path(path)
     fields = checkpoint.read_json(path / CONFIG)
@@ -157,11 +186,12 @@ def load(path):
         raise CheckpointError(
             f"{path / CONFIG} describes no model that tinylm has: {error}"
         ) from error
-    state, _ = checkpoint.load_tensors(path / WEIGHTS)
+    arrays, _ = checkpoint.load_tensors(path / WEIGHTS)
     if family is None:
-        _check_rows(path / WEIGHTS, config, state)
+        _check_rows(path / WEIGHTS, config, arrays)
+        state = arrays
     else:
-        state = {s.ours: s.read(path / WEIGHTS, state) for s in family.layout(config)}
+        state = {s.ours: s.read(path / WEIGHTS, arrays) for s in family.layout(config)}
     tokenizer = _tokenizer(path, config)
     try:
         model = model_class(config)
@@ -170,42 +200,52 @@ def load(path):
         model.load_state_dict(state)
     except TinylmError as error:
         raise CheckpointError(
-            f"{path / WEIGHTS} does not fit its {CONFIG}, the two files do not belong together: {error}"
+            f"{path / WEIGHTS} does not fit its {CONFIG}, "
+            f"the two files do not belong together: {error}"
         ) from error
     return model.eval(), tokenizer
 
 
-def fields_of(fields, config_class):
-    """A config from the fields of a config.json that its class knows; the other fields are somebody else's.
+def fields_of(fields: Mapping[str, Any], config_class: type) -> Any:
+    """A config from the fields of a config.json that its class knows; it ignores the others.
 
-    raises TinylmError if one is of another kind than the class declares, or out of its range
+    raises TinylmError  if a field has another type than the class declares, or is out of its range
+
+    >>> fields_of({"vocab_size": 11, "architectures": ["Mine"]}, Objective.Config)
+    ObjectiveConfig(vocab_size=11)
     """
-    known = {f.name: fields[f.name] for f in dataclasses.fields(config_class) if f.name in fields}
+    names = [field.name for field in dataclasses.fields(config_class)]
+    known = {name: fields[name] for name in names if name in fields}
     return settings.build(config_class, known)
 
 
 def _check_rows(path, config, arrays):
-    """What a config may ask for is bounded by the file before anything is built: some tensor has a row for each token.
+    """Before anything is built, check that some tensor has a row for each token of the config.
 
-    raises CheckpointError if none has
+    raises CheckpointError  if none has
     """
-    rows = max((size for array in arrays.values() for size in array.shape), default=0)
+    rows = 0
+    for array in arrays.values():
+        rows = max(rows, *array.shape, 0)
     if config.vocab_size > rows:
         raise CheckpointError(
-            f"{path} has no tensor with {config.vocab_size} rows, its {CONFIG} asks for that many tokens; "
-            "the two files do not belong together"
+            f"{path} has no tensor with {config.vocab_size} rows, "
+            f"its {CONFIG} asks for that many tokens; the two files do not belong together"
         )
 
 
-def _family(model_type):
-    """The module of a published family; None for a model whose folder is all its own."""
+def _family(model_type: str) -> ModuleType | None:
+    """The module of a published family; None for a model type that only we write."""
     if model_type not in PUBLISHED:
         return None
     return importlib.import_module(f"tinylm.hub.{model_type}")
 
 
 def _tokenizer(path, config):
-    """The encoding beside the weights, which must not have more ids than the model has rows."""
+    """The encoding beside the weights, or None.
+
+    raises CheckpointError  if it is damaged or has more ids than the model has rows
+    """
     if text.find(path) is None:
         return None
     try:

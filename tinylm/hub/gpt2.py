@@ -1,8 +1,9 @@
-"""GPT-2's published folder: names with an optional prefix, Conv1D matrices stored [in, out], the head tied to `wte`.
+"""GPT-2's published folder: an optional prefix, matrices stored [in, out], the head tied to `wte`.
 
-    transformer.h.N.attn.c_attn.weight  [C, 3C]   =   ours, h.N.attn.c_attn.weight [3C, C], transposed
+    theirs: transformer.h.N.attn.c_attn.weight [C, 3C]
+    ours:   h.N.attn.c_attn.weight [3C, C], transposed
 
-Buffers of old files (attn.bias, attn.masked_bias) say nothing and are not read.
+Loading ignores the buffers of old files (attn.bias, attn.masked_bias), which hold only constants.
 Source: the released checkpoints; transformers' GPT2LMHeadModel.
 """
 
@@ -24,14 +25,28 @@ FIXED = {
 
 
 def to_config(config, end_id: int | None) -> dict[str, Any]:
-    """What transformers wants to know beside the fields of GPTConfig. end_id : id of the end of text, or None."""
+    """The fields that transformers needs beside those of GPTConfig.
+
+    end_id : id of the end of text, or None
+
+    >>> to_config(None, 50256)["eos_token_id"]
+    50256
+    """
     return {"architectures": ["GPT2LMHeadModel"], "bos_token_id": end_id, "eos_token_id": end_id}
 
 
 def from_config(fields: dict[str, Any], config_class):
     """GPTConfig from a config.json.
 
-    raises TinylmError for a switch that our model does not have, or sizes that no model has
+    raises TinylmError  for a switch that our model does not have, or sizes that no model has
+
+    >>> from tinylm import GPTConfig
+    >>> from_config({"n_embd": 48, "n_head": 4}, GPTConfig).n_embd
+    48
+    >>> from_config({"tie_word_embeddings": False}, GPTConfig)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.TinylmError: tie_word_embeddings is False, tinylm's GPT computes only True
     """
     for name, value in FIXED.items():
         if fields.get(name, value) != value:
@@ -40,7 +55,12 @@ def from_config(fields: dict[str, Any], config_class):
 
 
 def layout(config) -> Iterator["hub.Stored"]:
-    """Where each tensor of a GPT is kept, layer by layer."""
+    """Where the file keeps each tensor of a GPT, layer by layer.
+
+    >>> from tinylm import GPTConfig
+    >>> next(layout(GPTConfig())).theirs
+    ('transformer.wte.weight',)
+    """
     width = config.n_embd
     inner = config.n_inner or 4 * width
     yield _stored("wte.weight", (config.vocab_size, width), tied=(HEAD,))
@@ -61,10 +81,12 @@ def _stored(name: str, shape: tuple[int, ...], **more) -> "hub.Stored":
 
 
 def _norm(name: str, width: int) -> Iterator["hub.Stored"]:
+    """The two tensors of a layer norm."""
     yield _stored(f"{name}.weight", (width,))
     yield _stored(f"{name}.bias", (width,))
 
 
 def _conv1d(name: str, n_in: int, n_out: int) -> Iterator["hub.Stored"]:
+    """The two tensors of a linear layer, which GPT-2's code calls Conv1D."""
     yield _stored(f"{name}.weight", (n_in, n_out), transposed=True)
     yield _stored(f"{name}.bias", (n_out,))

@@ -1,4 +1,7 @@
-"""Floor 3: modules. Read in this order: module.py, layers.py, recurrent.py, transformer.py, characters.py, pooling.py."""
+"""Floor 3: modules.
+
+Read in this order: module.py, layers.py, recurrent.py, transformer.py, characters.py, pooling.py.
+"""
 
 from .characters import CharCNN, CharCNNConfig, Highway
 from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear

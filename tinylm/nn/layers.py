@@ -1,21 +1,41 @@
-"""The layers: Linear, Conv1d, Embedding, LayerNorm, BatchNorm1d, Dropout, and the source of dropout's keys."""
+"""The layers: Linear, Conv1d, Embedding, LayerNorm, BatchNorm1d and Dropout."""
 
-from .. import ops as F
-from ..settings import argument, at_least, between, from_to_below
-from .module import Buffer, Module, Parameter, full, normal
+import numpy as np
+
+from tinylm import ops as F
+from tinylm.settings import argument, at_least, between, from_to_below
+from tinylm.tensor import Tensor
+
+from .module import Buffer, Module, Noise, Parameter, full, normal
 
 
 class Linear(Module):
     """y = residual + dropout(f(x Wᵀ + b)).   x : (..., n_in) -> (..., n_out)
 
     weight : (n_out, n_in) from N(0, std²)     bias : (n_out,) zeros, or None
+
+    >>> layer = Linear(3, 5, rng=np.random.default_rng(0))
+    >>> layer
+    Linear(weight (5, 3), bias (5,))
+    >>> layer(np.ones((2, 7, 3), np.float32)).shape
+    (2, 7, 5)
     """
 
-    def __init__(self, n_in, n_out, bias=True, *, rng, std=0.02):
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator,
+        std: float = 0.02,
+    ):
         self.weight = Parameter(normal(rng, (n_out, n_in), std))
         self.bias = Parameter(full((n_out,), 0)) if bias else None
 
-    def forward(self, x, activation=None, dropout=0.0, key=0, residual=None):
+    def forward(
+        self, x, activation: str | None = None, dropout: float = 0.0, key=0, residual=None
+    ) -> Tensor:
         """x : (..., n_in) -> (..., n_out); the other arguments as in ops.linear."""
         return F.linear(x, self.weight, self.bias, activation, dropout, key, residual)
 
@@ -24,52 +44,71 @@ class Conv1d(Module):
     """Convolution over time with filters of K steps.   x : (B, T, n_in) -> (B, T − K + 1, n_out)
 
     weight : (n_out, n_in, K) from N(0, std²)     bias : (n_out,) zeros
+
+    >>> layer = Conv1d(3, 5, size=2, rng=np.random.default_rng(0))
+    >>> layer(np.ones((2, 7, 3), np.float32)).shape
+    (2, 6, 5)
     """
 
-    def __init__(self, n_in, n_out, size, *, rng, std=0.02):
+    def __init__(
+        self, n_in: int, n_out: int, size: int, *, rng: np.random.Generator, std: float = 0.02
+    ):
         self.weight = Parameter(normal(rng, (n_out, n_in, size), std))
         self.bias = Parameter(full((n_out,), 0))
 
-    def forward(self, x, stride=1, padding=0, dilation=1):
+    def forward(self, x, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
         """x : (B, T, n_in) -> (B, T', n_out); the other arguments as in ops.conv1d."""
         return F.conv1d(x, self.weight, self.bias, stride, padding, dilation)
 
-    def maximum(self, x):
+    def maximum(self, x) -> Tensor:
         """x : (B, T, n_in) -> (B, n_out), the maximum over time of forward(x)."""
         return F.conv1d_max(x, self.weight, self.bias)
 
 
 class Embedding(Module):
-    """A table of n vectors of width c from N(0, std²).   ids : any shape -> (*ids.shape, c)"""
+    """A table of n vectors of width c from N(0, std²).   ids : any shape -> (*ids.shape, c)
 
-    def __init__(self, n, c, *, rng, std=0.02):
+    >>> Embedding(11, 5, rng=np.random.default_rng(0))(np.array([[3, 4, 3]])).shape
+    (1, 3, 5)
+    """
+
+    def __init__(self, n: int, c: int, *, rng: np.random.Generator, std: float = 0.02):
         self.weight = Parameter(normal(rng, (n, c), std))
 
-    def forward(self, ids):
+    def forward(self, ids) -> Tensor:
         """ids : integers of any shape -> (*ids.shape, c)"""
         return F.embedding(ids, self.weight)
 
 
 class LayerNorm(Module):
-    """(x − mean)/√(var + ε)·w + b over the last axis of size c; w starts at 1, b at 0.   (..., c) -> (..., c)"""
+    """(x − mean)/√(var + ε)·w + b over the last axis.   (..., c) -> (..., c)
 
-    def __init__(self, c, eps=1e-5):
+    weight : (c,) ones     bias : (c,) zeros
+
+    >>> LayerNorm(3)(np.float32([[1, 3, 5]])).data.round(3)
+    array([[-1.225,  0.   ,  1.225]], dtype=float32)
+    """
+
+    def __init__(self, c: int, eps: float = 1e-5):
         self.weight = Parameter(full((c,), 1))
         self.bias = Parameter(full((c,), 0))
         self.eps = argument("LayerNorm", "eps", eps, float, at_least(0))
 
-    def forward(self, x):
+    def forward(self, x) -> Tensor:
         """x : (..., c) -> (..., c)"""
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class BatchNorm1d(Module):
-    """(x − mean)/√(var + ε)·w + b over a batch; w starts at 1, b at 0.   (N, c) -> (N, c)
+    """(x − mean)/√(var + ε)·w + b over a batch.   (N, c) -> (N, c)
 
-    running_mean, running_var : (c,) buffers, averages over batches that `momentum` moves; evaluation uses them
+    weight : (c,) ones     bias : (c,) zeros
+    running_mean, running_var : (c,) buffers, moving averages over the training batches; evaluation
+        uses them in place of the batch's own
+    momentum : the share of the newest batch in these averages
     """
 
-    def __init__(self, c, eps=1e-5, momentum=0.1):
+    def __init__(self, c: int, eps: float = 1e-5, momentum: float = 0.1):
         self.weight = Parameter(full((c,), 1))
         self.bias = Parameter(full((c,), 0))
         self.running_mean = Buffer(full((c,), 0))
@@ -77,7 +116,7 @@ class BatchNorm1d(Module):
         self.eps = argument("BatchNorm1d", "eps", eps, float, at_least(0))
         self.momentum = argument("BatchNorm1d", "momentum", momentum, float, between(0, 1))
 
-    def forward(self, x):
+    def forward(self, x) -> Tensor:
         """x : (N, c) -> (N, c)"""
         return F.batch_norm(
             x,
@@ -92,20 +131,20 @@ class BatchNorm1d(Module):
 
 
 class Dropout(Module):
-    """Dropout while training, nothing in evaluation.   any shape -> the same; rate in [0, 1), noise : Noise
+    """Dropout while training, nothing in evaluation.   any shape -> the same
 
-    shared : axes along which one mask serves all, see ops.dropout; (1,) is variational dropout of a (B, T, C) sequence
+    rate : in [0, 1)     noise : the model's Noise
+    shared : axes along which one mask serves all, see ops.dropout; for a (B, T, C) sequence (1,) is
+        variational dropout
     """
 
-    def __init__(self, rate, noise, shared=()):
+    def __init__(self, rate: float, noise: Noise, shared: tuple[int, ...] = ()):
         self.rate = argument("Dropout", "rate", rate, float, from_to_below(0, 1))
         self.noise = noise
         self.shared = shared
 
-    def forward(self, x):
+    def forward(self, x) -> Tensor:
         """x : any shape -> the same"""
-        return (
-            F.dropout(x, self.rate, self.noise.key(), self.shared)
-            if self.training and self.rate
-            else x
-        )
+        if not (self.training and self.rate):
+            return x
+        return F.dropout(x, self.rate, self.noise.key(), self.shared)

@@ -4,19 +4,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import ops as F
-from ..memory import must_fit
-from ..settings import Config, above, at_least, from_to_below
-from .module import Module, Parameter, uniform
+from tinylm import ops as F
+from tinylm.memory import must_fit
+from tinylm.settings import Config, above, at_least, from_to_below
+from tinylm.tensor import Tensor
+
+from .module import Module, Noise, Parameter, uniform
+
+State = list[tuple[Tensor, Tensor]]  # (h, c) for each layer and direction
 
 
 @dataclass(frozen=True)
 class LSTMConfig(Config):
     """Sizes under PyTorch's names, and what ELMo and AWD-LSTM add.
 
-    dropout : rate between layers; variational : one mask for all steps     weight_drop : rate on the recurrent weights, one
-    mask for a whole forward     cell_clip, projection_clip : bounds on |c| and on |r|, None = no bound
-    forget_bias : where b_f starts
+    dropout : rate between layers     variational : one dropout mask for all steps
+    weight_drop : rate on the recurrent weights, one mask for a whole forward
+    cell_clip, projection_clip : bounds on |c| and on |r|, None = no bound
+    forget_bias : the initial value of b_f
+
+    >>> LSTMConfig(input_size=5, hidden_size=7, proj_size=3).width
+    3
     """
 
     ranges = {
@@ -42,100 +50,107 @@ class LSTMConfig(Config):
     projection_clip: float | None = None
     forget_bias: float = 0.0
 
-    def check(self):
-        """The weights fit into the memory.   raises ArgumentError"""
+    def check(self) -> None:
+        """raises ArgumentError if the weights do not fit into the memory"""
         directions = 1 + self.bidirectional
         inputs = max(self.input_size, directions * self.width) + 2 * self.width
         shape = (self.num_layers, directions, 4 * self.hidden_size, inputs)
         must_fit(shape, 4, "LSTMConfig: the weights")
 
     @property
-    def width(self):
+    def width(self) -> int:
         """Columns of the output per direction."""
         return self.proj_size or self.hidden_size
 
 
 class LSTM(Module):
-    """Layers of LSTM over (B, T, C) -> (B, T, D·P) for D directions, and the state after the last step.
+    """Layers of LSTM.   (B, T, C) -> (B, T, D·P) for D directions, and the last state
 
-    config : LSTMConfig     noise : nn.Noise     rng : Generator of the initial weights, U(−1/√H, 1/√H)
-    Parameters: weight_ih_l0 (4H, C), weight_hh_l0 (4H, P), bias_l0 (4H,), weight_hr_l0 (P, H); "_reverse" behind the name
-    for the second direction. Gates in the order i, f, g, o.
-    Source: as PyTorch's nn.LSTM, batch first; one bias where PyTorch has two that add up. Merity et al. 2018 (weight drop).
+    config : LSTMConfig
+    noise : nn.Noise
+    rng : Generator of the initial weights, U(−1/√H, 1/√H) Parameters: weight_ih_l0 (4H, C),
+    weight_hh_l0 (4H, P), bias_l0 (4H,), weight_hr_l0 (P, H); the second direction's names end in
+    "_reverse". Gates in the order i, f, g, o.
+    Source: as PyTorch's nn.LSTM, batch first; one bias where PyTorch has two that add up. Merity et
+    al. 2018 (weight drop).
+
+    >>> lstm = LSTM(LSTMConfig(5, 7), noise=Noise(), rng=np.random.default_rng(0))
+    >>> [(name, p.shape) for name, p in lstm.named_parameters()]
+    [('weight_ih_l0', (28, 5)), ('weight_hh_l0', (28, 7)), ('bias_l0', (28,))]
     """
 
-    def __init__(self, config, *, noise, rng):
-        self.config, self.noise = config, noise
-        bound, c = 1 / config.hidden_size**0.5, config
-        directions = 2 if c.bidirectional else 1
-        for layer in range(c.num_layers):
-            inputs = c.width * directions if layer else c.input_size
-            shapes = {
-                "weight_ih": (4 * c.hidden_size, inputs),
-                "weight_hh": (4 * c.hidden_size, c.width),
-                "bias": (4 * c.hidden_size,),
-                "weight_hr": (c.proj_size, c.hidden_size),
-            }
+    def __init__(self, config: LSTMConfig, *, noise: Noise, rng: np.random.Generator):
+        self.config = config
+        self.noise = noise
+        directions = 1 + config.bidirectional
+        for layer in range(config.num_layers):
+            inputs = config.width * directions if layer else config.input_size
             for suffix in self._suffixes(layer):
-                for name, shape in shapes.items():
-                    if (name != "bias" or c.bias) and (name != "weight_hr" or c.proj_size):
-                        setattr(
-                            self,
-                            name + suffix,
-                            Parameter(uniform(rng, shape, bound)),
-                        )
-                if c.bias:
-                    getattr(self, "bias" + suffix).data[c.hidden_size : 2 * c.hidden_size] += (
-                        c.forget_bias
-                    )
+                self._build(suffix, inputs, rng)
+
+    def _build(self, suffix, inputs, rng):
+        """Make the parameters of one layer and direction."""
+        c = self.config
+        gates = 4 * c.hidden_size
+        shapes = {"weight_ih": (gates, inputs), "weight_hh": (gates, c.width)}
+        if c.bias:
+            shapes["bias"] = (gates,)
+        if c.proj_size:
+            shapes["weight_hr"] = (c.proj_size, c.hidden_size)
+        bound = 1 / c.hidden_size**0.5
+        for name, shape in shapes.items():
+            setattr(self, name + suffix, Parameter(uniform(rng, shape, bound)))
+        if c.bias:
+            bias = getattr(self, "bias" + suffix).data
+            bias[c.hidden_size : 2 * c.hidden_size] += c.forget_bias
 
     def _suffixes(self, layer):
-        return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.config.bidirectional]
+        """The ends of the parameters' names, one for each direction."""
+        forward = f"_l{layer}"
+        return [forward, forward + "_reverse"] if self.config.bidirectional else [forward]
 
     def _weights(self, suffix):
         """W_ih, W_hh (dropped while training), b, W_p of one layer and direction."""
-        recurrent, rate = getattr(self, "weight_hh" + suffix), self.config.weight_drop
+        recurrent = getattr(self, "weight_hh" + suffix)
+        rate = self.config.weight_drop
         if self.training and rate:
             recurrent = F.dropout(recurrent, rate, self.noise.key())
-        return (
-            getattr(self, "weight_ih" + suffix),
-            recurrent,
-            vars(self).get("bias" + suffix),
-            vars(self).get("weight_hr" + suffix),
-        )
+        inputs = getattr(self, "weight_ih" + suffix)
+        bias = vars(self).get("bias" + suffix)
+        projection = vars(self).get("weight_hr" + suffix)
+        return inputs, recurrent, bias, projection
 
-    def forward(self, x, state=None, mask=None):
-        """x : (B, T, C) -> out (B, T, D·P), state.   mask : bool (B, T), False = no step: state carried on, output 0
+    def forward(self, x, state: State | None = None, mask=None) -> tuple[Tensor, State]:
+        """x : (B, T, C) -> out (B, T, D·P), and the state after the last step.
 
-        state : what an earlier call returned (`detach` cuts its history), or None for zeros: for every layer and direction
-        a pair h (B, P), c (B, H)
+        state : for every layer and direction a pair h (B, P), c (B, H), as an earlier call returned
+            it (`detach` cuts its history); None for zeros
+        mask : bool (B, T); at False no step is made: the state passes on, the output is 0
         """
-        c, ends = self.config, []
-        bounds = [np.inf if clip is None else clip for clip in (c.cell_clip, c.projection_clip)]
-        x, mask = (
-            F.swapaxes(x, 0, 1),
-            None if mask is None else np.asarray(mask).T,
-        )  # (B,T,C) -> (T,B,C)
+        c = self.config
+        cell_bound = np.inf if c.cell_clip is None else c.cell_clip
+        projection_bound = np.inf if c.projection_clip is None else c.projection_clip
+        bounds = (cell_bound, projection_bound)
+        if mask is not None:
+            mask = np.asarray(mask).T  # (B,T) -> (T,B)
+        x = F.swapaxes(x, 0, 1)  # (B,T,C) -> (T,B,C)
+        ends = []
         for layer in range(c.num_layers):
             if layer and c.dropout and self.training:
-                x = F.dropout(x, c.dropout, self.noise.key(), shared=(0,) if c.variational else ())
+                shared = (0,) if c.variational else ()
+                x = F.dropout(x, c.dropout, self.noise.key(), shared=shared)
             outs = []
-            for reverse, suffix in enumerate(self._suffixes(layer)):
+            for suffix in self._suffixes(layer):
+                reverse = suffix.endswith("_reverse")
                 start = None if state is None else state[len(ends)]
-                out, end = F.lstm(
-                    x,
-                    start,
-                    self._weights(suffix),
-                    mask,
-                    bool(reverse),
-                    tuple(bounds),
-                )
+                weights = self._weights(suffix)
+                out, end = F.lstm(x, start, weights, mask, reverse, bounds)
                 outs.append(out)
                 ends.append(end)
             x = outs[0] if len(outs) == 1 else F.concatenate(outs, axis=2)
         return F.swapaxes(x, 0, 1), ends
 
 
-def detach(state):
-    """The same state without its history: gradients stop here (truncated backpropagation through time)."""
+def detach(state: State) -> State:
+    """The same state without its history: truncated backpropagation through time stops here."""
     return [tuple(part.detach() for part in pair) for pair in state]

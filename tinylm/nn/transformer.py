@@ -1,21 +1,33 @@
-"""Multi-head attention and the transformer block, pre-norm or post-norm. Parameter names are GPT-2's."""
+"""Multi-head attention and the transformer block, pre-norm or post-norm, under GPT-2's names."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .. import ops as F
-from ..errors import ShapeError, TinylmError
-from ..kernels import ACTIVATIONS
-from ..memory import must_fit
-from ..settings import Config, at_least, from_to_below, one_of
+from tinylm import ops as F
+from tinylm.errors import ShapeError, TinylmError
+from tinylm.kernels import ACTIVATIONS
+from tinylm.memory import must_fit
+from tinylm.settings import Config, at_least, from_to_below, one_of
+from tinylm.tensor import Tensor
+
 from .layers import LayerNorm, Linear
-from .module import STANDARD, Module
+from .module import STANDARD, Module, Noise
 
 
 @dataclass(frozen=True)
 class BlockConfig(Config):
-    """What a block needs to know. width C, heads H, hidden units of its MLP, and the rates and constants of its paper."""
+    """Sizes of a block and the rates and constants of its paper.
+
+    width : C     heads : H     hidden : units of the MLP
+    pre_norm : see TransformerBlock     eps : of the norms
+    std : of the initial weights     residual_std : of the two projections that a residual follows
+
+    >>> BlockConfig(width=10, heads=3, hidden=40)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ShapeError: BlockConfig: width = 10 is not a multiple of heads = 3.
+    """
 
     ranges = {
         "width": at_least(1),
@@ -37,10 +49,10 @@ class BlockConfig(Config):
     residual_dropout: float = 0.0
     attention_dropout: float = 0.0
     std: float = 0.02
-    residual_std: float = 0.02  # of the two projections that end in a residual addition
+    residual_std: float = 0.02
 
-    def check(self):
-        """The heads share the width evenly, and the weights fit into the memory.   raises ShapeError, ArgumentError"""
+    def check(self) -> None:
+        """raises ShapeError if heads does not divide width, ArgumentError if memory is short"""
         if self.width % self.heads:
             raise ShapeError(
                 f"BlockConfig: width = {self.width} is not a multiple of heads = {self.heads}."
@@ -50,57 +62,84 @@ class BlockConfig(Config):
 
 
 class Cache:
-    """Keys and values of the positions seen so far, (B, H, length, D) each, with room for `size` positions."""
+    """Keys and values of the positions seen so far, (B, H, length, D) each.
 
-    def __init__(self, batch_size, heads, size, width, dtype=np.float32):
+    size : the most positions that it can hold     width : D
+
+    >>> cache = Cache(batch_size=2, heads=3, size=11, width=5)
+    >>> keys, values = cache.extend(np.ones((2, 3, 7, 5)), np.ones((2, 3, 7, 5)))
+    >>> cache.length, keys.shape
+    (7, (2, 3, 7, 5))
+    """
+
+    def __init__(self, batch_size: int, heads: int, size: int, width: int, dtype=np.float32):
         shape = (batch_size, heads, size, width)
         must_fit((2, *shape), np.dtype(dtype).itemsize, "A key/value cache")
         self.keys = np.zeros(shape, dtype)
         self.values = np.zeros_like(self.keys)
         self.length = 0
 
-    def extend(self, keys, values):
+    def extend(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Append (B, H, T, D) keys and values; returns all so far, (B, H, length, D) each.
 
-        raises ShapeError  if there is no room for so many
+        raises ShapeError  if they do not fit any more
         """
         end = self.length + keys.shape[2]
         if end > self.keys.shape[2]:
             raise ShapeError(
-                f"Cache: {end} positions do not fit its room for {self.keys.shape[2]}; make a larger one."
+                f"Cache: {end} positions do not fit its room for {self.keys.shape[2]}; "
+                "make a larger one."
             )
-        self.keys[:, :, self.length : end], self.values[:, :, self.length : end] = keys, values
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
         self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        keys = self.keys[:, :, :end]
+        values = self.values[:, :, :end]
+        return keys, values
 
 
 class MultiHeadAttention(Module):
-    """Self-attention with H heads: one packed product for queries, keys and values, attention, one projection.
+    """Self-attention with H heads.   x : (B, T, C) -> (B, T, C)
 
-    x : (B, T, C) -> (B, T, C)     config : BlockConfig, noise : nn.Noise, rng : Generator of the initial weights
+    One product makes queries, keys and values together; then attention, and one projection.
+    config : BlockConfig     noise : nn.Noise     rng : Generator of the initial weights
     Source: Vaswani et al. 2017, section 3.2.2.
     """
 
-    def __init__(self, config, *, noise, rng):
-        self.config, self.noise = config, noise
+    def __init__(self, config: BlockConfig, *, noise: Noise, rng: np.random.Generator):
+        self.config = config
+        self.noise = noise
         self.c_attn = Linear(config.width, 3 * config.width, rng=rng, std=config.std)
         self.c_proj = Linear(config.width, config.width, rng=rng, std=config.residual_std)
 
     def forward(self, x, mask=None, causal=False, cache=None, residual=None):
-        """x : (B, T, C) -> residual + (B, T, C); mask : bool, broadcasts to (B, H, T, S), True = may attend."""
-        c, training = self.config, self.training
+        """x : (B, T, C) -> residual + (B, T, C)
+
+        mask : bool, broadcasts to (B, H, T, S), True = may attend
+        causal : True hides the positions after each query
+        cache : a Cache, which takes the new keys and values; only without gradients
+        """
+        c = self.config
         qkv = self.c_attn(x)  # (B,T,C) -> (B,T,3C)
         if cache is None:
+<<<<<<< HEAD
             rate = c.attention_dropout if training else 0.0
             y = F.packed_attention(
                 qkv, c.heads, mask, rate, causal, self.noise.key() if rate else 0
             )
+=======
+            rate = c.attention_dropout if self.training else 0.0
+            key = self.noise.key() if rate else 0
+            y = F.packed_attention(qkv, c.heads, mask, causal, rate, key)
+>>>>>>> air-n
         else:
             y = self._attend_cached(qkv, cache, mask, causal)
-        rate = c.residual_dropout if training else 0.0
-        return self.c_proj(y, dropout=rate, key=self.noise.key() if rate else 0, residual=residual)
+        rate = c.residual_dropout if self.training else 0.0
+        key = self.noise.key() if rate else 0
+        return self.c_proj(y, dropout=rate, key=key, residual=residual)
 
     def _attend_cached(self, qkv, cache, mask, causal):
+        """Attention over the cached positions and the new ones.   qkv (B, T, 3C) -> (B, T, C)"""
         if qkv.requires_grad:
             raise TinylmError(
                 "A key/value cache keeps no history for a backward pass: call the model within "
@@ -108,27 +147,36 @@ class MultiHeadAttention(Module):
             )
         batch, length, triple = qkv.shape
         heads = self.config.heads
-        split = qkv.data.reshape(batch, length, 3, heads, triple // (3 * heads))
+        width = triple // (3 * heads)
+        split = qkv.data.reshape(batch, length, 3, heads, width)
         q, k, v = split.transpose(2, 0, 3, 1, 4)  # (B,T,3C) -> three (B,H,T,D)
+<<<<<<< HEAD
         y = F.scaled_dot_product_attention(q, *cache.extend(k, v), mask, is_causal=causal)
+=======
+        keys, values = cache.extend(k, v)
+        y = F.scaled_dot_product_attention(q, keys, values, mask, causal)
+>>>>>>> air-n
         return y.swapaxes(1, 2).reshape(batch, length, triple // 3)  # (B,H,T,D) -> (B,T,C)
 
 
 class MLP(Module):
-    """Two products with an activation between them.   (B, T, C) -> (B, T, hidden) -> residual + (B, T, C)"""
+    """Two products with an activation between them.   (B, T, C) -> (B, T, hidden) -> (B, T, C)
 
-    def __init__(self, config, *, noise, rng):
-        self.config, self.noise = config, noise
+    config : BlockConfig     noise : nn.Noise     rng : Generator of the initial weights
+    """
+
+    def __init__(self, config: BlockConfig, *, noise: Noise, rng: np.random.Generator):
+        self.config = config
+        self.noise = noise
         self.c_fc = Linear(config.width, config.hidden, rng=rng, std=config.std)
         self.c_proj = Linear(config.hidden, config.width, rng=rng, std=config.residual_std)
 
-    def forward(self, x, residual=None):
+    def forward(self, x, residual=None) -> Tensor:
         """x : (B, T, C) -> residual + dropout(W₂ f(W₁ x)), (B, T, C)"""
-        rate = self.config.residual_dropout if self.training else 0.0
         hidden = self.c_fc(x, activation=self.config.activation)
-        return self.c_proj(
-            hidden, dropout=rate, key=self.noise.key() if rate else 0, residual=residual
-        )
+        rate = self.config.residual_dropout if self.training else 0.0
+        key = self.noise.key() if rate else 0
+        return self.c_proj(hidden, dropout=rate, key=key, residual=residual)
 
 
 class TransformerBlock(Module):
@@ -136,9 +184,16 @@ class TransformerBlock(Module):
 
     pre-norm (GPT-2)           h = x + attn(LN₁ x),    y = h + mlp(LN₂ h)
     post-norm (GPT-1, BERT)    h = LN₁(x + attn x),    y = LN₂(h + mlp h)
+
+    config : BlockConfig     noise : nn.Noise     rng : Generator of the initial weights
+
+    >>> config = BlockConfig(width=6, heads=3, hidden=24)
+    >>> block = TransformerBlock(config, noise=Noise(), rng=np.random.default_rng(0))
+    >>> sum(p.size for p in block.parameters())  # 12·C² + 13·C
+    510
     """
 
-    def __init__(self, config, *, noise, rng):
+    def __init__(self, config: BlockConfig, *, noise: Noise, rng: np.random.Generator):
         self.pre_norm = config.pre_norm
         self.ln_1 = LayerNorm(config.width, config.eps)
         self.attn = MultiHeadAttention(config, noise=noise, rng=rng)

@@ -86,10 +86,10 @@ class Objective(nn.Module):
     max_length : tokens that `encode` reads at most, None for any number
     not_derivatives : parameter name -> why its gradient is on purpose not the loss's derivative
 
-    >>> class Mine(Objective, name="Mine"): ...
+    >>> Objective(config=None)
     Traceback (most recent call last):
         ...
-    tinylm.errors.TinylmError: An objective cannot be called 'Mine'; use small letters, digits, - and _.
+    tinylm.errors.TinylmError: Objective does not define build(), which it needs.
     """
 
     Config: ClassVar[type] = ObjectiveConfig

@@ -62,18 +62,23 @@ def fit_cell(vectors, context, biases, squares, cell, config: "GloVeConfig", lr:
     squares : the sums G for each of the three, changed in place
     """
     w, c, count = cell
+    v = vectors[w].copy()
+    u = context[c].copy()
     weight = min(1, (count / config.x_max) ** config.alpha)
-    error = vectors[w] @ context[c] + biases[0, w] + biases[1, c] - np.log(count)
-    slope = weight * error
+    error = v @ u + biases[0, w] + biases[1, c] - np.log(count)
+    slope = weight * error  # ∂cost/∂(v·u)
     clip = config.grad_clip
-    dv = lr * np.clip(slope * context[c], -clip, clip)
-    du = lr * np.clip(slope * vectors[w], -clip, clip)
-    steps = [(0, w, dv), (1, c, du), (2, (0, w), slope), (2, (1, c), slope)]
-    tables = [vectors, context, biases]
-    for table, place, step in steps:
-        tables[table][place] -= step / np.sqrt(squares[table][place])
-        squares[table][place] += step**2
+    _adagrad(vectors, squares[0], w, lr * np.clip(slope * u, -clip, clip))
+    _adagrad(context, squares[1], c, lr * np.clip(slope * v, -clip, clip))
+    _adagrad(biases, squares[2], (0, w), slope)
+    _adagrad(biases, squares[2], (1, c), slope)
     return slope * error / 2
+
+
+def _adagrad(table, squares, place, step):
+    """p −= g/√G and G += g² for one row or number of a table."""
+    table[place] -= step / np.sqrt(squares[place])
+    squares[place] += step**2
 
 
 @dataclass(frozen=True)
@@ -243,8 +248,8 @@ class GloVe(Objective, name="glove", encoding="words"):
         v = F.embedding(rows, self.vectors)  # (N,C)
         u = F.embedding(columns, self.context)
         weights, logs = self._goals(batch)
-        scores = F.sum(v * u, axis=1) + self.biases[0, rows] + self.biases[1, columns]  # (N,)
-        error = scores - logs
+        scores = F.sum(v * u, axis=1)  # (N,C) -> (N,)
+        error = scores + self.biases[0, rows] + self.biases[1, columns] - logs
         loss = F.sum(error * error * weights) * (0.5 / max(rows.size, 1))
         return loss, {"loss": loss.item(), "tokens": rows.size}
 

@@ -51,11 +51,12 @@ def skip_gram(vectors, context, sentence, reach, negatives, lr) -> float:
     """
     loss = 0.0
     for n, centre in enumerate(sentence):
-        window = [*sentence[max(n - reach[n], 0) : n], *sentence[n + 1 : n + 1 + reach[n]]]
+        before = sentence[max(n - reach[n], 0) : n]
+        after = sentence[n + 1 : n + 1 + reach[n]]
         outputs = [(centre, 1), *((word, -1) for word in negatives[n])]
         old_vectors = vectors.copy()  # one step of SGD for each window
         old_context = context.copy()
-        for word in window:
+        for word in [*before, *after]:
             for output, sign in outputs:
                 score = sign * (old_vectors[word] @ old_context[output])
                 probability = 1 / (1 + np.exp(-score))
