@@ -8,7 +8,7 @@
 
 Counting takes one word after another and sums its row of X in one dense array, which stays in the
 processor's cache: no hash table, no sorting, no merging, and a row is complete when it is left.
-Fitting is lock-free over runs of cells. benchmarks/glove.py measures both.
+Fitting is lock-free over runs of cells. benchmarks/vectors.py measures both.
 """
 
 import numpy as np
