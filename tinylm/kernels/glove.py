@@ -18,7 +18,7 @@ from .runtime.registry import helper, kernel
 from .word2vec import CHUNKS
 
 
-def row_parts(firsts):
+def row_parts(firsts: np.ndarray) -> list[tuple[int, int]]:
     """(first row, last row) of CHUNKS parts of the rows that hold about the same number of cells.
 
     >>> for first, last in row_parts(np.arange(33))[:3]:  # 32 rows of one cell each
