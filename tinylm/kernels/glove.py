@@ -8,7 +8,7 @@
 
 Counting takes one word after another and sums its row of X in one dense array, which stays in the
 processor's cache: no hash table, no sorting, no merging, and a row is complete when it is left.
-Fitting is lock-free over runs of cells. benchmarks/glove.py measures both.
+Fitting is lock-free over runs of cells. benchmarks/vectors.py measures both.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from .runtime.registry import helper, kernel
 from .word2vec import CHUNKS
 
 
-def row_parts(firsts):
+def row_parts(firsts: np.ndarray) -> list[tuple[int, int]]:
     """(first row, last row) of CHUNKS parts of the rows that hold about the same number of cells.
 
     >>> for first, last in row_parts(np.arange(33))[:3]:  # 32 rows of one cell each

@@ -9,7 +9,7 @@ is 1. The cost of a word is the length of its code, not the size of the vocabula
 import numpy as np
 
 
-def huffman_tree(counts):
+def huffman_tree(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each word's way down from the root: the inner nodes that it passes, and the turns it takes.
 
     >>> paths, codes = huffman_tree([5, 1, 2])
@@ -46,7 +46,7 @@ def huffman_tree(counts):
     return paths, codes
 
 
-def _join_rarest(leaves):
+def _join_rarest(leaves: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Join the two rarest nodes again and again, until one is left: the root.
 
     leaves : V counts, falling; leaf i is node i, and the inner nodes are V, V + 1, …

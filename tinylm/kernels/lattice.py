@@ -15,7 +15,7 @@ The same algorithms on strings, in a few lines: `best_cut` and `log_probability`
 
 import numpy as np
 
-from .runtime.registry import helper, inlined, kernel
+from .runtime.registry import helper, kernel
 
 # Below this the running score restarts at 0 and its competitors are raised equally,
 # to keep float32 precision.
@@ -85,7 +85,7 @@ def double_array(first, label, slot):
             lowest += 1
 
 
-def word_edges(begins):
+def word_edges(begins: np.ndarray) -> list[tuple[int, int]]:
     """(begin, end) of every word; the first begins at 0, whatever begins[0] says.
 
     >>> for begin, end in word_edges(np.array([True, False, True])):
@@ -171,15 +171,6 @@ def longest_word(begins):
     return longest
 
 
-@inlined
-def _arrive(best, start, made, i, j, p, score):
-    """Piece p leads from place i to place j with that score: keep it if it is the best so far."""
-    if start[j] < 0 or score > best[j]:
-        best[j] = score
-        start[j] = i
-        made[j] = p
-
-
 @kernel(
     reference=viterbi_ref,
     spec="""
@@ -222,11 +213,19 @@ def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
                     break
                 p = piece[node]
                 if p >= 0 and (whole or j + 1 - i < length):
-                    _arrive(best, start, made, i, j + 1, p, here + scores[p])
+                    score = here + scores[p]
+                    if start[j + 1] < 0 or score > best[j + 1]:
+                        best[j + 1] = score
+                        start[j + 1] = i
+                        made[j + 1] = p
                     single = single or j == i
             reach = max(reach, j + 1)
             if not single:
-                _arrive(best, start, made, i, i + 1, unknown, here + scores[unknown])
+                score = here + scores[unknown]
+                if start[i + 1] < 0 or score > best[i + 1]:
+                    best[i + 1] = score
+                    start[i + 1] = i
+                    made[i + 1] = unknown
         place = length
         while place > 0:
             chosen[w + start[place]] = made[place]

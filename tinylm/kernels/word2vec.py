@@ -30,7 +30,9 @@ from numba import prange
 from .elementary import exp, hash32, hash32_ref
 from .runtime.registry import helper, kernel
 
-SKIP_GRAM, CBOW_SUM, CBOW_MEAN = 0, 1, 2
+SKIP_GRAM = 0
+CBOW_SUM = 1
+CBOW_MEAN = 2
 
 # Parts of a call that may run at the same time. Each is a run of whole sentences, and a thread
 # takes neighbouring parts.
@@ -41,7 +43,7 @@ CHUNKS = 16
 LIMIT = 60.0
 
 
-def alias_table(weights):
+def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distribution weights/Σ weights as V slots of equal chance: one look draws a word.
 
     A slot holds its own word with probability `accept`, and otherwise the word `alias`:
@@ -79,7 +81,14 @@ def _scaled(bits, n):
     return whole, (product & np.uint64(0xFFFFFFFF)) * 2.0**-32
 
 
-def draw_windows(ids, begins, tables, window, negative, key):
+def draw_windows(
+    ids: np.ndarray,
+    begins: np.ndarray,
+    tables: tuple[np.ndarray, np.ndarray, np.ndarray],
+    window: int,
+    negative: int,
+    key: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The predictions of one call of `word2vec`, in its order.
 
     This defines subsampling, dynamic windows and negatives. Word n survives with probability

@@ -122,16 +122,9 @@ class MultiHeadAttention(Module):
         c = self.config
         qkv = self.c_attn(x)  # (B,T,C) -> (B,T,3C)
         if cache is None:
-<<<<<<< HEAD
-            rate = c.attention_dropout if training else 0.0
-            y = F.packed_attention(
-                qkv, c.heads, mask, rate, causal, self.noise.key() if rate else 0
-            )
-=======
             rate = c.attention_dropout if self.training else 0.0
             key = self.noise.key() if rate else 0
-            y = F.packed_attention(qkv, c.heads, mask, causal, rate, key)
->>>>>>> air-n
+            y = F.packed_attention(qkv, c.heads, mask, rate, causal, key)
         else:
             y = self._attend_cached(qkv, cache, mask, causal)
         rate = c.residual_dropout if self.training else 0.0
@@ -150,12 +143,8 @@ class MultiHeadAttention(Module):
         width = triple // (3 * heads)
         split = qkv.data.reshape(batch, length, 3, heads, width)
         q, k, v = split.transpose(2, 0, 3, 1, 4)  # (B,T,3C) -> three (B,H,T,D)
-<<<<<<< HEAD
-        y = F.scaled_dot_product_attention(q, *cache.extend(k, v), mask, is_causal=causal)
-=======
         keys, values = cache.extend(k, v)
-        y = F.scaled_dot_product_attention(q, keys, values, mask, causal)
->>>>>>> air-n
+        y = F.scaled_dot_product_attention(q, keys, values, mask, is_causal=causal)
         return y.swapaxes(1, 2).reshape(batch, length, triple // 3)  # (B,H,T,D) -> (B,T,C)
 
 
