@@ -32,7 +32,7 @@ TOLERANCE = 1e-6  # of a relative error
 
 
 class GradientError(TinylmError, AssertionError):
-    """The tape disagrees with the central difference; the message shows the arrays and both values."""
+    """Tape and central difference disagree; the message shows the arrays and both values."""
 
 
 def _outputs(f, inputs):

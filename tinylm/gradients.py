@@ -108,7 +108,7 @@ class Gradients:
 
     def __init__(self):
         self.waiting = {}  # id of an interior tensor -> its gradient so far
-        self.ours = set()  # ids whose array this walk made, and so may change
+        self.ours = set()  # ids of those whose array this walk made, and so may change
 
     def open(self, inputs: Sequence[Tensor]) -> None:
         """Prepare for the gradients of an op's inputs, before its vjp runs.
@@ -126,7 +126,8 @@ class Gradients:
 
     def add(self, x: Tensor, dx: np.ndarray | Rows | Parts, name: str) -> None:
         """Add dx, which the op `name` returned, to the gradient of x."""
-        dx = _fitted(x, dx, name)
+        if type(dx) is not np.ndarray or dx.shape != x.shape or dx.dtype != x.dtype:
+            dx = _fitted(x, dx, name)
         if x.node is None:
             _add_to_leaf(x, dx)
         else:
@@ -134,7 +135,6 @@ class Gradients:
 
     def take(self, x: Tensor) -> np.ndarray | Parts | None:
         """Remove and return the gradient of an interior tensor; None if nothing was added to it."""
-        self.ours.discard(id(x))
         return self.waiting.pop(id(x), None)
 
     def _add_to_interior(self, x, dx):

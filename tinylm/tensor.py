@@ -230,9 +230,12 @@ def record(name: str, data: np.ndarray, inputs: tuple[Tensor, ...], vjp: Callabl
     3.0
     """
     out = Tensor(data)
-    if is_grad_enabled() and any([x.requires_grad for x in inputs]):
-        out.requires_grad = True
-        out.node = Node(name, inputs, vjp)
+    for x in inputs:
+        if x.requires_grad:
+            if is_grad_enabled():
+                out.requires_grad = True
+                out.node = Node(name, inputs, vjp)
+            break
     return out
 
 

@@ -20,7 +20,9 @@ def _boolean_mask(mask, shape):
 
     mask : (S,), (T, S), (B, T, S) or (B, H, T, S)   shape : (B, H, T, S)
     """
-    mask = np.ones((1, 1, 1, 1), bool) if mask is None else np.asarray(mask)
+    if mask is None:
+        return np.ones((1, 1, 1, 1), bool)
+    mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ShapeError(
             f"scaled_dot_product_attention: the mask has dtype {mask.dtype}; "
@@ -28,8 +30,8 @@ def _boolean_mask(mask, shape):
         )
     if mask.ndim == 3:
         mask = mask[:, None]  # (B,T,S) -> (B,1,T,S)
-    missing = 4 - mask.ndim
-    mask = mask.reshape((1,) * missing + mask.shape)
+    missing = (1,) * (4 - mask.ndim)
+    mask = mask.reshape(missing + mask.shape)
     fits = mask.ndim == 4
     for given, full in zip(mask.shape, shape, strict=False):
         fits = fits and given in (1, full)
@@ -47,12 +49,13 @@ def _full_bias(bias, shape, dtype):
     if bias is None:
         return np.empty((0, 0, 0, 0), dtype)
     try:
-        return contiguous(np.broadcast_to(bias.data, shape))
+        full = np.broadcast_to(bias.data, shape)
     except ValueError:
         raise ShapeError(
             f"scaled_dot_product_attention: the bias {bias.shape} does not broadcast to {shape}, "
             "that is (B, H, T, S)."
         ) from None
+    return contiguous(full)
 
 
 def _to_kernel(x):
@@ -64,7 +67,8 @@ def _to_kernel(x):
     turned = x.transpose(0, 2, 1, 3)
     if turned.flags.c_contiguous and turned.flags.writeable:
         return turned[:, :, None]
-    return contiguous(x).reshape(batch * heads, length, 1, 1, width)
+    x = contiguous(x)
+    return x.reshape(batch * heads, length, 1, 1, width)
 
 
 def _from_kernel(x, shape):

@@ -40,7 +40,8 @@ def _check(name, x, weight, bias, padding=0, dilation=1):
 
 def _as_rows(weight):
     """Filters (O, C, K) as rows (O, K·C), in the order in which a window of the input lies."""
-    return contiguous(weight.data.swapaxes(1, 2)).reshape(len(weight), -1)
+    turned = contiguous(weight.data.swapaxes(1, 2))
+    return turned.reshape(len(weight), -1)
 
 
 def _from_rows(rows, shape):
@@ -98,7 +99,8 @@ def conv1d(
     span = _check("conv1d", x, weight, bias, padding, dilation)
     padded = np.pad(x.data, ((0, 0), (padding, padding), (0, 0)))
     view = sliding_window_view(padded, span, axis=1)  # (B,T,C) -> (B,T+1-span,C,span), not a copy
-    view = view[:, ::stride, :, ::dilation].swapaxes(2, 3)  # -> (B,T',K,C)
+    view = view[:, ::stride, :, ::dilation]  # -> (B,T',C,K)
+    view = view.swapaxes(2, 3)  # -> (B,T',K,C)
     batch, steps, size, _ = view.shape
     w = _as_rows(weight)
     filters, width = w.shape  # width = K·C
@@ -108,7 +110,8 @@ def conv1d(
     b = no_bias if bias is None else contiguous(bias.data)
     out = np.empty((batch, steps, filters), x.dtype)
     for block in _blocks(batch, steps, width):
-        windows = contiguous(view[block]).reshape(-1, width)
+        windows = contiguous(view[block])
+        windows = windows.reshape(-1, width)
         rows = out[block].reshape(-1, filters)
         kernels.linear(windows, w, b, nothing, 0, 0.0, key, nothing, rows)
 
@@ -119,7 +122,8 @@ def conv1d(
         for sequences, run in _blocks(batch, steps, width):
             windows = contiguous(view[sequences, run])
             dwindows = np.empty_like(windows)
-            dout = contiguous(dy[sequences, run]).reshape(-1, filters)
+            dout = contiguous(dy[sequences, run])
+            dout = dout.reshape(-1, filters)
             flat = windows.reshape(-1, width)
             dflat = dwindows.reshape(flat.shape) if x.requires_grad else nothing
             kernels.linear_backward(dout, flat, w, nothing, 0.0, key, nothing, dflat, part, no_bias)
@@ -159,9 +163,12 @@ def max_over_time(x: Operand, mask: ArrayLike | None = None) -> Tensor:
             "expected (B, T, C) and (B, T), with at least one position."
         )
     real = mask.any(axis=1)[:, None]  # (B,1)
-    counted = x.data if mask.all() else np.where(mask[:, :, None], x.data, -np.inf)
+    counted = x.data
+    if not mask.all():
+        counted = np.where(mask[:, :, None], x.data, -np.inf)
     best = counted.argmax(axis=1)[:, None]  # (B,T,C) -> (B,1,C)
-    found = np.take_along_axis(x.data, best, axis=1)[:, 0]
+    found = np.take_along_axis(x.data, best, axis=1)  # (B,1,C)
+    found = found[:, 0]
 
     def vjp(dy):
         dx = np.zeros_like(x.data)

@@ -36,7 +36,8 @@ def embedding(ids: ArrayLike, weight: Operand) -> Tensor:
     def vjp(dy):
         return (Rows(flat_ids, rows_of(dy)),)
 
-    return record("embedding", out.reshape(*ids.shape, width), (weight,), vjp)
+    y = out.reshape(*ids.shape, width)
+    return record("embedding", y, (weight,), vjp)
 
 
 def gather_positions(x: Operand, positions: ArrayLike) -> Tensor:
@@ -60,6 +61,9 @@ def gather_positions(x: Operand, positions: ArrayLike) -> Tensor:
     batch, length, width = x.shape
     real = positions >= 0
     ids = check_ids("gather_positions", np.maximum(positions, 0), length)
-    ids = ids + length * np.arange(batch)[:, None]  # rows of x as (B·T, C)
-    states = embedding(ids, reshape(x, (batch * length, width)))  # (B·T,C) -> (B,P,C)
-    return states if real.all() else where(real[..., None], states, 0.0)
+    first = length * np.arange(batch)  # row of x, as (B·T, C), at which each sequence begins
+    rows = reshape(x, (batch * length, width))
+    states = embedding(ids + first[:, None], rows)  # (B·T,C) -> (B,P,C)
+    if real.all():
+        return states
+    return where(real[..., None], states, 0.0)

@@ -44,7 +44,8 @@ def _target_ids(name, targets, shape, vocabulary, ignore_index):
                 f"{name}: target {wrong} is out of range; expected 0 to {vocabulary - 1}, "
                 f"or ignore_index = {ignore_index}."
             )
-    return np.where(real, targets, -1).astype(np.int64)
+    ids = np.where(real, targets, -1)
+    return ids.astype(np.int64)
 
 
 @op
@@ -61,11 +62,12 @@ def nll_loss(log_probabilities: Operand, targets: ArrayLike, ignore_index: int =
     x = tensor(log_probabilities)
     *rows, vocabulary = x.shape
     ids = _target_ids("nll_loss", targets, tuple(rows), vocabulary, ignore_index)
-    ids = ids[..., None]
+    ids = ids[..., None]  # (...) -> (...,1)
     real = ids >= 0
     column = np.maximum(ids, 0)
     picked = np.take_along_axis(x.data, column, -1)
-    losses = np.where(real, -picked, 0)[..., 0]
+    losses = np.where(real, -picked, 0)
+    losses = losses[..., 0].astype(x.dtype)
 
     def vjp(dy):
         dx = np.zeros_like(x.data)
@@ -73,7 +75,7 @@ def nll_loss(log_probabilities: Operand, targets: ArrayLike, ignore_index: int =
         np.put_along_axis(dx, column, dpicked, -1)
         return (dx,)
 
-    return record("nll_loss", losses.astype(x.dtype), (x,), vjp)
+    return record("nll_loss", losses, (x,), vjp)
 
 
 def cross_entropy(
@@ -118,7 +120,8 @@ def cross_entropy(
         if label_smoothing:
             targets = targets * (1 - label_smoothing) + share
         losses = neg(sum_(mul(targets, weighted), -1))
-        return _reduce(losses, reduction, max(logits.size // vocabulary, 1))
+        rows = max(logits.size // vocabulary, 1)
+        return _reduce(losses, reduction, rows)
 
     losses = nll_loss(log_p, targets, ignore_index)
     real = np.asarray(targets) != ignore_index
@@ -195,8 +198,10 @@ def linear_cross_entropy(
     _check_head(h, weight, bias)
     vocabulary = len(weight)
     name = "linear_cross_entropy"
-    ids = _target_ids(name, targets, h.shape[:-1], vocabulary, ignore_index).ravel()
-    counted = float(max((ids >= 0).sum(), 1))
+    ids = _target_ids(name, targets, h.shape[:-1], vocabulary, ignore_index)
+    ids = ids.ravel()
+    counted = (ids >= 0).sum()
+    counted = float(max(counted, 1))
     rows = rows_of(h.data)
     w = contiguous(weight.data)
     b = np.empty(0, h.dtype) if bias is None else contiguous(bias.data)
@@ -278,7 +283,8 @@ def binary_cross_entropy_with_logits(
             f"{x.shape}; expected the shape of the logits, or axes of 1."
         ) from None
     small = np.exp(-np.abs(x.data))  # e^{−|x|}: never overflows
-    probability = np.where(x.data >= 0, 1, small) / (1 + small)
+    numerator = np.where(x.data >= 0, 1, small)
+    probability = numerator / (1 + small)
     losses = np.maximum(x.data, 0) - x.data * t + np.log1p(small)
 
     def vjp(dy):

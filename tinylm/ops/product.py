@@ -11,7 +11,6 @@ from .registry import (
     check_rate,
     contiguous,
     op,
-    optional,
     rows_of,
     same_dtype,
     tensor,
@@ -55,6 +54,11 @@ def matmul(a: Operand, b: Operand) -> Tensor:
         return da, db
 
     return record("matmul", y, (a, b), vjp)
+
+
+_NONE = {}  # dtype -> empty vector and matrix, which stand for an operand that is not given
+for _dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+    _NONE[_dtype] = (np.empty(0, _dtype), np.empty((0, 0), _dtype))
 
 
 def _check_linear(x, weight, bias, residual):
@@ -105,15 +109,14 @@ def linear(
         )
     x = tensor(x)
     weight = tensor(weight)
-    bias = optional(bias)
-    residual = optional(residual)
+    bias = None if bias is None else tensor(bias)
+    residual = None if residual is None else tensor(residual)
     rate = check_rate("linear", dropout)
     _check_linear(x, weight, bias, residual)
     same_dtype("linear", x, weight, bias, residual)
     act = kernels.ACTIVATIONS[activation]
     key = np.uint64(key)
-    no_bias = np.empty(0, x.dtype)
-    nothing = np.empty((0, 0), x.dtype)
+    no_bias, nothing = _NONE[x.dtype]
     rows = rows_of(x.data)
     w = contiguous(weight.data)
     b = no_bias if bias is None else contiguous(bias.data)
@@ -137,6 +140,10 @@ def linear(
             grads.append(dy)
         return tuple(grads)
 
-    given = [each for each in (x, weight, bias, residual) if each is not None]
+    inputs = (x, weight)
+    if bias is not None:
+        inputs += (bias,)
+    if residual is not None:
+        inputs += (residual,)
     y = out.reshape(*x.shape[:-1], len(w))  # (N,O) -> (...,O)
-    return record("linear", y, tuple(given), vjp)
+    return record("linear", y, inputs, vjp)

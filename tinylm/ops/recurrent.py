@@ -58,10 +58,10 @@ def _input_product(x, w_ih, bias):
     return gates
 
 
-def _forward(x, w_ih, w_hh, projection, bias, steps, start, clip_cell, clip_projection):
+def _forward(x, w_ih, w_hh, projection, bias, steps, start, clip_c, clip_r):
     """Gates, cells, hidden states and r of all steps, see kernels/lstm.py.
 
-    bias : (0,) for none   projection : (0, 0) for none   start : [h_0, c_0], or [] for zeros
+    bias : (0,) for none   projection : (0, 0) for none   start : h_0 and c_0, or () for zeros
     """
     length, batch, _ = x.shape
     size = len(w_hh) // 4
@@ -70,10 +70,17 @@ def _forward(x, w_ih, w_hh, projection, bias, steps, start, clip_cell, clip_proj
     cells = np.zeros((length + 1, batch, size), x.dtype)
     states = np.zeros((length + 1, batch, width), x.dtype)
     if start:
-        states[0], cells[0] = start
+        h_0, c_0 = start
+        states[0] = h_0.data
+        cells[0] = c_0.data
     gates = _input_product(x, w_ih, bias)
-    kernels.lstm(gates, w_hh, projection, steps, clip_cell, clip_projection, cells, hidden, states)
+    kernels.lstm(gates, w_hh, projection, steps, clip_c, clip_r, cells, hidden, states)
     return gates, cells, hidden, states
+
+
+def _masked(states, real):
+    """Zeros where there is no step; real : bool (T, B, 1), or None for steps everywhere."""
+    return states if real is None else np.where(real, states, 0)
 
 
 def _product_gradients(dz, x, weight, dx, dweight, dbias):
@@ -117,8 +124,8 @@ def lstm(
     turn = slice(None, None, -1 if reverse else 1)
     steps = np.ones(x.shape[:2], bool) if mask is None else mask[turn]
     steps = contiguous(steps)
-    real = steps[:, :, None]
-    clip_cell, clip_projection = [float(limit) for limit in clip]
+    real = None if mask is None else steps[:, :, None]
+    clip_c, clip_r = [float(limit) for limit in clip]
 
     no_bias = np.empty(0, x.dtype)
     nothing = np.empty((0, 0), x.dtype)
@@ -128,24 +135,17 @@ def lstm(
     wp = nothing if projection is None else contiguous(projection.data)
     b = no_bias if bias is None else contiguous(bias.data)
 
-    start_arrays = [s.data for s in start]
-    forward = _forward(xs, wi, wh, wp, b, steps, start_arrays, clip_cell, clip_projection)
-    gates, cells, hidden, states = forward
-    out = states[1:] if mask is None else np.where(real, states[1:], 0)
+    gates, cells, hidden, states = _forward(xs, wi, wh, wp, b, steps, start, clip_c, clip_r)
+    out = _masked(states[1:], real)
 
     def vjp(dout, dh, dc):
         dstates = np.zeros_like(states)
         if dout is not None:
-            dstates[1:] = dout[turn] if mask is None else np.where(real, dout[turn], 0)
+            dstates[1:] = _masked(dout[turn], real)
         if dh is not None:
             dstates[-1] += dh
-        if dc is None:
-            dcell = np.zeros_like(cells[0])
-        else:
-            dcell = np.array(dc, order="C")
-        kernels.lstm_backward(
-            gates, cells, states, wh, wp, steps, clip_cell, clip_projection, dstates, dcell
-        )
+        dcell = np.zeros_like(cells[0]) if dc is None else np.array(dc, order="C")
+        kernels.lstm_backward(gates, cells, states, wh, wp, steps, clip_c, clip_r, dstates, dcell)
         dz = gates  # the kernel has written dz over them
         dx = np.empty_like(xs) if x.requires_grad else nothing
         dw_ih = gradient_like(w_ih)

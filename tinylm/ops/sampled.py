@@ -57,7 +57,8 @@ def _scores(name, h, weight, bias, ids):
 def _yes_or_no(scores, truth, ids):
     """Σ −log σ(s) where truth is 1, −log σ(−s) where it is 0, over ids ≥ 0.   (..., K) -> (...)"""
     losses = binary_cross_entropy_with_logits(scores, truth, reduction="none")
-    return sum_(where(ids >= 0, losses, 0.0), -1)
+    losses = where(ids >= 0, losses, 0.0)
+    return sum_(losses, -1)
 
 
 def _corrected(name, h, weight, bias, targets, sampled):
@@ -66,20 +67,22 @@ def _corrected(name, h, weight, bias, targets, sampled):
     sampled : (ids, log E of the targets, log E of the ids), or (ids,) alone for no correction
     returns scores (..., 1) and (..., S), then the ids of both; raises ShapeError
     """
-    if np.shape(targets) != np.shape(h)[:-1]:
+    h = tensor(h)
+    targets = np.asarray(targets)
+    if targets.shape != h.shape[:-1]:
         raise ShapeError(
-            f"{name}: targets {np.shape(targets)} do not fit h {np.shape(h)}; "
-            "expected (...) and (..., C)."
+            f"{name}: targets {targets.shape} do not fit h {h.shape}; expected (...) and (..., C)."
         )
-    targets = np.asarray(targets)[..., None]
+    targets = targets[..., None]
     ids = np.asarray(sampled[0])
     true = _scores(name, h, weight, bias, targets)
     others = _scores(name, h, weight, bias, ids)
     if len(sampled) > 1:
         _, log_targets, log_ids = sampled
         log_targets = np.asarray(log_targets, true.dtype)
+        log_ids = np.asarray(log_ids, others.dtype)
         true = sub(true, log_targets[..., None])
-        others = sub(others, np.asarray(log_ids, others.dtype))
+        others = sub(others, log_ids)
     return true, others, targets, ids
 
 
@@ -104,13 +107,14 @@ def sampled_softmax_loss(
     Source: Jean et al. 2015; TensorFlow's function of this name. Its gradient is nearly that of the
     full softmax; its value is smaller.
     """
-    true, others, target, ids = _corrected(
-        "sampled_softmax_loss", h, weight, bias, targets, sampled
-    )
-    others = where((ids == target) | (ids < 0), -1e30, others)
+    name = "sampled_softmax_loss"
+    true, others, target, ids = _corrected(name, h, weight, bias, targets, sampled)
+    left_out = (ids == target) | (ids < 0)
+    others = where(left_out, -1e30, others)
     margin = sub(true, logsumexp(others, -1, keepdims=True))
     losses = _yes_or_no(margin, 1.0, target)  # −log σ(s_t − log Σ e^s)
-    return _reduce(losses, reduction, (target >= 0).sum())
+    counted = (target >= 0).sum()
+    return _reduce(losses, reduction, counted)
 
 
 def nce_loss(
@@ -132,9 +136,11 @@ def nce_loss(
     a normaliser.
     """
     true, others, target, ids = _corrected("nce_loss", h, weight, bias, targets, sampled)
+    ids = np.where(target < 0, -1, ids)
     from_text = _yes_or_no(true, 1.0, target)
-    from_noise = _yes_or_no(others, 0.0, np.where(target < 0, -1, ids))
-    return _reduce(add(from_text, from_noise), reduction, (target >= 0).sum())
+    from_noise = _yes_or_no(others, 0.0, ids)
+    counted = (target >= 0).sum()
+    return _reduce(add(from_text, from_noise), reduction, counted)
 
 
 def negative_sampling_loss(
@@ -182,5 +188,6 @@ def hierarchical_softmax_loss(
             "must be equal in shape."
         )
     scores = _scores("hierarchical_softmax_loss", h, nodes, None, paths)
-    losses = _yes_or_no(scores, 1 - codes.astype(int), paths)
+    truth = 1 - codes.astype(int)
+    losses = _yes_or_no(scores, truth, paths)
     return _reduce(losses, reduction, losses.size)
