@@ -50,8 +50,8 @@ def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int
 
     Special tokens vanish before distances are measured. Windows never leave a document.
 
-    memory : bytes to use, three times those of the cells; if the corpus might need more, the cells
-        go through files
+    memory : bytes to use. Shuffling takes three times the size of the cells; if the corpus might
+        need more than this, the cells go through files
     returns (M,) array of CELL: row (the word), column (its neighbour), count; a large one is mapped
         from a nameless file
     raises DataError        if no two words stand together

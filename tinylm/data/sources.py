@@ -21,7 +21,7 @@ from tinylm.files import read_text
 from . import fetch, labelled, readers, toy
 from .sets import sets
 
-TEST_EVERY = 5  # where nobody published a split, one example of five is for testing
+TEST_EVERY = 5  # a set without a published split gives one example of five to testing
 SPLITS = ("train", "test", "all")
 SIMILARITY = ("wordsim353", "simlex999")
 Example = TypeVar("Example")

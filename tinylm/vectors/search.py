@@ -196,7 +196,7 @@ class Vectors:
 
         positive, negative : lists of words or vectors (D,): ["king", "woman"], ["man"] asks for
             queen
-        restrict_vocab : look only at the first so many words
+        restrict_vocab : look only at this many words, the first ones
         returns [(word, cosine)]
         raises VocabularyError  for an unknown word
         """
