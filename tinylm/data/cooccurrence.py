@@ -1,6 +1,6 @@
 """How often words stand near each other: the non-zero cells of that matrix, in random order.
 
-The first words of "the sea, the sea" with a window of 1, to the left only:
+The text "the sea the sea" with a window of 1, to the left only:
 
     row  column  count
     sea  the     2          sea stands after the, twice
@@ -50,11 +50,15 @@ def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int
 
     Special tokens vanish before distances are measured. Windows never leave a document.
 
-    memory : bytes to use, three times those of the cells; if the corpus might need more, the cells
-        go through files
+    memory : bytes to use. Shuffling takes three times the size of the cells; if the corpus might
+        need more than this, the cells go through files
     returns (M,) array of CELL: row (the word), column (its neighbour), count; a large one is mapped
         from a nameless file
     raises DataError        if no two words stand together
+
+    >>> corpus = Corpus(np.array([0, 1, 0, 1]), np.array([0, 4]), 2, words=4, characters=15)
+    >>> sorted(cooccurrences(corpus, Window(1, symmetric=False)).tolist())
+    [(0, 1, 1.0), (1, 0, 2.0)]
     """
     rng = np.random.default_rng([seed, 10])
     counter = _Counter(corpus, window)

@@ -112,7 +112,7 @@ def ends_sentence(text: str, i: int) -> bool:
 def joined(before: str, after: str) -> bool:
     """Whether two neighbouring code points may belong to one character; in doubt, True.
 
-    True for a mark and what it stands on, an emoji and its modifier, both sides of a zero-width
+    True for a mark and its letter, an emoji and its modifier, both sides of a zero-width
     joiner, two halves of a surrogate pair, two letters of a flag, the jamo of a Korean syllable,
     and consonants that a virama joins.
     Source: Unicode Standard Annex 29, rules GB3 to GB13. Differs: it keeps a little more together,

@@ -230,7 +230,7 @@ def plain_text(markup: str) -> str:
     'Cats eat mice.'
     """
     text = NOT_TEXT.sub("", markup)
-    text = _until_stable(INNERMOST, lambda match: "", text)  # they nest
+    text = _until_stable(INNERMOST, "", text)  # they nest
     text = _until_stable(LINK, _link_words, text)  # the words of a link may be a link
     text = WEB_LINK.sub(r"\1", text)
     text = TAGS_AND_QUOTES.sub("", text)
@@ -240,9 +240,9 @@ def plain_text(markup: str) -> str:
 
 
 def _until_stable(
-    pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str], text: str
+    pattern: re.Pattern[str], replace: str | Callable[[re.Match[str]], str], text: str
 ) -> str:
-    """Replace every match, and again what then matches, from the inside out."""
+    """Replace every match, again and again until none is left, from the inside out."""
     before = None
     while before != text:
         before = text

@@ -21,7 +21,7 @@ from tinylm.files import read_text
 from . import fetch, labelled, readers, toy
 from .sets import sets
 
-TEST_EVERY = 5  # where nobody published a split, one example of five is for testing
+TEST_EVERY = 5  # a set without a published split gives one example of five to testing
 SPLITS = ("train", "test", "all")
 SIMILARITY = ("wordsim353", "simlex999")
 Example = TypeVar("Example")
@@ -171,16 +171,13 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
 
 
 def _documents(folder: Path, leave_out: str | Path | None) -> list[Path]:
-    """The .txt files of a folder, sorted, without those below `leave_out`."""
-    found = []
-    without = None if leave_out is None else Path(leave_out).resolve()
-    if without is not None and not without.is_relative_to(folder.resolve()):
-        without = None
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() != ".txt" or not file.is_file():
-            continue
-        if without is None or not file.resolve().is_relative_to(without):
-            found.append(file)
+    """The .txt files of a folder, sorted, without those in `leave_out`, if that lies in it."""
+    files = sorted(folder.rglob("*"))
+    found = [file for file in files if file.suffix.lower() == ".txt" and file.is_file()]
+    if leave_out is not None:
+        without = Path(leave_out).resolve()
+        if without.is_relative_to(folder.resolve()):
+            found = [file for file in found if not file.resolve().is_relative_to(without)]
     if not found:
         besides = "" if leave_out is None else f" besides those in {str(leave_out)!r}"
         raise DataError(

@@ -67,6 +67,11 @@ class Language:
     """The lexicon of one toy language, and sentences drawn from it.
 
     seed : decides the words; the same seed gives the same language
+
+    lexicon : (topic, "noun" or "verb") -> words, frequent ones first
+    feeling : "negative" or "positive" -> words
+    first_names, last_names, places : capitalised words
+    foreign : word -> its translation
     """
 
     def __init__(self, seed: int = 0):

@@ -110,8 +110,8 @@ class Vectors:
         self.lengths = row_lengths(table)
         self.subwords = subwords or {}
         self.index: dict[str, int] = {}
-        for i in reversed(range(len(words))):  # the first of equal words is written last
-            self.index[words[i]] = i
+        for i, word in enumerate(words):
+            self.index.setdefault(word, i)
 
     @classmethod
     def load(
@@ -196,7 +196,7 @@ class Vectors:
 
         positive, negative : lists of words or vectors (D,): ["king", "woman"], ["man"] asks for
             queen
-        restrict_vocab : look only at the first so many words
+        restrict_vocab : look only at this many words, the first ones
         returns [(word, cosine)]
         raises VocabularyError  for an unknown word
         """
