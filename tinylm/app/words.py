@@ -7,6 +7,7 @@ from .results import load, print_result
 
 
 def neighbors(options: Namespace) -> int:
+    """Print the tokens nearest to a word; returns the exit status."""
     from tinylm.report.looking import nearest
 
     model, tokenizer = load(options.dir)
@@ -32,6 +33,7 @@ def _vectors(path: str, errors: str = "surrogateescape"):
 
 
 def evaluate_words(options: Namespace) -> int:
+    """Print how well word vectors agree with people's judgements; returns the exit status."""
     from tinylm import data
 
     vectors = _vectors(options.dir)
@@ -61,6 +63,7 @@ def _percent(share: float) -> str:
 
 
 def convert(options: Namespace) -> int:
+    """Write word vectors in another format; returns the exit status."""
     from tinylm import folders
     from tinylm.vectors.formats import TABLE, format_of
 
