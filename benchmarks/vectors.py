@@ -71,8 +71,9 @@ def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     model.prepare(corpus)
     steps = epochs * model.steps_per_epoch
     start = time.perf_counter()
-    for step in range(steps):
-        model.fast_step(model.batch(step, seed), ALPHA[form] * (1 - step / steps))
+    with tinylm.one_pool():
+        for step in range(steps):
+            model.fast_step(model.batch(step, seed), ALPHA[form] * (1 - step / steps))
     seconds = time.perf_counter() - start
     return _result(seconds, epochs * corpus.words, tokenizer.vocab, model.embedding_table())
 
@@ -101,8 +102,9 @@ def run_glove(form="glove", epochs=1, seed=0, threads=THREADS, words=0):
     model.prepare(corpus)
     counting, steps, costs = time.perf_counter() - start, epochs * model.steps_per_epoch, []
     start = time.perf_counter()
-    for step in range(steps):
-        costs.append(model.fast_step(model.batch(step, seed), 0.05))
+    with tinylm.one_pool():
+        for step in range(steps):
+            costs.append(model.fast_step(model.batch(step, seed), 0.05))
     seconds = time.perf_counter() - start
     more = {
         "cells": len(model.cells),

@@ -1,6 +1,7 @@
 """Where compiled kernels are kept, the one thread pool, and the backend that compiles nothing."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -206,6 +207,33 @@ print([x.num_threads for x in numpys] == [2] * len(numpys) and all(x.num_threads
     )
     done = python(code, OPENBLAS_NUM_THREADS=2)
     assert done.stdout.split()[-1] == "True", done.stderr
+
+
+MEMORY = """
+import os
+from pathlib import Path
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+def kept_by_malloc():
+    array = np.ones(2**24, np.float64)
+    full = resident()
+    del array
+    return full - resident() < 2**26
+
+print(kept_by_malloc())
+with kernels.one_pool():
+    print(kept_by_malloc())
+print(kept_by_malloc())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_from_the_first_one_pool_on_and_not_by_a_kernel():
+    done = python(DROPOUT + MEMORY)
+    assert done.stdout.split()[-3:] == ["False", "True", "True"], done.stderr
 
 
 def test_more_threads_than_there_are_is_one_sentence():

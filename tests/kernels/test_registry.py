@@ -155,6 +155,14 @@ def test_a_spec_names_the_kernels_arguments_and_nothing_unwritten(kernel):
     assert any(a.kind in WRITTEN for a in kernel.arguments)
 
 
+def test_a_spec_may_stand_on_one_line_or_on_several():
+    lines = """
+        x: float[N,3*C]?
+        lr: real
+    """
+    assert parse_spec(lines) == parse_spec("x: float[N,3*C]?; lr: real")
+
+
 def test_a_spec_that_cannot_be_read_is_refused():
     with pytest.raises(ValueError, match="name: kind"):
         parse_spec("x float[N]")

@@ -1,8 +1,9 @@
 """Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
 
-Read in this order: registry.py, elementary.py, activation.py, linear.py, layer_norm.py, attention.py, lstm.py,
-convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py,
-merges.py, lattice.py, greedy.py; pool.py and cache.py when you wonder how they run.
+Read in this order: runtime/registry.py, elementary.py, activation.py, linear.py, layer_norm.py,
+attention.py, lstm.py, convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py,
+adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py. The rest of
+runtime/ shows how they are compiled, cached and run on one pool of threads.
 """
 
 from .activation import ACTIVATIONS, activate_ref, derivative_ref

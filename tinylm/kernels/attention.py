@@ -1,16 +1,23 @@
 """Scaled dot-product attention, one (batch, head) at a time, in blocks of query rows.
 
-    P = softmax(Q Kᵀ/√D + bias over the columns that may be attended),   O = dropout(P) V
-    dV = dropout(P)ᵀ dO,  dP = dropout'(dO Vᵀ),  dS = P ∘ (dP − Σ_s P ∘ dP),  dQ = dS K/√D,  dK = dSᵀ Q/√D,  dbias = dS
+    S  = Q Kᵀ/√D + bias          P = softmax(S) over the columns that may be attended
+    O  = dropout(P) V
 
-Only the logarithm of each row's normaliser is kept; the backward computes P again from it, so no (T, S) matrix survives
-the forward. With `causal` a block of rows multiplies only the columns up to its last row. Row t is query number
-t + S − T, so that with a key prefix the last query sees everything. A row that may attend to nothing gives zeros.
+    dV = dropout(P)ᵀ dO          dP = dropout'(dO Vᵀ)
+    dS = P ∘ (dP − Σ_s P ∘ dP)   dbias = dS
+    dQ = dS K/√D                 dK = dSᵀ Q/√D
 
-Queries, keys, values, output and their gradients are contiguous arrays (G, T, M, H', D): G groups of H' heads, B·H in all,
-and M = 3 parts where queries, keys and values lie beside each other as one packed product left them, or M = 1. So
-(B, T, 3·H·D) products, (B, T, H, D) and (B, H, T, D) arrays are all read and written where they lie, and a head's row of D
-numbers is always one run (rows of unknown stride were copied four times slower).
+The forward keeps only the logarithm of each row's normaliser. The backward computes P again from
+it, so no (T, S) matrix survives the forward. A row that may attend to nothing gives zeros.
+
+With `causal`, row t is query number t + S − T: after a prefix of keys, the last query sees
+everything. A block of rows then multiplies only the columns up to its last row.
+
+Queries, keys, values, output and their gradients are contiguous arrays (G, T, M, H', D): G groups
+of H' heads, B·H in all. M is 3 where queries, keys and values lie beside each other as one packed
+product left them, else 1. So the kernel reads and writes (B, T, 3·H·D) products, (B, T, H, D)
+arrays and (B, H, T, D) arrays where they lie. A head's row of D numbers is always one run of
+memory; copying rows of unknown stride was four times slower.
 """
 
 import math
@@ -24,66 +31,95 @@ from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
 BLOCK = 64
-PAD = 16  # columns more than needed: rows a power of two apart would all fall into the same places of the cache
-QUERY, KEY, VALUE = 0, 1, 2
+PAD = 16  # extra columns: rows a power of two apart would compete for the same places of the cache
+QUERY = 0
+KEY = 1
+VALUE = 2
 
 
 def _head_rows(x, part, shape):
     """One part of an array (G, T, M, H', D) as a (B, H, T, D) array."""
-    return x[:, :, min(part, x.shape[2] - 1)].swapaxes(1, 2).reshape(*shape, x.shape[1], x.shape[4])
+    mine = x[:, :, min(part, x.shape[2] - 1)]  # (G,T,M,H',D) -> (G,T,H',D)
+    turned = mine.swapaxes(1, 2)  # (G,T,H',D) -> (G,H',T,D)
+    return turned.reshape(*shape, x.shape[1], x.shape[4])
 
 
 def _write_head_rows(x, part, values):
-    """The same part written: values are (B, H, T, D)."""
+    """Write values (B, H, T, D) to one part of an array (G, T, M, H', D)."""
     groups, length, parts, heads, width = x.shape
-    x[:, :, min(part, parts - 1)] = values.reshape(groups, heads, length, width).swapaxes(1, 2)
+    grouped = values.reshape(groups, heads, length, width)
+    x[:, :, min(part, parts - 1)] = grouped.swapaxes(1, 2)
 
 
 def _weights_ref(q, k, mask, bias, causal):
-    """Softmax weights (B, H, T, S) and log-normalisers (B, H, T) of (B, H, T, D) arrays; rows without a column: 0, +inf."""
-    scores = (q / math.sqrt(max(q.shape[3], 1))).astype(q.dtype) @ k.swapaxes(2, 3)
+    """Softmax weights (B, H, T, S) and log-normalisers (B, H, T) of (B, H, T, D) arrays.
+
+    A row that may attend to nothing has weights 0 and log-normaliser +inf.
+
+    >>> q, k, empty = np.ones((1, 1, 2, 1)), np.ones((1, 1, 2, 1)), np.empty((0, 0, 0, 0))
+    >>> weights, _ = _weights_ref(q, k, np.ones((1, 1, 1, 1), bool), empty, causal=1)
+    >>> weights[0, 0]
+    array([[1. , 0. ],
+           [0.5, 0.5]])
+    """
+    root = math.sqrt(max(q.shape[3], 1))
+    scaled = (q / root).astype(q.dtype)
+    scores = scaled @ k.swapaxes(2, 3)
     if bias.size:
         scores = scores + bias
     length, source = scores.shape[2:]
     allowed = np.broadcast_to(mask, scores.shape)
-    allowed = allowed & np.tri(length, source, source - length, dtype=bool) if causal else allowed
+    if causal:
+        allowed = allowed & np.tri(length, source, source - length, dtype=bool)
     scores = np.where(allowed, scores, -np.inf)
     top = np.max(scores, axis=3, keepdims=True, initial=-np.inf)
-    weights = np.where(allowed, np.exp(scores - np.where(np.isneginf(top), 0, top)), 0)
+    shift = np.where(np.isneginf(top), 0, top)
+    weights = np.where(allowed, np.exp(scores - shift), 0)
     total = weights.sum(axis=3, keepdims=True)
-    lse = np.where(total == 0, np.inf, top + np.log(np.where(total == 0, 1, total)))
-    return (weights / np.where(total == 0, 1, total)).astype(q.dtype), lse[..., 0].astype(q.dtype)
+    nothing = total == 0
+    safe_total = np.where(nothing, 1, total)
+    lse = np.where(nothing, np.inf, top + np.log(safe_total))
+    weights = weights / safe_total
+    return weights.astype(q.dtype), lse[..., 0].astype(q.dtype)
 
 
 def _dropped(shape, key, rate, dtype):
     """mask/(1 − rate) for the weights (B, H, T, S)."""
-    return (kept_ref(np.arange(np.prod(shape)).reshape(shape), key, rate) / (1 - rate)).astype(
-        dtype
-    )
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    return (kept_ref(numbers, key, rate) / (1 - rate)).astype(dtype)
 
 
 def _attention_ref(q, k, v, mask, bias, causal, rate, key, lse, out):
-    q, k, v = (_head_rows(x, part, lse.shape[:2]) for part, x in enumerate((q, k, v)))
-    weights, lse[...] = _weights_ref(q, k, mask, bias, causal)
+    shape = lse.shape[:2]
+    queries = _head_rows(q, QUERY, shape)
+    keys = _head_rows(k, KEY, shape)
+    values = _head_rows(v, VALUE, shape)
+    weights, lse[...] = _weights_ref(queries, keys, mask, bias, causal)
     if rate > 0:
         weights = weights * _dropped(weights.shape, key, rate, q.dtype)
-    _write_head_rows(out, QUERY, weights @ v)
+    _write_head_rows(out, QUERY, weights @ values)
 
 
 @helper
 def _load(x, bh, part, first, scale, target):
-    """target (n, D) = scale · rows first … of head number bh in one part of x."""
-    heads, part = x.shape[3], min(part, x.shape[2] - 1)
+    """target (n, D) = scale · rows first, first + 1, … of head number bh in one part of x."""
+    heads = x.shape[3]
+    part = min(part, x.shape[2] - 1)
     for i in range(target.shape[0]):
-        row, mine = x[bh // heads, first + i, part, bh % heads], target[i]
+        row = x[bh // heads, first + i, part, bh % heads]
+        mine = target[i]
         for d in range(mine.size):
             mine[d] = row[d] * scale
 
 
 @helper
 def _load_turned(x, bh, part, target):
-    """target (D, ≥ n) = the transpose of all n rows of head number bh in one part of x: a product with it needs no other."""
-    heads, part = x.shape[3], min(part, x.shape[2] - 1)
+    """target (D, ≥ n) = the transpose of all n rows of head number bh in one part of x.
+
+    Products with it need no further transposition.
+    """
+    heads = x.shape[3]
+    part = min(part, x.shape[2] - 1)
     for i in range(x.shape[1]):
         row = x[bh // heads, i, part, bh % heads]
         for d in range(row.size):
@@ -92,27 +128,31 @@ def _load_turned(x, bh, part, target):
 
 @helper
 def _store(source, scale, x, bh, part, first):
-    """Rows first … of head number bh in one part of x = scale · source (n, D)."""
-    heads, part = x.shape[3], min(part, x.shape[2] - 1)
+    """Rows first, first + 1, … of head number bh in one part of x = scale · source (n, D)."""
+    heads = x.shape[3]
+    part = min(part, x.shape[2] - 1)
     for i in range(source.shape[0]):
-        row, mine = x[bh // heads, first + i, part, bh % heads], source[i]
+        row = x[bh // heads, first + i, part, bh % heads]
+        mine = source[i]
         for d in range(mine.size):
             row[d] = mine[d] * scale
 
 
 @helper
 def _open_row(row, mask, is_open, bias, b, h, t):
-    """A row of scores with its bias, if there is one, and −inf in the columns that the mask (B|1, H|1, T|1, S|1) forbids."""
+    """Add the bias, if there is one, to a row of scores; write −inf where the mask is False.
+
+    mask : (B|1, H|1, T|1, S|1); `is_open` promises that it allows every column of this row.
+    """
     if bias.size:
         extra = bias[b, h, t]
         for s in range(row.size):
             row[s] += extra[s]
     if not is_open:
-        allowed = mask[
-            b if mask.shape[0] > 1 else 0,
-            h if mask.shape[1] > 1 else 0,
-            t if mask.shape[2] > 1 else 0,
-        ]
+        mask_b = b if mask.shape[0] > 1 else 0
+        mask_h = h if mask.shape[1] > 1 else 0
+        mask_t = t if mask.shape[2] > 1 else 0
+        allowed = mask[mask_b, mask_h, mask_t]
         if allowed.size == 1:
             if not allowed[0]:
                 row[:] = -np.inf
@@ -124,9 +164,10 @@ def _open_row(row, mask, is_open, bias, b, h, t):
 @helper
 def _exp_row(row, shift):
     """row = exp(row − shift) in place, 0 where row is −inf; returns the sum."""
-    total = row.dtype.type(0)
+    zero = row.dtype.type(0)
+    total = zero
     for s in range(row.size):
-        e = row.dtype.type(0) if row[s] == -np.inf else exp(row[s] - shift)
+        e = zero if row[s] == -np.inf else exp(row[s] - shift)
         row[s] = e
         total += e
     return total
@@ -134,13 +175,16 @@ def _exp_row(row, shift):
 
 @helper
 def _reach(mask, b, h, source):
-    """(columns up to the last that may be attended, whether all of these may) where the mask is the same for all rows.
+    """(how many columns come before the padding, whether the mask allows all of them).
 
-    So the padding of a short text is cut off, and what is left needs no mask.
+    A mask that is the same for all rows often only hides padding at the end. Cutting the padding
+    off makes the mask needless: mask [1 1 1 0 0] -> (3, True), [1 0 1 0 0] -> (3, False).
     """
     if mask.shape[2] > 1:
         return source, False
-    allowed = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, 0]
+    mask_b = b if mask.shape[0] > 1 else 0
+    mask_h = h if mask.shape[1] > 1 else 0
+    allowed = mask[mask_b, mask_h, 0]
     if allowed.size == 1:
         return (source if allowed[0] else 0), True
     while source > 0 and not allowed[source - 1]:
@@ -151,7 +195,9 @@ def _reach(mask, b, h, source):
 @helper
 def _columns(last, length, source, causal, reach):
     """How many columns the rows before `last` may attend to at most."""
-    return max(0, min(reach, last + source - length)) if causal else reach
+    if not causal:
+        return reach
+    return max(0, min(reach, last + source - length))
 
 
 @helper
@@ -163,37 +209,55 @@ def _scale_row(row, scale):
 @kernel(
     reference=_attention_ref,
     parallel=True,
-    spec="q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
-    "mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: float[B,H,T,S]?; causal: 0..1; rate: rate; key: key; "
-    "lse: out[B,H,T]; out: out[B,T,1,H,D]",
+    spec="""
+        q: float[B,T,(3|1),H,D]
+        k: float[B,S,(3|1),H,D]
+        v: float[B,S,(3|1),H,D]
+        mask: bool[(B|1),(H|1),(T|1),(S|1)]
+        bias: float[B,H,T,S]?
+        causal: 0..1
+        rate: rate
+        key: key
+        lse: out[B,H,T]
+        out: out[B,T,1,H,D]
+    """,
 )
 def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
-    """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log-normaliser (+inf: nothing allowed).
+    """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log-normaliser.
 
-    q, out : (G, T, M, H', D)   k, v : (G, S, M, H', D), see above   mask : bool (B, H, T, S), every axis full or 1
-    bias : (B, H, T, S) or empty   lse : (B, H, T)
-    Source: Vaswani et al. 2017, section 3.2.1; the blocks after Dao et al. 2022. Differs: fully masked rows give 0.
+    q, out : (G, T, M, H', D)   k, v : (G, S, M, H', D), see above
+    mask : bool (B, H, T, S), every axis full or 1   bias : (B, H, T, S) or empty
+    lse : (B, H, T), +inf for a row that may attend to nothing
+    Source: Vaswani et al. 2017, section 3.2.1; the blocks after Dao et al. 2022.
+    Differs: fully masked rows give 0.
     """
-    (batch, heads, length), source, width = lse.shape, k.shape[1], q.shape[4]
+    batch, heads, length = lse.shape
+    source = k.shape[1]
+    width = q.shape[4]
     one = q.dtype.type(1)
-    scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
+    root = math.sqrt(max(width, 1))
+    scale = q.dtype.type(1 / root)
     for nth in prange(batch * heads):
-        b, h = nth % batch, nth // batch  # so that each thread gets short texts and long ones
+        # Heads outside, batch inside: each thread gets short texts and long ones.
+        b = nth % batch
+        h = nth // batch
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
-        turned, values = (
-            np.empty((width, source + PAD), q.dtype),
-            np.empty((source, width), q.dtype),
-        )
+        turned = np.empty((width, source + PAD), q.dtype)
+        values = np.empty((source, width), q.dtype)
         _load_turned(k, bh, KEY, turned)
         _load(v, bh, VALUE, 0, one, values)
-        scores, rows = np.empty((BLOCK, source + PAD), q.dtype), np.empty((BLOCK, width), q.dtype)
+        scores = np.empty((BLOCK, source + PAD), q.dtype)
+        rows = np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
-            n, columns = last - first, _columns(last, length, source, causal, reach)
-            _load(q, bh, QUERY, first, scale, rows[:n])
+            n = last - first
+            columns = _columns(last, length, source, causal, reach)
+            mine = rows[:n]
+            weights = scores[:n, :columns]
+            _load(q, bh, QUERY, first, scale, mine)
             inverse = np.zeros(n, q.dtype)
-            product(rows[:n], False, turned[:, :columns], False, scores[:n, :columns])
+            product(mine, False, turned[:, :columns], False, weights)
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
@@ -206,32 +270,41 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
                 inverse[i] = 0 if total == 0 else one / total
                 if rate > 0:
                     drop_row(row, (bh * length + t) * source, key, rate)
-            product(scores[:n, :columns], False, values[:columns], False, rows[:n])
+            product(weights, False, values[:columns], False, mine)
             for i in range(n):
                 _scale_row(rows[i], inverse[i])
-            _store(rows[:n], one, out, bh, QUERY, first)
+            _store(mine, one, out, bh, QUERY, first)
 
 
 def _attention_backward_ref(dout, q, k, v, out, lse, mask, bias, causal, rate, key, dq, dk, dv):
     shape = lse.shape[:2]
-    queries, keys, values = (_head_rows(x, part, shape) for part, x in enumerate((q, k, v)))
+    queries = _head_rows(q, QUERY, shape)
+    keys = _head_rows(k, KEY, shape)
+    values = _head_rows(v, VALUE, shape)
     grad = _head_rows(dout, QUERY, shape)
     weights, _ = _weights_ref(queries, keys, mask, bias, causal)
     drop = _dropped(weights.shape, key, rate, q.dtype) if rate > 0 else 1
     dweights = (grad @ values.swapaxes(2, 3)) * drop
-    dscores = weights * (dweights - (weights * dweights).sum(axis=3, keepdims=True))
+    delta = (weights * dweights).sum(axis=3, keepdims=True)
+    dscores = weights * (dweights - delta)
     if bias.size:
         bias[...] = dscores
-    scaled = (dscores / math.sqrt(max(q.shape[4], 1))).astype(q.dtype)
+    root = math.sqrt(max(q.shape[4], 1))
+    scaled = (dscores / root).astype(q.dtype)
+    dropped = weights * drop
     _write_head_rows(dq, QUERY, scaled @ keys)
     _write_head_rows(dk, KEY, scaled.swapaxes(2, 3) @ queries)
-    _write_head_rows(dv, VALUE, (weights * drop).swapaxes(2, 3) @ grad)
+    _write_head_rows(dv, VALUE, dropped.swapaxes(2, 3) @ grad)
 
 
 @helper
 def _backward_row(scores, dweights, lse, delta, first, key, rate):
-    """In place for one row: scores become dropout(P), dweights become dS = P ∘ (dropout'(dP) − Σ P ∘ dP)."""
-    keep, zero = scores.dtype.type(1 / (1 - rate)), scores.dtype.type(0)
+    """In place for one row: scores become dropout(P), dweights become dS = P ∘ (dropout'(dP) − δ).
+
+    δ = Σ_s P ∘ dP is `delta`; the row's first weight has number `first` in the dropout mask.
+    """
+    keep = scores.dtype.type(1 / (1 - rate))
+    zero = scores.dtype.type(0)
     threshold = threshold_of(rate)
     if rate > 0:
         for s in range(scores.size):
@@ -248,8 +321,10 @@ def _backward_row(scores, dweights, lse, delta, first, key, rate):
 
 @helper
 def _dot_row(x, bh, t, row):
-    """Σ x · row, x's row t of head number bh."""
-    mine, total = x[bh // x.shape[3], t, 0, bh % x.shape[3]], row.dtype.type(0)
+    """The dot product of `row` and row t of head number bh in x."""
+    heads = x.shape[3]
+    mine = x[bh // heads, t, 0, bh % heads]
+    total = row.dtype.type(0)
     for d in range(row.size):
         total += mine[d] * row[d]
     return total
@@ -258,63 +333,81 @@ def _dot_row(x, bh, t, row):
 @kernel(
     reference=_attention_backward_ref,
     parallel=True,
-    spec="dout: float[B,T,1,H,D]; q: float[B,T,(3|1),H,D]; k: float[B,S,(3|1),H,D]; v: float[B,S,(3|1),H,D]; "
-    "out: float[B,T,1,H,D]; lse: float[B,H,T]; mask: bool[(B|1),(H|1),(T|1),(S|1)]; bias: inout[B,H,T,S]?; "
-    "causal: 0..1; rate: rate; key: key; dq: out[B,T,(3|1),H,D]; dk: out[B,S,(3|1),H,D]; dv: out[B,S,(3|1),H,D]",
+    spec="""
+        dout: float[B,T,1,H,D]
+        q: float[B,T,(3|1),H,D]
+        k: float[B,S,(3|1),H,D]
+        v: float[B,S,(3|1),H,D]
+        out: float[B,T,1,H,D]
+        lse: float[B,H,T]
+        mask: bool[(B|1),(H|1),(T|1),(S|1)]
+        bias: inout[B,H,T,S]?
+        causal: 0..1
+        rate: rate
+        key: key
+        dq: out[B,T,(3|1),H,D]
+        dk: out[B,S,(3|1),H,D]
+        dv: out[B,S,(3|1),H,D]
+    """,
 )
 def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, dq, dk, dv):
-    """dq, dk, dv of `attention` from its output, its lse and dout; the bias is overwritten by its gradient dS.
+    """dq, dk, dv of `attention` from its out, its lse and dout; dbias = dS overwrites the bias.
 
-    Σ_s P ∘ dP of a row is the sum of dO ∘ O.   dout, q, k, v, out, dq, dk, dv : (G, T or S, M, H', D)   lse : (B, H, T)
+    A row's Σ_s P ∘ dP equals Σ_d dO ∘ O, which is cheaper.
+    dout, q, k, v, out, dq, dk, dv : (G, T or S, M, H', D)   lse : (B, H, T)
     """
-    (batch, heads, length), source, width = lse.shape, k.shape[1], q.shape[4]
+    batch, heads, length = lse.shape
+    source = k.shape[1]
+    width = q.shape[4]
     one = q.dtype.type(1)
-    scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
+    root = math.sqrt(max(width, 1))
+    scale = q.dtype.type(1 / root)
     for nth in prange(batch * heads):
-        b, h = nth % batch, nth // batch  # so that each thread gets short texts and long ones
+        b = nth % batch
+        h = nth // batch
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
-        keys, turned = (
-            np.empty((source, width), q.dtype),
-            np.empty((2, width, source + PAD), q.dtype),
-        )
+        keys = np.empty((source, width), q.dtype)
+        turned_keys = np.empty((width, source + PAD), q.dtype)
+        turned_values = np.empty((width, source + PAD), q.dtype)
         _load(k, bh, KEY, 0, one, keys)
-        _load_turned(k, bh, KEY, turned[0])
-        _load_turned(v, bh, VALUE, turned[1])
-        dkeys, dvalues = np.zeros((source, width), q.dtype), np.zeros((source, width), q.dtype)
-        scores, dscores = (
-            np.empty((BLOCK, source + PAD), q.dtype),
-            np.empty((BLOCK, source + PAD), q.dtype),
-        )
-        rows, drows = np.empty((BLOCK, width), q.dtype), np.empty((BLOCK, width), q.dtype)
+        _load_turned(k, bh, KEY, turned_keys)
+        _load_turned(v, bh, VALUE, turned_values)
+        dkeys = np.zeros((source, width), q.dtype)
+        dvalues = np.zeros((source, width), q.dtype)
+        scores = np.empty((BLOCK, source + PAD), q.dtype)
+        dscores = np.empty((BLOCK, source + PAD), q.dtype)
+        rows = np.empty((BLOCK, width), q.dtype)
+        drows = np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
             last = min(first + BLOCK, length)
-            n, columns = last - first, _columns(last, length, source, causal, reach)
-            _load(q, bh, QUERY, first, scale, rows[:n])
-            _load(dout, bh, QUERY, first, one, drows[:n])
-            product(rows[:n], False, turned[0, :, :columns], False, scores[:n, :columns])
-            product(drows[:n], False, turned[1, :, :columns], False, dscores[:n, :columns])
+            n = last - first
+            columns = _columns(last, length, source, causal, reach)
+            mine = rows[:n]
+            dmine = drows[:n]
+            weights = scores[:n, :columns]
+            dweights = dscores[:n, :columns]
+            _load(q, bh, QUERY, first, scale, mine)
+            _load(dout, bh, QUERY, first, one, dmine)
+            product(mine, False, turned_keys[:, :columns], False, weights)
+            product(dmine, False, turned_values[:, :columns], False, dweights)
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
-                _open_row(scores[i, :limit], mask, is_open, bias, b, h, t)
-                _backward_row(
-                    scores[i, :limit],
-                    dscores[i, :limit],
-                    lse[b, h, t],
-                    _dot_row(out, bh, t, drows[i]),
-                    (bh * length + t) * source,
-                    key,
-                    rate,
-                )
+                row = scores[i, :limit]
+                drow = dscores[i, :limit]
+                number = (bh * length + t) * source
+                delta = _dot_row(out, bh, t, drows[i])
+                _open_row(row, mask, is_open, bias, b, h, t)
+                _backward_row(row, drow, lse[b, h, t], delta, number, key, rate)
                 scores[i, limit:columns] = 0
                 dscores[i, limit:columns] = 0
                 if bias.size:
                     bias[b, h, t, :columns] = dscores[i, :columns]
                     bias[b, h, t, columns:] = 0
-            product(scores[:n, :columns], True, drows[:n], True, dvalues[:columns])
-            product(dscores[:n, :columns], True, rows[:n], True, dkeys[:columns])
-            product(dscores[:n, :columns], False, keys[:columns], False, rows[:n])
-            _store(rows[:n], scale, dq, bh, QUERY, first)
+            product(weights, True, dmine, True, dvalues[:columns])
+            product(dweights, True, mine, True, dkeys[:columns])
+            product(dweights, False, keys[:columns], False, mine)
+            _store(mine, scale, dq, bh, QUERY, first)
         _store(dkeys, one, dk, bh, KEY, 0)
         _store(dvalues, one, dv, bh, VALUE, 0)

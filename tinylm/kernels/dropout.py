@@ -1,6 +1,7 @@
-"""Dropout: y = x · mask/(1 − rate), the mask regenerated from a key wherever it is needed, so it is never stored.
+"""Dropout: y = x · mask/(1 − rate).
 
-The same kernel is its own backward: dx = dy · mask/(1 − rate).
+A key regenerates the mask wherever it is needed, so nothing stores it. The kernel is its own
+backward: dx = dy · mask/(1 − rate).
 """
 
 import numpy as np
@@ -15,14 +16,22 @@ BLOCK = 1 << 14
 @helper
 def drop_row(row, first, key, rate):
     """row *= mask/(1 − rate), in place; the row's first element has number `first`."""
-    threshold, scale = threshold_of(rate), row.dtype.type(1 / (1 - rate))
+    threshold = threshold_of(rate)
+    scale = row.dtype.type(1 / (1 - rate))
+    zero = row.dtype.type(0)
     for j in range(row.size):
-        row[j] = row[j] * scale if kept(first + j, key, threshold) else row[j] * row.dtype.type(0)
+        # x · 0 rather than 0, so that NaN stays NaN
+        row[j] = row[j] * scale if kept(first + j, key, threshold) else row[j] * zero
 
 
-def drop_ref(x, key, rate):
-    """x · mask/(1 − rate) for an array of any shape, elements numbered in C order."""
-    mask = kept_ref(np.arange(x.size).reshape(x.shape), key, rate)
+def drop_ref(x: np.ndarray, key: int, rate: float) -> np.ndarray:
+    """x · mask/(1 − rate) for an array of any shape, elements numbered in C order.
+
+    >>> drop_ref(np.ones(8), key=1, rate=0.5)
+    array([0., 0., 0., 2., 0., 2., 2., 2.])
+    """
+    numbers = np.arange(x.size).reshape(x.shape)
+    mask = kept_ref(numbers, key, rate)
     return x * (mask / (1 - rate)).astype(x.dtype)
 
 
@@ -36,8 +45,9 @@ def _dropout_ref(x, key, rate, out):
 def dropout(x, key, rate, out):
     """out = dropout(x) over a flat array.
 
-    x : (N,) float     out : (N,) float, written     key : uint64 that numbers the mask     rate : probability of zero
-    Source: Srivastava et al. 2014, scaled at training time. Differs: the mask comes from a counter hash.
+    x : (N,) float     out : (N,) float, written
+    key : uint64 that selects the mask     rate : probability of zero
+    Source: Srivastava et al. 2014, scaled at training time. Differs: the mask is a counter hash.
     """
     for block in prange((x.size + BLOCK - 1) // BLOCK):
         first = block * BLOCK

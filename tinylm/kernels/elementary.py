@@ -1,7 +1,8 @@
-"""exp, tanh, erf and the counter hash for use inside kernels, written so that compiled loops vectorise.
+"""exp, tanh, erf and the counter hash for kernels, written so that compiled loops vectorise.
 
-Without Intel's SVML a compiled `np.exp` is a scalar call: 2.0 ms per million float32, the polynomial below 0.4 ms.
-float64 takes the C library's functions, exact to the last bits, because proofs run in float64.
+Without Intel's SVML a compiled `np.exp` is a scalar call: it takes 2.0 ms for a million float32
+numbers, the polynomial below 0.4 ms. For float64 we call the C library, which is exact to the last
+bits, because gradients are proven in float64.
 """
 
 import math
@@ -17,17 +18,17 @@ _f = np.float32
 
 @inlined
 def _exp32(x):
-    """e^x = 2^n · e^r, n an integer, e^r a polynomial (|r| ≤ ln 2 / 2); relative error 2e-7; NaN stays NaN.
+    """e^x = 2^n · e^r with an integer n and a polynomial for e^r, |r| ≤ ln 2 / 2.
 
-    Below e^−80 = 2e-35 it is 0: the denormal numbers that come of such values would be a hundred times slower.
+    The relative error is 2e-7. NaN stays NaN. Below e^−80 = 2e-35 the result is 0: such values
+    would lead to denormal numbers, which are a hundred times slower.
     """
     tiny = x < _f(-80)
     x = _f(-80) if tiny else x
     x = _f(88.3) if x > _f(88.3) else x
     n = np.floor(x * _f(1.44269504) + _f(0.5))
-    r = (
-        x - n * _f(0.693359375) + n * _f(2.12194440e-4)
-    )  # ln 2 in two parts, so that n·ln 2 is exact
+    # ln 2 = 0.693359375 − 2.1219444e-4. The first part has few digits, so n times it is exact.
+    r = x - n * _f(0.693359375) + n * _f(2.12194440e-4)
     p = _f(1.9875691e-4)
     p = p * r + _f(1.3981999e-3)
     p = p * r + _f(8.3334519e-3)
@@ -35,27 +36,30 @@ def _exp32(x):
     p = p * r + _f(1.6666666e-1)
     p = p * r + _f(0.5)
     p = p * r * r + r + _f(1)
-    y = p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(
-        np.float32
-    )  # 2^n by its exponent bits
+    exponent = np.int32(n) + np.int32(127)
+    bits = np.int32(exponent << np.int32(23))  # the bits of the float 2^n
+    y = p * bits.view(np.float32)
     return _f(0) if tiny else y
 
 
 @inlined
 def _tanh32(x):
-    """tanh x = 1 − 2/(e^{2|x|} + 1) with x's sign; near 0, where that cancels, its series."""
+    """tanh x = 1 − 2/(e^{2|x|} + 1) with the sign of x; near 0, where that cancels, a series."""
     a = abs(x)
     a = _f(9) if a > _f(9) else a
     square = x * x
-    series = x * (_f(1) - square * (_f(1 / 3) - square * (_f(2 / 15) - square * _f(17 / 315))))
-    large = _f(1) - _f(2) / (_exp32(_f(2) * a) + _f(1))
+    series = _f(2 / 15) - square * _f(17 / 315)
+    series = _f(1 / 3) - square * series
+    series = x * (_f(1) - square * series)
+    e = _exp32(_f(2) * a)
+    large = _f(1) - _f(2) / (e + _f(1))
     large = -large if x < _f(0) else large
     return series if a < _f(0.2) else large
 
 
 @inlined
 def _erf32(x):
-    """erf x = x · p(x²)/q(x²) on [−4, 4], a rational minimax approximation; beyond that it is ±1 in float32."""
+    """erf x = x · p(x²)/q(x²) on [−4, 4], a minimax approximation; beyond, erf is ±1 in float32."""
     x = _f(-4) if x < _f(-4) else x
     x = _f(4) if x > _f(4) else x
     s = x * x
@@ -74,30 +78,44 @@ def _erf32(x):
     return x * p / q
 
 
+@inlined
+def _sortable(bits):
+    """Flip the lower 31 bits of a negative float32's bits, so that floats sort like integers.
+
+    The same call turns them back.
+    """
+    return bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))
+
+
 @helper
 def _largest32(row):
-    """Largest float32 of a contiguous row by its bits: flipping a negative number's lower bits sorts floats like integers.
+    """The largest float32 of a contiguous row, found as the largest integer of `_sortable` bits.
 
-    An integer maximum vectorises, a float maximum that must keep NaN does not (0.15 against 1.0 ns a number).
+    An integer maximum vectorises; a float maximum that must keep NaN does not (0.15 against 1.0 ns
+    a number).
     """
     top = np.int32(-2147483648)
     bits = row.view(np.int32)
     for j in range(bits.size):
-        top = max(top, np.int32(bits[j] ^ ((bits[j] >> np.int32(31)) & np.int32(0x7FFFFFFF))))
-    return np.int32(top ^ ((top >> np.int32(31)) & np.int32(0x7FFFFFFF))).view(np.float32)
+        top = max(top, np.int32(_sortable(bits[j])))
+    return np.int32(_sortable(top)).view(np.float32)
 
 
 @helper
 def _largest64(row):
-    """Largest float64 of a row, NaN if there is one."""
+    """The largest float64 of a row, NaN if there is one."""
     top = -np.inf
     for j in range(row.size):
         top = row[j] if not row[j] <= top and not np.isnan(top) else top
     return top
 
 
-def largest(row):
-    """The largest entry of a contiguous row, NaN if it holds one (with a positive sign)."""
+def largest(row: np.ndarray) -> float:
+    """The largest entry of a contiguous row (N,), NaN if it holds one (with a positive sign).
+
+    >>> float(largest(np.array([1.0, 3.0, 2.0])))
+    3.0
+    """
     return row.max()
 
 
@@ -108,70 +126,116 @@ def _largest(row):
     return lambda row: _largest64(row)
 
 
-def exp(x):
-    """e^x of a float scalar, in its type; float32: 0 below e^−80, and it grows no more above e^88.3 = 2e38."""
+def exp(x: float) -> float:
+    """e^x of a float scalar, in its type; in float32 0 for x < −80 and constant for x > 88.3.
+
+    >>> exp(0.0)
+    1.0
+    """
     return math.exp(x)
 
 
-def tanh(x):
-    """Hyperbolic tangent of a float scalar, in its type."""
+def tanh(x: float) -> float:
+    """Hyperbolic tangent of a float scalar, in its type.
+
+    >>> round(tanh(0.5), 4)
+    0.4621
+    """
     return math.tanh(x)
 
 
-def erf(x):
-    """Error function of a float scalar, in its type."""
+def erf(x: float) -> float:
+    """Error function of a float scalar, in its type.
+
+    >>> round(erf(1.0), 4)
+    0.8427
+    """
     return math.erf(x)
 
 
-def _typed(function, single):
-    """Compiled calls of `function` take `single` for float32 and the C library's function otherwise."""
+def _compile_as(function, single):
+    """Make compiled calls of `function` use `single` for float32 and the C library otherwise."""
     double = getattr(math, function.__name__)
-    overload(function)(lambda x: (lambda x: single(x)) if x == f32 else (lambda x: double(x)))
+
+    def choose(x):
+        if x == f32:
+            return lambda x: single(x)
+        return lambda x: double(x)
+
+    overload(function)(choose)
 
 
-for _function, _single in ((exp, _exp32), (tanh, _tanh32), (erf, _erf32)):
-    _typed(_function, _single)
+_compile_as(exp, _exp32)
+_compile_as(tanh, _tanh32)
+_compile_as(erf, _erf32)
 
 
 @inlined
 def logistic(x):
-    """σ(x) = 1/(1 + e^{−x}), not below σ(−60) = 10^{−26}: denormal numbers would cost a hundred times more."""
-    x = type(x)(-60) if x < type(x)(-60) else x  # NaN stays NaN
-    return type(x)(1) / (type(x)(1) + exp(-x))
+    """σ(x) = 1/(1 + e^{−x}), at least σ(−60) = 10^{−26} to avoid slow denormal numbers.
+
+    NaN stays NaN.
+
+    >>> logistic.py_func(0.0)
+    0.5
+    """
+    one = type(x)(1)
+    least = type(x)(-60)
+    x = least if x < least else x
+    return one / (one + exp(-x))
 
 
 @inlined
 def hash32(index, key):
-    """32 bits from a counter and a uint64 key: as good as random, and the same in any order and on any thread."""
+    """32 bits that look random, made of a counter and a uint64 key.
+
+    They depend on nothing else, so any thread can compute them in any order.
+    """
     x = np.uint32(index) ^ np.uint32(key)
-    x = np.uint32(np.uint32(x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D))
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(0x7FEB352D))
     x = np.uint32(x + np.uint32(key >> np.uint64(32)))
-    x = np.uint32(np.uint32(x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B))
+    x = np.uint32(x ^ (x >> np.uint32(15)))
+    x = np.uint32(x * np.uint32(0x846CA68B))
     return np.uint32(x ^ (x >> np.uint32(16)))
 
 
-def hash32_ref(index, key):
-    """`hash32` for an array of counters of any shape: returns uint32 of that shape."""
+def hash32_ref(index: np.ndarray, key: int) -> np.ndarray:
+    """`hash32` for an array of counters of any shape: returns uint32 of that shape.
+
+    >>> [f"{h:08x}" for h in hash32_ref(np.arange(3), key=1)]
+    ['688990c0', '00000000', '53f1e9dd']
+    """
     key = np.uint64(key)
-    x = index.astype(np.uint32) ^ np.uint32(key & np.uint64(0xFFFFFFFF))
+    low = np.uint32(key & np.uint64(0xFFFFFFFF))
+    high = np.uint32(key >> np.uint64(32))
+    x = index.astype(np.uint32) ^ low
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
-    x = x + np.uint32(key >> np.uint64(32))
+    x = x + high
     x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
     return x ^ (x >> np.uint32(16))
 
 
 @inlined
 def kept(index, key, threshold):
-    """True when element `index` survives dropout: hash32(index, key) ≥ threshold = rate · 2^32."""
+    """True when element number `index` survives dropout with threshold = rate · 2^32."""
     return hash32(index, key) >= threshold
 
 
 @inlined
 def threshold_of(rate):
-    """The dropout rate in [0, 1) as a bound on 32-bit hashes."""
+    """The bound on 32-bit hashes below which an element is dropped, for a rate in [0, 1).
+
+    >>> int(threshold_of.py_func(0.5)) == 2**31
+    True
+    """
     return np.uint32(rate * 4294967296.0)
 
 
-def kept_ref(indices, key, rate):
-    """`kept` for an array of element numbers: returns bool of the same shape."""
+def kept_ref(indices: np.ndarray, key: int, rate: float) -> np.ndarray:
+    """`kept` for an array of element numbers: returns bool of the same shape.
+
+    >>> kept_ref(np.arange(8), key=1, rate=0.5).astype(int)
+    array([0, 0, 0, 1, 0, 1, 1, 1])
+    """
     return hash32_ref(indices, key) >= np.uint32(rate * 4294967296.0)

@@ -2,8 +2,8 @@
 
     y[n] = W[ids[n]]            dW[v] += Σ_{n: ids[n] = v} dy[n]
 
-Repeated ids add up. The scatter deals the rows of the table out to a fixed number of parts; each takes its ids in order, so
-that the order of additions does not depend on threads.
+Repeated ids add up. The scatter deals the table's rows out to a fixed number of parts. Each part
+takes its ids in order, so the order of additions does not depend on threads.
 """
 
 import numpy as np
@@ -27,6 +27,13 @@ def embedding_gather(weight, ids, out):
 
 
 def _scatter_ref(dy, ids, dweight):
+    """Add each row of dy to the row of the table that it came from.
+
+    >>> dweight = np.zeros((3, 1))
+    >>> _scatter_ref(np.array([[1.0], [10.0], [100.0]]), np.array([2, 0, 2]), dweight)
+    >>> dweight.ravel()
+    array([ 10.,   0., 101.])
+    """
     np.add.at(dweight, ids, dy)
 
 
@@ -34,7 +41,10 @@ def _scatter_ref(dy, ids, dweight):
     reference=_scatter_ref, parallel=True, spec="dy: float[N,C]; ids: ids<V[N]; dweight: inout[V,C]"
 )
 def embedding_scatter(dy, ids, dweight):
-    """dweight[ids[n]] += dy[n], repeated ids included.   dy : (N, C)   ids : (N,) int64   dweight : (V, C), in place"""
+    """dweight[ids[n]] += dy[n] in place, repeated ids included.
+
+    dy : (N, C)   ids : (N,) int64   dweight : (V, C)
+    """
     width = dy.shape[1]
     for part in prange(PARTS):
         for i in range(ids.size):

@@ -1,13 +1,17 @@
 """The matrix product with everything that may follow it, and its two gradients.
 
-    y    = residual + dropout(f(x Wᵀ + b)),  slope = f'(x Wᵀ + b)            f: see activation.py
-    dpre = dy · mask/(1 − rate) · slope        dx = dpre W        dW = dpreᵀ x        db = Σ_rows dpre
+    y    = residual + dropout(f(x Wᵀ + b))        slope = f'(x Wᵀ + b)        f: see activation.py
+    dpre = dy · mask/(1 − rate) · slope
+    dx   = dpre W        dW = dpreᵀ x        db = Σ_rows dpre
 
-A block of rows is multiplied and then finished (bias, activation, dropout, residual) while it is still in cache. The
-activation leaves its slope, not its input: the same memory, and no second exponential in the backward. The input's
-gradient splits rows; the weight's gradient splits the weight's rows, that is columns of dpre: no two threads ever add to the
-same number, and no partial sums of a matrix exist. Both gradients of a small product share one parallel loop, because
-starting one costs as much as they do.
+The forward multiplies a block of rows and finishes it (bias, activation, dropout, residual) while
+it is still in cache. It keeps the activation's slope, not its input: the memory is the same, and
+the backward needs no second exponential.
+
+The input's gradient is split by rows. The weight's gradient is split by the weight's rows, which
+are columns of dpre: so no two threads ever add to the same number, and no matrix needs partial
+sums. For a small product both gradients share one parallel loop, because starting a loop costs as
+much as they do.
 """
 
 import numpy as np
@@ -18,31 +22,60 @@ from .dropout import drop_ref, drop_row
 from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
+MANY_ROWS = 512  # from here on the two gradients have a parallel loop each
+
 
 @helper
 def rows_per_block(n):
-    """Rows per block, by the number of rows alone (never by the number of threads); products like many rows.
+    """How many of n rows a block takes: a multiple of 8, about equal for all blocks.
 
-    The blocks are even in number and about equal: of three, one thread would get two.
+    Depends only on the row count, so any thread count gives the same bits; bigger blocks multiply
+    faster. The number of blocks is even, since of three blocks one thread would get two.
+
+    >>> [rows_per_block.py_func(n) for n in (5, 100, 1000, 4096)]
+    [8, 32, 128, 256]
     """
-    most = 16 if n < 64 else 32 if n < 128 else 64 if n < 256 else 160 if n < 1024 else 256
+    if n < 64:
+        most = 16
+    elif n < 128:
+        most = 32
+    elif n < 256:
+        most = 64
+    elif n < 1024:
+        most = 160
+    else:
+        most = 256
     pairs = max(1, (n + 2 * most - 1) // (2 * most))
-    return max(8, min(most, (n + 2 * pairs - 1) // (2 * pairs) + 7 & ~7))
+    equal = (n + 2 * pairs - 1) // (2 * pairs)
+    rounded = (equal + 7) & ~7
+    return max(8, min(most, rounded))
 
 
 @helper
 def strip_of(task, blocks, strips):
-    """Deal blocks and strips out evenly along the tasks: (True, number of the strip) or (False, number of the block).
+    """The work of a task: (True, number of a strip) or (False, number of a block), evenly mixed.
 
-    Threads take neighbouring tasks, so each gets its share of both kinds of work.
+    A thread takes neighbouring tasks, so each thread gets its share of both kinds of work.
+
+    >>> [strip_of.py_func(task, blocks=2, strips=2) for task in range(4)]
+    [(False, 0), (True, 0), (False, 1), (True, 1)]
     """
     before = task * strips // (blocks + strips)
-    if (task + 1) * strips // (blocks + strips) > before:
+    after = (task + 1) * strips // (blocks + strips)
+    if after > before:
         return True, before
     return False, task - before
 
 
 def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
+    """The forward equation; empty arrays and act = 0 leave their parts out.
+
+    >>> empty, out = np.empty((0, 0)), np.empty((1, 1))
+    >>> x, weight, bias = np.array([[3.0, 4.0]]), np.array([[1.0, 10.0]]), np.array([0.5])
+    >>> _linear_ref(x, weight, bias, empty, 0, 0.0, 0, empty, out)
+    >>> out
+    array([[43.5]])
+    """
     z = x @ weight.T
     if bias.size:
         z = z + bias
@@ -57,20 +90,31 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
 @kernel(
     reference=_linear_ref,
     parallel=True,
-    spec="x: float[N,C]; weight: float[O,C]; bias: float[O]?; residual: float[N,O]?; act: 0..5; rate: rate; key: key; "
-    "slope: inout[N,O]; out: out[N,O]",
+    spec="""
+        x: float[N,C]
+        weight: float[O,C]
+        bias: float[O]?
+        residual: float[N,O]?
+        act: 0..5
+        rate: rate
+        key: key
+        slope: inout[N,O]
+        out: out[N,O]
+    """,
 )
 def linear(x, weight, bias, residual, act, rate, key, slope, out):
     """out = residual + dropout(f(x Wᵀ + b)); slope = f'(x Wᵀ + b) where there is an f.
 
-    x : (N, C)   weight : (O, C)   bias : (O,) or (0,)   residual : (N, O) or (0, 0)   out : (N, O)
-    slope : (N, O), or (0, 0) without f
+    x : (N, C)   weight : (O, C)   bias : (O,) or (0,)   residual : (N, O) or (0, 0)
+    slope : (N, O), or (0, 0) without f   out : (N, O)
     """
     n, width = out.shape
     size = rows_per_block(n)
     for block in prange((n + size - 1) // size):
-        first, last = block * size, min(block * size + size, n)
-        np.dot(x[first:last], weight.T, out[first:last])
+        first = block * size
+        last = min(first + size, n)
+        rows = x[first:last]
+        np.dot(rows, weight.T, out[first:last])
         for i in range(first, last):
             row = out[i]
             if bias.size:
@@ -113,7 +157,7 @@ def _finish_row(dy, slope, i, dpre, key, rate):
 
 @helper
 def _bias_gradient(dpre, first, dbias):
-    """The sums of as many columns of dpre from `first` on as `dbias` has."""
+    """dbias = the sums of dpre's columns first, first + 1, …, as many as dbias has entries."""
     dbias[:] = 0
     for i in range(dpre.shape[0]):
         row = dpre[i, first : first + dbias.size]
@@ -121,41 +165,68 @@ def _bias_gradient(dpre, first, dbias):
             dbias[j] += row[j]
 
 
+@helper
+def _strip_width(width):
+    """Columns of dpre in one task of the weight's gradient."""
+    if width < 128:
+        return 32
+    if width < 256:
+        return 64
+    return 128
+
+
 @kernel(
     reference=_linear_backward_ref,
     parallel=True,
-    spec="dy: float[N,O]; x: float[N,C]; weight: float[O,C]; slope: float[N,O]?; rate: rate; key: key; "
-    "dpre: out[N,O]; dx: out[N,C]?; dweight: out[O,C]; dbias: out[O]",
+    spec="""
+        dy: float[N,O]
+        x: float[N,C]
+        weight: float[O,C]
+        slope: float[N,O]?
+        rate: rate
+        key: key
+        dpre: out[N,O]
+        dx: out[N,C]?
+        dweight: out[O,C]
+        dbias: out[O]
+    """,
 )
 def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
     """dpre = dy · mask/(1 − rate) · slope, dx = dpre W, dW = dpreᵀ x, db = Σ_rows dpre.
 
-    dy, dpre : (N, O), dpre is empty where neither f nor dropout is: then it is dy   slope : (N, O) or (0, 0) without f
-    x, dx : (N, C), dx is empty where x needs no gradient   weight, dweight : (O, C)   dbias : (O,) or (0,)
+    dy : (N, O)   dpre : (N, O), or (0, 0) without f and dropout, because dpre is then dy
+    slope : (N, O), or (0, 0) without f   x : (N, C)   dx : (N, C), or (0, 0) if x needs no gradient
+    weight, dweight : (O, C)   dbias : (O,) or (0,)
     """
-    (n, width), size = dy.shape, rows_per_block(dy.shape[0])
+    n, width = dy.shape
+    size = rows_per_block(n)
     blocks = (n + size - 1) // size
     source = dpre if dpre.size else dy
-    if dpre.size or (dx.size and n >= 512):
-        for block in prange(blocks):  # a block of dpre is multiplied while it is still in cache
-            first, last = block * size, min(block * size + size, n)
+    if dpre.size or (dx.size and n >= MANY_ROWS):
+        for block in prange(blocks):  # multiplies a block of dpre while it is still in cache
+            first = block * size
+            last = min(first + size, n)
             if dpre.size:
                 for i in range(first, last):
                     _finish_row(dy[i], slope, i, dpre[i], key, rate)
             if dx.size:
-                product(source[first:last], False, weight, False, dx[first:last])
-    if dpre.size or n >= 512 or not dx.size:
-        blocks = 0
-    strip = 32 if width < 128 else 64 if width < 256 else 128
+                rows = source[first:last]
+                product(rows, False, weight, False, dx[first:last])
+    if dpre.size or n >= MANY_ROWS or not dx.size:
+        blocks = 0  # dx is done, or not wanted
+    strip = _strip_width(width)
     strips = (width + strip - 1) // strip
-    for task in prange(
-        blocks + strips
-    ):  # both gradients at once: blocks of dx (if they are still to do) and strips of dW
+    for task in prange(blocks + strips):  # both gradients: blocks of dx and strips of dW
         is_strip, index = strip_of(task, blocks, strips)
         if is_strip:
-            first, last = index * strip, min(index * strip + strip, width)
-            product(source[:, first:last], True, x, False, dweight[first:last])
-            _bias_gradient(source, first, dbias[min(first, dbias.size) : min(last, dbias.size)])
+            first = index * strip
+            last = min(first + strip, width)
+            columns = source[:, first:last]
+            product(columns, True, x, False, dweight[first:last])
+            part = dbias[min(first, dbias.size) : min(last, dbias.size)]
+            _bias_gradient(source, first, part)
         else:
-            first, last = index * size, min(index * size + size, n)
-            product(source[first:last], False, weight, False, dx[first:last])
+            first = index * size
+            last = min(first + size, n)
+            rows = source[first:last]
+            product(rows, False, weight, False, dx[first:last])

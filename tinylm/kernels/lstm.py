@@ -1,16 +1,23 @@
 """One layer of LSTM over a whole sequence, forward and backward through time.
 
-    i, f, g, o = σ, σ, tanh, σ of (z_t + W r_{t−1})              z_t = W_x x_t + b for all steps at once, by `linear`
-    c_t = clip(f ∘ c_{t−1} + i ∘ g)      m_t = o ∘ tanh c_t      r_t = clip(W_p m_t), or m_t where nothing is projected
+    z_t = W_x x_t + b, for all steps at once, by `linear`
+    i, f, g, o = σ, σ, tanh, σ of (z_t + W r_{t−1})
+    c_t = clip(f ∘ c_{t−1} + i ∘ g)
+    m_t = o ∘ tanh c_t
+    r_t = clip(W_p m_t), or m_t without projection
 
-    dm = W_pᵀ dr, or dr      do = dm ∘ tanh c      dc += dm ∘ o ∘ (1 − tanh² c)     dc_{t−1} = f ∘ dc     dr_{t−1} += Wᵀ dz_t
+    dm = W_pᵀ dr, or dr                  do = dm ∘ tanh c
+    dc += dm ∘ o ∘ (1 − tanh² c)         dc_{t−1} = f ∘ dc
     dz_t = (dc ∘ g ∘ i(1 − i), dc ∘ c_{t−1} ∘ f(1 − f), dc ∘ i ∘ (1 − g²), do ∘ o(1 − o))
+    dr_{t−1} += Wᵀ dz_t
 
-No gradient passes where a clip cut. Steps that the mask leaves out carry r and c on as they are. What is left for the caller
-is one product each: dx, dW_x from dz and x, dW = Σ dzᵀ r_{t−1}, dW_p = Σ drᵀ m.
+Where a clip cut, no gradient passes. Where the mask leaves a step out, r and c stay as they are.
+One product each is left to the caller: dx and dW_x from dz and x, dW = Σ dzᵀ r_{t−1}, dW_p = Σ drᵀ
+m.
 
-Every step is split by hidden units: a task multiplies its units' recurrent weights (going forward they are turned once and
-packed together) and finishes their cells while the product is in cache. Arrays have time first: a step is one run of memory.
+Every step is split by hidden units. A task multiplies the recurrent weights of its units and
+finishes their cells while the product is in cache. For the forward, these weights are transposed
+and packed once, before the first step. Arrays have time first: a step is one run of memory.
 """
 
 import numpy as np
@@ -20,10 +27,12 @@ from .elementary import logistic, tanh
 from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
-UNITS, COLUMNS = (
-    16,
-    64,
-)  # hidden units of a task going forward (their four gates are as many columns), and backward
+UNITS = 16  # hidden units of a task going forward: their four gates are 64 columns of a product
+COLUMNS = 64  # columns of a task going backward or projecting
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
 
 
 def _clipped(x, limit):
@@ -31,21 +40,40 @@ def _clipped(x, limit):
 
 
 def _lstm_ref(gates, weight, projection, mask, cell_clip, projection_clip, cells, hidden, states):
+    """The forward equations, one step after another.
+
+    >>> gates, cells = np.zeros((1, 1, 4)), np.full((2, 1, 1), 8.0)
+    >>> hidden, states = np.zeros((1, 1, 1)), np.zeros((2, 1, 1))
+    >>> weight, mask, empty = np.zeros((4, 1)), np.ones((1, 1), bool), np.empty((0, 0))
+    >>> _lstm_ref(gates, weight, empty, mask, 9.0, 9.0, cells, hidden, states)
+    >>> cells.ravel()  # a forget gate of σ(0) = 0.5 halves the cell
+    array([8., 4.])
+    """
     for t in range(len(gates)):
-        z, on = gates[t] + states[t] @ weight.T, mask[t][:, None]
+        on = mask[t][:, None]
+        z = gates[t] + states[t] @ weight.T
         i, f, g, o = np.split(z, 4, axis=1)  # (B,4H) -> four (B,H)
-        i, f, g, o = 1 / (1 + np.exp(-i)), 1 / (1 + np.exp(-f)), np.tanh(g), 1 / (1 + np.exp(-o))
-        gates[t] = np.where(on, np.concatenate([i, f, g, o], axis=1), 0)
-        cells[t + 1] = np.where(on, _clipped(f * cells[t] + i * g, cell_clip), cells[t])
-        hidden[t] = np.where(on, o * np.tanh(cells[t + 1]), 0)
-        r = _clipped(hidden[t] @ projection.T, projection_clip) if projection.size else hidden[t]
+        i = _sigmoid(i)
+        f = _sigmoid(f)
+        g = np.tanh(g)
+        o = _sigmoid(o)
+        values = np.concatenate([i, f, g, o], axis=1)
+        gates[t] = np.where(on, values, 0)
+        cell = _clipped(f * cells[t] + i * g, cell_clip)
+        cells[t + 1] = np.where(on, cell, cells[t])
+        m = o * np.tanh(cells[t + 1])
+        hidden[t] = np.where(on, m, 0)
+        r = hidden[t]
+        if projection.size:
+            r = _clipped(r @ projection.T, projection_clip)
         states[t + 1] = np.where(on, r, states[t])
 
 
 @helper
 def _pack_units(weight, first, last, packed):
-    """packed (P, 4·n): the columns of the recurrent product that belong to hidden units first … last, gate by gate."""
-    n, size = last - first, weight.shape[0] // 4
+    """packed (P, 4·n) = the recurrent weights of units first … last − 1, transposed, by gates."""
+    n = last - first
+    size = weight.shape[0] // 4
     for gate in range(4):
         for u in range(n):
             row = weight[gate * size + first + u]
@@ -55,10 +83,15 @@ def _pack_units(weight, first, last, packed):
 
 @helper
 def _gate_row(z, row, first, size):
-    """z (4·n): product plus input for hidden units first …; becomes the gates' values, also in their places in the row."""
+    """Turn the recurrent product z (4·n) of hidden units first … into their gates' values.
+
+    row : (4·size,), the inputs' share of all gates; its places of these units get the values too
+    """
     n = z.size // 4
     for gate in range(4):
-        mine, own = z[gate * n : gate * n + n], row[gate * size + first : gate * size + first + n]
+        mine = z[gate * n : gate * n + n]
+        start = gate * size + first
+        own = row[start : start + n]
         for u in range(n):
             mine[u] += own[u]
         if gate == 2:
@@ -73,9 +106,12 @@ def _gate_row(z, row, first, size):
 
 @helper
 def _cell_row(z, before, limit, cell, hidden):
-    """c = clip(f ∘ before + i ∘ g) and m = o ∘ tanh c from the gates z = (i, f, g, o) of n hidden units."""
+    """c = clip(f ∘ before + i ∘ g), m = o ∘ tanh c from the gates z = (i, f, g, o) of n units."""
     n = cell.size
-    i, f, g, o = z[:n], z[n : 2 * n], z[2 * n : 3 * n], z[3 * n :]
+    i = z[:n]
+    f = z[n : 2 * n]
+    g = z[2 * n : 3 * n]
+    o = z[3 * n :]
     for u in range(n):
         c = f[u] * before[u] + i[u] * g[u]
         c = limit if c > limit else c
@@ -86,7 +122,7 @@ def _cell_row(z, before, limit, cell, hidden):
 
 @helper
 def _project_rows(hidden, projection, limit, mask, before, first, last, states):
-    """states[:, first:last] = clip(hidden projectionᵀ) of these rows of the projection; `before` where the mask is False."""
+    """Columns first … last − 1 of states = clip(hidden projectionᵀ), or `before` if masked out."""
     projected = np.dot(hidden, projection[first:last].T)
     for b in range(mask.size):
         for p in range(first, last):
@@ -96,53 +132,74 @@ def _project_rows(hidden, projection, limit, mask, before, first, last, states):
             states[b, p] = r if mask[b] else before[b, p]
 
 
+@helper
+def _packed_part(packed, first, last, width):
+    """The (P, 4·n) array of hidden units first … last − 1 in the flat `packed`."""
+    part = packed[4 * width * first : 4 * width * last]
+    return part.reshape((width, 4 * (last - first)))
+
+
 @kernel(
     reference=_lstm_ref,
     parallel=True,
-    spec="gates: inout[T,B,4*H]; weight: float[4*H,P]; projection: float[P,H]?; mask: bool[T,B]; cell_clip: real; "
-    "projection_clip: real; cells: inout[T+1,B,H]; hidden: out[T,B,H]; states: inout[T+1,B,P]",
+    spec="""
+        gates: inout[T,B,4*H]
+        weight: float[4*H,P]
+        projection: float[P,H]?
+        mask: bool[T,B]
+        cell_clip: real
+        projection_clip: real
+        cells: inout[T+1,B,H]
+        hidden: out[T,B,H]
+        states: inout[T+1,B,P]
+    """,
 )
 def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hidden, states):
-    """Fill cells[1:], hidden and states[1:] from cells[0], states[0] and the inputs' share of the gates.
+    """Fill cells[1:], hidden and states[1:] from cells[0], states[0] and the inputs' part of gates.
 
-    gates : (T, B, 4H) in the order i, f, g, o, overwritten by the gates' values   weight : (4H, P)   mask : (T, B) bool
-    projection : (P, H), or (0, 0) and then P = H   cells : (T + 1, B, H)   hidden : (T, B, H), m   states : (T + 1, B, P), r
-    Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000 (forget gate), Sak et al. 2014 (projection).
+    gates : (T, B, 4H) in the order i, f, g, o, overwritten by the gates' values
+    weight : (4H, P)   projection : (P, H), or (0, 0) and then P = H   mask : (T, B) bool
+    cells : (T + 1, B, H), c   hidden : (T, B, H), m   states : (T + 1, B, P), r
+    Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000 (forget gate), Sak et al. 2014
+    (projection).
     """
-    (length, batch, size), width = hidden.shape, states.shape[2]
-    cut, cut_state = gates.dtype.type(cell_clip), gates.dtype.type(projection_clip)
-    tasks, packed = (size + UNITS - 1) // UNITS, np.empty(weight.size, weight.dtype)
+    length, batch, size = hidden.shape
+    width = states.shape[2]
+    cut = gates.dtype.type(cell_clip)
+    cut_state = gates.dtype.type(projection_clip)
+    tasks = (size + UNITS - 1) // UNITS
+    packed = np.empty(weight.size, weight.dtype)
     for task in prange(tasks):
-        first, last = task * UNITS, min(task * UNITS + UNITS, size)
-        _pack_units(
-            weight,
-            first,
-            last,
-            packed[4 * width * first : 4 * width * last].reshape((width, 4 * (last - first))),
-        )
+        first = task * UNITS
+        last = min(first + UNITS, size)
+        _pack_units(weight, first, last, _packed_part(packed, first, last, width))
     for t in range(length):
         for task in prange(tasks):
-            first, last = task * UNITS, min(task * UNITS + UNITS, size)
-            columns = packed[4 * width * first : 4 * width * last].reshape(
-                (width, 4 * (last - first))
-            )
+            first = task * UNITS
+            last = min(first + UNITS, size)
+            columns = _packed_part(packed, first, last, width)
             z = np.empty((batch, columns.shape[1]), gates.dtype)
             product(states[t], False, columns, False, z)
             for b in range(batch):
-                cell, new = cells[t + 1, b, first:last], hidden[t, b, first:last]
+                before = cells[t, b, first:last]
+                cell = cells[t + 1, b, first:last]
+                new = hidden[t, b, first:last]
                 if mask[t, b]:
                     _gate_row(z[b], gates[t, b], first, size)
-                    _cell_row(z[b], cells[t, b, first:last], cut, cell, new)
+                    _cell_row(z[b], before, cut, cell, new)
                 else:
                     for gate in range(4):
-                        gates[t, b, gate * size + first : gate * size + last] = 0
-                    cell[:] = cells[t, b, first:last]
+                        start = gate * size
+                        gates[t, b, start + first : start + last] = 0
+                    cell[:] = before
                     new[:] = 0
                 if not projection.size:
-                    states[t + 1, b, first:last] = new if mask[t, b] else states[t, b, first:last]
+                    state = states[t, b, first:last]
+                    states[t + 1, b, first:last] = new if mask[t, b] else state
         if projection.size:
             for task in prange((width + COLUMNS - 1) // COLUMNS):
-                first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, width)
+                first = task * COLUMNS
+                last = min(first + COLUMNS, width)
                 _project_rows(
                     hidden[t], projection, cut_state, mask[t], states[t], first, last, states[t + 1]
                 )
@@ -152,30 +209,37 @@ def _lstm_backward_ref(
     acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell
 ):
     for t in reversed(range(len(acts))):
-        on, (i, f, g, o) = mask[t][:, None], np.split(acts[t], 4, axis=1)
+        on = mask[t][:, None]
+        i, f, g, o = np.split(acts[t], 4, axis=1)
         if projection.size:
-            dstates[t + 1][on & (np.abs(states[t + 1]) >= projection_clip)] = 0
-        dm = dstates[t + 1] @ projection if projection.size else dstates[t + 1]
+            was_cut = np.abs(states[t + 1]) >= projection_clip
+            dstates[t + 1][on & was_cut] = 0
+        dm = dstates[t + 1]
+        if projection.size:
+            dm = dm @ projection
         tanh_c = np.tanh(cells[t + 1])
-        dc = np.where(np.abs(cells[t + 1]) >= cell_clip, 0, dcell + dm * o * (1 - tanh_c**2))
-        dz = np.concatenate(
-            [
-                dc * g * i * (1 - i),
-                dc * cells[t] * f * (1 - f),
-                dc * i * (1 - g**2),
-                dm * tanh_c * o * (1 - o),
-            ],
-            axis=1,
-        )
-        dcell[...] = np.where(on, dc * f, dcell)  # f is a part of acts
+        was_cut = np.abs(cells[t + 1]) >= cell_clip
+        dc = dcell + dm * o * (1 - tanh_c**2)
+        dc = np.where(was_cut, 0, dc)
+        dz_i = dc * g * i * (1 - i)
+        dz_f = dc * cells[t] * f * (1 - f)
+        dz_g = dc * i * (1 - g**2)
+        dz_o = dm * tanh_c * o * (1 - o)
+        dz = np.concatenate([dz_i, dz_f, dz_g, dz_o], axis=1)
+        dcell[...] = np.where(on, dc * f, dcell)  # before acts[t] is overwritten: f is a part of it
         acts[t] = np.where(on, dz, 0)
-        dstates[t] += acts[t] @ weight + np.where(on, 0, dstates[t + 1])
+        carried = np.where(on, 0, dstates[t + 1])
+        dstates[t] += acts[t] @ weight + carried
 
 
 @helper
 def _through_time(dz, weight, mask, dnext, first, last, dstates):
-    """Columns first … last of dstates += dz weight, and what a step left out by the mask carries on: dnext as it is."""
-    product(dz, False, weight[:, first:last], True, dstates[:, first:last])
+    """Columns first … last − 1 of dstates += dz weight, or += dnext in rows that are masked out.
+
+    dz is 0 in those rows.
+    """
+    columns = weight[:, first:last]
+    product(dz, False, columns, True, dstates[:, first:last])
     for b in range(mask.size):
         if not mask[b]:
             for p in range(first, last):
@@ -184,18 +248,23 @@ def _through_time(dz, weight, mask, dnext, first, last, dstates):
 
 @helper
 def _cut_rows(states, mask, limit, first, last, dstates):
-    """Zero where the projected state was clipped in this step."""
+    """Zero the gradient where this step clipped the projected state."""
     for b in range(mask.size):
         if mask[b]:
             for p in range(first, last):
-                dstates[b, p] = 0 if abs(states[b, p]) >= limit else dstates[b, p]
+                was_cut = abs(states[b, p]) >= limit
+                dstates[b, p] = 0 if was_cut else dstates[b, p]
 
 
 @helper
-def _gate_gradients(acts, dm, cell, before, limit, dcell, scratch):
-    """For n hidden units of one row: acts (i, f, g, o, four arrays) become dz, dcell becomes that of the step before."""
-    i, f, g, o = acts
-    dc, kept, one = scratch[0], scratch[1], dcell.dtype.type(1)
+def _gate_gradients(i, f, g, o, dm, cell, before, limit, dcell, scratch):
+    """For n hidden units of one row: i, f, g, o become their dz, dcell becomes dc_{t−1}.
+
+    cell, before : (n,), c_t and c_{t−1}   scratch : (2, n)
+    """
+    dc = scratch[0]
+    kept = scratch[1]  # tanh c, later dz of i, which the others still need as i
+    one = dcell.dtype.type(1)
     for u in range(dm.size):
         kept[u] = tanh(cell[u])
     for u in range(dm.size):
@@ -217,76 +286,85 @@ def _gate_gradients(acts, dm, cell, before, limit, dcell, scratch):
 
 @helper
 def _unit_rows(acts, dm, start, cells, before, mask, limit, first, last, dcell):
-    """`_gate_gradients` of units first … last for every row; dm has them from column `start` on."""
-    size, n = dcell.shape[1], last - first
+    """`_gate_gradients` of hidden units first … last − 1 for every row.
+
+    dm : (B, columns), the units' gradients begin at column `start`
+    """
+    size = dcell.shape[1]
+    n = last - first
     scratch = np.empty((2, n), dm.dtype)
     for b in range(mask.size):
         row = acts[b]
-        parts = (
-            row[first:last],
-            row[size + first : size + last],
-            row[2 * size + first : 2 * size + last],
-            row[3 * size + first : 3 * size + last],
-        )
+        i = row[first:last]
+        f = row[size + first : size + last]
+        g = row[2 * size + first : 2 * size + last]
+        o = row[3 * size + first : 3 * size + last]
         if mask[b]:
-            _gate_gradients(
-                parts,
-                dm[b, start : start + n],
-                cells[b, first:last],
-                before[b, first:last],
-                limit,
-                dcell[b, first:last],
-                scratch,
-            )
+            grad = dm[b, start : start + n]
+            cell = cells[b, first:last]
+            earlier = before[b, first:last]
+            dearlier = dcell[b, first:last]
+            _gate_gradients(i, f, g, o, grad, cell, earlier, limit, dearlier, scratch)
         else:
-            for part in parts:
-                part[:] = 0
+            i[:] = 0
+            f[:] = 0
+            g[:] = 0
+            o[:] = 0
 
 
 @kernel(
     reference=_lstm_backward_ref,
     parallel=True,
-    spec="acts: inout[T,B,4*H]; cells: float[T+1,B,H]; states: float[T+1,B,P]; weight: float[4*H,P]; "
-    "projection: float[P,H]?; mask: bool[T,B]; cell_clip: real; projection_clip: real; "
-    "dstates: inout[T+1,B,P]; dcell: inout[B,H]",
+    spec="""
+        acts: inout[T,B,4*H]
+        cells: float[T+1,B,H]
+        states: float[T+1,B,P]
+        weight: float[4*H,P]
+        projection: float[P,H]?
+        mask: bool[T,B]
+        cell_clip: real
+        projection_clip: real
+        dstates: inout[T+1,B,P]
+        dcell: inout[B,H]
+    """,
 )
 def lstm_backward(
     acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell
 ):
-    """Back through time from what `lstm` left: acts become dz, dstates and dcell all of their gradients.
+    """Go back through time from the arrays that `lstm` wrote.
 
-    acts : (T, B, 4H), the gates' values   cells : (T + 1, B, H)   states, dstates : (T + 1, B, P); dstates arrives with the
-    gradients of every r from outside and leaves with those through time added, that of r_0 first   dcell : (B, H), of the
-    last cell, leaves as that of the first   the rest as in `lstm`
+    acts : (T, B, 4H), the gates' values, overwritten by dz   cells : (T + 1, B, H)
+    states : (T + 1, B, P)   weight, projection, mask and clips : as in `lstm`
+    dstates : (T + 1, B, P), the gradients of every r from outside; those through time are added
+    dcell : (B, H), the gradient of the last cell, overwritten by that of the first
     """
-    length, width, size = mask.shape[0], states.shape[2], dcell.shape[1]
-    cut, cut_state = acts.dtype.type(cell_clip), acts.dtype.type(projection_clip)
+    length = mask.shape[0]
+    width = states.shape[2]
+    size = dcell.shape[1]
+    cut = acts.dtype.type(cell_clip)
+    cut_state = acts.dtype.type(projection_clip)
     for step in range(length + 1):
         t = length - 1 - step  # at −1 only the gradient of the first state is left to do
         for task in prange((width + COLUMNS - 1) // COLUMNS):
-            first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, width)
+            first = task * COLUMNS
+            last = min(first + COLUMNS, width)
+            dstate = dstates[t + 1]
             if t + 1 < length:
-                _through_time(
-                    acts[t + 1], weight, mask[t + 1], dstates[t + 2], first, last, dstates[t + 1]
-                )
+                dnext = dstates[t + 2]
+                _through_time(acts[t + 1], weight, mask[t + 1], dnext, first, last, dstate)
             if projection.size and t >= 0:
-                _cut_rows(states[t + 1], mask[t], cut_state, first, last, dstates[t + 1])
+                _cut_rows(states[t + 1], mask[t], cut_state, first, last, dstate)
             elif t >= 0:
-                _unit_rows(
-                    acts[t],
-                    dstates[t + 1],
-                    first,
-                    cells[t + 1],
-                    cells[t],
-                    mask[t],
-                    cut,
-                    first,
-                    last,
-                    dcell,
-                )
+                cell = cells[t + 1]
+                before = cells[t]
+                _unit_rows(acts[t], dstate, first, cell, before, mask[t], cut, first, last, dcell)
         if projection.size and t >= 0:
             for task in prange((size + COLUMNS - 1) // COLUMNS):
-                first, last = task * COLUMNS, min(task * COLUMNS + COLUMNS, size)
+                first = task * COLUMNS
+                last = min(first + COLUMNS, size)
+                cell = cells[t + 1]
+                before = cells[t]
                 dm = np.empty((mask.shape[1], last - first), acts.dtype)
-                product(dstates[t + 1], False, projection[:, first:last], False, dm)
-                _unit_rows(acts[t], dm, 0, cells[t + 1], cells[t], mask[t], cut, first, last, dcell)
+                columns = projection[:, first:last]
+                product(dstates[t + 1], False, columns, False, dm)
+                _unit_rows(acts[t], dm, 0, cell, before, mask[t], cut, first, last, dcell)

@@ -1,8 +1,11 @@
 """SGD with momentum, and Adagrad, over one flat buffer.
 
-    g ← s·g + λp      SGD: b ← μb + τg,  p ← p − lr·(α·g + β·b)      Adagrad: a ← a + g²,  p ← p − lr·g/(√a + ε)
+    g ← s·g + λp
+    SGD:      b ← μb + τg,   p ← p − lr·(α·g + β·b)
+    Adagrad:  a ← a + g²,    p ← p − lr·g/(√a + ε)
 
-s is the clipping factor, λ the weight decay. α = 0, β = 1 is momentum; α = 1, β = μ Nesterov's; no b is plain SGD.
+s is the clipping factor, λ the weight decay. α = 0, β = 1 is momentum; α = 1, β = μ is Nesterov's;
+an empty b is plain SGD.
 """
 
 import numpy as np
@@ -13,6 +16,13 @@ from .runtime.registry import helper, kernel
 
 
 def _sgd_ref(p, g, b, lr, momentum, share, direct, along, decay, scale):
+    """One step of SGD; an empty b means no momentum.
+
+    >>> p = np.array([1.0])
+    >>> _sgd_ref(p, np.array([2.0]), np.empty(0), 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    >>> p
+    array([0.8])
+    """
     g = (scale * g + decay * p).astype(p.dtype)
     step = g
     if b.size:
@@ -28,8 +38,7 @@ def _plain_block(p, g, rate, penalty, s):
 
 
 @helper
-def _momentum_block(p, g, b, factors, rate, penalty, s):
-    momentum, share, direct, along = factors
+def _momentum_block(p, g, b, momentum, share, direct, along, rate, penalty, s):
     for i in range(p.size):
         grad = s * g[i] + penalty * p[i]
         moved = momentum * b[i] + share * grad
@@ -40,30 +49,58 @@ def _momentum_block(p, g, b, factors, rate, penalty, s):
 @kernel(
     reference=_sgd_ref,
     parallel=True,
-    spec="p: inout[N]; g: float[N]; b: inout[N]?; lr: real; momentum: rate; share: rate; direct: rate; along: real; "
-    "decay: rate; scale: real",
+    spec="""
+        p: inout[N]
+        g: float[N]
+        b: inout[N]?
+        lr: real
+        momentum: rate
+        share: rate
+        direct: rate
+        along: real
+        decay: rate
+        scale: real
+    """,
 )
 def sgd(p, g, b, lr, momentum, share, direct, along, decay, scale):
     """One step of SGD on p (N,) and its buffer b, (N,) or (0,), in place, from the gradient g (N,).
 
+    momentum is μ, share τ, direct α, along β, decay λ and scale s of the equations above.
     Source: Sutskever et al. 2013. Differs: none.
     """
     number = p.dtype.type
-    rate, penalty, s = number(lr), number(decay), number(scale)
-    factors = number(momentum), number(share), number(direct), number(along)
+    rate = number(lr)
+    penalty = number(decay)
+    s = number(scale)
+    mu = number(momentum)
+    tau = number(share)
+    alpha = number(direct)
+    beta = number(along)
     for block in prange((p.size + BLOCK - 1) // BLOCK):
-        start, stop = block * BLOCK, min(block * BLOCK + BLOCK, p.size)
+        start = block * BLOCK
+        stop = min(start + BLOCK, p.size)
+        params = p[start:stop]
+        grads = g[start:stop]
         if b.size:
-            _momentum_block(p[start:stop], g[start:stop], b[start:stop], factors, rate, penalty, s)
+            buffer = b[start:stop]
+            _momentum_block(params, grads, buffer, mu, tau, alpha, beta, rate, penalty, s)
         else:
-            _plain_block(p[start:stop], g[start:stop], rate, penalty, s)
+            _plain_block(params, grads, rate, penalty, s)
 
 
 def _adagrad_ref(p, g, a, lr, eps, delayed, decay, scale):
+    """One step of Adagrad.
+
+    >>> p, a = np.array([1.0]), np.array([9.0])
+    >>> _adagrad_ref(p, np.array([4.0]), a, 0.5, 0.0, 0, 0.0, 1.0)
+    >>> p, a
+    (array([0.6]), array([25.]))
+    """
     g = (scale * g + decay * p).astype(p.dtype)
     before = a.copy()
     a += g * g
-    p -= (lr * g / (np.sqrt(before if delayed else a) + eps)).astype(p.dtype)
+    root = np.sqrt(before if delayed else a) + eps
+    p -= (lr * g / root).astype(p.dtype)
 
 
 @helper
@@ -71,29 +108,41 @@ def _adagrad_block(p, g, a, rate, small, fresh, penalty, s):
     for i in range(p.size):
         grad = s * g[i] + penalty * p[i]
         square = grad * grad
-        p[i] -= rate * grad / (np.sqrt(a[i] + fresh * square) + small)
+        root = np.sqrt(a[i] + fresh * square) + small
+        p[i] -= rate * grad / root
         a[i] += square
 
 
 @kernel(
     reference=_adagrad_ref,
     parallel=True,
-    spec="p: inout[N]; g: float[N]; a: posinout[N]; lr: real; eps: real; delayed: 0..1; decay: rate; scale: real",
+    spec="""
+        p: inout[N]
+        g: float[N]
+        a: posinout[N]
+        lr: real
+        eps: real
+        delayed: 0..1
+        decay: rate
+        scale: real
+    """,
 )
 def adagrad(p, g, a, lr, eps, delayed, decay, scale):
-    """One step of Adagrad on p and its sum of squares a, both (N,), in place, from the gradient g (N,).
+    """One step of Adagrad on p and its sum of squares a, in place, from the gradient g, all (N,).
 
     delayed : 1 divides by the root of the sum as it was before g
     Source: Duchi et al. 2011. Differs: none.
     """
     number = p.dtype.type
-    rate, small, fresh, penalty, s = (
-        number(lr),
-        number(eps),
-        number(1 - delayed),
-        number(decay),
-        number(scale),
-    )
+    rate = number(lr)
+    small = number(eps)
+    fresh = number(1 - delayed)
+    penalty = number(decay)
+    s = number(scale)
     for block in prange((p.size + BLOCK - 1) // BLOCK):
-        start, stop = block * BLOCK, min(block * BLOCK + BLOCK, p.size)
-        _adagrad_block(p[start:stop], g[start:stop], a[start:stop], rate, small, fresh, penalty, s)
+        start = block * BLOCK
+        stop = min(start + BLOCK, p.size)
+        params = p[start:stop]
+        grads = g[start:stop]
+        squares = a[start:stop]
+        _adagrad_block(params, grads, squares, rate, small, fresh, penalty, s)

@@ -1,7 +1,7 @@
 """softmax and log-softmax over rows, and their backwards.
 
-y = e^{x − max} / Σ e^{x − max}          dx = y ∘ (dy − Σ y ∘ dy)
-y = x − max − log Σ e^{x − max}          dx = dy − e^y Σ dy
+softmax      y = e^{x − max} / Σ e^{x − max}        dx = y ∘ (dy − Σ y ∘ dy)
+log-softmax  y = x − max − log Σ e^{x − max}        dx = dy − e^y Σ dy
 """
 
 import numpy as np
@@ -14,10 +14,19 @@ BLOCK = 16
 
 
 def _softmax_ref(x, log, out):
-    if x.size:
-        shifted = x - x.max(axis=1, keepdims=True)
-        total = np.exp(shifted).sum(axis=1, keepdims=True)
-        out[...] = shifted - np.log(total) if log else np.exp(shifted) / total
+    """Each row's probabilities, or their logarithms.
+
+    >>> x, out = np.array([[0.0, 0.0, np.log(2.0)]]), np.empty((1, 3))
+    >>> _softmax_ref(x, 0, out)
+    >>> out
+    array([[0.25, 0.25, 0.5 ]])
+    """
+    if not x.size:
+        return
+    shifted = x - x.max(axis=1, keepdims=True)
+    e = np.exp(shifted)
+    total = e.sum(axis=1, keepdims=True)
+    out[...] = shifted - np.log(total) if log else e / total
 
 
 @kernel(reference=_softmax_ref, parallel=True, spec="x: float[N,V]; log: 0..1; out: out[N,V]")
@@ -26,7 +35,9 @@ def softmax(x, log, out):
     n, width = x.shape
     blocks = (n + BLOCK - 1) // BLOCK if width else 0
     for block in prange(blocks):
-        for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+        start = block * BLOCK
+        stop = min(start + BLOCK, n)
+        for i in range(start, stop):
             top = largest(x[i])
             total = x.dtype.type(0)
             for j in range(width):
@@ -59,13 +70,16 @@ def softmax_backward(dy, y, log, dx):
     """dx from the output y and dy of `softmax`, all (N, V)."""
     n, width = y.shape
     for block in prange((n + BLOCK - 1) // BLOCK):
-        for i in range(block * BLOCK, min(block * BLOCK + BLOCK, n)):
+        start = block * BLOCK
+        stop = min(start + BLOCK, n)
+        for i in range(start, stop):
             total = y.dtype.type(0)
             if log:
                 for j in range(width):
                     total += dy[i, j]
                 for j in range(width):
-                    dx[i, j] = dy[i, j] - exp(y[i, j]) * total
+                    e = exp(y[i, j])
+                    dx[i, j] = dy[i, j] - e * total
             else:
                 for j in range(width):
                     total += dy[i, j] * y[i, j]

@@ -1,2 +1,5 @@
-"""How kernels run: registered (registry.py), compiled (build.py), kept (cache.py), on one pool of threads (pool.py), with
-matrix products inside (blas.py). What they compute stands in the folder above."""
+"""How kernels run; the kernels themselves stand in the folder above.
+
+registry.py registers them, build.py and compiler.py compile them, cache.py keeps the results,
+pool.py runs everything on one pool of threads, blas.py multiplies matrices inside kernels.
+"""

@@ -1,13 +1,13 @@
-"""Compile kernels into the cache folder, in child processes (`python -m` this module, with DTYPE CLAIMS MODULE...).
+"""Have child processes compile kernels into the cache folder; each runs compiler.py.
 
-Why not where they are needed? Numba optimises a parallel kernel once for the process that compiles it and once more for the
-cache, and under reassociation the two differ in the last bits. When every process loads from the cache, all have the same.
-It is also faster: several children compile at the same time what the next lines of a training step will ask for.
+Why not in the process that needs them? Numba optimises a parallel kernel once for the process that
+compiles it and once more for the cache, and under reassociation the two differ in the last bits.
+When every process loads from the cache, all have the same bits. It is also faster: several children
+compile side by side, and they compile early what the next lines of a training step will ask for.
 """
 
 import atexit
 import contextlib
-import importlib
 import os
 import shutil
 import subprocess
@@ -15,11 +15,12 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
-COMMON = (
+MOST_CHILDREN = 4
+COMMON = (  # the modules that every step of a transformer uses
     "attention",
     "linear",
     "cross_entropy",
@@ -27,67 +28,62 @@ COMMON = (
     "adamw",
     "embedding",
     "dropout",
-)  # a transformer's step
+)
 _lock = threading.Lock()
 _jobs = {}  # (module, dtype) -> the children that compile it
 
 
-def build_elsewhere(module, dtype, done):
-    """Have `module` (a full name) compiled for `dtype`, and with one of the COMMON modules all of them, in children.
+def build_elsewhere(module: str, dtype: np.dtype, done: Callable[[], bool]) -> None:
+    """Have the kernels of `module` (its full name) compiled for `dtype` in child processes.
 
-    Returns as soon as done() holds; the children go on with the rest. Also returns when they have ended without it.
+    If it is one of the COMMON modules, the children compile all of those. Returns as soon as done()
+    is true, while the children go on with the rest; also returns if they end without it.
     """
     with _lock:
         if (module, dtype) not in _jobs:
-            package, _, name = module.rpartition(".")
-            others = (
-                [f"{package}.{other}" for other in COMMON if other != name]
-                if name in COMMON
-                else []
-            )
-            children = _start(dtype, [module, *others])
-            _jobs.update({(each, dtype): children for each in (module, *others)})
-    while not done() and any(child.poll() is None for child in _jobs[module, dtype]):
+            modules = _compiled_with(module)
+            children = _start(dtype, modules)
+            for each in modules:
+                _jobs[each, dtype] = children
+    children = _jobs[module, dtype]
+    while not done() and any(child.poll() is None for child in children):
         time.sleep(0.02)
 
 
+def _compiled_with(module):
+    """The modules to compile when `module` is asked for, itself first.
+
+    >>> _compiled_with("tinylm.kernels.lstm")
+    ['tinylm.kernels.lstm']
+    >>> len(_compiled_with("tinylm.kernels.linear"))
+    7
+    """
+    package, _, name = module.rpartition(".")
+    modules = [module]
+    if name in COMMON:
+        modules += [f"{package}.{other}" for other in COMMON if other != name]
+    return modules
+
+
 def _start(dtype, modules):
-    """Children that share the modules out among themselves, claiming each by a file."""
-    claims, children = tempfile.mkdtemp(prefix="tinylm-"), []
+    """Start children that divide the modules among themselves; a child claims one by a file."""
+    claims = tempfile.mkdtemp(prefix="tinylm-")
+    children = []
     atexit.register(_end, claims, children)
-    command = [sys.executable, "-m", __name__, dtype.name, claims, *modules]
+    if getattr(sys, "frozen", False) or not sys.executable:
+        return children  # there is no interpreter to start, only the program itself
+    command = [sys.executable, "-m", f"{__package__}.compiler", dtype.name, claims, *modules]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    if (
-        getattr(sys, "frozen", False) or not sys.executable
-    ):  # there is no interpreter to start, only the program itself
-        return children
+    count = min(os.cpu_count() or 1, MOST_CHILDREN, len(modules))
     with contextlib.suppress(OSError):
-        children += [
-            subprocess.Popen(command, **quiet)
-            for _ in range(min(os.cpu_count() or 1, 4, len(modules)))
-        ]
+        for _ in range(count):
+            children.append(subprocess.Popen(command, **quiet))
     return children
 
 
 def _end(claims, children):
-    """At exit: no child outlives its parent. What it has finished is kept; Numba writes its files in one rename."""
+    """At exit, end all children; finished kernels stay, as Numba renames whole files into place."""
     shutil.rmtree(claims, ignore_errors=True)
     for child in children:
         child.terminate()
         child.wait()
-
-
-def main(dtype, claims, modules):
-    """What a child does: compile the modules that no other child has claimed."""
-    for module in modules:
-        try:
-            (Path(claims) / module).touch(exist_ok=False)
-        except OSError:  # claimed, or the parent has gone
-            continue
-        for kernel in vars(importlib.import_module(module)).values():
-            if getattr(kernel, "__module__", "") == module and hasattr(kernel, "dispatchers"):
-                kernel.compile(np.dtype(dtype))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])

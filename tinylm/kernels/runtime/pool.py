@@ -1,13 +1,14 @@
 """One thread pool: matrix products run inside Numba's threads, never in a second pool beside them.
 
-Two pools that wait actively for work (OpenBLAS' and Numba's) spin against each other and cost a factor of five. So SciPy's
-BLAS, which compiled `np.dot` calls, always has one thread and is called inside `prange`; NumPy's own BLAS, which users call
-between our steps, keeps its threads except inside `one_pool()`.
+Two pools whose threads spin while they wait (OpenBLAS' and Numba's) take each other's cores and
+cost a factor of five. So SciPy's BLAS, which compiled kernels call inside `prange`, always has one
+thread. NumPy's own BLAS, which users call between our steps, keeps its threads except inside
+`one_pool()`.
 
-A thread of libgomp that waits for work spins for some milliseconds before it sleeps. On a busy
-machine it takes those from the very thread that it waits for. Ours spin a thirtieth of that: longer
-than the pauses within a step, so that an idle machine is as fast as before, and short enough that
-a core soon is free for whoever can work.
+A waiting thread of libgomp spins for some milliseconds before it sleeps. On a busy machine it takes
+that time from the very thread that it waits for. Our threads spin a thirtieth as long. That is
+longer than the pauses within a step, so an idle machine is as fast as before. It is short enough
+that a core is soon free for a thread that has work.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numba
@@ -24,23 +27,24 @@ from threadpoolctl import ThreadpoolController
 from tinylm.errors import TinylmError
 
 SPINS = "10000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
-WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how libgomp is told, once, when it is loaded
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # libgomp reads these once, when it is loaded
 
 _state = {
-    "started": False,
-    "numpy": (),
-    "layer": None,
-    "forked": False,
-    "ran": False,
-    "users": 0,
-    "counts": (),
+    "started": False,  # `start` has run
+    "keeps": False,  # malloc has been told to keep freed memory
+    "numpy": (),  # controllers of NumPy's own BLAS
+    "counts": (),  # their thread counts before the first user of `one_pool`
+    "users": 0,  # how many `one_pool` contexts are open
+    "ran": False,  # Numba has started its threads
+    "layer": None,  # Numba's threading layer, known after its first parallel call
+    "forked": False,  # this process is a child forked after Numba had started its threads
 }
 _start_lock = threading.Lock()
 _parallel_lock = threading.RLock()
 _free = contextlib.nullcontext()
 
 
-def load_openmp():
+def load_openmp() -> None:
     """Load the OpenMP library of Numba's threads and tell it SPINS (once; called at import).
 
     libgomp reads the variable while it is loaded. So we load it here and then restore the
@@ -60,39 +64,20 @@ def load_openmp():
         del os.environ["GOMP_SPINCOUNT"]
 
 
-def start():
+def start() -> None:
     """Load SciPy's BLAS and limit it to one thread (once; called before the first kernel)."""
     with _start_lock:
         if _state["started"]:
             return
-        import scipy.linalg.cython_blas  # noqa: F401  (compiled np.dot calls into it)
+        import scipy.linalg.cython_blas  # noqa: F401  (compiled kernels call into it)
 
         libraries = _blas()
-        numpys = [
-            x for x in libraries if {"numpy.libs", "numpy"} & set(Path(x.filepath).parts[-3:-1])
-        ]
+        numpys = [library for library in libraries if _is_numpys(library)]
         for library in libraries:  # one shared BLAS (conda, Accelerate) is limited for everybody
             if library not in numpys:
                 library.set_num_threads(1)
         _state["numpy"] = tuple(numpys)
-        _keep_freed_memory()
         _state["started"] = True
-
-
-def _keep_freed_memory():
-    """Tell glibc's malloc to keep what is freed instead of giving it back to the system (elsewhere: nothing).
-
-    A training step frees and asks for the same megabytes again and again; given back, each page costs a fault at its next
-    use, a quarter of the step's time on a virtual machine. Peak memory stays the same.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # not Linux, or another C library
-        return
-    trim_threshold, top_pad, mmap_max = -1, -2, -4  # names of malloc.h
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 2**24)
 
 
 def _blas():
@@ -100,14 +85,46 @@ def _blas():
     return [x for x in ThreadpoolController().lib_controllers if x.user_api == "blas"]
 
 
-@contextlib.contextmanager
-def one_pool():
-    """Within this context NumPy's own matrix products use one thread, so that they do not fight with our pool.
+def _is_numpys(library):
+    """True if NumPy brought the library along: it lies in one of NumPy's two library folders."""
+    folders = Path(library.filepath).parts[-3:-1]
+    return "numpy.libs" in folders or "numpy" in folders
 
-    Trainer, the commands and the benchmarks use it; so should a hand-written loop that calls NumPy between steps.
-    When the last of several that overlap ends, NumPy's thread count is what it was before the first.
+
+def _keep_freed_memory():
+    """Tell glibc's malloc to keep freed memory instead of returning it to the system (once).
+
+    A training step frees and requests the same megabytes again and again. If malloc returns them,
+    each page costs a fault at its next use, a quarter of the step's time on a virtual machine. Peak
+    memory stays the same. With another C library nothing happens.
+    """
+    if _state["keeps"]:
+        return
+    _state["keeps"] = True
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # not Linux, or another C library
+        return
+    # The numbers of these options in malloc.h.
+    trim_threshold = -1
+    top_pad = -2
+    mmap_max = -4
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 2**24)
+
+
+@contextlib.contextmanager
+def one_pool() -> Iterator[None]:
+    """Within this context NumPy's own matrix products use one thread, out of our pool's way.
+
+    From the first `one_pool` on, glibc also keeps freed memory for the next step. Trainer, the
+    commands and the benchmarks use it; so should a hand-written loop that calls NumPy between
+    steps. Contexts may overlap: when the last one ends, NumPy's thread count is what it was before
+    the first.
     """
     start()
+    _keep_freed_memory()
     _count_users(1)
     try:
         yield
@@ -116,43 +133,56 @@ def one_pool():
 
 
 def _count_users(change):
-    """Note that a user of `one_pool` has come or gone; the first limits NumPy's BLAS, the last restores it."""
-    with _start_lock:
-        before, _state["users"] = _state["users"], _state["users"] + change
-        if not before:
-            _state["counts"] = [library.num_threads for library in _state["numpy"]]
-        if not before or not _state["users"]:
-            for library, count in zip(_state["numpy"], _state["counts"], strict=True):
-                library.set_num_threads(count if before else 1)
+    """Count a user of `one_pool` in (1) or out (−1).
 
-
-def set_threads(count):
-    """Use `count` threads (1 ≤ count ≤ the number Numba started with) in all parallel kernels that this thread calls.
-
-    raises TinylmError  if there are not that many threads
+    The first limits NumPy's BLAS, the last restores it.
     """
-    if not 1 <= count <= numba.config.NUMBA_NUM_THREADS:
+    with _start_lock:
+        before = _state["users"]
+        after = before + change
+        _state["users"] = after
+        if before == 0:
+            _state["counts"] = [library.num_threads for library in _state["numpy"]]
+            for library in _state["numpy"]:
+                library.set_num_threads(1)
+        elif after == 0:
+            for library, count in zip(_state["numpy"], _state["counts"], strict=True):
+                library.set_num_threads(count)
+
+
+def set_threads(count: int) -> None:
+    """Use `count` threads in all parallel kernels that this thread calls.
+
+    raises TinylmError  unless 1 ≤ count ≤ the number of threads that Numba started with
+    """
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= count <= most:
         raise TinylmError(
-            f"{count} threads were asked for; expected 1 to {numba.config.NUMBA_NUM_THREADS}, "
+            f"{count} threads were asked for; expected 1 to {most}, "
             "the number of cores (set NUMBA_NUM_THREADS before the start to have more)."
         )
     _state["ran"] = True  # Numba starts its threads here
     numba.set_num_threads(count)
 
 
-def threads():
-    """Number of threads that parallel kernels use now."""
-    _state["ran"] = True  # this starts them too
+def threads() -> int:
+    """The number of threads that parallel kernels use now.
+
+    >>> with one_thread():
+    ...     threads()
+    1
+    """
+    _state["ran"] = True  # this starts Numba's threads too
     return numba.get_num_threads()
 
 
 @contextlib.contextmanager
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Within this context the parallel kernels that this thread calls run on it alone.
 
-    For work too small to share, such as reading one token: nothing is gained by a second thread,
-    and on a busy machine every kernel would wait until that thread gets a core. The bits are the
-    same: no kernel's blocks depend on the number of threads.
+    For work too small to share, such as reading one token: a second thread gains nothing, and on a
+    busy machine every kernel would wait until that thread gets a core. The bits are the same,
+    because no kernel's blocks depend on the number of threads.
     """
     before = threads()
     numba.set_num_threads(1)
@@ -162,12 +192,15 @@ def one_thread():
         numba.set_num_threads(before)
 
 
-def guard():
-    """Context for a parallel kernel: refuses a forked child, and serialises calls where the threading layer demands it."""
+def guard() -> AbstractContextManager:
+    """The context in which a parallel kernel runs; calls queue up where Numba demands it.
+
+    raises TinylmError  in a child process that was forked after our threads had started
+    """
     if _state["forked"]:
         raise TinylmError(
-            "This process was forked after tinylm's thread pool had started, and such a child cannot use "
-            "it; start the process with multiprocessing's 'spawn' method instead."
+            "This process was forked after tinylm's thread pool had started, and such a child "
+            "cannot use it; start the process with multiprocessing's 'spawn' method instead."
         )
     if _state["layer"] in ("omp", "tbb"):
         return _free
@@ -176,7 +209,7 @@ def guard():
 
 @contextlib.contextmanager
 def _first_call_or_workqueue():
-    """Hold a lock: Numba's workqueue layer (used without libgomp) aborts when two threads enter it."""
+    """Hold a lock: Numba's workqueue layer, its substitute for libgomp, aborts on two callers."""
     with _parallel_lock:
         _state["ran"] = True
         yield

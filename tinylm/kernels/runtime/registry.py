@@ -3,37 +3,53 @@
     @kernel(reference=softmax_ref, spec="x: float[R,C]; out: out[R,C]")
     def softmax(x, out): ...
 
-A kernel takes arrays and scalars and writes into arrays that its caller allocated. It compiles at its first call; under
-`TINYLM_BACKEND=numpy` the reference runs in its place and nothing is compiled. The `spec` says which arguments are legal,
-so that one property test can hold every kernel to its reference without further code (the grammar is in `parse_spec`).
+A kernel takes arrays and scalars, and writes into arrays that its caller allocated. It compiles at
+its first call. Under `TINYLM_BACKEND=numpy` the reference runs in its place and nothing is
+compiled.
+
+The `spec` says which arguments are legal, so one property test can hold every kernel to its
+reference without further code. `parse_spec` explains its grammar.
 """
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
+import numpy as np
 
 from . import cache, pool
 from .build import build_elsewhere
 
-FASTMATH = {
-    "reassoc",
-    "contract",
-    "nsz",
-}  # the full set would delete isfinite() and make vector tails differ
+# The full set would delete isfinite() and round the last elements of a vector loop differently.
+FASTMATH = {"reassoc", "contract", "nsz"}
 BACKEND = os.environ.get("TINYLM_BACKEND", "numba")
 KERNELS: dict[str, "Kernel"] = {}
 
+SCALARS = {"rate": numba.float64, "real": numba.float64, "key": numba.uint64}
+ITEMS = {
+    "bool": numba.boolean,
+    "ids": numba.int64,
+    "outids": numba.int64,
+    "double": numba.float64,
+}
+
 if BACKEND not in ("numba", "numpy"):
     raise ImportError(
-        f"TINYLM_BACKEND is {BACKEND!r}; expected 'numba' (compiled, the default) or 'numpy' (references)."
+        f"TINYLM_BACKEND is {BACKEND!r}; expected 'numba' (compiled, the default) "
+        "or 'numpy' (references)."
     )
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a kernel as its spec names it: `kind` and, for arrays, the names of its dimensions."""
+    """One argument of a kernel, as its spec describes it.
+
+    dims : the names of an array's dimensions, None for a scalar
+    bound : of `ids<V`, the dimension V
+    optional : the array may be empty
+    """
 
     name: str
     kind: str
@@ -42,41 +58,63 @@ class Argument:
     optional: bool
 
 
-def parse_spec(spec):
-    """Read "name: kind[dims]; ..." into Arguments.
+ARGUMENT = re.compile(r"(\w+): ([\w.]+)(?:<(\w+))?(?:\[(.*)\](\??))?")
 
-    Array kinds: `float` (input), `inout` (input, changed in place), `posinout` (the same, positive), `out` (only
-    written), `double` (input, float64 in both precisions), `bool`, `ids<V` (integers in [0, V), V a dimension),
-    `outids` (int64, only written); `[...]?` may also be empty. Scalar kinds have no brackets: `rate` (in [0, 1)), `key`
-    (uint64), `real` (a positive float), `a..b` (an integer in that range).
-    A dimension is a name, a number, `(A|1)` (A or 1), a product such as `3*C`, or `T+1`. Arrays are C-contiguous.
+
+def parse_spec(spec: str) -> tuple[Argument, ...]:
+    """Read "name: kind[dims]; ..." into Arguments; a new line separates as well as a semicolon.
+
+    Kinds of arrays, all C-contiguous:
+        float     input
+        inout     input, changed in place
+        posinout  the same, and positive
+        out       only written
+        double    input, float64 in both precisions
+        bool      input
+        ids<V     input, integers in [0, V), V a dimension
+        outids    int64, only written
+    Kinds of scalars, which have no brackets:
+        rate      a float in [0, 1)
+        real      a positive float
+        key       uint64
+        a..b      an integer in that range
+    A dimension is a name, a number, `(A|1)` (A or 1), a product such as `3*C`, or `T+1`. An array
+    `[...]?` may also be empty.
+
+    raises ValueError  if a part has another form
+
+    >>> parse_spec("x: float[N,3*C]?")
+    (Argument(name='x', kind='float', dims=('N', '3*C'), bound=None, optional=True),)
+    >>> parse_spec("lr: real; ids: ids<V[N]")[1].bound
+    'V'
     """
     arguments = []
-    for part in filter(None, (piece.strip() for piece in spec.split(";"))):
-        match = re.fullmatch(r"(\w+): ([\w.]+)(?:<(\w+))?(?:\[(.*)\](\??))?", part)
+    for piece in re.split("[;\n]", spec):
+        part = piece.strip()
+        if not part:
+            continue
+        match = ARGUMENT.fullmatch(part)
         if match is None:
             raise ValueError(f"kernel spec {part!r} is not of the form 'name: kind[dims]'")
         name, kind, bound, dims, optional = match.groups()
-        arguments.append(
-            Argument(
-                name, kind, None if dims is None else tuple(dims.split(",")), bound, optional == "?"
-            )
-        )
+        names = None if dims is None else tuple(dims.split(","))
+        arguments.append(Argument(name, kind, names, bound, optional == "?"))
     return tuple(arguments)
 
 
 class Kernel:
-    """A compiled function with its reference; calling it runs one of the two, as TINYLM_BACKEND says."""
+    """A compiled function with its reference; TINYLM_BACKEND says which of the two a call runs."""
 
-    def __init__(self, function, reference, spec, parallel):
-        self.name, self.function, self.reference = function.__name__, function, reference
-        self.arguments, self.parallel = parse_spec(spec), parallel
+    def __init__(self, function: Callable, reference: Callable, spec: str, parallel: bool):
+        self.name = function.__name__
+        self.function = function
+        self.reference = reference
+        self.arguments = parse_spec(spec)
+        self.parallel = parallel
         self.dispatchers = {}  # dtype -> the version compiled for it
-        self.__doc__, self.__name__, self.__module__ = (
-            function.__doc__,
-            function.__name__,
-            function.__module__,
-        )
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__module__ = function.__module__
 
     def __call__(self, *args):
         if BACKEND == "numpy":
@@ -84,22 +122,23 @@ class Kernel:
         return self.compiled(*args)
 
     def compiled(self, *args):
-        """Run the compiled version whatever the backend; the first argument's dtype says which one."""
-        dispatcher = self.dispatchers.get(args[0].dtype) or self._load(args[0].dtype)
+        """Run the version compiled for the first argument's dtype, whatever the backend."""
+        dtype = args[0].dtype
+        dispatcher = self.dispatchers.get(dtype) or self._load(dtype)
         if not self.parallel:
             return dispatcher(*args)
         with pool.guard():
             return dispatcher(*args)
 
     def _load(self, dtype):
-        """The version for `dtype`, from the cache, where another process puts it first (build.py says why)."""
+        """The version for `dtype` from the cache, where a child process puts it (see build.py)."""
         pool.start()
         if not cache.holds(self, dtype) and cache.announce():
             build_elsewhere(self.__module__, dtype, lambda: cache.holds(self, dtype))
         return self.compile(dtype)
 
-    def compile(self, dtype):
-        """Compile for `dtype`, or load what is cached; exactly one version, for the types that the spec names."""
+    def compile(self, dtype: np.dtype):
+        """Compile for `dtype`, or load from the cache, one version for the types in the spec."""
         dispatcher = cache.dispatcher(self.function, parallel=self.parallel, fastmath=FASTMATH)
         dispatcher.compile(self.signature(dtype))
         dispatcher.disable_compile()
@@ -107,46 +146,43 @@ class Kernel:
         self.dispatchers[dtype] = dispatcher
         return dispatcher
 
-    def signature(self, dtype):
+    def signature(self, dtype: np.dtype) -> tuple:
         """Numba's types of the arguments; arrays are C-contiguous."""
-        scalars = {"rate": numba.float64, "real": numba.float64, "key": numba.uint64}
-        items = {
-            "bool": numba.boolean,
-            "ids": numba.int64,
-            "outids": numba.int64,
-            "double": numba.float64,
-        }
+        number = numba.from_dtype(dtype)
         types = []
-        for a in self.arguments:
-            if a.dims is None:
-                types.append(scalars.get(a.kind, numba.int64))
+        for argument in self.arguments:
+            if argument.dims is None:
+                types.append(SCALARS.get(argument.kind, numba.int64))
             else:
-                types.append(
-                    numba.types.Array(items.get(a.kind, numba.from_dtype(dtype)), len(a.dims), "C")
-                )
+                item = ITEMS.get(argument.kind, number)
+                types.append(numba.types.Array(item, len(argument.dims), "C"))
         return tuple(types)
 
     def __repr__(self):
         return f"<kernel {self.name}{' (parallel)' if self.parallel else ''}>"
 
 
-def kernel(reference, spec, parallel=False):
-    """Register the decorated function as the compiled version of `reference`; see the module's docstring."""
+def kernel(reference: Callable, spec: str, parallel: bool = False) -> Callable[[Callable], Kernel]:
+    """Register the decorated function as the compiled version of `reference` (see the top).
+
+    raises ValueError  if there is a kernel of that name, or the spec cannot be read
+    """
 
     def register(function):
-        if function.__name__ in KERNELS:
-            raise ValueError(f"there are two kernels named {function.__name__!r}")
-        KERNELS[function.__name__] = Kernel(function, reference, spec, parallel)
-        return KERNELS[function.__name__]
+        name = function.__name__
+        if name in KERNELS:
+            raise ValueError(f"there are two kernels named {name!r}")
+        KERNELS[name] = Kernel(function, reference, spec, parallel)
+        return KERNELS[name]
 
     return register
 
 
-def helper(function):
+def helper(function: Callable):
     """A small function called inside kernels: compiled together with the kernel that uses it."""
     return numba.njit(function, fastmath=FASTMATH, error_model="numpy")
 
 
-def inlined(function):
-    """A helper for one number: always merged into the loop around it, which could not be vectorised otherwise."""
+def inlined(function: Callable):
+    """A helper for one number, merged into the loop around it so that the loop vectorises."""
     return numba.njit(function, fastmath=FASTMATH, error_model="numpy", forceinline=True)
