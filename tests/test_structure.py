@@ -199,6 +199,57 @@ def test_no_file_and_no_function_is_alarmingly_long():
     assert not alarming
 
 
+# --- air
+
+AIR = {"mean": 8.5, "tenth": 15, "packed": 5.0, "columns": 100}  # STYLE: "a line is read more often than it is counted"
+SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Raise, ast.Assert, ast.Delete)
+
+
+def simple_statements(path):
+    """The statements of a file that hold no others, docstrings left out."""
+    for node in ast.walk(tree(path)):
+        is_call = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+        if isinstance(node, SIMPLE) or is_call:
+            yield node
+
+
+def nodes(statement):
+    """How many expressions and statements of the grammar a statement is made of."""
+    return sum(isinstance(part, ast.expr | ast.stmt) for part in ast.walk(statement))
+
+
+def is_packed(statement):
+    """Whether it assigns unrelated values side by side: `a, b = x, y`, but neither `a, b = f(x)` nor `a, b = b, a`."""
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Tuple):
+        return False
+    targets = [target for target in statement.targets if isinstance(target, ast.Tuple)]
+    if not targets:
+        return False
+    names = {ast.unparse(element) for element in targets[0].elts}
+    return not names & {ast.unparse(element) for element in statement.value.elts}
+
+
+def test_the_code_has_air():
+    sizes = sorted(nodes(statement) for path in FILES for statement in simple_statements(path))
+    packed = sum(is_packed(statement) for path in FILES for statement in simple_statements(path))
+    lines = sum(len(code_lines(path)) for path in FILES)
+    assert sum(sizes) / len(sizes) <= AIR["mean"]
+    assert sizes[int(0.9 * len(sizes))] <= AIR["tenth"]
+    assert 1000 * packed / lines <= AIR["packed"]
+
+
+@every_file
+def test_no_line_is_longer_than_a_page_is_wide(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not [n for n, line in enumerate(lines, 1) if len(line) > AIR["columns"]]
+
+
+@every_file
+def test_the_formatter_decides_everywhere(path):
+    text = path.read_text(encoding="utf-8")
+    assert "fmt: skip" not in text and "fmt: off" not in text
+
+
 @pytest.mark.parametrize("name", tinylm._MOVED)
 def test_a_module_that_moved_is_still_found_by_its_old_name(name):
     old = importlib.import_module(f"tinylm.{name}")
