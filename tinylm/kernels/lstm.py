@@ -265,6 +265,8 @@ def _gate_gradients(i, f, g, o, dm, cell, before, limit, dcell, scratch):
     dc = scratch[0]
     kept = scratch[1]  # tanh c, later dz of i, which the others still need as i
     one = dcell.dtype.type(1)
+    # Each gradient stays one statement: fastmath orders the factors of a product by where they
+    # first occur, so naming a part of it earlier would change the last bits.
     for u in range(dm.size):
         kept[u] = tanh(cell[u])
     for u in range(dm.size):
