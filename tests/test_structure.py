@@ -201,7 +201,12 @@ def test_no_file_and_no_function_is_alarmingly_long():
 
 # --- air
 
-AIR = {"mean": 8.5, "tenth": 15, "packed": 5.0, "columns": 100}  # STYLE: "a line is read more often than it is counted"
+AIR = {
+    "mean": 8.5,
+    "tenth": 15,
+    "packed": 5.0,
+    "columns": 100,
+}  # STYLE: "a line is read more often than it is counted"
 SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Raise, ast.Assert, ast.Delete)
 
 
