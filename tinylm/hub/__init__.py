@@ -87,12 +87,7 @@ class Stored:
             if name in arrays and not np.array_equal(arrays[name], parts[0]):
                 raise CheckpointError(
                     f"{path}: {name} differs from {self.theirs[0]}, "
-<<<<<<< HEAD
                     "which this model shares with it; a model with its own head cannot be loaded."
-=======
-                    "which this model shares with it; "
-                    "a model with a head of its own cannot be loaded."
->>>>>>> air-n
                 )
         turned = self._turned(parts)
         return np.concatenate(turned) if len(turned) > 1 else turned[0]
