@@ -146,9 +146,9 @@ def load(folder: str | Path) -> Encoding:
     """Load the encoding in a folder, of any kind; raises DataError for none or a damaged one.
 
     >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> Chars("abc").save(folder.name)
-    >>> load(folder.name)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Chars("abc").save(folder)
+    ...     load(folder)
     Chars(6 tokens)
     """
     loader = find(folder)
