@@ -129,8 +129,8 @@ def nce_loss(
 
         loss = −log σ(s_t) − Σ_k log σ(−s_k)        s = h·W + b − log(K·P_noise)
 
-    Arguments as in `sampled_softmax_loss`, with log(K·P_noise) as log E; ids that are the target
-    stay in.
+    h : (..., C), targets : (...) -> a single number, or (...) without reduction. The arguments are
+    those of `sampled_softmax_loss`, with log(K·P_noise) as log E; ids that are the target stay in.
     raises ShapeError  for a wrong shape or an id out of range
     Source: Gutmann & Hyvärinen 2010; Mnih & Teh 2012. The scores become log-probabilities without
     a normaliser.

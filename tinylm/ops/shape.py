@@ -99,6 +99,9 @@ def _joinable(name, tensors):
 def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
     """Tensors joined along an existing axis.   each gets its own slice of dy
 
+    (..., A, ...) and (..., B, ...) -> (..., A + B, ...)
+    raises ShapeError  for other sizes that differ
+
     >>> concatenate([[1, 2], [3]])
     Tensor([1. 2. 3.])
     """
@@ -118,6 +121,8 @@ def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
 @op
 def stack(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis.   each gets its own slice of dy
+
+    n tensors (..., A) -> (n, ..., A) for axis 0     raises ShapeError  for shapes that differ
 
     >>> stack([[1, 2], [3, 4]], axis=1).numpy().tolist()
     [[1.0, 3.0], [2.0, 4.0]]
