@@ -113,7 +113,10 @@ def _load(offered: importlib.metadata.EntryPoint) -> None:
             f"cannot be imported: {error!r}"
         ) from error
     if cls not in _CLASSES.values():
-        raise TinylmError(f"{offered.value} is no tinylm.Objective with a name; see DESIGN.")
+        raise TinylmError(
+            f"{offered.value} is no tinylm.Objective with a name; "
+            'expected class X(tinylm.Objective, name="x").'
+        )
     _CLASSES[offered.name] = cls
 
 
