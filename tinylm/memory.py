@@ -5,7 +5,8 @@ import ctypes
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .errors import ArgumentError
 
 SMALL = 2**20  # bytes that are granted without asking the system
 GROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container on Linux
+_left: ContextVar[int | None] = ContextVar("left", default=None)  # bytes that a file justifies
 USED = Path("/proc/self/statm")  # pages of this process on Linux: all, resident, of these shared
 
 
@@ -51,14 +53,32 @@ def used() -> int:
     return 0
 
 
+@contextlib.contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Context in which `must_fit` grants so many bytes in all: those that a file justifies.
+
+    >>> with at_most(100):
+    ...     must_fit((5, 5), 4, "A table")  # nothing is left after it
+    ...     must_fit((1,), 4, "A bias")
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: A bias asks for more than its file holds weights for.
+    """
+    before = _left.set(count)
+    try:
+        yield
+    finally:
+        _left.reset(before)
+
+
 def must_fit(shape: Sequence[int], itemsize: int, what: str) -> None:
     """Refuse an allocation that the machine has no memory for.
 
     shape : sizes whose product counts the elements
     itemsize : bytes of one element
     what : begins the error's sentence
-    raises ArgumentError  for a negative size, or if these bytes and those that the process holds
-        are more than the machine has
+    raises ArgumentError  for a negative size, if these bytes and those that the process holds are
+        more than the machine has, or if `at_most` leaves fewer
 
     >>> must_fit((7, 11), 4, "A table of 7 rows")
     >>> must_fit((7, -1), 4, "A table of 7 rows")
@@ -72,6 +92,11 @@ from 0 on.
             f"{what} has a negative size: {tuple(shape)}; expected sizes from 0 on."
         )
     wanted = math.prod(map(int, shape)) * itemsize
+    left = _left.get()
+    if left is not None:
+        if wanted > left:
+            raise ArgumentError(f"{what} asks for more than its file holds weights for.")
+        _left.set(left - wanted)
     there = physical()
     if wanted < SMALL or there is None:
         return

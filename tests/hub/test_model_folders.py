@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -362,3 +363,19 @@ def test_gensim_reads_our_vectors_and_we_read_gensims(tmp_path, word2vec, words)
         names, table = read_vectors(tmp_path / "theirs", binary)
         assert names == theirs.index_to_key
         np.testing.assert_array_equal(table, theirs.vectors)
+
+
+def test_a_config_of_our_own_cannot_ask_for_more_memory_than_its_weights_justify(tmp_path, words):
+    """Without a published layout nothing is known of the shapes before the model is built."""
+    config = FastTextConfig(words.vocab_size, size=7, minn=3, maxn=4, bucket=101)
+    model = FastText(config)
+    model.spell(words.vocab, words.special_ids)
+    hub.save(tmp_path, model, words)
+    assert hub.load(tmp_path)[0].config == config
+    change(tmp_path, bucket=2**24)  # 470 MB, which this machine has
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="do not belong together.*more than its file"):
+        hub.load(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6

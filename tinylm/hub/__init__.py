@@ -8,8 +8,9 @@ named after its `model_type`, which says how the published folder differs:
     from_config(fields, config_class)      our config from a config.json
     layout(config)                         iterator of `Stored`: where the file keeps each tensor
 
-Loading compares every shape with the file before it builds a model, so a config cannot ask for more
-memory than the file holds.
+A config cannot ask for more memory than its file justifies. For a published family, loading
+compares every shape with the file before it builds a model. Any other model may ask nn's layers
+for some times the bytes of its file, see `memory.at_most`; its shapes are compared after that.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm import files, folders, objectives, settings, text
+from tinylm import files, folders, memory, objectives, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.objectives import Objective
 from tinylm.training import checkpoint
@@ -45,6 +46,9 @@ OURS = (  # all files that we write into such a folder; overwriting removes them
     *text.FILES,
     checkpoint.LOG,  # last: a folder without a state is still known as our run while this is there
 )
+# A model may ask for so many bytes for each number in its file, and some more.
+BYTES_EACH = 32
+SLACK = 2**20
 PUBLISHED = ("gpt2",)  # model types whose folders other programs write and read too
 
 
@@ -187,14 +191,13 @@ def load(path) -> tuple[Objective, Any]:
             f"{path / CONFIG} describes no model that tinylm has: {error}"
         ) from error
     arrays, _ = checkpoint.load_tensors(path / WEIGHTS)
-    if family is None:
-        _check_rows(path / WEIGHTS, config, arrays)
-        state = arrays
-    else:
+    state = arrays
+    if family is not None:
         state = {s.ours: s.read(path / WEIGHTS, arrays) for s in family.layout(config)}
     tokenizer = _tokenizer(path, config)
     try:
-        model = model_class(config)
+        with memory.at_most(_justified(arrays)):
+            model = model_class(config)
         if tokenizer is not None:
             model.spell(tokenizer.vocab, tokenizer.special_ids)
         model.load_state_dict(state)
@@ -219,19 +222,9 @@ def fields_of(fields: Mapping[str, Any], config_class: type) -> Any:
     return settings.build(config_class, known)
 
 
-def _check_rows(path, config, arrays):
-    """Before anything is built, check that some tensor has a row for each token of the config.
-
-    raises CheckpointError  if none has
-    """
-    rows = 0
-    for array in arrays.values():
-        rows = max(rows, *array.shape, 0)
-    if config.vocab_size > rows:
-        raise CheckpointError(
-            f"{path} has no tensor with {config.vocab_size} rows, "
-            f"its {CONFIG} asks for that many tokens; the two files do not belong together"
-        )
+def _justified(arrays):
+    """Bytes that the weights of a file justify for building their model; temporaries included."""
+    return SLACK + BYTES_EACH * sum(array.size for array in arrays.values())
 
 
 def _family(model_type: str) -> ModuleType | None:

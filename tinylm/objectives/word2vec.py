@@ -175,7 +175,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         outputs = config.vocab_size
         if config.hs:
             outputs += config.vocab_size - 1  # the inner nodes of the tree
-        self.context = nn.Parameter(np.zeros((outputs, config.size), np.float32))
+        self.context = nn.Parameter(nn.full((outputs, config.size), 0))
         self.mode = kernels.SKIP_GRAM
         if config.cbow:
             self.mode = kernels.CBOW_MEAN if config.cbow_mean else kernels.CBOW_SUM
