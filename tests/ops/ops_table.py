@@ -54,6 +54,7 @@ IN_FUNCTIONAL = {
     "mse_loss",
     "nll_loss",
     "scaled_dot_product_attention",
+    "silu",
 }
 
 

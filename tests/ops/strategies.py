@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tinylm.ops as F
+from tinylm import kernels
 
 PRIMES = (1, 2, 3, 5, 7)
 STRATEGIES = {}
@@ -88,6 +89,7 @@ for _name, _values in {
     "exp": _normal,
     "tanh": _normal,
     "sigmoid": _normal,
+    "silu": _normal,
     "sqrt": positive,
     "log": positive,
     "abs": apart,
@@ -311,9 +313,7 @@ def linear_arguments(draw):
         draw(generators),
     )
     names = [name for name in ("bias", "residual") if draw(st.booleans())]
-    options = {
-        "activation": draw(st.sampled_from((None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid")))
-    }
+    options = {"activation": draw(st.sampled_from((*kernels.ACTIVATIONS,)))}
     optional = {"bias": (rows,), "residual": (*outer, rows)}
     while True:
         x, weight = rng.normal(size=(*outer, width)), rng.normal(size=(rows, width))

@@ -346,6 +346,7 @@ def _torch_linear(x, weight, bias, residual, activation):
         "gelu": functional.gelu,
         "tanh": torch().tanh,
         "sigmoid": torch().sigmoid,
+        "silu": functional.silu,
         "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh"),
     }[activation](y)
     return y if residual is None else y + residual

@@ -124,7 +124,8 @@ def _sizes(p):
         default=[],
         type=values.assignment,
         metavar="key=value",
-        help="replace a field of the model's or the training's config; may be repeated",
+        help="replace a field of the model's or the training's config, for example "
+        "schedule_options.floor=0.1; may be repeated",
     )
 
 

@@ -17,6 +17,7 @@ from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
 from . import words
+from .options import nested
 from .results import given_of, load, print_result
 
 HALF = "\N{REPLACEMENT CHARACTER}"  # decoding gives it for the first bytes of a character
@@ -103,7 +104,7 @@ def _settings(options: Namespace) -> dict:
     length = given_of(options, "steps minutes")
     if options.replay:
         length["plan"] = budget.recorded(options.replay)
-    fields = dict(options.set)
+    fields = nested(options.set)
     for name in length.keys() & fields.keys():
         twice = f"--{name} and --set {name} say the same thing twice"
         raise TinylmError(f"{twice}; give one of them")
@@ -119,7 +120,7 @@ def _settings(options: Namespace) -> dict:
 def _check(options: Namespace) -> int:
     from tinylm.training import check
 
-    settings = dict(options.set)
+    settings = nested(options.set)
     lines = check.lines(options.objective, options.config, settings, options.seed, options.encoding)
     found = []
     for line in lines:

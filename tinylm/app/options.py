@@ -6,6 +6,8 @@ Text that cannot be used raises `argparse.ArgumentTypeError`, which argparse pri
 import argparse
 from collections.abc import Callable
 
+from tinylm.errors import TinylmError
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that refuses an option given twice; argparse silently keeps the last value."""
@@ -96,6 +98,27 @@ def assignment(text: str) -> tuple[str, object]:
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"{text!r} given, expected key=value")
     return key.strip(), _value(value.strip())
+
+
+def nested(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The pairs of `assignment` as fields; a dot reaches into a field that holds options by name.
+
+    >>> nested([("lr", 0.1), ("schedule_options.floor", 0.1)])
+    {'lr': 0.1, 'schedule_options': {'floor': 0.1}}
+    """
+    fields: dict[str, object] = {}
+    for key, value in pairs:
+        outer, dot, inner = key.partition(".")
+        if dot:
+            options = fields.setdefault(outer, {})
+            if not isinstance(options, dict):
+                raise TinylmError(f"--set gives {outer} a value and {key} too; give one of them")
+            options[inner] = value
+        elif key in fields:
+            raise TinylmError(f"--set gives {key} a value and an option of it; give one of them")
+        else:
+            fields[key] = value
+    return fields
 
 
 def _value(text: str):

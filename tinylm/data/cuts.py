@@ -1,4 +1,6 @@
-"""Cut one long text in two: at white space, behind a sentence, or between two characters.
+"""Where a text may be cut: at white space, behind a sentence, or between two characters.
+
+`cut` cuts one long text in two; `sentence_starts` finds where its sentences begin.
 
 Chinese, Japanese and Thai write no space between words. We cut such a text where a sentence of any
 script ends. Where no sentence ends nearby, we cut between two characters as a reader sees them: `é`
@@ -7,6 +9,7 @@ written as two code points, a family joined by zero-width joiners and a flag sta
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # In a script that separates words, white space is never farther away than this.
@@ -18,6 +21,11 @@ CLOSERS = frozenset("\"')]}»”’」』）】》〉］｝")
 VIRAMA = 9  # the combining class of the sign that joins two consonants of an Indic script
 # Unicode calls these letters, but they belong to the letter before them.
 VOWELS_AFTER = frozenset("\u0e33\u0eb3\uff9e\uff9f")
+# A mark with what closes it, or a blank line.
+_MAYBE_END = re.compile(
+    f"[{re.escape(''.join(sorted(ENDS)))}][{re.escape(''.join(sorted(CLOSERS)))}]*"
+    r"|\n[ \t]*\n\s*"
+)
 
 
 def cut(text: str, share: float) -> tuple[str, str] | None:
@@ -46,6 +54,39 @@ def cut(text: str, share: float) -> tuple[str, str] | None:
     if space is not None:
         return _at_space(whole, space)
     return None
+
+
+def sentence_starts(text: str) -> list[int]:
+    """The places where a sentence begins, the first one excepted.
+
+    A sentence ends at its mark and the quotes and brackets behind it, or at a blank line. In a
+    script with spaces, white space must follow the mark.
+
+    >>> text = 'He left. "Why?" she asked'
+    >>> [text[start:] for start in sentence_starts(text)]
+    ['"Why?" she asked', 'she asked']
+    >>> sentence_starts("版本 3.14 好。世界")
+    [10]
+    """
+    starts = []
+    for found in _MAYBE_END.finditer(text):
+        end = found.end()
+        begins = end
+        while begins < len(text) and text[begins].isspace():
+            begins += 1
+        if begins == len(text):
+            break
+        if found.group().isspace() or _ends_here(text, found.start(), end):
+            starts.append(begins)
+    return starts
+
+
+def _ends_here(text, mark, end):
+    """Whether the mark at text[mark] ends a sentence; its closers end at `end`."""
+    needs_space = text[mark] in ASCII_ENDS
+    if needs_space and not text[end].isspace():
+        return False
+    return ends_sentence(text, end)
 
 
 def _at_space(text: str, space: int) -> tuple[str, str]:

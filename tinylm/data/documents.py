@@ -14,7 +14,7 @@ import numpy as np
 from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 
-from .cuts import cut
+from .cuts import cut, sentence_starts
 
 CHUNK = 256  # documents encoded between two movements of the progress bar
 
@@ -33,6 +33,12 @@ class Tokenizer(Protocol):
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """The ids of each text."""
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters that each token of a text covers."""
+
+    def word_starts(self, text: str) -> np.ndarray:
+        """Whether each token of a text begins a word."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -45,6 +51,9 @@ class Corpus:
                                 nats per word = nats per token * N / words
     characters : int            code points of the text
     special_ids : tuple         ids that stand for no text: the end of a document, unknown words
+    sentences : (S + 1,) int64  sentence s is ids[sentences[s]:sentences[s + 1]]; every document
+                                begins one. None unless asked for, see `encode_corpus`
+    word_starts : (N,) bool     True for a token that begins a word. None unless asked for
 
     >>> corpus = Corpus(np.array([4, 2, 4, 3]), np.array([0, 3, 4]), 5, words=4, characters=15)
     >>> corpus.document(0).tolist(), corpus.counts.tolist()
@@ -57,6 +66,8 @@ class Corpus:
     words: int
     characters: int
     special_ids: tuple[int, ...] = ()
+    sentences: np.ndarray | None = None
+    word_starts: np.ndarray | None = None
 
     def __len__(self) -> int:
         """N, the number of tokens."""
@@ -89,13 +100,18 @@ class Corpus:
 
 
 def encode_corpus(
-    texts: Iterable[str], tokenizer: Tokenizer, end_id: int | None = None, progress: bool = False
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    end_id: int | None = None,
+    progress: bool = False,
+    structure: bool = False,
 ) -> Corpus:
     """Encode documents one after another.
 
     texts : the documents; a single string counts as one
     end_id : a token written after every document, usually `tokenizer.end_id`; None writes nothing
     progress : show a progress bar on stderr
+    structure : find sentences and the beginnings of words too, see `Corpus`
     raises DataError        if the texts hold no token at all
     raises VocabularyError  if end_id is not in the vocabulary
 
@@ -115,6 +131,9 @@ def encode_corpus(
     bar = tqdm(total=total, desc="encoding", unit=" documents", disable=not progress, leave=False)
     pieces: list[np.ndarray] = []
     lengths = [0]
+    sentences: list[int] = []
+    word_starts: list[np.ndarray] = []
+    n_ids = 0
     words = 0
     characters = 0
     remaining = iter(texts)
@@ -122,6 +141,11 @@ def encode_corpus(
         while chunk := list(islice(remaining, CHUNK)):
             encoded = tokenizer.encode_batch(chunk)
             for text, ids in zip(chunk, encoded, strict=True):
+                if structure:
+                    starts = _sentence_starts(text, tokenizer, len(ids))
+                    sentences += [n_ids + start for start in starts]
+                    word_starts += [tokenizer.word_starts(text), np.ones(len(end), bool)]
+                n_ids += len(ids) + len(end)
                 pieces += [ids, end]
                 lengths.append(len(ids) + len(end))
                 words += len(text.split())
@@ -138,7 +162,19 @@ def encode_corpus(
         words=words,
         characters=characters,
         special_ids=tokenizer.special_ids,
+        sentences=np.array([*sentences, n_ids], np.int64) if structure else None,
+        word_starts=np.concatenate(word_starts) if structure else None,
     )
+
+
+def _sentence_starts(text: str, tokenizer: Tokenizer, n_ids: int) -> list[int]:
+    """The tokens of a text of n_ids tokens that begin a sentence; the first one always does."""
+    places = sentence_starts(text) if n_ids else []
+    if not places:
+        return [0]
+    ends = np.array([end for _, end in tokenizer.offsets(text)])
+    tokens = np.searchsorted(ends, places, side="right")  # the first that ends behind the place
+    return sorted({0, *(int(token) for token in tokens if token < n_ids)})
 
 
 def split_documents(

@@ -4,6 +4,7 @@
     sigmoid    1/(1 + e^{−x})                                   the gates of highway layers
     gelu       x Φ(x) = x/2 · (1 + erf(x/√2))                   BERT's first release, ELECTRA
     gelu_tanh  x/2 · (1 + tanh(√(2/π)(x + 0.044715 x³)))        GPT-1, GPT-2, later BERT, XLNet
+    silu       x · σ(x), also called swish                      an option of GPT-1
 
 The compiled gelu_tanh computes x · σ(2√(2/π)(x + 0.044715 x³)): the same function with one
 exponential and no cancellation.
@@ -16,7 +17,15 @@ import numpy as np
 from .elementary import erf, exp, logistic, tanh
 from .runtime.registry import helper
 
-ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5}
+ACTIVATIONS = {
+    None: 0,
+    "relu": 1,
+    "gelu": 2,
+    "gelu_tanh": 3,
+    "tanh": 4,
+    "sigmoid": 5,
+    "silu": 6,
+}
 ROOT_HALF = math.sqrt(0.5)
 ROOT_2_PI = math.sqrt(2 / math.pi)
 DENSITY = 1 / math.sqrt(2 * math.pi)
@@ -52,6 +61,8 @@ def activate_ref(x: np.ndarray, act: int) -> np.ndarray:
     if act == 5:
         small = np.exp(-np.abs(x))
         return np.where(x >= 0, 1, small) / (1 + small)
+    if act == 6:
+        return x * activate_ref(x, ACTIVATIONS["sigmoid"])
     return x
 
 
@@ -76,6 +87,9 @@ def derivative_ref(x: np.ndarray, act: int) -> np.ndarray:
     if act == 5:
         y = activate_ref(x, act)
         return y * (1 - y)
+    if act == 6:
+        s = activate_ref(x, ACTIVATIONS["sigmoid"])
+        return s + x * s * (1 - s)
     return np.ones_like(x)
 
 
@@ -119,3 +133,9 @@ def activate_row(row, slope, act):
             s = logistic(row[j])
             slope[j] = s * (one - s)
             row[j] = s
+    elif act == 6:
+        for j in range(row.size):
+            x = row[j]
+            s = logistic(x)
+            slope[j] = s + x * s * (one - s)
+            row[j] = x * s

@@ -1,9 +1,10 @@
 """Floor 3: modules.
 
-Read in this order: module.py, layers.py, recurrent.py, transformer.py, characters.py, pooling.py.
+Read in this order: module.py, layers.py, recurrent.py, transformer.py, encoder.py, characters.py, pooling.py.
 """
 
 from .characters import CharCNN, CharCNNConfig, Highway
+from .encoder import ACTIVATION_NAMES, Embeddings, Encoder, EncoderConfig, TokenHead
 from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear
 from .module import (
     Buffer,
@@ -15,19 +16,24 @@ from .module import (
     full,
     initial_vectors,
     normal,
+    truncate,
     uniform,
 )
-from .pooling import ConcatPool, Pooler, ScalarMix
+from .pooling import ConcatPool, Pooler, ScalarMix, masked_mean
 from .recurrent import LSTM, LSTMConfig, detach
 from .transformer import MLP, BlockConfig, Cache, MultiHeadAttention, TransformerBlock
 
 __all__ = [
+    "ACTIVATION_NAMES",
     "LSTM",
     "MLP",
     "BlockConfig",
     "Cache",
     "Dropout",
     "Embedding",
+    "Embeddings",
+    "Encoder",
+    "EncoderConfig",
     "LSTMConfig",
     "LayerNorm",
     "Linear",
@@ -36,12 +42,15 @@ __all__ = [
     "MultiHeadAttention",
     "Noise",
     "Parameter",
+    "TokenHead",
     "TransformerBlock",
     "detach",
     "freeze_to",
     "full",
     "initial_vectors",
+    "masked_mean",
     "normal",
+    "truncate",
     "uniform",
     "BatchNorm1d",
     "Buffer",

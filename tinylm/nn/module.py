@@ -347,6 +347,27 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> np.n
     return rng.standard_normal(shape, dtype=np.float32) * np.float32(std)
 
 
+def truncate(module: Module, rng: np.random.Generator, std: float) -> None:
+    """Draw again, until none is left, what lies beyond two deviations in the matrices of a module.
+
+    BERT's and ELECTRA's initial weights are such a truncated normal distribution.
+    std : the deviation that the matrices were drawn with
+
+    >>> module = ModuleList([])
+    >>> module.weight = Parameter(normal(np.random.default_rng(0), (50, 50), 0.02))
+    >>> truncate(module, np.random.default_rng(1), 0.02)
+    >>> bool(np.abs(module.weight.data).max() <= 0.04)
+    True
+    """
+    for p in module.parameters():
+        if p.ndim < 2:
+            continue
+        far = np.abs(p.data) > 2 * std
+        while far.any():
+            p.data[far] = normal(rng, (int(far.sum()),), std)
+            far = np.abs(p.data) > 2 * std
+
+
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> np.ndarray:
     """A float32 array of `shape` drawn from U(−bound, bound).   raises ArgumentError  as normal"""
     argument("uniform", "bound", bound, float, STANDARD)

@@ -10,6 +10,20 @@ from .layers import Linear
 from .module import Module, Parameter
 
 
+def masked_mean(states: Tensor, mask: np.ndarray) -> Tensor:
+    """The mean over real positions, differentiable. states (B,T,C), mask (B,T) bool -> (B,C).
+
+    >>> states = Tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
+    >>> masked_mean(states, np.array([[True, True, False]])).data.tolist()
+    [[2.0, 3.0]]
+    """
+    n_real = mask.sum(axis=1, keepdims=True)
+    share = mask / np.maximum(n_real, 1)  # (B,T)
+    weights = share[:, None, :].astype(states.dtype)  # (B,T) -> (B,1,T)
+    means = F.matmul(Tensor(weights), states)  # (B,1,T) @ (B,T,C) -> (B,1,C)
+    return F.reshape(means, (states.shape[0], states.shape[2]))
+
+
 class ScalarMix(Module):
     """γ Σ_l softmax(w)_l h_l over L layers of one shape.   L arrays (B, T, C) -> (B, T, C)
 

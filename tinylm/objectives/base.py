@@ -81,6 +81,7 @@ class Objective(nn.Module):
     probability
     unit : the unit of the loss
     by_line : True if each line of a text is a document of its own
+    structured : True if it reads `corpus.sentences` and `corpus.word_starts`
     training_defaults : its values for TrainConfig
     steps_per_epoch : updates in which the whole text is seen once, 0 where that means nothing
     max_length : tokens that `encode` reads at most, None for any number
@@ -99,6 +100,7 @@ class Objective(nn.Module):
     causal: ClassVar[bool] = False
     unit: ClassVar[str] = "nats per prediction"
     by_line: ClassVar[bool] = False
+    structured: ClassVar[bool] = False
     training_defaults: ClassVar[dict[str, Any]] = {}
     steps_per_epoch: int = 0
     max_length: int | None = None
@@ -160,11 +162,12 @@ class Objective(nn.Module):
         """
         registry.lacking(self, "batch")
 
-    def loss(self, batch) -> tuple[Tensor, dict[str, float]]:
-        """The mean loss of a batch, and its components by name, in nats per predicted token.
+    def loss(self, batch) -> tuple[Tensor, dict[str, Any]]:
+        """The mean loss of a batch, and its components by name, for the log and evaluation.
 
-        If the mean is over another number than the batch's `tokens`, the component "tokens" gives
-        it.
+        A component is a mean over the batch's predictions in nats, or a pair (sum, count) where
+        something else is counted: sentences, right guesses. If the loss is a mean over another
+        number than the batch's `tokens`, the component "tokens" gives it.
         """
         registry.lacking(self, "loss")
 
@@ -213,6 +216,10 @@ class Objective(nn.Module):
             )
         return self.corpus
 
+    def tokens_read(self, batch: Any) -> int:
+        """The tokens that the model reads for a batch; by default as many as it predicts."""
+        return batch.tokens
+
     def evaluation_batches(self, corpus: Corpus) -> Iterator[Any]:
         """Batches that cover another corpus once.
 
@@ -230,6 +237,14 @@ class Objective(nn.Module):
             predicted += batch.tokens
             step += 1
             yield batch
+
+    def summary(self, states: list[Tensor], mask: np.ndarray) -> Tensor:
+        """One vector for a text, which fine-tuning builds on: the mean of its last layer.
+
+        states : as `encode` returns them     mask : (B, T) bool, True = a real token
+        returns (B, C)
+        """
+        return nn.masked_mean(states[-1], mask)
 
     def embedding_table(self) -> np.ndarray:
         """The vectors of all tokens, (V, C): by default `encode` of each token alone."""

@@ -191,6 +191,18 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
     return _activation("gelu", x, ACTIVATIONS[act])
 
 
+@op
+def silu(x: Operand) -> Tensor:
+    """x·σ(x) of any shape, also called swish.   dx = dy·(σ(x) + x·σ(x)·(1 − σ(x)))
+
+    Source: Ramachandran et al. 2017.
+
+    >>> silu([0.0, 1000.0])
+    Tensor([   0. 1000.])
+    """
+    return _activation("silu", x, ACTIVATIONS["silu"])
+
+
 def _share(first, a, b):
     """The share of dy that goes to a: 1 where `first`, ½ where the operands are equal."""
     share = np.where(a.data == b.data, 0.5, first)

@@ -97,7 +97,7 @@ def linear(
 
     x : (..., C)   weight : (O, C)   bias : (O,) or None   residual : (..., O) or None
     returns (..., O)
-    activation : None, "relu", "gelu", "gelu_tanh", "tanh" or "sigmoid"
+    activation : None, "relu", "gelu", "gelu_tanh", "tanh", "sigmoid" or "silu"
     dropout : rate in [0, 1)   key : uint64, see nn.Noise
     raises ShapeError  if shapes do not fit, ArgumentError  for another activation or a rate outside
         [0, 1)

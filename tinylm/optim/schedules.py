@@ -10,8 +10,9 @@ An argument that is not finite or out of its range raises ArgumentError.
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from tinylm.errors import ArgumentError
 from tinylm.settings import argument, at_least, between
 
 SCHEDULES = {}  # name -> schedule, as TrainConfig names them
@@ -43,6 +44,27 @@ def schedule(function: Callable[..., float]) -> Callable[..., float]:
 
     SCHEDULES[label] = checked
     return checked
+
+
+def check_options(name: str, options: Mapping[str, float]) -> None:
+    """Check the further arguments of a schedule, those besides step, steps and warmup.
+
+    name : a key of SCHEDULES
+    raises ArgumentError    for an argument that it does not have, or a value out of its range
+
+    >>> check_options("cosine", {"floor": 0.1})
+    >>> check_options("constant", {"floor": 0.1})
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: The schedule constant has no option 'floor'; it has none.
+    """
+    parameters = inspect.signature(SCHEDULES[name]).parameters
+    known = [each for each in parameters if each not in ("step", "steps", "warmup")]
+    for option, value in options.items():
+        if option not in known:
+            has = ", ".join(known) or "none"
+            raise ArgumentError(f"The schedule {name} has no option {option!r}; it has {has}.")
+        argument(name, option, value, float, RANGES[option])
 
 
 def _ramp(step, warmup):

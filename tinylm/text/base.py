@@ -239,6 +239,21 @@ allow it by name.
         [(0, 3), (5, 8), (8, 9)]
         """
 
+    def word_starts(self, text: str) -> np.ndarray:
+        """Whether each token of `encode(text)` begins a word, (T,) bool.
+
+        Words are what white space separates; an encoding with another idea of a word says so here.
+
+        >>> from tinylm.text import Chars
+        >>> Chars("ab ").word_starts("ab a").tolist()
+        [True, False, True, True]
+        """
+        begins = []
+        for start, end in self.offsets(text):
+            first = start == 0 or text[start - 1].isspace()
+            begins.append(first or text[start:end][:1].isspace())
+        return np.array(begins, bool)
+
     def _spellings(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ids; raises VocabularyError for an id outside the vocabulary."""
         found = []

@@ -144,6 +144,21 @@ class WordPiece(Encoding):
             check_reached(len(SPECIALS) + len(vocab), vocab_size, min_count)
         return cls([*SPECIALS, *vocab], lower)
 
+    def word_starts(self, text: str) -> np.ndarray:
+        """Whether each token of `encode(text)` begins a word, (T,) bool: it does not begin with ##.
+
+        A punctuation mark is a word of its own, as in BERT's whole-word masking.
+
+        >>> WordPiece(["[UNK]", "un", "##able"]).word_starts("unable un").tolist()
+        [True, False, True]
+        """
+        return self._begins_word[self.encode(text)]
+
+    @cached_property
+    def _begins_word(self) -> np.ndarray:
+        """Whether each token of the vocabulary begins a word, (V,) bool."""
+        return np.array([not token.startswith(PREFIX) for token in self.vocab], bool)
+
     def _encode(self, texts: list[str]) -> list[list[int]]:
         parts = [chunks(text) for text in texts]
         self._cache.learn(chain.from_iterable(parts))

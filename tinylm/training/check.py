@@ -100,7 +100,8 @@ class _Trial:
         self._undisturbed = None
 
     def _encode(self, texts) -> Corpus:
-        return encode_corpus(texts, self.tokenizer, end_id=self.tokenizer.end_id)
+        structure = self.chapter.structured
+        return encode_corpus(texts, self.tokenizer, self.tokenizer.end_id, structure=structure)
 
     def model(self, weights=1):
         """A new model, prepared.

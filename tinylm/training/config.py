@@ -28,6 +28,7 @@ class TrainConfig(settings.Config):
     lr, betas, eps, weight_decay, no_decay, bias_correction : passed on if the optimizer knows them
     warmup : share of the steps over which the rate rises to lr; then `schedule` brings it down
     schedule : a name in optim.SCHEDULES
+    schedule_options : more arguments for it, by name: {"floor": 0.1} ends a cosine at lr/10
     clip : largest global gradient norm, 0 = no clipping
     accumulate : batches per update, their gradients averaged
     eval_every : updates between evaluations on held-out text, 0 = ten a run
@@ -71,6 +72,7 @@ class TrainConfig(settings.Config):
     bias_correction: bool = True
     warmup: float = 0.1
     schedule: str = "linear"
+    schedule_options: dict = field(default_factory=dict)
     clip: float = 1.0
     accumulate: int = 1
     eval_every: int = 0
@@ -78,8 +80,9 @@ class TrainConfig(settings.Config):
     seed: int = 0
 
     def check(self) -> None:
-        """raises ArgumentError unless exactly one of steps, minutes and plan is given"""
+        """raises ArgumentError for options that the schedule lacks, or for two lengths or none"""
         self.budget()
+        optim.schedules.check_options(self.schedule, self.schedule_options)
 
     def budget(self) -> Budget:
         """The length of the run, as a new Budget."""

@@ -6,21 +6,24 @@ from typing import Any
 from tinylm.errors import TinylmError
 from tinylm.tensor import no_grad
 
+from .losses import Components
+
 
 def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any]:
     """The loss on held-out text.
 
     limit : stop after this many predicted tokens; whole batches are read from the beginning
-    returns dict: loss, tokens (predicted) and unit (of the loss). A causal model's loss is the
-        probability of a text, token by token from left to right, so there the dict also has
-        nats_per_word, and unigram: the entropy in nats per token of the text's own token counts,
-        which no model of single tokens can beat on it
+    returns dict: loss, tokens (predicted), unit (of the loss), and components, the means of its
+        parts by name, if the objective reports some. A causal model's loss is the probability of
+        a text, token by token from left to right, so there the dict also has nats_per_word, and
+        unigram: the entropy in nats per token of the text's own token counts, which no model of
+        single tokens can beat on it
     raises TinylmError if the text is too short for a single prediction
     """
     was_training = objective.training
     objective.eval()
     try:
-        total, tokens = _summed_loss(objective, corpus, limit)
+        total, tokens, parts = _summed_loss(objective, corpus, limit)
     finally:
         objective.train(was_training)
     if not tokens:
@@ -28,6 +31,8 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
             "the held-out text is too short to predict a single token; give more text"
         )
     found = {"loss": total / tokens, "tokens": tokens, "unit": objective.unit}
+    if parts:
+        found["components"] = parts
     if objective.causal:
         nats = found["loss"] * len(corpus.ids)
         found["nats_per_word"] = nats / max(corpus.words, 1)
@@ -36,9 +41,10 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
 
 
 def _summed_loss(objective, corpus, limit):
-    """The losses of all predictions added up in float64, and how many predictions there are."""
+    """The losses of all predictions added up in float64, their number, the means of their parts."""
     total = 0.0
     predictions = 0
+    parts = Components()
     with no_grad():
         for batch in objective.evaluation_batches(corpus):
             loss, components = objective.loss(batch)
@@ -46,9 +52,10 @@ def _summed_loss(objective, corpus, limit):
             count = components.get("tokens", batch.tokens)
             total += loss.item() * count
             predictions += count
+            parts.add(components, count)
             if predictions >= limit:
                 break
-    return total, predictions
+    return total, predictions, parts.means()
 
 
 def in_words(found: Mapping[str, Any]) -> str:
@@ -56,12 +63,17 @@ def in_words(found: Mapping[str, Any]) -> str:
 
     >>> in_words({"loss": 2.25, "unit": "nats per masked token"})
     '2.250 nats per masked token'
+    >>> in_words({"loss": 2.25, "unit": "nats", "components": {"masked": 2, "next_sentence": 0.25}})
+    '2.250 nats; masked 2.000, next_sentence 0.250'
     >>> in_words({"loss": 2.0, "nats_per_word": 6.5, "unigram": 3.125})
     '2.000 nats per token, 6.500 per word (unigram entropy 3.125 per token)'
     """
-    if "unigram" not in found:
-        return f"{found['loss']:.3f} {found['unit']}"
-    return (
-        f"{found['loss']:.3f} nats per token, {found['nats_per_word']:.3f} per word "
-        f"(unigram entropy {found['unigram']:.3f} per token)"
-    )
+    if "unigram" in found:
+        said = (
+            f"{found['loss']:.3f} nats per token, {found['nats_per_word']:.3f} per word "
+            f"(unigram entropy {found['unigram']:.3f} per token)"
+        )
+    else:
+        said = f"{found['loss']:.3f} {found['unit']}"
+    parts = [f"{name} {mean:.3f}" for name, mean in found.get("components", {}).items()]
+    return said + (f"; {', '.join(parts)}" if parts else "")

@@ -6,6 +6,7 @@ from typing import Any
 
 OPTIONAL = {
     "identity": {},
+    "read": 0,
     "epoch": [0.0, 0],
     "first": None,
     "result": None,
@@ -112,6 +113,7 @@ CHECKS: dict[str, Callable[[Any, dict], bool]] = {
     "step": _is_step,
     "seconds": _is_duration,
     "tokens": _is_count,
+    "read": _is_count,
     "recent": _is_recent,
     "epoch": _is_epoch,
     "budget": _is_budget,

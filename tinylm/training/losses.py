@@ -1,9 +1,40 @@
-"""Two things that a run reads from its losses: whether it diverged, and the mean of each epoch."""
+"""What a run reads from its losses: the means of their parts, divergence, the mean of an epoch."""
 
 from collections import deque
 from collections.abc import Mapping
 
 from tinylm.errors import TinylmError
+
+
+class Components:
+    """Means of the parts of a loss, over several batches.
+
+    A part is a mean over the batch's predictions, or a pair (sum, count) where something else is
+    counted: sentences, or tokens that were not predicted.
+
+    >>> parts = Components()
+    >>> parts.add({"masked": 2.0, "next_sentence": (1.5, 3)}, predictions=10)
+    >>> parts.add({"masked": 5.0, "next_sentence": (0.5, 1)}, predictions=20)
+    >>> parts.means()
+    {'masked': 4.0, 'next_sentence': 0.5}
+    """
+
+    def __init__(self):
+        self.sums: dict[str, list[float]] = {}
+
+    def add(self, components: Mapping, predictions: int) -> None:
+        """Add a batch: the components that `Objective.loss` returned, and its predictions."""
+        for name, part in components.items():
+            if name in ("loss", "tokens"):
+                continue
+            total, count = part if isinstance(part, tuple) else (part * predictions, predictions)
+            sums = self.sums.setdefault(name, [0.0, 0])
+            sums[0] += float(total)
+            sums[1] += count
+
+    def means(self) -> dict[str, float]:
+        """The mean of each part that counted anything."""
+        return {name: total / count for name, (total, count) in self.sums.items() if count}
 
 
 class Divergence:

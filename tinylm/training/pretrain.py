@@ -96,12 +96,13 @@ def _pretrain(config, texts, resume, quiet):
     model_options["vocab_size"] = tokenizer.vocab_size
     model_config = sized(chapter, config.size, model_options)
     progress = not quiet and sys.stderr.isatty()
-    corpus = encode_corpus(train, tokenizer, end_id=tokenizer.end_id, progress=progress)
+    how = {"end_id": tokenizer.end_id, "structure": chapter.structured}
+    corpus = encode_corpus(train, tokenizer, progress=progress, **how)
     rng = np.random.default_rng(config.seed)
     objective = untrained(chapter, model_config, tokenizer, corpus, rng)
     evaluation = None
     if held_out:
-        evaluation = encode_corpus(held_out, tokenizer, end_id=tokenizer.end_id)
+        evaluation = encode_corpus(held_out, tokenizer, **how)
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     asked = {"kind": kind, "vocab_size": vocab_size, **text_options}
     return objective, tokenizer, trainer.run(resume, asked)

@@ -23,6 +23,8 @@ from . import checkpoint
 # A resumed run may have other values of these, because no weight depends on them.
 # The exception is asgd, which decides at evaluations when its average begins.
 FREE_TO_CHANGE = ("save_every", "eval_every")
+# Settings that older runs lack, because they came later: the value that those runs had.
+CAME_LATER = {"schedule_options": {}}
 
 Arrays = dict[str, Mapping[str, np.ndarray]]
 
@@ -94,7 +96,7 @@ def _must_be_same(folder, then, now):
     for part, values in now.items():
         saved = then.get(part, {})
         for name in {**saved, **values}:
-            before = saved.get(name)
+            before = saved.get(name, CAME_LATER.get(name))
             asked = values.get(name)
             if name not in free and before != asked:
                 raise CheckpointError(

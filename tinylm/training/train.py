@@ -28,7 +28,7 @@ from . import runs
 from .budget import warm_up
 from .config import TrainConfig
 from .evaluation import evaluate, in_words
-from .losses import Divergence, EpochMean
+from .losses import Components, Divergence, EpochMean
 
 GLANCE = 20_000  # tokens of held-out text that an evaluation on the way reads
 LAST_LOOK = 200_000  # tokens that the last evaluation reads
@@ -68,6 +68,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.tokens = 0
+        self.read = 0
         self.recent = deque(maxlen=RECENT)
         self.epoch = EpochMean()
         self.divergence = Divergence()
@@ -91,7 +92,8 @@ class Trainer:
             the same
         overwrite : replace a run, model or classifier that the folder holds
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of
-            `evaluate`, or None), seconds (of the updates), tokens, plan (see budget.py, as lists)
+            `evaluate`, or None), seconds (of the updates), tokens (predicted), read (tokens that
+            the model saw for it), plan (see budget.py, as lists)
         raises CheckpointError  if the folder holds anything but the run to resume and overwrite is
             False, if another process writes there, or if the run has other settings or data
         raises TinylmError      if a loss, gradient or weight is not finite, or the loss explodes
@@ -184,6 +186,7 @@ class Trainer:
             "held_out": held_out,
             "seconds": self.seconds,
             "tokens": self.tokens,
+            "read": self.read,
             "plan": self.budget.plan.lists(),
         }
         self._save(result)
@@ -219,7 +222,7 @@ class Trainer:
     def _update(self, step):
         """Make one update of the weights.
 
-        returns dict: loss, components (nats per token), lr, grad_norm, tokens
+        returns dict: loss, components, lr, grad_norm, tokens (predicted), read (seen for it)
         """
         c = self.config
         plan = self.budget.plan
@@ -231,8 +234,9 @@ class Trainer:
             self._must_be_finite("loss", loss, step)
             components = {}
             tokens = batch.tokens
+            read = self.objective.tokens_read(batch)
         else:
-            loss, components, tokens = self._add_gradients(step)
+            loss, components, tokens, read = self._add_gradients(step)
             grad_norm = self.optimizer.step(lr=lr, max_norm=c.clip or math.inf)
             self._must_be_finite("gradient norm", grad_norm, step * c.accumulate)
         return {
@@ -241,17 +245,19 @@ class Trainer:
             "lr": lr,
             "grad_norm": grad_norm,
             "tokens": tokens,
+            "read": read,
         }
 
     def _add_gradients(self, step):
         """Compute the gradients of update `step`, averaged over its batches.
 
-        returns the mean loss, the mean of each component, and the number of tokens
+        returns the mean loss, the mean of each component, the tokens predicted, the tokens read
         """
         c = self.config
         loss = 0.0
-        sums = {}
+        parts = Components()
         tokens = 0
+        read = 0
         self.optimizer.zero_grad()
         first = step * c.accumulate
         for number in range(first, first + c.accumulate):
@@ -263,10 +269,9 @@ class Trainer:
             scaled.backward()
             loss += mean.item() / c.accumulate
             tokens += batch.tokens
-            for name in components.keys() - {"loss", "tokens"}:
-                share = float(components[name]) / c.accumulate
-                sums[name] = sums.get(name, 0.0) + share
-        return loss, sums, tokens
+            read += self.objective.tokens_read(batch)
+            parts.add(components, batch.tokens)
+        return loss, parts.means(), tokens, read
 
     def _must_be_finite(self, what, value, batch=None):
         """Stop before NaN or an infinity is saved, so that the last checkpoint stays good."""
@@ -284,7 +289,8 @@ class Trainer:
         """Write an update to the log and to the bar."""
         self.recent.append(record["loss"])
         self.tokens += record["tokens"]
-        progress.update(self.step, record["loss"], record["tokens"])
+        self.read += record["read"]
+        progress.update(self.step, record["loss"], record["read"])
         ended = self.epoch.add(self.step, self.objective.steps_per_epoch, record)
         if ended:
             progress.say("epoch {epoch}: mean training loss {loss:.4f}".format(**ended))
@@ -310,6 +316,7 @@ class Trainer:
             "steps": self.steps,
             "seconds": self.seconds,
             "tokens": self.tokens,
+            "read": self.read,
             "recent": list(self.recent),
             "epoch": self.epoch.sums,
             "budget": self.budget.facts(),
@@ -324,6 +331,7 @@ class Trainer:
         self.step = facts["step"]
         self.seconds = facts["seconds"]
         self.tokens = facts["tokens"]
+        self.read = facts.get("read", 0)
         self.budget.restore(facts["budget"])
         self.recent.extend(facts["recent"])
         self.epoch.sums = facts.get("epoch", [0.0, 0])
@@ -333,4 +341,4 @@ class Trainer:
 def _multiplier(config, step, steps):
     """The schedule's share of the peak learning rate at place `step` of `steps`, counted from 0."""
     schedule = optim.SCHEDULES[config.schedule]
-    return schedule(step, steps, round(config.warmup * steps))
+    return schedule(step, steps, round(config.warmup * steps), **config.schedule_options)

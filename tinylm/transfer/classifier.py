@@ -1,7 +1,7 @@
 """A pretrained encoder and a few labelled texts become a classifier, in scikit-learn's shape.
 
     features    p(y | text) = softmax(W standardise(pool(encode(text))) + b), the encoder frozen
-    finetune    the same with the last layer alone, and every weight learns: see `finetune.py`
+    finetune    the same with the encoder's own summary of a text, and every weight learns: see `finetune.py`
 
 Both methods end as an encoder and a linear head on pooled states, so both predict and save alike.
 """
@@ -143,13 +143,13 @@ class Classifier:
 
     def _tune(self, encoded: dict[str, np.ndarray], codes: np.ndarray, rate: float) -> Network:
         """Train a copy of the encoder and a new head."""
-        features = self._features(duplicate(self.encoder), ("last",))
+        features = self._features(duplicate(self.encoder), ("summary",))
         return tune(features, encoded, codes, rate, self.config, self.progress)
 
     def _keep(self, network: Network) -> None:
         """Take a tuned network apart into the encoder, features and head that predict."""
         self.encoder_ = network.encoder
-        self.features_ = self._features(network.encoder, ("last",))
+        self.features_ = self._features(network.encoder, ("summary",))
         self.features_.mean_ = network.mean.astype(float)
         self.features_.std_ = 1 / network.scale.astype(float)
         weights = network.head.weight.data.T.astype(float)

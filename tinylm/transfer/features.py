@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinylm import ops as F
 from tinylm.arguments import strings
 from tinylm.errors import DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
+from tinylm.nn import masked_mean
 from tinylm.tensor import Tensor, no_grad
 
 # The objective shaped the last layer most. The mean of all layers still holds the words themselves.
@@ -59,25 +59,13 @@ def take(encoded: dict[str, np.ndarray], rows) -> dict[str, np.ndarray]:
     return taken
 
 
-def masked_mean(states: Tensor, mask: np.ndarray) -> Tensor:
-    """The mean over real positions, differentiable. states (B,T,C), mask (B,T) bool -> (B,C).
-
-    >>> states = Tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
-    >>> masked_mean(states, np.array([[True, True, False]])).data.tolist()
-    [[2.0, 3.0]]
-    """
-    n_real = mask.sum(axis=1, keepdims=True)
-    share = mask / np.maximum(n_real, 1)  # (B,T)
-    weights = share[:, None, :].astype(states.dtype)  # (B,T) -> (B,1,T)
-    means = F.matmul(Tensor(weights), states)  # (B,1,T) @ (B,T,C) -> (B,1,C)
-    return F.reshape(means, (states.shape[0], states.shape[2]))
-
-
-def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS) -> np.ndarray:
+def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS, summary=None) -> np.ndarray:
     """Chosen layers, each averaged over the real positions, side by side.
 
     states : list of (B,T,C), the embeddings and then every layer, as `encode` returns them
-    layers : any of "last", "mean" (the mean of all layers), "all" (every layer), or a number
+    layers : any of "summary", "last", "mean" (the mean of all layers), "all" (every layer), or a
+        number
+    summary : an objective's `summary`, which the layer of that name calls
     returns (B, F) float; raises ShapeError for another name, or for a layer that does not exist
     """
     means = [masked_mean(state, mask).data for state in states]
@@ -86,7 +74,10 @@ def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS) -> np.ndarra
         layers = ("last",)
     parts = []
     for layer in layers:
-        parts += _chosen(means, layer)
+        if layer == "summary":
+            parts.append(summary(states, mask).data)
+        else:
+            parts += _chosen(means, layer)
     return np.concatenate(parts, axis=1)
 
 
@@ -103,7 +94,7 @@ def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
         return [means[layer]]
     raise ShapeError(
         f"pool: layer {layer!r} of an encoder with {len(means)} arrays of states of shapes "
-        f"{shapes}; expected 'last', 'mean' (equal widths), 'all' or a number below that."
+        f"{shapes}; expected 'summary', 'last', 'mean' (equal widths), 'all' or a number below that."
     )
 
 
@@ -160,7 +151,8 @@ class Features:
             for first in range(0, order.size, self.batch_size):
                 chosen = order[first : first + self.batch_size]
                 batch = take(encoded, chosen)
-                pooled = pool(self.encoder.encode(**batch), batch["mask"], self.layers)
+                states = self.encoder.encode(**batch)
+                pooled = pool(states, batch["mask"], self.layers, self.encoder.summary)
                 if rows is None:
                     rows = np.empty((order.size, pooled.shape[1]), np.float32)
                 rows[chosen] = pooled

@@ -1,6 +1,6 @@
 """Fine-tuning: every weight of a pretrained encoder learns from a few labels.
 
-    p(y | text) = softmax(W dropout(standardise(mean_t h_t)) + b)
+    p(y | text) = softmax(W dropout(standardise(summary(h_1 … h_T))) + b)
 
 Training starts from the head that softmax regression finds on the frozen encoder. A random head
 would send large, meaningless gradients into good features and distort them (Kumar et al. 2022).
@@ -22,7 +22,7 @@ from tinylm.errors import TinylmError
 from tinylm.settings import above, at_least, between, from_to_below
 from tinylm.tensor import Tensor
 
-from .features import LAYERS, Features, masked_mean, take
+from .features import LAYERS, Features, take
 from .linear import GRID, SoftmaxRegression
 
 FEWEST_UPDATES = 60
@@ -113,9 +113,9 @@ def duplicate(encoder):
 
 
 class Network(nn.Module):
-    """Encoder, mean over the real positions of its last layer, fixed standardisation, linear head.
+    """Encoder, its summary of a text, fixed standardisation, linear head.
 
-    features : Features of that last layer, already fitted; their encoder is the one that learns
+    features : Features of that summary, already fitted; their encoder is the one that learns
     regression : SoftmaxRegression fitted on those features; the head starts as a copy of it
     """
 
@@ -131,8 +131,8 @@ class Network(nn.Module):
 
     def forward(self, batch: dict[str, np.ndarray]) -> Tensor:
         """Keywords of `encode`, (B,T) each -> logits (B,K)."""
-        last = self.encoder.encode(**batch)[-1]
-        pooled = masked_mean(last, batch["mask"])  # (B,T,C) -> (B,C)
+        states = self.encoder.encode(**batch)
+        pooled = self.encoder.summary(states, batch["mask"])  # (B,T,C) -> (B,C)
         standardised = (pooled - self.mean) * self.scale
         return self.head(self.dropout(standardised))  # (B,C) -> (B,K)
 
@@ -147,7 +147,7 @@ def tune(
 ) -> Network:
     """Train an encoder and a new head on labelled texts for the scheduled number of updates.
 
-    features : of the last layer, not fitted yet; their encoder is changed, so pass a `duplicate`
+    features : of the encoder's summary, not fitted yet; their encoder is changed, so pass a `duplicate`
     encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
     progress : called as progress(done, updates)
     returns the network in evaluation mode
