@@ -22,6 +22,8 @@ _PLACES = {
     "set_threads": "kernels",
     "check_objective": "gradcheck",
     "Objective": "objectives",
+    "GPT1": "objectives.gpt1",
+    "GPT1Config": "objectives.gpt1",
     "GPT": "objectives.gpt",
     "GPTConfig": "objectives.gpt",
     "Word2Vec": "objectives.word2vec",

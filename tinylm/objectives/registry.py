@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tinylm.errors import TinylmError
 
-CHAPTERS = ("word2vec", "fasttext", "glove", "gpt")  # in the order of history; each is a file
+CHAPTERS = ("word2vec", "fasttext", "glove", "gpt1", "gpt")  # as history has them; each is a file
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}
 
@@ -39,7 +39,7 @@ def names() -> list[str]:
     """Names of the package's chapters, then of the objectives defined in this process.
 
     >>> names()[:4]
-    ['word2vec', 'fasttext', 'glove', 'gpt']
+    ['word2vec', 'fasttext', 'glove', 'gpt1']
     """
     return [*CHAPTERS, *(name for name in _CLASSES if name not in CHAPTERS)]
 
