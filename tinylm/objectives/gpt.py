@@ -318,7 +318,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
     # -- the model -------------------------------------------------------------------------------
 
     def tables(self) -> tuple[Tensor, Tensor]:
-        """The vectors of tokens (V, C) and of positions (P, C); the first serves as the head too."""
+        """The vectors of tokens (V, C) and of positions (P, C); the first are the head's too."""
         return self.wte.weight, self.wpe.weight
 
     def embed(self, ids, position_ids, tables) -> Tensor:
