@@ -7,6 +7,7 @@ from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
+from .several import both_orders, choice_scores
 
 __all__ = [
     "AdaptConfig",
@@ -18,6 +19,8 @@ __all__ = [
     "TfidfClassifier",
     "accuracy",
     "beats",
+    "both_orders",
+    "choice_scores",
     "folds",
     "label_budget",
     "macro_f1",
