@@ -16,7 +16,7 @@ import sys
 import time
 from importlib.metadata import version
 
-from . import busy, charcnn, encodings, gpt, layers, products, start
+from . import busy, charcnn, encodings, gpt, layers, nanogpt, products, start
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
@@ -32,6 +32,7 @@ NAMES = (
     "cold_start",
     "products",
     "busy",
+    "nanogpt",
 )
 
 
@@ -183,6 +184,7 @@ def main():
     parser.add_argument(
         "--pairs", type=int, default=5, help="alternating pairs of runs (default 5)"
     )
+    parser.add_argument("--text", metavar="FILE", help="the text that nanogpt learns from")
     parser.add_argument("--json", action="store_true", help="print a list of rows as JSON")
     parser.add_argument(
         "--compile", action="store_true", help="compare with torch.compile instead of eager PyTorch"
@@ -225,6 +227,15 @@ def main():
                     file=out,
                     flush=True,
                 )
+        elif name == "nanogpt":
+            if options.text is None:
+                print("nanogpt                  left out: it needs --text FILE", file=out)
+                continue
+            found = []
+            for row in nanogpt.compare(options.text):
+                found.append(row)
+                print(nanogpt.show(row), file=out, flush=True)
+            print(nanogpt.summary(found), file=out, flush=True)
         elif name == "busy":
             print(busy.show(busy.table(options.pairs)), file=out, flush=True)
         else:
