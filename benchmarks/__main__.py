@@ -16,12 +16,13 @@ import sys
 import time
 from importlib.metadata import version
 
-from . import busy, charcnn, encodings, gpt, layers, nanogpt, products, start
+from . import busy, charcnn, encoders, encodings, gpt, layers, nanogpt, products, start
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
 NAMES = (
     *gpt.SHAPES,
+    *encoders.NAMES,
     *layers.RUNS,
     "charcnn",
     *encodings.NAMES,
@@ -49,6 +50,8 @@ def worker(name, side, dropout, compiled):
         ms = result["seconds"] * 1e3
     elif name in layers.RUNS:
         ms = layers.RUNS[name][side == "peer"](name)
+    elif name in encoders.NAMES:
+        ms = encoders.run_ours(name) if side == "ours" else encoders.run_peer(name, compiled)
     elif name == "charcnn":
         ms = charcnn.run_ours() if side == "ours" else charcnn.run_peer(compiled)
     else:
