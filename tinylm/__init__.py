@@ -30,6 +30,8 @@ _PLACES = {
     "FastTextConfig": "objectives.fasttext",
     "GloVe": "objectives.glove",
     "GloVeConfig": "objectives.glove",
+    "Electra": "objectives.electra",
+    "ElectraConfig": "objectives.electra",
     "Vectors": "vectors",
     "Trainer": "training.train",
     "TrainConfig": "training.train",
