@@ -24,6 +24,8 @@ _PLACES = {
     "Objective": "objectives",
     "GPT": "objectives.gpt",
     "GPTConfig": "objectives.gpt",
+    "Bert": "objectives.bert",
+    "BertConfig": "objectives.bert",
     "Word2Vec": "objectives.word2vec",
     "Word2VecConfig": "objectives.word2vec",
     "FastText": "objectives.fasttext",

@@ -15,6 +15,7 @@ from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.files import read_json, write_json
 from tinylm.objectives import Objective
 from tinylm.objectives.gpt import GPT, GPTConfig
+from tinylm.tensor import Tensor
 from tinylm.text import Words
 from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
@@ -158,6 +159,29 @@ def test_pooling_is_the_mean_over_real_positions(encoder, tokenizer):
     )  # a single layer is not counted twice
     with pytest.raises(ShapeError, match="layer 2 "):
         pool(states, batch["mask"], (2,))
+
+
+def test_layers_are_chosen_by_their_published_names():
+    rng = np.random.default_rng(0)
+    states = [Tensor(rng.normal(size=(3, 5, 7))) for _ in range(6)]
+    mask = np.arange(5) < np.array([[5], [2], [1]])
+    one_by_one = [pool(states, mask, (i,)) for i in range(6)]
+
+    def chosen(name):
+        return pool(states, mask, (name,))
+
+    assert np.array_equal(chosen("second-to-last"), one_by_one[4])
+    np.testing.assert_allclose(chosen("sum-last-4"), sum(one_by_one[2:]), atol=1e-12)
+    assert np.array_equal(chosen("concat-last-4"), np.concatenate(one_by_one[2:], axis=1))
+    for few in (1, 2, 3):  # of fewer layers, as many as there are
+        assert np.array_equal(
+            pool(states[:few], mask, ("concat-last-4",)), np.concatenate(one_by_one[:few], axis=1)
+        )
+    narrow = [Tensor(rng.normal(size=(3, 5, 2))), *states]
+    assert pool(narrow, mask, ("sum-last-4",)).shape == (3, 7)
+    for name, of in (("sum-last-4", narrow[:3]), ("second-to-last", states[:1])):
+        with pytest.raises(ShapeError, match=name):
+            pool(of, mask, (name,))
 
 
 def test_rows_taken_from_a_batch_lose_the_columns_that_only_pad(encoder, tokenizer):

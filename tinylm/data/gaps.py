@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .masking import count_picks
+
 
 def pick(ids, mask, never, share: float, most: int, rng: np.random.Generator) -> np.ndarray:
     """Places to fill: in each row round(share · real tokens), but at least 1 and at most `most`.
@@ -19,8 +21,7 @@ def pick(ids, mask, never, share: float, most: int, rng: np.random.Generator) ->
     length = ids.shape[1]
     places = []
     for b, row in enumerate(allowed):
-        wanted = round(share * int(mask[b].sum()))
-        count = max(1, min(most, wanted))
+        count = count_picks(int(mask[b].sum()), share, most)
         places.append(b * length + rng.choice(np.flatnonzero(row), count))
     return np.concatenate(places)
 

@@ -19,6 +19,7 @@ CHAPTERS = (
     "fasttext",
     "glove",
     "gpt",
+    "bert",
     "electra",
 )  # in the order of history; each is a file
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs

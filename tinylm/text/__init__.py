@@ -21,9 +21,10 @@ from .base import ADDED, Encoding
 from .bpe import BPE
 from .chars import Bytes, Chars
 from .checks import LIMITS, check_numbers
+from .cutting import Window
 from .elmo import ElmoWords
 from .formats import protobuf, tokenizer_json
-from .template import Template
+from .template import FILE, Template
 from .unigram import NAMES, Unigram
 from .wordpiece import WordPiece
 from .words import Words
@@ -36,6 +37,7 @@ __all__ = [
     "Encoding",
     "Template",
     "Unigram",
+    "Window",
     "WordPiece",
     "Words",
     "find",
@@ -60,6 +62,7 @@ _LOADERS: dict[str, Loader] = {
 _KNOWN = (*NAMES, *_LOADERS)
 _BESIDE = (
     ADDED,
+    FILE,
     "vocab.json",
     "encoder.json",
     "tokenizer_config.json",

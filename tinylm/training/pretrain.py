@@ -91,7 +91,7 @@ def _pretrain(config, texts, resume, quiet):
             tokenizer = text.load(config.out)
         else:
             note(f"learning an encoding ({kind}) from {len(train):,} documents")
-            tokenizer = text.learn(kind, train, vocab_size, **text_options)
+            tokenizer = learn_encoding(chapter, kind, train, vocab_size, text_options)
 
     model_options["vocab_size"] = tokenizer.vocab_size
     model_config = sized(chapter, config.size, model_options)
@@ -106,6 +106,20 @@ def _pretrain(config, texts, resume, quiet):
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     asked = {"kind": kind, "vocab_size": vocab_size, **text_options}
     return objective, tokenizer, trainer.run(resume, asked)
+
+
+def learn_encoding(
+    chapter: type, kind: str, texts: Sequence[str], vocab_size: int | None, options: Mapping
+) -> Any:
+    """An encoding of a kind, with the special tokens that an objective needs on top.
+
+    chapter : the objective's class     options : of `text.learn` for this kind
+    """
+    tokenizer = text.learn(kind, texts, vocab_size, **options)
+    tokenizer.add_specials(x for x in chapter.needs_tokens if x not in tokenizer.specials)
+    if chapter.template is not None:
+        tokenizer.arrange(chapter.template)
+    return tokenizer
 
 
 def _has_state(out):

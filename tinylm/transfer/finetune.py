@@ -151,7 +151,7 @@ def tune(
 ) -> Network:
     """Train an encoder and a new head on labelled texts for the scheduled number of updates.
 
-    features : of the encoder's summary, not fitted yet; their encoder is changed: pass a `duplicate`
+    features : of the encoder's summary, not fitted yet; their encoder changes: pass a `duplicate`
     encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
     progress : called as progress(done, updates)
     returns the network in evaluation mode
