@@ -14,7 +14,15 @@ from pathlib import Path
 
 from tinylm.errors import TinylmError
 
-CHAPTERS = ("word2vec", "fasttext", "glove", "gpt1", "gpt")  # as history has them; each is a file
+CHAPTERS = (
+    "word2vec",
+    "fasttext",
+    "glove",
+    "gpt1",
+    "gpt",
+    "bert",
+    "electra",
+)  # as history has them
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}
 
