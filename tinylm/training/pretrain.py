@@ -30,7 +30,7 @@ class PretrainConfig(settings.Config):
     objective : a chapter's name, a file that defines one (mine.py, mine.py:NAME), or a class
     data : a file, a folder, a named set, or "toy"
     out : run folder, or None
-    size : class method of the objective's Config: tiny, small, ...
+    size : a class method of the objective's Config by name: "tiny", "small", ...
     options : fields of that Config or of TrainConfig to replace: {"n_layer": 2, "lr": 3e-4}; or
         options of the encoding, see text.OPTIONS: {"min_count": 5, "phrases": 2}
     seed : of weights, batches and dropout
@@ -121,7 +121,7 @@ def _load(chapter, config, texts, quiet):
     if texts is None:
         with hidden(quiet):
             texts = load_texts(config.data, config.out)
-    parts = split_documents(texts, share=config.held_out, seed=0)
+    parts = split_documents(texts, share=config.held_out, seed=0)  # the same for every config.seed
     train, held_out = (_documents(chapter, part) for part in parts)
     if not any(document.strip() for document in train):
         raise DataError(
