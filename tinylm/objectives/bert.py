@@ -139,8 +139,10 @@ num_attention_heads = 3.
     duplicates: int = 0
 
     def check(self) -> None:
-        """raises ShapeError if num_attention_heads does not divide hidden_size, ArgumentError if the
-        shares exceed 1 or memory is short
+        """Check the fields that depend on each other.
+
+        raises ShapeError   if num_attention_heads does not divide hidden_size
+        raises ArgumentError if the shares exceed 1 or memory is short
         """
         if self.hidden_size % self.num_attention_heads:
             raise ShapeError(

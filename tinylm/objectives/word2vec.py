@@ -105,14 +105,8 @@ class Word2VecConfig(ObjectiveConfig):
         "max_sentence": at_least(1),
         "batch_words": at_least(1),
     }
-    changeable = (
-        "window",
-        "negative",
-        "sample",
-        "ns_exponent",
-        "min_alpha",
-        "max_sentence",
-        "batch_words",
+    changeable = tuple(
+        "window negative sample ns_exponent min_alpha max_sentence batch_words".split()
     )
     vocab_size: int = 30000
     size: int = 100
