@@ -193,3 +193,47 @@ def test_contradictions_and_wrong_shapes_are_one_sentence():
         TINY.masked_loss(ids, ids[:, :1], ids == 1, Masking(0.15))
     with pytest.raises(TinylmError, match="expected \\(B, T, 3\\)"):
         TINY.token_chances(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("words", [None, 7])
+def test_replaced_chances_equal_the_sum_over_all_paths_and_texts(words):
+    model = hidden_markov(states=3, shift=1, forward=0.6, stay=0.3)
+    V, T, rate = 6, 3, 0.3
+    drawn = words or V
+    seen = np.random.default_rng(2).integers(drawn, size=(11, T))
+    expected = []
+    for text in seen:
+        total = 0.0
+        replaced = np.zeros(T)
+        for original in product(range(V), repeat=T):
+            chance = 0.0
+            for path in product(range(3), repeat=T):
+                p = model.start[path[0]]
+                for t in range(T):
+                    p *= model.emission[path[t], original[t]]
+                    p *= model.transition[path[t - 1], path[t]] if t else 1
+                chance += p
+            for x, y in zip(original, text, strict=True):
+                chance *= (1 - rate) * (x == y) + rate / drawn
+            total += chance
+            replaced += chance * (text != original)
+        expected.append(replaced / total)
+    found = model.replaced_chances(seen, rate, words)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_replaced_chances_are_calibrated_and_their_entropy_is_the_least_loss():
+    model = hidden_markov()
+    rng = np.random.default_rng(0)
+    texts = model.sample(64 * 1009, rng).reshape(-1, 64)
+    picks = rng.random(texts.shape) < 0.15
+    seen = np.where(picks, rng.integers(24, size=texts.shape), texts)
+    chances = model.replaced_chances(seen, 0.15)
+    replaced = seen != texts
+    assert abs(replaced.mean() - chances.mean()) < 5 * np.sqrt(0.25 / texts.size)
+    loss = -np.log(np.where(replaced, chances, 1 - chances)).mean()
+    entropy = -(chances * np.log(chances) + (1 - chances) * np.log(1 - chances)).mean()
+    share = 0.15 * 23 / 24
+    labels = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    assert loss == pytest.approx(entropy, abs=0.01)
+    assert (round(labels, 2), round(entropy, 2)) == (0.41, 0.22)

@@ -20,6 +20,7 @@ from tinylm.text import Words
 from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
 from tinylm.transfer.features import encode_texts, pool, take
+from tinylm.transfer.finetune import parameters_of
 
 TOPICS = {
     "ice": "puck goal skate rink",
@@ -391,3 +392,38 @@ def test_a_classifier_never_overwrites_a_pretraining_run(encoder, tokenizer, tmp
     with pytest.raises(DataError, match="cannot be made a folder"):
         model.save(tmp_path / "trainer.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["trainer.safetensors"] and not shelf
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_layer_decay_is_electras_rule(layers):
+    config = GPTConfig.tiny(11, n_layer=layers, n_embd=6, n_head=2)
+    network = nn.Module()
+    network.encoder = GPT(config)
+    network.head = nn.Linear(6, 2, rng=np.random.default_rng(0))
+    groups = parameters_of(network, 0.8)
+    rates = {name: group["scale"] for group in groups for name, _ in group["params"]}
+    assert rates["head.weight"] == rates["head.bias"] == 1
+    for i in range(layers):
+        assert rates[f"encoder.h.{i}.attn.c_attn.weight"] == pytest.approx(0.8 ** (layers + 1 - i))
+    assert rates["encoder.wte.weight"] == pytest.approx(0.8 ** (layers + 2))
+    assert len(rates) == len(network.named_parameters())
+
+
+def test_layer_decay_of_1_is_one_rate_for_all_to_the_bit(encoder, tokenizer):
+    found = []
+    for layer_decay in (None, 1.0):
+        config = AdaptConfig(rates=(0.01,), updates=7, layer_decay=layer_decay)
+        found.append(
+            weights(Classifier(encoder, tokenizer, "finetune", config).fit(*posts(5)).encoder_)
+        )
+    assert same(*found)
+
+
+def test_a_small_layer_decay_keeps_the_encoder_near_its_pretraining(encoder, tokenizer):
+    before = weights(encoder)["table.weight"]
+    moved = []
+    for layer_decay in (1e-3, None):
+        config = AdaptConfig(rates=(0.01,), updates=7, layer_decay=layer_decay)
+        tuned = Classifier(encoder, tokenizer, "finetune", config).fit(*posts(5)).encoder_
+        moved.append(np.abs(weights(tuned)["table.weight"] - before).max())
+    assert moved[0] < 1e-4 * moved[1]

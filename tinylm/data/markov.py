@@ -6,8 +6,8 @@
 States follow each other unseen, and each writes one token.
 
 A reader may see the text through noise: tokens are hidden, replaced or doubtful. `token_chances` is
-the best that anybody can then say about every token, and `masked_loss` the best that a masked
-language model can reach.
+the best that anybody can then say about every token, `masked_loss` the best that a masked language
+model can reach, and `replaced_chances` the best that one who looks for wrong tokens can.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class HiddenMarkov:
         return float(self.token_losses(ids).mean())
 
     def token_chances(self, evidence: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        """What a reader of noisy texts can know about every token, by the forward-backward algorithm.
+        """What a reader of noisy texts can know of every token, by the forward-backward algorithm.
 
             p(x_t | all y) ~ own[t, x_t] · sum_s before_t[s] after_t[s] E[s, x_t]
             before_t[s] = p(s_t = s | y_1 .. y_t-1),    after_t[s] ~ p(y_t+1 .. y_T | s_t = s)
@@ -202,6 +202,31 @@ class HiddenMarkov:
         chances = self.token_chances(evidence, own)  # (B,T,V)
         right = np.take_along_axis(chances, ids[..., None], axis=2)[..., 0]  # (B,T)
         return float(-np.log(right[picks]).mean())
+
+    def replaced_chances(
+        self, seen: np.ndarray, rate: float, words: int | None = None
+    ) -> np.ndarray:
+        """The chance that each token of corrupted texts is not the original, given the whole text.
+
+        Every token was picked with the chance `rate`, whatever happened to the others, and a random
+        word took its place. A random word that is the original replaces nothing.
+
+        seen : (B, T), the corrupted texts     words : how many words the random ones are drawn
+            from; None for V. Those outside V never stand in a text
+        returns (B, T). The mean entropy of these chances is the least that a discriminator can lose
+
+        >>> model = hidden_markov()
+        >>> model.replaced_chances(np.array([[9, 21, 22]]), rate=0.15).round(2)
+        array([[0.06, 0.03, 0.03]])
+        >>> model.replaced_chances(np.array([[9, 9, 9]]), rate=0.15).round(2)
+        array([[0.17, 0.08, 0.17]])
+        """
+        masking = Masking(rate, masked_share=0.0, random_share=1.0, random_words=words)
+        chances = self.token_chances(masking.evidence(seen, self.vocab_size))  # (B,T,V)
+        known = (seen >= 0) & (seen < self.vocab_size)
+        place = np.where(known, seen, 0)[..., None]
+        original = np.take_along_axis(chances, place, axis=2)[..., 0]  # (B,T)
+        return np.where(known, 1 - original, 1.0)
 
     def text(self, ids: np.ndarray) -> str:
         """The tokens as words with spaces between them.

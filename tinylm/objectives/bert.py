@@ -1,4 +1,4 @@
-"""BERT: fill gaps in a text, and say whether two pieces of text belong together (Devlin et al. 2019).
+"""BERT: fill gaps in a text, and say whether two pieces of it belong together (Devlin et al. 2019).
 
 The idea: hide some tokens and let a transformer guess them from both sides. A model that may look
 in both directions cannot simply read the answer off, because the answer is not there. A second
@@ -139,8 +139,10 @@ num_attention_heads = 3.
     duplicates: int = 0
 
     def check(self) -> None:
-        """raises ShapeError if num_attention_heads does not divide hidden_size, ArgumentError if the
-        shares exceed 1 or memory is short
+        """Check the fields that depend on each other.
+
+        raises ShapeError   if num_attention_heads does not divide hidden_size
+        raises ArgumentError if the shares exceed 1 or memory is short
         """
         if self.hidden_size % self.num_attention_heads:
             raise ShapeError(

@@ -39,7 +39,7 @@ from .checks import (
     damaged,
     read_vocabulary,
 )
-from .cutting import Window, cut_at, spread, windows
+from .cutting import Window, as_texts, cut_at, spread, windows
 from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
 
@@ -226,6 +226,10 @@ allow it by name.
         """`encode_batch` with lists for arrays."""
         return [row.tolist() for row in self.encode_batch(texts)]
 
+    def units(self, text: str) -> Iterable[str]:
+        """What is looked up whole, see growing.py; nothing where texts are spelled from parts."""
+        return ()
+
     def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
         """The ids of a text that is already split into words, and the word of each token.
 
@@ -350,7 +354,7 @@ similar tokens are 'talk', 'walk'.
             self.added = (*self.added, name)
 
     def arrange(self, template: Template) -> None:
-        """Use another template than the encoding's own; it is saved and loaded with the encoding."""
+        """Use another template than the encoding's own; it is saved and loaded with it."""
         self.template = template
         self.arranged = True
 
@@ -426,15 +430,6 @@ similar tokens are 'talk', 'walk'.
             if name not in self.specials:
                 self.specials = (*self.specials, name)
             self.added = (*self.added, name)
-
-
-def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
-    """A single text as a list of one: iterating a string by mistake would give its characters.
-
-    >>> as_texts("one text")
-    ['one text']
-    """
-    return [texts] if isinstance(texts, str) else texts
 
 
 def decoded(parts: Iterable[bytes]) -> str:
