@@ -40,6 +40,7 @@ class Chars(Encoding):
 
     files = ("chars.json",)
     specials = SPECIALS
+    spaces_alone = True
     unk_id = 0
     pad_id = 1
     end_id = 2
@@ -76,6 +77,10 @@ class Chars(Encoding):
         if vocab_size is not None:
             kept = kept[: vocab_size - len(SPECIALS)]
         return cls(kept)
+
+    def units(self, text: str) -> str:
+        """The characters, each of which is looked up whole."""
+        return text
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         find = self._index().get  # <unk>, <pad> and <eos> are no single characters: none is found
@@ -115,6 +120,7 @@ class Bytes(Encoding):
 
     files = ("bytes.json",)
     specials = SPECIALS
+    spaces_alone = True
     unk_id = 0
     pad_id = 1
     end_id = 2

@@ -8,10 +8,15 @@ GPT-1   <start> A <classify>   <start> A <delimiter> B <classify>
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
-from tinylm.errors import VocabularyError
+from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.files import as_json, read_json
+from tinylm.settings import build
+
+FILE = "template.json"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,21 @@ class Template:
             types += [token_type] * len(piece)
         return ids, types
 
+    def written(self) -> str:
+        """The template as the content of a file, for `read`."""
+        return as_json(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Template:
+        """The template in a file.   raises DataError  if it is damaged"""
+        fields = read_json(path)
+        try:
+            if not isinstance(fields, dict):
+                raise DataError("expected an object")
+            return build(cls, fields)
+        except TinylmError as error:
+            raise DataError(f"{str(path)!r} holds no template: {error}") from error
+
     def _pair(self) -> str:
         """The pattern of two texts; raises VocabularyError if there is none."""
         if self.pair is None:
@@ -118,4 +138,5 @@ XLNET = Template(
     pad_type=3,
     pad_left=True,
 )
+TASK_TOKENS = ("<start>", "<delimiter>", "<classify>")  # GPT-1's fine-tuning adds them
 GPT1 = Template("<start> A <classify>", "<start> A <delimiter> B <classify>")
