@@ -110,6 +110,10 @@ def scaled_dot_product_attention(
     Source: Vaswani et al. 2017. Differs from PyTorch: its attn_mask is `mask` if boolean, `bias` if
     not, and the first axis of a mask of three is the batch; its dropout_p is `dropout`, as in
     `linear`; is_causal aligns the last query with the last key, so that a key prefix works.
+
+    >>> equal, values = np.zeros((1, 1, 2, 1)), np.array([[[[2.0], [4.0]]]])
+    >>> scaled_dot_product_attention(equal, equal, values, is_causal=True).numpy().ravel()
+    array([2., 3.])
     """
     q = tensor(q)
     k = tensor(k)
@@ -164,6 +168,9 @@ def packed_attention(
     qkv : (B, T, 3·C), queries, keys, values, each of `heads` slices   returns (B, T, C)
     The other arguments, and the result, are those of `scaled_dot_product_attention`.
     raises ShapeError  if 3·heads does not divide the last axis
+
+    >>> packed_attention(np.zeros((2, 5, 3 * 6)), heads=3).shape
+    (2, 5, 6)
     """
     qkv = tensor(qkv)
     if qkv.ndim != 3 or qkv.shape[2] % (3 * heads):
