@@ -1,5 +1,12 @@
 """Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
 
+>>> import numpy as np
+>>> x = np.log([[1.0, 3.0]])
+>>> out = np.empty_like(x)
+>>> softmax(x, 0, out)  # 0: not its logarithm
+>>> out
+array([[0.25, 0.75]])
+
 Read in this order: runtime/registry.py, elementary.py, softmax.py, layer_norm.py, dropout.py,
 activation.py, linear.py, attention.py, lstm.py, convolution.py, cross_entropy.py, embedding.py,
 adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py. The rest of

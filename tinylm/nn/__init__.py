@@ -1,5 +1,10 @@
 """Floor 3: modules.
 
+>>> import numpy as np
+>>> layer = Linear(3, 2, rng=np.random.default_rng(0))
+>>> layer(np.ones((5, 3), np.float32)).shape
+(5, 2)
+
 Read in this order: module.py, layers.py, recurrent.py, transformer.py, encoder.py, characters.py,
 pooling.py.
 """
