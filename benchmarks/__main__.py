@@ -16,7 +16,7 @@ import sys
 import time
 from importlib.metadata import version
 
-from . import busy, charcnn, encodings, gpt, layers, products, start
+from . import busy, charcnn, encodings, generate, gpt, layers, products, start
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
@@ -32,6 +32,7 @@ NAMES = (
     "cold_start",
     "products",
     "busy",
+    "generate",
 )
 
 
@@ -227,6 +228,10 @@ def main():
                 )
         elif name == "busy":
             print(busy.show(busy.table(options.pairs)), file=out, flush=True)
+        elif name == "generate":
+            for size in generate.SHAPES:
+                rows.append(generate.compare(size, options.pairs))
+                print(generate.show(rows[-1]), file=out, flush=True)
         else:
             for dropout in DROPOUTS if name in gpt.SHAPES else (0.0,):
                 rows.append(compare(name, dropout, options.pairs, options.compile, sgemm))

@@ -485,6 +485,7 @@ QUIET = {
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
     "predict": ["CLASSIFIER", "TMP/new.txt"],
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
+    "score": ["RUN", "--prompt", "the", " e"],
     "neighbors": ["RUN", "e"],
     "evaluate-words": ["TMP/a.vec"],
     "convert": ["TMP/a.vec", "TMP/b.bin"],

@@ -61,43 +61,6 @@ class BlockConfig(Config):
         must_fit((rows, self.width), 4, "BlockConfig: the weights of a block")
 
 
-class Cache:
-    """Keys and values of the positions seen so far, (B, H, length, D) each.
-
-    size : the most positions that it can hold     width : D
-
-    >>> cache = Cache(batch_size=2, heads=3, size=11, width=5)
-    >>> keys, values = cache.extend(np.ones((2, 3, 7, 5)), np.ones((2, 3, 7, 5)))
-    >>> cache.length, keys.shape
-    (7, (2, 3, 7, 5))
-    """
-
-    def __init__(self, batch_size: int, heads: int, size: int, width: int, dtype=np.float32):
-        shape = (batch_size, heads, size, width)
-        must_fit((2, *shape), np.dtype(dtype).itemsize, "A key/value cache")
-        self.keys = np.zeros(shape, dtype)
-        self.values = np.zeros_like(self.keys)
-        self.length = 0
-
-    def extend(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Append (B, H, T, D) keys and values; returns all so far, (B, H, length, D) each.
-
-        raises ShapeError  if they do not fit any more
-        """
-        end = self.length + keys.shape[2]
-        if end > self.keys.shape[2]:
-            raise ShapeError(
-                f"Cache: {end} positions do not fit its room for {self.keys.shape[2]}; "
-                "make a larger one."
-            )
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
-        self.length = end
-        keys = self.keys[:, :, :end]
-        values = self.values[:, :, :end]
-        return keys, values
-
-
 class MultiHeadAttention(Module):
     """Self-attention with H heads.   x : (B, T, C) -> (B, T, C)
 
@@ -117,7 +80,7 @@ class MultiHeadAttention(Module):
 
         mask : bool, broadcasts to (B, H, T, S), True = may attend
         causal : True hides the positions after each query
-        cache : a Cache, which takes the new keys and values; only without gradients
+        cache : a LayerCache, which takes the new keys and values; only without gradients
         """
         c = self.config
         qkv = self.c_attn(x)  # (B,T,C) -> (B,T,3C)
