@@ -49,8 +49,9 @@ class Sampling(Config):
     top_k : keep this many most probable ids, 0 = all
     top_p : keep a nucleus of most probable ids with about this mass, 1 = all
     top_p_rule : which nucleus. "reaching" is the smallest one whose mass reaches top_p, so it
-        keeps the id that crosses top_p (Holtzman et al. 2020; transformers). "within" is the largest
-        one whose mass stays within top_p, or the most probable id alone (GPT-2's released code)
+        keeps the id that crosses top_p (Holtzman et al. 2020; transformers). "within" is the
+        largest one whose mass stays within top_p, or the most probable id alone (GPT-2's released
+        code)
     repetition_penalty : the scores of ids that the text holds are divided by it if positive, else
         multiplied by it; 1 = no penalty, 1.2 is the paper's (Keskar et al. 2019; transformers)
     no_repeat_ngram_size : no run of so many ids comes twice in the text, 0 = any may (Paulus et al.

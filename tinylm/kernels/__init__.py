@@ -1,8 +1,8 @@
 """Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
 
 Read in this order: runtime/registry.py, elementary.py, activation.py, linear.py, layer_norm.py,
-attention.py, lstm.py, convolution.py, cross_entropy.py, embedding.py, softmax.py, dropout.py,
-adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py. The rest of
+attention.py, block_step.py, lstm.py, convolution.py, cross_entropy.py, embedding.py, softmax.py,
+dropout.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py. The rest of
 runtime/ shows how they are compiled, cached and run on one pool of threads.
 """
 
@@ -10,6 +10,7 @@ from .activation import ACTIVATIONS, activate_ref, derivative_ref
 from .adamw import BLOCK as NORM_BLOCK
 from .adamw import adamw, squared_norm
 from .attention import attention, attention_backward
+from .block_step import block_step
 from .convolution import conv1d_max, conv1d_max_backward
 from .cross_entropy import head_backward, linear_cross_entropy
 from .dropout import dropout
@@ -39,6 +40,7 @@ __all__ = [
     "alias_table",
     "attention",
     "attention_backward",
+    "block_step",
     "derivative_ref",
     "draw_windows",
     "dropout",

@@ -118,6 +118,11 @@ class LayerCache:
         self.cache = cache
         self.store = store
 
+    def slots(self) -> tuple[np.ndarray, np.ndarray]:
+        """The keys and values of all slots so far as they lie in memory, (length, B, H, D) each."""
+        end = self.cache.length
+        return self.store[0, :end], self.store[1, :end]
+
     def extend(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fill the slots opened last with (B, H, T, D) keys and values.
 

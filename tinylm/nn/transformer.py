@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinylm import kernels
 from tinylm import ops as F
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.kernels import ACTIVATIONS
 from tinylm.memory import must_fit
+from tinylm.ops.registry import contiguous
 from tinylm.settings import Config, at_least, from_to_below, one_of
-from tinylm.tensor import Tensor
+from tinylm.tensor import Tensor, is_grad_enabled
 
 from .layers import LayerNorm, Linear
 from .module import STANDARD, Module, Noise
@@ -33,7 +34,7 @@ class BlockConfig(Config):
         "width": at_least(1),
         "heads": at_least(1),
         "hidden": at_least(1),
-        "activation": one_of(*(name for name in ACTIVATIONS if name)),
+        "activation": one_of(*(name for name in kernels.ACTIVATIONS if name)),
         "eps": at_least(0),
         "residual_dropout": from_to_below(0, 1),
         "attention_dropout": from_to_below(0, 1),
@@ -154,8 +155,36 @@ class TransformerBlock(Module):
 
     def forward(self, x, mask=None, causal=False, cache=None):
         """x : (B, T, C) -> (B, T, C); mask, causal and cache as in MultiHeadAttention."""
+        if cache is not None and mask is None and x.size == x.shape[-1]:
+            if not (self.training or is_grad_enabled()):
+                return self._read_one(x, cache)
         if self.pre_norm:
             h = self.attn(self.ln_1(x), mask, causal, cache, residual=x)
             return self.mlp(self.ln_2(h), residual=h)
         h = self.ln_1(self.attn(x, mask, causal, cache, residual=x))
         return self.ln_2(self.mlp(h, residual=h))
+
+    def _read_one(self, x, cache):
+        """`forward` for the newest token of one text: the same equations in one kernel.
+
+        x : (1, 1, C) -> (1, 1, C)
+        """
+        c = self.attn.config
+        parts = (self.ln_1, self.attn.c_attn, self.attn.c_proj, self.ln_2)
+        weights = []
+        for part in (*parts, self.mlp.c_fc, self.mlp.c_proj):
+            weights += [contiguous(part.weight.data), contiguous(part.bias.data)]
+        keys, values = cache.slots()  # (S,1,H,D)
+        row = contiguous(x.data).reshape(1, c.width)
+        out = np.empty_like(row)
+        kernels.block_step(
+            row,
+            *weights,
+            keys[None],
+            values[None],
+            kernels.ACTIVATIONS[c.activation],
+            int(self.pre_norm),
+            c.eps,
+            out,
+        )
+        return Tensor(out[None])

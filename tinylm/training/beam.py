@@ -3,8 +3,8 @@
     score(y) = log p(y | prompt) / |y|^length_penalty
 
 Every step extends each text of the beam by each id, and keeps the best `width` of all these. A text
-that takes an end id, or reaches the longest length, is finished. Greedy search is a beam of width 1;
-a beam that holds all continuations is exhaustive search.
+that takes an end id, or reaches the longest length, is finished. Greedy search is a beam of width
+1; a beam that holds all continuations is exhaustive search.
 
 Source: Graves 2012; the length penalty as in transformers. Ours stops only when no text of the beam
 can still beat a finished one, which transformers calls early_stopping="never".

@@ -20,6 +20,9 @@ from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 
+# From so many weights on, reading one token is reading the weights, which threads can share.
+LARGE = 2**23
+
 
 def generate(
     model: Any,
@@ -183,6 +186,7 @@ class Texts:
         self.starts = [max(len(ids) - self.size, 0) for ids in self.ids]
         self.cache: Any = None
         self.slots = self.size  # of the cache in use; a full one makes `scores` read anew
+        self.is_large = sum(p.size for p in model.parameters()) >= LARGE
 
     def scores(self) -> np.ndarray:
         """The scores of the next id of each text, (B, V)."""
@@ -226,7 +230,8 @@ class Texts:
     def _step(self, rows):
         """The model's scores (B, V) after some rows of ids."""
         ids, mask = pad(rows, left=True)  # (B,T)
-        alone = one_thread() if ids.size == 1 else contextlib.nullcontext()
+        is_small = ids.size == 1 and not self.is_large
+        alone = one_thread() if is_small else contextlib.nullcontext()
         with no_grad(), alone:
             if mask.all():
                 return self.model.step(ids, self.cache)
@@ -256,7 +261,7 @@ def end_ids(end_id: int | Collection[int] | None) -> set[int]:
 
 
 def _choice(rng, sampling):
-    """The Sampling of some options; raises TinylmError if it needs a generator and there is none."""
+    """The Sampling of some options; raises TinylmError if it needs a generator and gets none."""
     choice = Sampling(**sampling)
     if rng is None and choice.temperature > 0:
         raise TinylmError(

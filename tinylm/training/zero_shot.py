@@ -1,6 +1,6 @@
 """Tasks without training: a causal model scores or continues a prompt that shows what is wanted.
 
-    log p(continuation | prompt) = Σ_t log p(x_t | x_1 … x_{t−1}),   t over the continuation's tokens
+    log p(continuation | prompt) = Σ_t log p(x_t | x_1 … x_{t−1}),   t over its tokens
 
 GPT-2's paper reads tasks out of a language model so: an article and "TL;DR:" ask for a summary,
 lines of "english = french" for a translation, a document and "A:" for an answer; of several
