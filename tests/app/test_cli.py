@@ -19,7 +19,6 @@ from tinylm.app import commands
 from tinylm.app.cli import main, parser
 from tinylm.kernels.runtime import cache, pool
 from tinylm.progress import note
-from tinylm.report import looking
 from tinylm.training import checkpoint
 from tinylm.training.train import Interrupted
 
@@ -182,7 +181,8 @@ def test_neighbors_are_those_of_vectors_unless_they_are_centred(run, capsys):
         found.append(json.loads(said(capsys)[0])["neighbors"])
     model, tokenizer = hub.load(run)
     table = model.embedding_table()[: tokenizer.vocab_size]
-    row = table[looking._id_of(tokenizer, "e")]
+    (e,) = next(ids for ids in map(tokenizer.encode, (" e", "e")) if len(ids) == 1)
+    row = table[e]
     cosines = table @ row / (np.linalg.norm(table, axis=1) * np.linalg.norm(row))
     nearest = {}
     for i in np.argsort(-cosines):
@@ -439,6 +439,15 @@ def classifier(run, tmp_path_factory):
     return folder / "out"
 
 
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    """The folder of a BERT that learned nothing."""
+    folder = tmp_path_factory.mktemp("masked") / "out"
+    tokenizer = text.WordPiece.train(["sea waves, land rocks"], 60, exact=False)
+    hub.save(folder, tinylm.Bert(tinylm.BertConfig.tiny(tokenizer.vocab_size)), tokenizer)
+    return folder
+
+
 class Pipe:
     """Standard input that holds some bytes."""
 
@@ -486,6 +495,7 @@ QUIET = {
     "predict": ["CLASSIFIER", "TMP/new.txt"],
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
     "score": ["RUN", "--prompt", "the", " e"],
+    "fill": ["MASKED", "sea [MASK]"],
     "neighbors": ["RUN", "e"],
     "evaluate-words": ["TMP/a.vec"],
     "convert": ["TMP/a.vec", "TMP/b.bin"],
@@ -499,7 +509,7 @@ def test_every_command_is_tried_quietly():
 
 @pytest.mark.parametrize("command", QUIET)
 @pytest.mark.parametrize("terminal", [False, True])
-def test_quiet_is_quiet(command, terminal, run, classifier, tmp_path, capsys, monkeypatch):
+def test_quiet_is_quiet(command, terminal, run, classifier, masked, tmp_path, capsys, monkeypatch):
     """Kernels are "compiled", sets are "fetched", examples are left out, pictures are missing: nothing says so."""
     table = labelled(tmp_path / "again.tsv")
     table.write_text(table.read_text() + "ocean\tsea\nocean\tland\n")
@@ -520,7 +530,7 @@ def test_quiet_is_quiet(command, terminal, run, classifier, tmp_path, capsys, mo
     monkeypatch.setattr("tinylm.report.pictures.available", lambda: False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     monkeypatch.setitem(cache._state, "told", False)
-    places = {"RUN": str(run), "CLASSIFIER": str(classifier)}
+    places = {"RUN": str(run), "CLASSIFIER": str(classifier), "MASKED": str(masked)}
     arguments = [places.get(a, a.replace("TMP", str(tmp_path))) for a in QUIET[command]]
     capsys.readouterr()
     assert main([command, *arguments, "--quiet"]) == 0
@@ -578,6 +588,7 @@ MISTAKES = {
         ["generate", "RUN", "--prompt", "x", "--temperature", "-1"],
         "temperature",
     ),
+    "a causal model fills no gap": (["fill", "RUN", "a [MASK]"], "cannot fill gaps"),
     "unknown word": (["neighbors", "RUN", "zyxwv qwrtp"], "zyxwv"),
     "missing table": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "OUT"], "none.tsv"),
     "classifier into its own run": (
@@ -721,21 +732,11 @@ def test_an_interruption_is_one_line_and_its_own_status(stop, status, monkeypatc
     assert ("saved at step 7 of 9, continue with" in err) == bool(str(stop))
 
 
-def test_every_command_takes_seed_threads_quiet_and_json():
-    ends = {
-        "compare": [],
-        "pretrain": ["gpt", "--data", "x", "--out", "y"],
-        "predict": ["x"],
-        "generate": ["x"],
-        "finetune": ["x", "--train", "y", "--out", "z"],
-        "neighbors": ["x", "y"],
-        "data": ["list"],
-    }
-    for command, rest in ends.items():
-        options = parser().parse_args(
-            [command, *rest, "--seed", "3", "--threads", "2", "--quiet", "--json"]
-        )
-        assert (options.seed, options.threads, options.quiet, options.json) == (3, 2, True, True)
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_every_command_takes_seed_threads_quiet_and_json(command):
+    common = ["--seed", "3", "--threads", "2", "--quiet", "--json"]
+    options = parser().parse_args([command, *QUIET[command], *common])
+    assert (options.seed, options.threads, options.quiet, options.json) == (3, 2, True, True)
 
 
 def test_values_on_the_command_line_have_their_natural_kind():
@@ -758,6 +759,26 @@ def test_values_on_the_command_line_have_their_natural_kind():
         "schedule": "cosine",
         "no_decay": ("bias",),
     }
+
+
+def test_a_dot_in_set_reaches_into_a_field_of_options(tmp_path, capsys):
+    out = tmp_path / "run"
+    given = [
+        "--set",
+        "schedule=cosine",
+        "--set",
+        "schedule_options.floor=0.5",
+        "--set",
+        "n_layer=1",
+    ]
+    arguments = ["pretrain", "gpt", "--data", "toy", "--steps", "2", "--out", str(out), "--quiet"]
+    assert main([*arguments, *given, "--set", "n_positions=16"]) == 0
+    state = json.loads((out / "trainer.json").read_text())
+    assert state["identity"]["option"]["schedule_options"] == {"floor": 0.5}
+    assert main([*arguments, "--overwrite", "--set", "schedule_options.flor=0.5"]) == 2
+    assert "has no option 'flor'" in capsys.readouterr().err
+    twice = ["--set", "schedule_options=1", "--set", "schedule_options.floor=0.5"]
+    assert main([*arguments, "--overwrite", *twice]) == 2
 
 
 def test_the_module_runs_as_a_program_and_help_imports_nothing_heavy():

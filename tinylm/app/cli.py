@@ -198,12 +198,18 @@ def _pretrain(commands):
         help="text file, folder, named set, or toy",
     )
     p.add_argument("--out", required=True, metavar="DIR", help="run folder")
+    p.add_argument(
+        "--init",
+        metavar="DIR",
+        help="go on from the model in DIR, a run of ours or a published folder, "
+        "with its sizes and its encoding",
+    )
     length = p.add_mutually_exclusive_group()
     length.add_argument(
         "--steps",
         type=values.count,
         metavar="N",
-        help="updates (default 1000)",
+        help="updates (default 1000, or what --config says)",
     )
     length.add_argument(
         "--minutes",
@@ -217,6 +223,7 @@ def _pretrain(commands):
         help="the updates that the finished run in DIR made in its minutes",
     )
     _sizes(p)
+    p.set_defaults(config=None)  # --init has sizes of its own
     _encoding(p)
     p.add_argument(
         "--resume",
@@ -279,6 +286,22 @@ def _generate(commands):
 def _score(commands):
     """score: how probable texts are."""
     p = writing_options.score(commands)
+    _code(p)
+    return p
+
+
+def _fill(commands):
+    """fill: guess what stands in the gaps of a text."""
+    p = commands.add_parser("fill", help="fill the gaps of a text")
+    p.add_argument("dir", metavar="DIR", help="run of a masked model, ours or a published BERT")
+    p.add_argument("text", metavar="TEXT", help="with gaps, for example 'a [MASK] text'")
+    p.add_argument(
+        "--count",
+        type=values.count,
+        default=5,
+        metavar="N",
+        help="tokens to show for each gap (default 5)",
+    )
     _code(p)
     return p
 
@@ -371,6 +394,7 @@ COMMANDS = (
     _predict,
     _generate,
     _score,
+    _fill,
     _neighbors,
     _evaluate_words,
     _convert,

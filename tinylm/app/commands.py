@@ -14,7 +14,7 @@ from pathlib import Path
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import words, writing
+from . import filling, words, writing
 from .options import nested
 from .results import given_of, load, print_result
 
@@ -78,6 +78,7 @@ def _pretrain(options: Namespace) -> int:
         options=_settings(options),
         seed=options.seed,
         encoding=options.encoding,
+        init=options.init,
     )
     objective, _, result = pretrain(
         config, resume=options.resume, quiet=options.quiet, overwrite=options.overwrite
@@ -91,7 +92,7 @@ def _pretrain(options: Namespace) -> int:
 
 
 def _settings(options: Namespace) -> dict:
-    """The fields of --set and the length of the run, 1000 steps by default.
+    """The fields of --set and the length of the run, if one is given.
 
     raises TinylmError if an option and --set give the same field
     """
@@ -104,10 +105,7 @@ def _settings(options: Namespace) -> dict:
     for name in length.keys() & fields.keys():
         twice = f"--{name} and --set {name} say the same thing twice"
         raise TinylmError(f"{twice}; give one of them")
-    fields |= length
-    if not fields.keys() & {"steps", "minutes", "plan"}:
-        fields["steps"] = 1000
-    return fields
+    return fields | length
 
 
 # ---- check
@@ -281,6 +279,7 @@ COMMANDS = {
     "predict": _predict,
     "generate": writing.generate,
     "score": writing.score,
+    "fill": filling.fill,
     "neighbors": words.neighbors,
     "evaluate-words": words.evaluate_words,
     "convert": words.convert,

@@ -30,7 +30,7 @@ from .elementary import exp, kept, kept_ref, largest, threshold_of
 from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
-BLOCK = 64
+BLOCK = 64  # rows of queries
 PAD = 16  # extra columns: rows a power of two apart would compete for the same places of the cache
 QUERY = 0
 KEY = 1
@@ -202,6 +202,7 @@ def _columns(last, length, source, causal, reach):
 
 @helper
 def _scale_row(row, scale):
+    """row *= scale, in place."""
     for d in range(row.size):
         row[d] *= scale
 
@@ -212,15 +213,13 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
     bh = b * lse.shape[1] + h
     group = bh // k.shape[3]
     place = bh % k.shape[3]
-    key_part = min(KEY, k.shape[2] - 1)
-    value_part = min(VALUE, v.shape[2] - 1)
     width = q.shape[4]
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     query = np.empty((1, width), q.dtype)
     _load(q, bh, QUERY, 0, scale, query)
     row = np.empty(reach, q.dtype)
     for s in range(reach):
-        mine = k[group, s, key_part, place]
+        mine = k[group, s, min(KEY, k.shape[2] - 1), place]
         total = q.dtype.type(0)
         for d in range(width):
             total += query[0, d] * mine[d]
@@ -233,7 +232,7 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
         drop_row(row, bh * k.shape[1], key, rate)
     query[:] = 0
     for s in range(reach):
-        mine = v[group, s, value_part, place]
+        mine = v[group, s, min(VALUE, v.shape[2] - 1), place]
         for d in range(width):
             query[0, d] += row[s] * mine[d]
     inverse = q.dtype.type(0 if total == 0 else 1 / total)
@@ -257,7 +256,7 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
     """,
 )
 def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
-    """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log-normaliser.
+    """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log Σ e^score.
 
     q, out : (G, T, M, H', D)   k, v : (G, S, M, H', D), see above
     mask : bool (B, H, T, S), every axis full or 1   bias : (B, H, T, S) or empty

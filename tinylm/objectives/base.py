@@ -1,4 +1,4 @@
-"""The base of every objective: it leaves five things to a subclass and supplies everything else.
+"""The base of every objective: a subclass gives a config and four methods, this class the rest.
 
     class LogBilinear(tinylm.Objective, name="lbl", encoding="words"):  # registers itself
         @dataclass(frozen=True)
@@ -9,9 +9,9 @@
         def loss(self, batch): ...                 returns (scalar Tensor, components)
         def encode(self, ids, mask=None): ...      returns the embeddings, then every layer's states
 
-These five are enough to pretrain, resume, fine-tune, look at neighbours and stand in a comparison.
-Some objectives have further abilities, such as generation. An ability is an attribute of this
-class; it is None where it is missing, and `need` says so in a sentence.
+That is enough to pretrain, resume, fine-tune, look at neighbours and stand in a comparison. Some
+objectives can do more, such as generate text. The methods for that are attributes of this class,
+None by default; `need` raises an error that says what is missing.
 """
 
 import copy
@@ -28,19 +28,29 @@ from tinylm.data import Corpus
 from tinylm.errors import TinylmError
 from tinylm.settings import at_least
 from tinylm.tensor import Tensor, no_grad
+from tinylm.text import Template
 
 from . import registry
 
 OWN = ("build", "batch", "loss", "encode")  # the methods that every objective must define
-ABILITIES = {  # ability -> the attributes that it needs, and the advice to those who lack it
+ABILITIES = {  # ability -> the attributes that it needs, and what to do where they are missing
     "generation": (
         ("start_cache", "step"),
         "it cannot continue text; choose a causal one such as gpt",
     ),
     "scores": (("logits",), "it cannot score tokens; choose one that defines logits"),
+    "auxiliary loss": (
+        ("states_and_loss",),
+        "it does not predict a text's next tokens; choose one that does, such as gpt1, or set "
+        "lm_coef to 0",
+    ),
+    "filling": (
+        ("logits", "gap_id"),
+        "it cannot fill gaps in a text; choose one that learned to, such as bert",
+    ),
 }
 MOST_TOKENS = 2**24  # kinds of tokens: more than any published vocabulary
-TABLE_ROWS = 4096  # tokens that `embedding_table` encodes at a time
+TABLE_ROWS = 4096  # how many tokens `embedding_table` encodes at a time
 
 
 @dataclass(frozen=True)
@@ -49,11 +59,19 @@ class ObjectiveConfig(settings.Config):
 
     vocab_size : V, kinds of tokens
 
+    Class attributes, for a subclass to set:
+    changeable : fields that no weight depends on; a run that goes on from a trained model may
+        change them
+    recipes : name of a size -> what it is trained with unless told otherwise: fields of
+        TrainConfig, and the encoding and the share held out of PretrainConfig
+
     >>> ObjectiveConfig.tiny(300)
     ObjectiveConfig(vocab_size=300)
     """
 
     ranges = {"vocab_size": at_least(1, MOST_TOKENS)}
+    changeable: ClassVar[tuple[str, ...]] = ()
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
     vocab_size: int
 
     @classmethod
@@ -77,15 +95,18 @@ class Objective(nn.Module):
     name : its name in commands
     model_type : its name in config.json, `tinylm-<name>` by default
     encoding : the encoding it prefers, a kind that text.learn knows
-    causal : True if position t of `encode` sees nothing after t and the loss is the text's
-    probability
+    causal : True if position t of `encode` sees nothing after t, and the loss is −log of the next
+        token's probability
     unit : the unit of the loss
     by_line : True if each line of a text is a document of its own
-    structured : True if it reads `corpus.sentences` and `corpus.word_starts`
-    training_defaults : its values for TrainConfig
-    steps_per_epoch : updates in which the whole text is seen once, 0 where that means nothing
-    max_length : tokens that `encode` reads at most, None for any number
-    not_derivatives : parameter name -> why its gradient is on purpose not the loss's derivative
+    structured : True if it reads `corpus.sentences` and `corpus.word_starts`, see `Corpus`
+    needs_tokens : names of special tokens that it needs; an encoding without them gets them
+    template : how an encoding arranges texts for it, None for the encoding's own way
+    training_defaults : the fields of TrainConfig that it wants to have other values
+    steps_per_epoch : updates that read the whole text once; 0 if it does not count epochs
+    max_length : the most tokens that `encode` can read, None for no limit
+    not_derivatives : parameter name -> why its gradient is not the derivative of the loss, if that
+        is on purpose
 
     >>> Objective(config=None)
     Traceback (most recent call last):
@@ -101,18 +122,22 @@ class Objective(nn.Module):
     unit: ClassVar[str] = "nats per prediction"
     by_line: ClassVar[bool] = False
     structured: ClassVar[bool] = False
+    needs_tokens: ClassVar[tuple[str, ...]] = ()
+    template: ClassVar[Template | None] = None
     training_defaults: ClassVar[dict[str, Any]] = {}
     steps_per_epoch: int = 0
     max_length: int | None = None
     not_derivatives: dict[str, str] = {}
 
-    # Abilities. None means that this objective lacks it, see `need`.
+    # Abilities: None where the objective has none, see `need`.
     fast_step = None  # (batch, lr) -> mean loss: a lock-free kernel that updates the weights itself
     logits = None  # (ids, mask=None, **family) -> Tensor (B, T, V): the head's scores
+    states_and_loss = None  # (ids, mask, **family) -> states as of encode, the texts' own mean loss
     # Generation. Left-padded batches give `step` a mask (B, T), beams and samples call the cache's
     # `reorder(rows)`, see nn.Cache; one text alone needs neither.
     start_cache = None  # (batch_size, length) -> a cache for `step`
     step = None  # (ids (B, T), cache, mask=None) -> array (B, V): the next token's scores
+    gap_id: int | None = None  # the token that stands for a gap, which `logits` can fill
 
     def __init_subclass__(cls, name: str | None = None, encoding: str | None = None, **more):
         super().__init_subclass__(**more)
@@ -154,7 +179,7 @@ class Objective(nn.Module):
 
     def build(self, config, rng: np.random.Generator) -> None:
         """Make the parameters, as attributes of self: nn.Parameter, or modules that hold some."""
-        registry.lacking(self, "build")
+        self._lacks("build")
 
     def batch(self, step: int, seed: int) -> Any:
         """The batch of a step: a frozen dataclass whose `tokens` counts its predictions.
@@ -162,7 +187,7 @@ class Objective(nn.Module):
         A pure function of the prepared corpus, the step and the seed, so that a resumed run sees
         the same batches.
         """
-        registry.lacking(self, "batch")
+        self._lacks("batch")
 
     def loss(self, batch) -> tuple[Tensor, dict[str, Any]]:
         """The mean loss of a batch, and its components by name, for the log and evaluation.
@@ -171,7 +196,7 @@ class Objective(nn.Module):
         something else is counted: sentences, right guesses. If the loss is a mean over another
         number than the batch's `tokens`, the component "tokens" gives it.
         """
-        registry.lacking(self, "loss")
+        self._lacks("loss")
 
     def encode(self, ids, mask=None, **family) -> list[Tensor]:
         """The embeddings, then every layer's states; adaptation builds on these.
@@ -179,15 +204,18 @@ class Objective(nn.Module):
         ids : (B, T) integers     mask : (B, T) bool, True = a real token
         returns Tensors (B, T, C)
         """
-        registry.lacking(self, "encode")
+        self._lacks("encode")
+
+    def _lacks(self, method: str):
+        raise TinylmError(f"{type(self).__name__} does not define {method}(), which it needs.")
 
     # -- the methods that most subclasses inherit ------------------------------------------------
 
     def need(self, ability: str) -> None:
         """Insist on an ability, a key of ABILITIES.   raises TinylmError if it is missing"""
-        parts, without = ABILITIES[ability]
-        if any(getattr(self, part) is None for part in parts):
-            raise TinylmError(f"{self.name} has no {ability}: {without}.")
+        attributes, advice = ABILITIES[ability]
+        if any(getattr(self, name) is None for name in attributes):
+            raise TinylmError(f"{self.name} has no {ability}: {advice}.")
 
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
         """Learn from the encoding how its tokens are spelled, and which of them are special.
@@ -228,7 +256,7 @@ class Objective(nn.Module):
         By default those of `batch`, until they have predicted as many tokens as the corpus holds.
         raises TinylmError  if the corpus cannot be used
         """
-        other = copy.copy(self)  # it shares the weights
+        other = copy.copy(self)  # with the same weights, but a corpus of its own
         other.prepare(corpus)
         predicted = 0
         step = 0
@@ -259,7 +287,7 @@ class Objective(nn.Module):
         return np.concatenate(tables)
 
     def subwords(self) -> Any:
-        """Vectors for words outside the vocabulary, see `Vectors`; by default none, {}."""
+        """word -> vector for words outside the vocabulary, as `Vectors` takes it; {} by default."""
         return {}
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
@@ -274,7 +302,10 @@ class Objective(nn.Module):
         return {}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take the arrays of `state`.   raises CheckpointError if one is missing or misshapen"""
+        """Take the arrays of `state`; by default there are none.
+
+        raises CheckpointError  if one is missing or misshapen
+        """
 
     @classmethod
     def reader(cls, fields: dict[str, Any]) -> type["Objective"]:

@@ -21,9 +21,11 @@ from .base import ADDED, Encoding
 from .bpe import BPE
 from .chars import Bytes, Chars
 from .checks import LIMITS, check_numbers
+from .cutting import Window
 from .elmo import ElmoWords
 from .formats import protobuf, tokenizer_json
-from .template import Template
+from .growing import grow
+from .template import FILE, Template
 from .unigram import NAMES, Unigram
 from .wordpiece import WordPiece
 from .words import Words
@@ -36,9 +38,12 @@ __all__ = [
     "Encoding",
     "Template",
     "Unigram",
+    "Window",
     "WordPiece",
     "Words",
     "find",
+    "grow",
+    "kind_of",
     "learn",
     "load",
     "tokenizer_json",
@@ -60,6 +65,7 @@ _LOADERS: dict[str, Loader] = {
 _KNOWN = (*NAMES, *_LOADERS)
 _BESIDE = (
     ADDED,
+    FILE,
     "vocab.json",
     "encoder.json",
     "tokenizer_config.json",
@@ -85,6 +91,7 @@ _USUAL_SIZES = {
     "unigram": 4096,
 }
 KINDS = tuple(_CLASSES)
+GROWING = ("chars", "words")  # the kinds that `grow` can give more tokens
 _MAY_GIVE_FEWER = ("bpe", "wordpiece", "unigram")  # `train(exact=False)` accepts a short text
 
 # Further options of `learn`, by kind: name -> type.
@@ -140,6 +147,18 @@ def check_options(kind: str, vocab_size: int | None, options: dict[str, Any]) ->
     check_numbers(kind, vocab_size=vocab_size)
     for name, value in options.items():
         argument(kind, name, value, known[name], LIMITS.get(name))
+
+
+def kind_of(encoding: Encoding) -> str | None:
+    """The name of an encoding's kind, one of KINDS; None for one that `learn` does not make.
+
+    >>> kind_of(Chars("abc"))
+    'chars'
+    """
+    for name, encoding_class in _CLASSES.items():
+        if type(encoding) is encoding_class:
+            return name
+    return None
 
 
 def load(folder: str | Path) -> Encoding:

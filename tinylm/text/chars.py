@@ -40,6 +40,7 @@ class Chars(Encoding):
 
     files = ("chars.json",)
     specials = SPECIALS
+    spaces_alone = True
     unk_id = 0
     pad_id = 1
     end_id = 2
@@ -77,9 +78,12 @@ class Chars(Encoding):
             kept = kept[: vocab_size - len(SPECIALS)]
         return cls(kept)
 
+    def units(self, text: str) -> str:
+        """The characters, each of which is looked up whole."""
+        return text
+
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        # No special is one character long, so no character finds a special.
-        find = self._index().get
+        find = self._index().get  # <unk>, <pad> and <eos> are no single characters: none is found
         return [[find(character, 0) for character in text] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -116,6 +120,7 @@ class Bytes(Encoding):
 
     files = ("bytes.json",)
     specials = SPECIALS
+    spaces_alone = True
     unk_id = 0
     pad_id = 1
     end_id = 2

@@ -8,10 +8,15 @@ GPT-1   <start> A <classify>   <start> A <delimiter> B <classify>
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
-from tinylm.errors import VocabularyError
+from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.files import as_json, read_json
+from tinylm.settings import build
+
+FILE = "template.json"
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Template:
         """The ids and the token types of one input.
 
         find : gives the id of a special token
-        max_length : T at most; the longer text is cut at its end until both fit (None: no limit)
+        max_length : the most tokens; the longer text is cut at its end until both fit (None: no
+            limit)
         raises VocabularyError  for a pair without a pattern, or if even the specials do not fit
         """
         parts = parts_of(self.single if second is None else self._pair())
@@ -56,8 +62,8 @@ class Template:
             room = max_length - specials
             if room < 0:
                 raise VocabularyError(
-                    f"max_length is {max_length}, but the {len(parts)} parts of the template "
-                    "need more."
+                    f"max_length is {max_length}, but the special tokens of the template alone "
+                    f"are {specials}; ask for {specials} or more."
                 )
             texts["A"], texts["B"] = _cut(first, texts["B"], room)
         ids: list[int] = []
@@ -68,7 +74,23 @@ class Template:
             types += [token_type] * len(piece)
         return ids, types
 
+    def written(self) -> str:
+        """The template as the content of a file, for `read`."""
+        return as_json(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Template:
+        """The template in a file.   raises DataError  if it is damaged"""
+        fields = read_json(path)
+        try:
+            if not isinstance(fields, dict):
+                raise DataError("expected an object")
+            return build(cls, fields)
+        except TinylmError as error:
+            raise DataError(f"{str(path)!r} holds no template: {error}") from error
+
     def _pair(self) -> str:
+        """The pattern of two texts; raises VocabularyError if there is none."""
         if self.pair is None:
             raise VocabularyError(
                 "The encoding has no template for pairs; "
@@ -116,4 +138,5 @@ XLNET = Template(
     pad_type=3,
     pad_left=True,
 )
+TASK_TOKENS = ("<start>", "<delimiter>", "<classify>")  # GPT-1's fine-tuning adds them
 GPT1 = Template("<start> A <classify>", "<start> A <delimiter> B <classify>")

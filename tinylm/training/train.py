@@ -30,8 +30,8 @@ from .config import TrainConfig
 from .evaluation import evaluate, in_words
 from .losses import Components, Divergence, EpochMean
 
-GLANCE = 20_000  # tokens of held-out text that an evaluation on the way reads
-LAST_LOOK = 200_000  # tokens that the last evaluation reads
+GLANCE = 20_000  # held-out tokens that an evaluation on the way predicts
+LAST_LOOK = 200_000  # held-out tokens that the last evaluation predicts
 RECENT = 50  # updates over which the reported training loss is averaged
 
 
@@ -45,6 +45,15 @@ class Trainer:
     held_out : Corpus for evaluation, or None
     quiet : no progress bar and no lines
     .clock : function that returns seconds since any moment; updates are timed with it
+
+    >>> import tinylm
+    >>> ids = np.arange(100) % 5  # 0 1 2 3 4 0 1 ...
+    >>> corpus = tinylm.data.Corpus(ids, np.array([0, 100]), 5, words=100, characters=100)
+    >>> model = tinylm.GPT(tinylm.GPTConfig.tiny(vocab_size=5, n_positions=7))
+    >>> model.prepare(corpus)
+    >>> result = Trainer(model, config=TrainConfig.of(model, steps=100), quiet=True).run()
+    >>> result["loss"] < 0.1, round(corpus.unigram_entropy(), 2)
+    (True, 1.61)
     """
 
     def __init__(
@@ -67,8 +76,8 @@ class Trainer:
         self.budget = self.config.budget()
         self.step = 0
         self.seconds = 0.0
-        self.tokens = 0
-        self.read = 0
+        self.tokens = 0  # predicted
+        self.read = 0  # tokens that the model saw for these predictions
         self.recent = deque(maxlen=RECENT)
         self.epoch = EpochMean()
         self.divergence = Divergence()
@@ -82,7 +91,11 @@ class Trainer:
         return self.budget.plan.steps
 
     def run(
-        self, resume: bool = False, encoding: Mapping | None = None, overwrite: bool = False
+        self,
+        resume: bool = False,
+        encoding: Mapping | None = None,
+        overwrite: bool = False,
+        initial: str | None = None,
     ) -> dict[str, Any]:
         """Train to the last step. Save on the way, at the end, and on Ctrl-C or SIGTERM.
 
@@ -91,9 +104,11 @@ class Trainer:
         encoding : dict, JSON: the options asked of the text's encoding; a resumed run must ask for
             the same
         overwrite : replace a run, model or classifier that the folder holds
-        returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of
-            `evaluate`, or None), seconds (of the updates), tokens (predicted), read (tokens that
-            the model saw for it), plan (see budget.py, as lists)
+        initial : fingerprint of the weights that the run began with, if no seed gives them; a
+            resumed run must have begun with the same
+        returns dict: steps, loss (mean of the last 50 updates, in the objective's `unit`), held_out
+            (dict of `evaluate`, or None), seconds (of the updates), tokens (predicted), read
+            (tokens that the model saw for them), plan (see budget.py, as lists)
         raises CheckpointError  if the folder holds anything but the run to resume and overwrite is
             False, if another process writes there, or if the run has other settings or data
         raises TinylmError      if a loss, gradient or weight is not finite, or the loss explodes
@@ -101,7 +116,7 @@ class Trainer:
         """
         claimed = runs.claim_run(self.out, resume, overwrite)
         with one_pool(), self._signals, claimed:
-            finished = self._begin(resume, encoding)
+            finished = self._begin(resume, encoding, initial)
             result = finished or self._train()
             if self.optimizer:
                 self.optimizer.adopt_average()
@@ -116,11 +131,11 @@ class Trainer:
 
     # ---- beginning ----
 
-    def _begin(self, resume, encoding):
+    def _begin(self, resume, encoding, initial):
         """Start or restore the run; returns its result if it was finished already, else None."""
         self.config.check_for(self.objective)
         self.objective.train()
-        self._identity = runs.identity(self.config, self.objective, encoding)
+        self._identity = runs.identity(self.config, self.objective, encoding, initial)
         before = self.folder.previous(self._identity) if resume else None
         if before is None and self.held_out is not None:
             self._try_evaluation()
@@ -222,7 +237,7 @@ class Trainer:
     def _update(self, step):
         """Make one update of the weights.
 
-        returns dict: loss, components, lr, grad_norm, tokens (predicted), read (seen for it)
+        returns dict: loss, components, lr, grad_norm, tokens (predicted), read (seen for them)
         """
         c = self.config
         plan = self.budget.plan
@@ -286,7 +301,7 @@ class Trainer:
     # ---- reporting and saving ----
 
     def _note(self, record, progress):
-        """Write an update to the log and to the bar."""
+        """Count an update, write it to the log and show it."""
         self.recent.append(record["loss"])
         self.tokens += record["tokens"]
         self.read += record["read"]

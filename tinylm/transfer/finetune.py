@@ -1,6 +1,7 @@
 """Fine-tuning: every weight of a pretrained encoder learns from a few labels.
 
     p(y | text) = softmax(W dropout(standardise(summary(h_1 … h_T))) + b)
+    loss = −log p(y | text) + λ · (the text's own loss),    λ = lm_coef
 
 Training starts from the head that softmax regression finds on the frozen encoder. A random head
 would send large, meaningless gradients into good features and distort them (Kumar et al. 2022).
@@ -19,15 +20,17 @@ from tinylm import nn, optim, settings
 from tinylm import ops as F
 from tinylm.data.batching import length_buckets
 from tinylm.errors import TinylmError
+from tinylm.objectives import Objective
 from tinylm.settings import above, at_least, between, from_to_below
 from tinylm.tensor import Tensor
 
 from .features import LAYERS, Features, take
 from .linear import GRID, SoftmaxRegression
 
+# Unless a config says how many: PASSES over the labels, but within these bounds.
+PASSES = 5
 FEWEST_UPDATES = 60
 MOST_UPDATES = 320
-PASSES = 5  # over the labels
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,11 @@ class AdaptConfig(settings.Config):
     batch_size : texts per update
     warmup : share of the updates in which the rate rises; after it the rate falls linearly to 0
     weight_decay, clip : of AdamW
+    layer_decay : d, each layer learns d times as fast as the one above: the top layer d² as fast as
+        the head, the embeddings of L layers d^(L+2), as in ELECTRA's code; None is one rate for all
     dropout : on the pooled features, before the head
+    lm_coef : λ, the weight of the texts' own loss beside the task's (GPT-1: 0.5); above 0 the
+        encoder must predict next tokens
     n_folds : of the cross-validation that chooses the rate
 
     >>> AdaptConfig(rates=())
@@ -62,7 +69,9 @@ class AdaptConfig(settings.Config):
         "warmup": between(0, 1),
         "weight_decay": at_least(0),
         "clip": above(0),
+        "layer_decay": above(0, 1),
         "dropout": from_to_below(0, 1),
+        "lm_coef": at_least(0),
         "n_folds": at_least(0),
         "seed": at_least(0),
     }
@@ -75,7 +84,9 @@ class AdaptConfig(settings.Config):
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip: float = 1.0
+    layer_decay: float | None = None
     dropout: float = 0.1
+    lm_coef: float = 0.0
     n_folds: int = 2
     seed: int = 0
 
@@ -96,7 +107,7 @@ def updates_for(n_texts: int, batch_size: int) -> int:
     return int(np.clip(updates, FEWEST_UPDATES, MOST_UPDATES))
 
 
-def twin(encoder, seed: int = 0):
+def twin(encoder: Objective, seed: int = 0) -> Objective:
     """The same architecture with random weights: the encoder without its pretraining."""
     fresh = type(encoder)(encoder.config, np.random.default_rng(seed))
     if encoder.words is not None:
@@ -104,7 +115,7 @@ def twin(encoder, seed: int = 0):
     return fresh
 
 
-def duplicate(encoder):
+def duplicate(encoder: Objective) -> Objective:
     """An independent copy with the same weights; adapting the copy leaves the original alone."""
     copy = twin(encoder)
     weights = {name: np.array(weight) for name, weight in encoder.state_dict().items()}
@@ -132,9 +143,20 @@ class Network(nn.Module):
     def forward(self, batch: dict[str, np.ndarray]) -> Tensor:
         """Keywords of `encode`, (B,T) each -> logits (B,K)."""
         states = self.encoder.encode(**batch)
-        pooled = self.encoder.summary(states, batch["mask"])  # (B,T,C) -> (B,C)
+        return self.classify(states, batch["mask"])
+
+    def classify(self, states: list[Tensor], mask: np.ndarray) -> Tensor:
+        """The states of every layer, (B,T,C) each -> logits (B,K)."""
+        pooled = self.encoder.summary(states, mask)  # (B,T,C) -> (B,C)
         standardised = (pooled - self.mean) * self.scale
         return self.head(self.dropout(standardised))  # (B,C) -> (B,K)
+
+    def loss(self, batch: dict[str, np.ndarray], codes: np.ndarray, lm_coef: float) -> Tensor:
+        """Mean cross-entropy of the classes plus lm_coef times the texts' own loss, in nats."""
+        if not lm_coef:
+            return F.cross_entropy(self(batch), codes)
+        states, own = self.encoder.states_and_loss(**batch)
+        return F.cross_entropy(self.classify(states, batch["mask"]), codes) + lm_coef * own
 
 
 def tune(
@@ -147,17 +169,20 @@ def tune(
 ) -> Network:
     """Train an encoder and a new head on labelled texts for the scheduled number of updates.
 
-    features : of the encoder's summary, not fitted yet; their encoder is changed, so pass a `duplicate`
+    features : of the encoder's summary, not fitted yet; their encoder changes, so give them a
+        `duplicate`
     encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
     progress : called as progress(done, updates)
     returns the network in evaluation mode
-    raises TinylmError if training diverges
+    raises TinylmError if training diverges, or if the encoder lacks the loss that lm_coef asks for
     """
+    if config.lm_coef:
+        features.encoder.need("auxiliary loss")
     rows = features.fit_encoded(encoded)
     regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
     network = Network(features, regression, config)
-    named = network.named_parameters()
-    optimiser = optim.AdamW(named, lr=rate, weight_decay=config.weight_decay)
+    trained = parameters_of(network, config.layer_decay)
+    optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
     updates = config.updates or updates_for(codes.size, config.batch_size)
     warmup = round(config.warmup * updates)
     batches = _batches(encoded["mask"], config.batch_size, config.seed)
@@ -166,8 +191,7 @@ def tune(
         chosen = next(batches)
         _set_noise(network, config.seed, step)
         optimiser.zero_grad()
-        logits = network(take(encoded, chosen))
-        F.cross_entropy(logits, codes[chosen]).backward()
+        network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
         multiplier = optim.schedules.linear(step, updates, warmup)
         norm = optimiser.step(lr=rate * multiplier, max_norm=config.clip)
         if not np.isfinite(norm):
@@ -178,6 +202,17 @@ def tune(
         progress(step + 1, updates)
     network.eval()
     return network
+
+
+def parameters_of(network: Network, layer_decay: float | None) -> list:
+    """What an optimiser trains: named parameters, or groups whose rates fall from layer to layer.
+
+    layer_decay : as in AdaptConfig
+    """
+    if layer_decay is None:
+        return network.named_parameters()
+    layers = network.encoder.layer_groups()
+    return optim.layerwise(network, layers, layer_decay, top=layer_decay**2)
 
 
 def _batches(mask: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:
