@@ -22,6 +22,8 @@ _PLACES = {
     "set_threads": "kernels",
     "check_objective": "gradcheck",
     "Objective": "objectives",
+    "Bert": "objectives.bert",
+    "BertConfig": "objectives.bert",
     "GPT": "objectives.gpt",
     "GPTConfig": "objectives.gpt",
     "Word2Vec": "objectives.word2vec",
@@ -35,6 +37,7 @@ _PLACES = {
     "TrainConfig": "training.train",
     "Classifier": "transfer",
     "Features": "transfer",
+    "SentenceEncoder": "transfer",
     "TinylmError": "errors",
 }
 _MODULES = {

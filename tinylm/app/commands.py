@@ -16,7 +16,7 @@ import numpy as np
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import words
+from . import search, words
 from .options import nested
 from .results import given_of, load, print_result
 
@@ -335,6 +335,7 @@ COMMANDS = {
     "predict": _predict,
     "generate": _generate,
     "neighbors": words.neighbors,
+    "search": search.search,
     "evaluate-words": words.evaluate_words,
     "convert": words.convert,
     "data": _data,

@@ -30,11 +30,14 @@ from tinylm.tensor import Tensor
 from .base import Objective, ObjectiveConfig
 
 NOT_COUNTED = -100  # the target of a padded pick
+HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
 
 
 @dataclass(frozen=True)
 class BertConfig(ObjectiveConfig):
     """Sizes and rates under the names of the published config.json.
+
+    heads : those that the model has; encoders are published without them
 
     >>> BertConfig.base().num_hidden_layers
     12
@@ -70,9 +73,16 @@ num_attention_heads = 3.
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    heads: tuple[str, ...] = HEADS
 
     def check(self) -> None:
-        """raises ShapeError if num_attention_heads does not divide hidden_size"""
+        """raises ShapeError if num_attention_heads does not divide hidden_size or heads clash"""
+        in_order = tuple(head for head in HEADS if head in self.heads)
+        if self.heads != in_order or ("next" in self.heads and "pooler" not in self.heads):
+            raise ShapeError(
+                f"BertConfig: heads = {self.heads}; expected some of {HEADS} in this order, "
+                "next only with pooler."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ShapeError(
                 f"BertConfig: hidden_size = {self.hidden_size} is not a multiple of "
@@ -147,8 +157,22 @@ class Bert(Objective, name="bert", encoding="wordpiece"):
         self.noise = nn.Noise()
         encoder, block = config.sizes()
         self.encoder = nn.Encoder(encoder, block, noise=self.noise, rng=rng)
-        self.pooler = nn.Pooler(config.hidden_size, rng=rng, std=config.initializer_range)
-        self.head = nn.TokenHead(
+        self.pooler = None
+        self.head = None
+        self.next = None
+        if "pooler" in config.heads:
+            self.pooler = nn.Pooler(config.hidden_size, rng=rng, std=config.initializer_range)
+        if "masked" in config.heads:
+            self.head = self._masked_head(config, block, rng)
+        else:
+            self.logits = None  # the ability is missing
+        if "next" in config.heads:
+            self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
+        nn.truncate(self, rng, config.initializer_range)
+
+    def _masked_head(self, config, block, rng):
+        """The head that scores all tokens at some states."""
+        return nn.TokenHead(
             config.hidden_size,
             config.hidden_size,
             config.vocab_size,
@@ -157,21 +181,24 @@ class Bert(Objective, name="bert", encoding="wordpiece"):
             std=block.std,
             rng=rng,
         )
-        self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
-        nn.truncate(self, rng, config.initializer_range)
 
     @property
     def max_length(self) -> int:
         """Tokens that `encode` reads at most: each position needs its own vector."""
         return self.config.max_position_embeddings
 
+    def batch(self, step: int, seed: int) -> BertBatch:
+        """The batch of a step."""
+        return super().batch(step, seed)
+
     def loss(self, batch: BertBatch) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per picked token, plus those per pair of pieces if the batch has pairs."""
+        self.need("scores")
         states = self.encode(batch.ids, batch.mask, batch.token_types)[-1]
         picked = F.gather_positions(states, batch.picks)  # (B,T,C) -> (B,P,C)
         loss = self.head.loss(picked, self.encoder.embeddings.words.weight, batch.targets)
         parts: dict[str, Any] = {"masked": loss.item()}
-        if batch.is_random is not None:
+        if batch.is_random is not None and self.next is not None:
             scores = self.next(self.pooler(states))  # (B,T,C) -> (B,C) -> (B,2)
             pairs = F.cross_entropy(scores, batch.is_random)
             right = scores.data.argmax(axis=1) == batch.is_random

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from tinylm.errors import TinylmError
 
-CHAPTERS = ("word2vec", "fasttext", "glove", "gpt")  # in the order of history; each is a file
+CHAPTERS = (
+    "word2vec",
+    "fasttext",
+    "glove",
+    "gpt",
+    "bert",
+)  # in the order of history; each is a file
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}
 

@@ -7,12 +7,14 @@ from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
+from .sentences import SentenceEncoder
 
 __all__ = [
     "AdaptConfig",
     "Classifier",
     "Features",
     "Majority",
+    "SentenceEncoder",
     "SoftmaxRegression",
     "Tfidf",
     "TfidfClassifier",
