@@ -16,12 +16,13 @@ import sys
 import time
 from importlib.metadata import version
 
-from . import busy, charcnn, encodings, gpt, layers, products, start
+from . import busy, charcnn, encoders, encodings, gpt, layers, nanogpt, products, start
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
 NAMES = (
     *gpt.SHAPES,
+    *encoders.NAMES,
     *layers.RUNS,
     "charcnn",
     *encodings.NAMES,
@@ -32,6 +33,7 @@ NAMES = (
     "cold_start",
     "products",
     "busy",
+    "nanogpt",
 )
 
 
@@ -48,6 +50,8 @@ def worker(name, side, dropout, compiled):
         ms = result["seconds"] * 1e3
     elif name in layers.RUNS:
         ms = layers.RUNS[name][side == "peer"](name)
+    elif name in encoders.NAMES:
+        ms = encoders.run_ours(name) if side == "ours" else encoders.run_peer(name, compiled)
     elif name == "charcnn":
         ms = charcnn.run_ours() if side == "ours" else charcnn.run_peer(compiled)
     else:
@@ -183,6 +187,7 @@ def main():
     parser.add_argument(
         "--pairs", type=int, default=5, help="alternating pairs of runs (default 5)"
     )
+    parser.add_argument("--text", metavar="FILE", help="the text that nanogpt learns from")
     parser.add_argument("--json", action="store_true", help="print a list of rows as JSON")
     parser.add_argument(
         "--compile", action="store_true", help="compare with torch.compile instead of eager PyTorch"
@@ -225,6 +230,15 @@ def main():
                     file=out,
                     flush=True,
                 )
+        elif name == "nanogpt":
+            if options.text is None:
+                print("nanogpt                  left out: it needs --text FILE", file=out)
+                continue
+            found = []
+            for row in nanogpt.compare(options.text):
+                found.append(row)
+                print(nanogpt.show(row), file=out, flush=True)
+            print(nanogpt.summary(found), file=out, flush=True)
         elif name == "busy":
             print(busy.show(busy.table(options.pairs)), file=out, flush=True)
         else:

@@ -24,6 +24,8 @@ _PLACES = {
     "Objective": "objectives",
     "Bert": "objectives.bert",
     "BertConfig": "objectives.bert",
+    "GPT1": "objectives.gpt1",
+    "GPT1Config": "objectives.gpt1",
     "GPT": "objectives.gpt",
     "GPTConfig": "objectives.gpt",
     "Word2Vec": "objectives.word2vec",

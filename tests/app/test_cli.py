@@ -759,6 +759,26 @@ def test_values_on_the_command_line_have_their_natural_kind():
     }
 
 
+def test_a_dot_in_set_reaches_into_a_field_of_options(tmp_path, capsys):
+    out = tmp_path / "run"
+    given = [
+        "--set",
+        "schedule=cosine",
+        "--set",
+        "schedule_options.floor=0.5",
+        "--set",
+        "n_layer=1",
+    ]
+    arguments = ["pretrain", "gpt", "--data", "toy", "--steps", "2", "--out", str(out), "--quiet"]
+    assert main([*arguments, *given, "--set", "n_positions=16"]) == 0
+    state = json.loads((out / "trainer.json").read_text())
+    assert state["identity"]["option"]["schedule_options"] == {"floor": 0.5}
+    assert main([*arguments, "--overwrite", "--set", "schedule_options.flor=0.5"]) == 2
+    assert "has no option 'flor'" in capsys.readouterr().err
+    twice = ["--set", "schedule_options=1", "--set", "schedule_options.floor=0.5"]
+    assert main([*arguments, "--overwrite", *twice]) == 2
+
+
 def test_the_module_runs_as_a_program_and_help_imports_nothing_heavy():
     code = "import sys; from tinylm.cli import parser; parser().format_help(); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

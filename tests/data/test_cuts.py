@@ -111,3 +111,21 @@ def test_what_has_no_two_parts_is_too_short(text):
 def test_blank_lines_at_the_end_do_not_make_a_text_too_short():
     (first,), (last,) = split_documents(["some words of a text" + "\n" * 70])
     assert (first, last) == ("some words of a", "text")
+
+
+@given(st.text("ab .!?\n。」\"'", max_size=60))
+def test_sentences_begin_behind_white_space_or_a_mark_and_never_with_white_space(text):
+    starts = cuts.sentence_starts(text)
+    assert starts == sorted(set(starts))
+    for start in starts:
+        assert 0 < start < len(text) and not text[start].isspace()
+        before = text[:start].rstrip()
+        blank_line = "\n" in text[len(before) : start]
+        assert before == "" or before[-1] in cuts.ENDS | cuts.CLOSERS or blank_line
+
+
+def test_abbreviated_numbers_end_no_sentence_and_blank_lines_do():
+    text = "It costs 3.14. Really?\n\na list\nof words"
+    parts = [0, *cuts.sentence_starts(text), len(text)]
+    pieces = [text[a:b].strip() for a, b in zip(parts, parts[1:], strict=False)]
+    assert pieces == ["It costs 3.14.", "Really?", "a list\nof words"]

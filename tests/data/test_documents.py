@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinylm.data import Corpus, encode_corpus, split_documents
 from tinylm.errors import DataError, VocabularyError
-from tinylm.text import BPE, Chars, Words
+from tinylm.text import BPE, Chars, Unigram, WordPiece, Words
 
 TEXTS = ["the cat sat", "", "a dog in a mat", "the end"]
 
@@ -85,3 +85,47 @@ def test_the_fingerprint_of_a_corpus_is_of_its_tokens_and_of_where_documents_beg
         Corpus(ids[::-1], starts, 7, 7, 7).fingerprint,
         Corpus(ids, np.array([0, 4, 7]), 7, 7, 7).fingerprint,
     )
+
+
+SENTENCES = ["the cat sat. the dog ran! why? no", "one only", "", "a. b\n\nc d"]
+KINDS = {
+    "chars": lambda: Chars.train(SENTENCES),
+    "words": lambda: Words.train(SENTENCES),
+    "bpe": lambda: BPE.train(SENTENCES, 300, exact=False),
+    "wordpiece": lambda: WordPiece.train(SENTENCES, 60, min_count=1, exact=False),
+    "unigram": lambda: Unigram.train(SENTENCES * 5, 30, exact=False),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sentences_cover_a_corpus_and_begin_where_the_text_says(kind):
+    tokenizer = KINDS[kind]()
+    corpus = encode_corpus(SENTENCES, tokenizer, tokenizer.end_id, structure=True)
+    assert corpus.sentences[0] == 0 and corpus.sentences[-1] == len(corpus)
+    assert set(corpus.starts) <= set(corpus.sentences)
+    first = corpus.sentences[corpus.sentences < corpus.starts[1]]
+    bounds = [*first, corpus.starts[1]]
+    spoken = [tokenizer.decode(corpus.ids[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    assert len(spoken) == 4
+    for heard, said in zip(spoken, ["the cat sat.", "the dog ran!", "why?", "no"], strict=True):
+        assert "".join(heard.split()).startswith("".join(said.split()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_word_begins_behind_white_space_and_nowhere_inside_a_word(kind):
+    tokenizer = KINDS[kind]()
+    text = "the cat ran"
+    begins = tokenizer.word_starts(text)
+    assert begins.shape == (len(tokenizer.encode(text)),) and begins[0]
+    inside = [
+        not text[start - 1 : start].isspace() and not text[start:end][:1].isspace() and start > 0
+        for start, end in tokenizer.offsets(text)
+    ]
+    assert [not b for b in begins] == inside
+    corpus = encode_corpus([text], tokenizer, structure=True)
+    np.testing.assert_array_equal(corpus.word_starts, begins)
+
+
+def test_a_corpus_has_no_structure_unless_it_is_asked_for():
+    corpus = encode_corpus(SENTENCES, Chars.train(SENTENCES))
+    assert corpus.sentences is None and corpus.word_starts is None

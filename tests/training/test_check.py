@@ -420,6 +420,12 @@ CHAPTERS = {
         "2 parameters",
     ),
     "glove": ("glove", {}, "3 parameters"),
+    "gpt1": ("gpt1", {"n_layer": 1}, "13 parameters"),
+    "gpt1 dropout": (
+        "gpt1",
+        {"n_layer": 1, "resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
+        "in training mode too",
+    ),
     "gpt": ("gpt", {"n_layer": 1}, "16 parameters"),
     "gpt dropout": (
         "gpt",

@@ -24,7 +24,7 @@ from tinylm.training import checkpoint
 
 STEPS = 400
 SETTINGS = {
-    "save_every": 10,
+    "save_every": 5,
     "eval_every": STEPS,
     "vocab_size": 1500,
     "n_embd": 192,

@@ -236,6 +236,7 @@ def test_the_log_holds_every_step_once_after_a_resume(tmp_path):
         "lr",
         "grad_norm",
         "tokens",
+        "read",
         "seconds",
     }
     assert [record["step"] for record in records if record["event"] == "resumed"] == [12]

@@ -9,6 +9,7 @@ from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer import AdaptConfig, Classifier, Features, compare, verdict
 
 SIZES = {
+    "gpt1": {"n_positions": 16, "n_embd": 10, "n_head": 2, "batch_size": 3},
     "gpt": {"n_positions": 16, "n_embd": 10, "n_head": 2, "batch_size": 3},
     "word2vec": {"size": 7},
     "fasttext": {"size": 7, "bucket": 101},

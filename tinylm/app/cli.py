@@ -197,12 +197,18 @@ def _pretrain(commands):
         help="text file, folder, named set, or toy",
     )
     p.add_argument("--out", required=True, metavar="DIR", help="run folder")
+    p.add_argument(
+        "--init",
+        metavar="DIR",
+        help="go on from the model in DIR, a run of ours or a published folder, "
+        "with its sizes and its encoding",
+    )
     length = p.add_mutually_exclusive_group()
     length.add_argument(
         "--steps",
         type=values.count,
         metavar="N",
-        help="updates (default 1000)",
+        help="updates (default 1000, or what --config says)",
     )
     length.add_argument(
         "--minutes",
@@ -216,6 +222,7 @@ def _pretrain(commands):
         help="the updates that the finished run in DIR made in its minutes",
     )
     _sizes(p)
+    p.set_defaults(config=None)  # --init has sizes of its own
     _encoding(p)
     p.add_argument(
         "--resume",

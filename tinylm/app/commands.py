@@ -82,6 +82,7 @@ def _pretrain(options: Namespace) -> int:
         options=_settings(options),
         seed=options.seed,
         encoding=options.encoding,
+        init=options.init,
     )
     objective, _, result = pretrain(
         config, resume=options.resume, quiet=options.quiet, overwrite=options.overwrite
@@ -95,7 +96,7 @@ def _pretrain(options: Namespace) -> int:
 
 
 def _settings(options: Namespace) -> dict:
-    """The fields of --set and the length of the run, 1000 steps by default.
+    """The fields of --set and the length of the run, if one is given.
 
     raises TinylmError if an option and --set give the same field
     """
@@ -108,10 +109,7 @@ def _settings(options: Namespace) -> dict:
     for name in length.keys() & fields.keys():
         twice = f"--{name} and --set {name} say the same thing twice"
         raise TinylmError(f"{twice}; give one of them")
-    fields |= length
-    if not fields.keys() & {"steps", "minutes", "plan"}:
-        fields["steps"] = 1000
-    return fields
+    return fields | length
 
 
 # ---- check

@@ -76,6 +76,8 @@ def sentence_starts(text: str) -> list[int]:
             begins += 1
         if begins == len(text):
             break
+        if begins in starts[-1:]:
+            continue  # a blank line behind a mark
         if found.group().isspace() or _ends_here(text, found.start(), end):
             starts.append(begins)
     return starts

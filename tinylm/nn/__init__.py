@@ -1,6 +1,7 @@
 """Floor 3: modules.
 
-Read in this order: module.py, layers.py, recurrent.py, transformer.py, encoder.py, characters.py, pooling.py.
+Read in this order: module.py, layers.py, recurrent.py, transformer.py, encoder.py, characters.py,
+pooling.py.
 """
 
 from .characters import CharCNN, CharCNNConfig, Highway

@@ -197,5 +197,8 @@ class TokenHead(Module):
         return F.linear(self.transform(x), table, self.bias)
 
     def loss(self, x, table, targets) -> Tensor:
-        """Mean cross-entropy in nats.   x : (..., C), table : (V, E), targets : (...), −100 = none"""
+        """Mean cross-entropy in nats.
+
+        x : (..., C)     table : (V, E)     targets : (...) integers, −100 = not counted
+        """
         return F.linear_cross_entropy(self.transform(x), table, targets, bias=self.bias)

@@ -38,6 +38,11 @@ ABILITIES = {  # ability -> the attributes that it needs, and the advice to thos
         "it cannot continue text; choose a causal one such as gpt",
     ),
     "scores": (("logits",), "it cannot score tokens; choose one that defines logits"),
+    "auxiliary loss": (
+        ("states_and_loss",),
+        "it does not predict a text's next tokens; choose one that does, such as gpt1, or set "
+        "lm_coef to 0",
+    ),
 }
 MOST_TOKENS = 2**24  # kinds of tokens: more than any published vocabulary
 TABLE_ROWS = 4096  # tokens that `embedding_table` encodes at a time
@@ -49,11 +54,19 @@ class ObjectiveConfig(settings.Config):
 
     vocab_size : V, kinds of tokens
 
+    Class attributes, for a subclass to set:
+    changeable : fields that no weight depends on; a run that goes on from a trained model may
+        change them
+    recipes : name of a size -> what it is trained with unless told otherwise: fields of
+        TrainConfig, and the encoding and the share held out of PretrainConfig
+
     >>> ObjectiveConfig.tiny(300)
     ObjectiveConfig(vocab_size=300)
     """
 
     ranges = {"vocab_size": at_least(1, MOST_TOKENS)}
+    changeable: ClassVar[tuple[str, ...]] = ()
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
     vocab_size: int
 
     @classmethod
@@ -109,6 +122,7 @@ class Objective(nn.Module):
     # Abilities. None means that this objective lacks it, see `need`.
     fast_step = None  # (batch, lr) -> mean loss: a lock-free kernel that updates the weights itself
     logits = None  # (ids, mask=None, **family) -> Tensor (B, T, V): the head's scores
+    states_and_loss = None  # (ids, mask, **family) -> states as of encode, the texts' own mean loss
     start_cache = None  # (batch_size, length) -> a cache for `step`
     step = None  # (ids (B, T), cache) -> array (B, V): the next token's scores
 

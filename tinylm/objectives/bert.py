@@ -1,4 +1,4 @@
-"""BERT: fill gaps in a text, and say whether two pieces of text belong together (Devlin et al. 2019).
+"""BERT: fill gaps in a text, and say whether two pieces of it belong together (Devlin et al. 2019).
 
 The idea: hide some tokens and let a transformer guess them from both sides. A model that may look
 in both directions cannot simply read the answer off, because the answer is not there. A second

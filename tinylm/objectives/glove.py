@@ -109,6 +109,16 @@ class GloVeConfig(ObjectiveConfig):
         "batch_cells": at_least(1),
         "memory": above(0, 2**20),
     }
+    changeable = (
+        "window_size",
+        "symmetric",
+        "distance_weighting",
+        "x_max",
+        "alpha",
+        "grad_clip",
+        "batch_cells",
+        "memory",
+    )
     vocab_size: int = 30000
     vector_size: int = 50
     window_size: int = 15

@@ -12,8 +12,9 @@ Sees x_1 … x_{t−1}, predicts x_t. This file is GPT-2's form: norms before ea
 the end, learned positions, the head tied to the embedding, GELU in its tanh form. `next_token_loss`
 below is the objective as one writes it on paper.
 
-Changes from word2vec.py: a token's vector depends on all tokens before it; a softmax over the whole
-vocabulary in place of K draws.
+Changes from gpt1.py: the norms moved, tokens and positions have a table each, residual projections
+start smaller, the text is bytes and ten times as much. What both share stands here: windows, loss,
+causal attention, cache.
 """
 
 from collections.abc import Iterator
@@ -51,6 +52,21 @@ def next_token_loss(scores, ids) -> float:
     return float(nats / (len(ids) - 1))
 
 
+def check_sizes(config) -> None:
+    """Check the width against the heads, and a batch against the memory.
+
+    config : GPTConfig or GPT1Config
+    raises ShapeError if n_head does not divide n_embd, ArgumentError if memory is short
+    """
+    c = config
+    if c.n_embd % c.n_head:
+        raise ShapeError(
+            f"{type(c).__name__}: n_embd = {c.n_embd} is not a multiple of n_head = {c.n_head}."
+        )
+    shape = (c.batch_size, c.n_positions, c.n_embd)
+    must_fit(shape, 4, f"One layer's states of a batch, {shape},")
+
+
 @dataclass(frozen=True)
 class GPTConfig(ObjectiveConfig):
     """Sizes and rates under the names of the published config.json.
@@ -79,6 +95,21 @@ class GPTConfig(ObjectiveConfig):
         "initializer_range": at_least(0),
         "batch_size": at_least(1, 2**20),
     }
+    changeable = ("batch_size", "resid_pdrop", "embd_pdrop", "attn_pdrop")
+    recipes = {
+        "nanogpt": dict(
+            encoding="chars",
+            held_out=0.1,
+            steps=2000,
+            lr=1e-3,
+            betas=(0.9, 0.99),
+            weight_decay=0.1,
+            warmup=0.05,
+            schedule="cosine",
+            schedule_options={"floor": 0.1},
+            clip=1.0,
+        )
+    }
     vocab_size: int = 50257
     n_positions: int = 1024
     n_embd: int = 768
@@ -95,12 +126,7 @@ class GPTConfig(ObjectiveConfig):
 
     def check(self) -> None:
         """raises ShapeError if n_head does not divide n_embd, ArgumentError if memory is short"""
-        if self.n_embd % self.n_head:
-            raise ShapeError(
-                f"GPTConfig: n_embd = {self.n_embd} is not a multiple of n_head = {self.n_head}."
-            )
-        shape = (self.batch_size, self.n_positions, self.n_embd)
-        must_fit(shape, 4, f"One layer's states of a batch, {shape},")
+        check_sizes(self)
 
     @classmethod
     def tiny(cls, vocab_size: int, **over) -> "GPTConfig":
@@ -122,6 +148,18 @@ class GPTConfig(ObjectiveConfig):
         sizes = dict(n_positions=256, n_embd=96, n_layer=2, n_head=4, initializer_range=0.08)
         rates = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
         config = cls(vocab_size, batch_size=4, **sizes, **rates)
+        return replace(config, **over)
+
+    @classmethod
+    def nanogpt(cls, vocab_size: int, **over) -> "GPTConfig":
+        """nanoGPT's size for a laptop: a text by characters, 4 layers of 128, windows of 64.
+
+        `tinylm pretrain gpt --config nanogpt` trains it as nanoGPT does, see `recipes`: 2,000
+        updates, the rate from 1e-3 to 1e-4, no dropout. Differs: biases, as in GPT-2; smaller
+        positions at first; windows in shuffled order, where nanoGPT draws places at random.
+        """
+        sizes = dict(n_positions=64, n_embd=128, n_layer=4, n_head=4, batch_size=12)
+        config = cls(vocab_size, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **sizes)
         return replace(config, **over)
 
     @classmethod
@@ -247,17 +285,52 @@ class GPT(Objective, name="gpt", encoding="bpe"):
 
     def loss(self, batch: GPTBatch) -> tuple[Tensor, dict[str, float]]:
         """Mean nats per counted token of a GPTBatch, and {"loss": the same as a float}."""
-        loss = F.linear_cross_entropy(self.encode(batch.inputs)[-1], self.wte.weight, batch.targets)
+        tables = self.tables()
+        states = self.encode(batch.inputs, tables=tables)
+        loss = F.linear_cross_entropy(states[-1], tables[0], batch.targets)
         return loss, {"loss": loss.item()}
+
+    def states_and_loss(self, ids, mask, **family) -> tuple[list[Tensor], Tensor]:
+        """The states of some texts, and how well they predict them, to be learned beside a task.
+
+        ids : (B, T) integers     mask : (B, T) bool, True = a real token
+        returns the states, as `encode` does; the mean over the texts of their mean nats per
+        predicted token, where special tokens count and padding does not
+        Source: Radford et al. 2018, section 3.2.
+        """
+        ids = np.asarray(ids)
+        mask = np.asarray(mask)
+        tables = self.tables()
+        states = self.encode(ids, mask, tables=tables, **family)
+        scores = F.linear(states[-1][:, :-1], tables[0])  # (B,T-1,C) -> (B,T-1,V)
+        nats = F.cross_entropy(scores, ids[:, 1:], reduction="none")  # (B,T-1)
+        counted = mask[:, :-1] & mask[:, 1:]
+        counts = np.maximum(counted.sum(axis=1, keepdims=True), 1)
+        shares = counted / (counts * len(ids))
+        return states, F.sum(nats * shares.astype(nats.dtype))
 
     # -- the model -------------------------------------------------------------------------------
 
-    def encode(self, ids, mask=None, position_ids=None, cache=None) -> list[Tensor]:
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """The vectors of tokens (V, C) and of positions (P, C); the first are the head's too."""
+        return self.wte.weight, self.wpe.weight
+
+    def embed(self, ids, position_ids, tables) -> Tensor:
+        """What the first block reads.   ids (B, T), position_ids (T,) or (B, T) -> (B, T, C)"""
+        tokens, positions = tables
+        return self.drop(F.embedding(ids, tokens) + F.embedding(position_ids, positions))
+
+    def finish(self, x) -> Tensor:
+        """What stands above the last block: a norm.   (B, T, C) -> (B, T, C)"""
+        return self.ln_f(x)
+
+    def encode(self, ids, mask=None, position_ids=None, cache=None, tables=None) -> list[Tensor]:
         """The embeddings, then every layer's states; the last entry is after ln_f.
 
         ids : (B, T) integers     mask : (B, T) bool, True = a real token
         position_ids : (B, T); by default they count on from the end of the cache
         cache : one nn.Cache for each layer, from `start_cache`
+        tables : of `tables`, if the caller needs the same ones for the head
         returns n_layer + 1 Tensors (B, T, C)
         raises ShapeError  if the text is longer than n_positions or an id is out of range
         """
@@ -273,30 +346,33 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         allowed = None
         if mask is not None:
             allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,T) -> (B,1,1,T)
-        x = self.drop(self.wte(ids) + self.wpe(position_ids))  # (B,T) -> (B,T,C)
+        x = self.embed(ids, position_ids, tables or self.tables())  # (B,T) -> (B,T,C)
         states = [x]
         for i, block in enumerate(self.h):
             x = block(x, allowed, causal=True, cache=cache[i] if cache else None)
             states.append(x)
-        states[-1] = self.ln_f(x)
+        states[-1] = self.finish(x)
         return states
 
     def logits(self, ids, mask=None, **family) -> Tensor:
         """Scores of the next token at every position.   ids : (B, T) -> (B, T, V)"""
-        return F.linear(self.encode(ids, mask, **family)[-1], self.wte.weight)
+        tables = self.tables()
+        states = self.encode(ids, mask, tables=tables, **family)
+        return F.linear(states[-1], tables[0])
 
     def start_cache(self, batch_size: int, length: int) -> list[nn.Cache]:
         """An empty key/value cache for each layer, with room for `length` positions, for step()."""
         c = self.config
         width = c.n_embd // c.n_head
-        dtype = self.wte.weight.dtype
+        dtype = self.tables()[0].dtype
         return [nn.Cache(batch_size, c.n_head, length, width, dtype) for _ in self.h]
 
     def step(self, ids, cache: list[nn.Cache]) -> np.ndarray:
         """Read ids (B, T) after the tokens in the cache; returns the next token's scores (B, V)."""
         with no_grad():
-            last = self.encode(ids, cache=cache)[-1][:, -1]
-            return F.linear(last, self.wte.weight).data
+            tables = self.tables()
+            last = self.encode(ids, cache=cache, tables=tables)[-1][:, -1]
+            return F.linear(last, tables[0]).data
 
     def embedding_table(self) -> np.ndarray:
         """The token embeddings as an array (V, C)."""

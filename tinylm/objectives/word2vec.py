@@ -99,6 +99,15 @@ class Word2VecConfig(ObjectiveConfig):
         "max_sentence": at_least(1),
         "batch_words": at_least(1),
     }
+    changeable = (
+        "window",
+        "negative",
+        "sample",
+        "ns_exponent",
+        "min_alpha",
+        "max_sentence",
+        "batch_words",
+    )
     vocab_size: int = 30000
     size: int = 100
     window: int = 5

@@ -23,6 +23,7 @@ from .chars import Bytes, Chars
 from .checks import LIMITS, check_numbers
 from .elmo import ElmoWords
 from .formats import protobuf, tokenizer_json
+from .growing import grow
 from .template import Template
 from .unigram import NAMES, Unigram
 from .wordpiece import WordPiece
@@ -39,6 +40,8 @@ __all__ = [
     "WordPiece",
     "Words",
     "find",
+    "grow",
+    "kind_of",
     "learn",
     "load",
     "tokenizer_json",
@@ -85,6 +88,7 @@ _USUAL_SIZES = {
     "unigram": 4096,
 }
 KINDS = tuple(_CLASSES)
+GROWING = ("chars", "words")  # the kinds that `grow` can give more tokens
 _MAY_GIVE_FEWER = ("bpe", "wordpiece", "unigram")  # `train(exact=False)` accepts a short text
 
 # Further options of `learn`, by kind: name -> type.
@@ -140,6 +144,18 @@ def check_options(kind: str, vocab_size: int | None, options: dict[str, Any]) ->
     check_numbers(kind, vocab_size=vocab_size)
     for name, value in options.items():
         argument(kind, name, value, known[name], LIMITS.get(name))
+
+
+def kind_of(encoding: Encoding) -> str | None:
+    """The name of an encoding's kind, one of KINDS; None for one that `learn` does not make.
+
+    >>> kind_of(Chars("abc"))
+    'chars'
+    """
+    for name, encoding_class in _CLASSES.items():
+        if type(encoding) is encoding_class:
+            return name
+    return None
 
 
 def load(folder: str | Path) -> Encoding:

@@ -41,7 +41,7 @@ from .checks import (
     read_vocabulary,
 )
 from .formats.settings import ADDED, added_tokens, end_name
-from .template import Template
+from .template import GPT1, TASK_TOKENS, Template
 from .wordcache import Remembered, portions, shared
 
 # The word cache and the checks have files of their own; encodings import them from here.
@@ -224,6 +224,10 @@ allow it by name.
         """`encode_batch` with lists for arrays."""
         return [row.tolist() for row in self.encode_batch(texts)]
 
+    def units(self, text: str) -> Iterable[str]:
+        """What is looked up whole, see growing.py; nothing where texts are spelled from parts."""
+        return ()
+
     # --- ids to text
 
     @abstractmethod
@@ -387,6 +391,8 @@ similar tokens are 'talk', 'walk'.
             if name not in self.specials:
                 self.specials = (*self.specials, name)
             self.added = (*self.added, name)
+        if set(TASK_TOKENS) <= set(self.added):
+            self.template = GPT1
 
 
 def _cut_at(names: Collection[str], text: str) -> tuple[list[str], list[str]]:

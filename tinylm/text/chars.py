@@ -77,6 +77,10 @@ class Chars(Encoding):
             kept = kept[: vocab_size - len(SPECIALS)]
         return cls(kept)
 
+    def units(self, text: str) -> str:
+        """The characters, each of which is looked up whole."""
+        return text
+
     def _encode(self, texts: list[str]) -> list[list[int]]:
         # No special is one character long, so no character finds a special.
         find = self._index().get

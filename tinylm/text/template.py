@@ -116,4 +116,5 @@ XLNET = Template(
     pad_type=3,
     pad_left=True,
 )
+TASK_TOKENS = ("<start>", "<delimiter>", "<classify>")  # GPT-1's fine-tuning adds them
 GPT1 = Template("<start> A <classify>", "<start> A <delimiter> B <classify>")

@@ -142,6 +142,10 @@ class Words(Encoding):
         words = _split(text, self.lower, self.rules, self.marks)
         return _joined(words, self.phrases)
 
+    def units(self, text: str) -> list[str]:
+        """The words, each of which is looked up whole."""
+        return self.split(text)
+
     def _encode(self, texts: list[str]) -> list[list[int]]:
         find = self._index().get
         unknown = itertools.repeat(self.unk_id)

@@ -4,9 +4,8 @@
 """
 
 import dataclasses
-import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,19 @@ import numpy as np
 from tinylm import objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
-from tinylm.progress import hidden, note
+from tinylm.progress import hidden
 
 from . import checkpoint, runs
 from .config import TrainConfig
+from .start import FromScratch, from_model, sized
 from .train import Trainer
+
+__all__ = ["PretrainConfig", "complete", "divide", "pretrain", "sized", "untrained"]
+
+SIZE = "tiny"  # these hold where nobody asks for others
+HELD_OUT = 0.05
+STEPS = 1000
+LENGTHS = ("steps", "minutes", "plan")  # options; one of them says how long a run is
 
 
 @dataclass(frozen=True)
@@ -30,15 +37,16 @@ class PretrainConfig(settings.Config):
     objective : a chapter's name, a file that defines one (mine.py, mine.py:NAME), or a class
     data : a file, a folder, a named set, or "toy"
     out : run folder, or None
-    size : class method of the objective's Config: tiny, small, ...
+    size : class method of the objective's Config: tiny (None means this one), small, ...
     options : fields of that Config or of TrainConfig to replace: {"n_layer": 2, "lr": 3e-4}; or
         options of the encoding, see text.OPTIONS: {"min_count": 5, "phrases": 2}
     seed : of weights, batches and dropout
-    held_out : share of the documents kept for evaluation
+    held_out : share of the documents kept for evaluation, None for one in twenty
     encoding : kind of encoding, see text.KINDS; None for the one that the objective prefers
+    init : folder of a trained model to go on from, with its sizes and its encoding, see start.py
 
-    >>> PretrainConfig("gpt", "toy").size
-    'tiny'
+    >>> PretrainConfig("gpt", "toy", options={"lr": 3e-4}).options
+    {'lr': 0.0003}
     """
 
     ranges = {
@@ -49,11 +57,12 @@ class PretrainConfig(settings.Config):
     objective: str | type
     data: str | Path
     out: str | Path | None = None
-    size: str = "tiny"
+    size: str | None = None
     options: dict = field(default_factory=dict)
     seed: int = 0
-    held_out: float = 0.05
+    held_out: float | None = None
     encoding: str | None = None
+    init: str | Path | None = None
 
 
 def pretrain(
@@ -63,49 +72,54 @@ def pretrain(
     quiet: bool = False,
     overwrite: bool = False,
 ) -> tuple[Any, Any, dict]:
-    """Train an objective from scratch, or resume it.
+    """Train an objective from scratch or go on from a trained one; or resume such a run.
 
     texts : documents to use instead of loading config.data
     resume, overwrite : continue or replace a run that the folder holds, see `Trainer.run`
     returns the trained objective, its tokenizer, and the result of `Trainer.run`
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
-    with runs.claim_run(config.out, resume, overwrite, reading=(config.data,)):
+    reading = [path for path in (config.data, config.init) if path is not None]
+    with runs.claim_run(config.out, resume, overwrite, reading):
         return _pretrain(config, texts, resume, quiet)
 
 
 def _pretrain(config, texts, resume, quiet):
     """`pretrain` in a claimed folder: nobody else writes there, and its files may be replaced."""
     chapter = objectives.find(config.objective)
-    kind = config.encoding or chapter.encoding
-    model_options, train_options, text_options = divide(chapter, kind, config)
+    config = complete(chapter, config)
+    if config.init is None:
+        start = FromScratch(chapter, config.size or SIZE, config.encoding or chapter.encoding)
+    else:
+        start = from_model(config.init, chapter, config.size, config.encoding)
+    model_options, train_options, text_options = divide(chapter, start.kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     vocab_size = model_options.pop("vocab_size", None)
 
     train, held_out = _load(chapter, config, texts, quiet)
     # Fail on a mistake in the options before an encoding is learned.
-    sized(chapter, config.size, {**model_options, "vocab_size": vocab_size or 1})
+    start.config(model_options, vocab_size or 1)
     with hidden(quiet):
         # The state is written after the tokenizer, so if there is a state the tokenizer is whole.
         if resume and _has_state(config.out):
             tokenizer = text.load(config.out)
         else:
-            note(f"learning an encoding ({kind}) from {len(train):,} documents")
-            tokenizer = text.learn(kind, train, vocab_size, **text_options)
+            tokenizer = start.encoding(train, vocab_size, text_options)
 
-    model_options["vocab_size"] = tokenizer.vocab_size
-    model_config = sized(chapter, config.size, model_options)
+    model_config = start.config(model_options, tokenizer.vocab_size)
     progress = not quiet and sys.stderr.isatty()
     how = {"end_id": tokenizer.end_id, "structure": chapter.structured}
     corpus = encode_corpus(train, tokenizer, progress=progress, **how)
     rng = np.random.default_rng(config.seed)
     objective = untrained(chapter, model_config, tokenizer, corpus, rng)
+    start.give(objective)
     evaluation = None
     if held_out:
         evaluation = encode_corpus(held_out, tokenizer, **how)
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
-    asked = {"kind": kind, "vocab_size": vocab_size, **text_options}
-    return objective, tokenizer, trainer.run(resume, asked)
+    asked = {"kind": start.kind, "vocab_size": vocab_size, **text_options}
+    result = trainer.run(resume, asked, initial=start.fingerprint())
+    return objective, tokenizer, result
 
 
 def _has_state(out):
@@ -121,7 +135,7 @@ def _load(chapter, config, texts, quiet):
     if texts is None:
         with hidden(quiet):
             texts = load_texts(config.data, config.out)
-    parts = split_documents(texts, share=config.held_out, seed=0)
+    parts = split_documents(texts, share=config.held_out or HELD_OUT, seed=0)
     train, held_out = (_documents(chapter, part) for part in parts)
     if not any(document.strip() for document in train):
         raise DataError(
@@ -155,10 +169,36 @@ def untrained(
     return objective
 
 
-def divide(chapter: type, kind: str, config: PretrainConfig) -> tuple[dict, dict, dict]:
+def complete(chapter: type, config: PretrainConfig) -> PretrainConfig:
+    """The config with the options of its size's recipe, where it has none of its own, and a length.
+
+    >>> config = PretrainConfig("gpt", "mine.txt", size="nanogpt", options={"lr": 3e-4})
+    >>> whole = complete(objectives.find("gpt"), config)
+    >>> whole.encoding, whole.options["lr"], whole.options["steps"]
+    ('chars', 0.0003, 2000)
+    """
+    recipe = dict(chapter.Config.recipes.get(config.size, {}))
+    encoding = recipe.pop("encoding", None)
+    held_out = recipe.pop("held_out", None)
+    given = config.options
+    if "schedule" in given:
+        recipe.pop("schedule_options", None)  # they belong to the recipe's schedule
+    if given.keys() & LENGTHS:
+        recipe.pop("steps", None)
+    elif "steps" not in recipe:
+        recipe["steps"] = STEPS
+    return dataclasses.replace(
+        config,
+        options={**recipe, **given},
+        encoding=config.encoding or encoding,
+        held_out=config.held_out or held_out,
+    )
+
+
+def divide(chapter: type, kind: str | None, config: PretrainConfig) -> tuple[dict, dict, dict]:
     """Sort the options of a PretrainConfig by name: those of the model, training and the encoding.
 
-    kind : of encoding
+    kind : of encoding, None for one without options
     raises TinylmError  for an unknown option, or a name that both the model and training have
     """
     training = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -179,20 +219,5 @@ def divide(chapter: type, kind: str, config: PretrainConfig) -> tuple[dict, dict
         return {name: value for name, value in config.options.items() if name in names}
 
     text_options = chosen(encoding)
-    text.check_options(kind, config.options.get("vocab_size"), text_options)
+    text.check_options(kind or "the encoding", config.options.get("vocab_size"), text_options)
     return chosen(model), chosen(training), text_options
-
-
-def sized(chapter: type, size: str, options: Mapping[str, Any]) -> Any:
-    """The objective's config of a named size, with some fields replaced.
-
-    raises TinylmError  for an unknown size, or a value that a field cannot have
-    """
-    sizes = {}
-    for name, make in inspect.getmembers(chapter.Config, inspect.ismethod):  # its class methods
-        if not name.startswith("_"):
-            sizes[name] = make
-    if size not in sizes:
-        known = ", ".join(sorted(sizes))
-        raise TinylmError(f"{chapter.name} has no config {size!r}; it knows {known}")
-    return settings.build(chapter.Config, options, make=sizes[size])

@@ -73,16 +73,19 @@ def _has_begun(path):
     return bool(records) and records[0]["event"] == "started"
 
 
-def identity(config: Any, objective: Any, encoding: Mapping | None) -> dict[str, dict]:
+def identity(
+    config: Any, objective: Any, encoding: Mapping | None, initial: str | None = None
+) -> dict[str, dict]:
     """Everything that must be equal for a resumed run to be the same run, as JSON.
 
     config : TrainConfig     encoding : the options of the text's encoding, or None
+    initial : fingerprint of the weights that the run goes on from, or None
     returns part -> name -> value, the parts being option, model, data and encoding
     """
     parts = {
         "option": dataclasses.asdict(config),
         "model": dataclasses.asdict(objective.config),
-        "data": {"fingerprint": objective.fingerprint},
+        "data": {"fingerprint": objective.fingerprint, "initial weights": initial},
         "encoding": encoding or {},
     }
     return json.loads(json.dumps(parts))  # as it reads back from a file: lists for tuples

@@ -82,7 +82,11 @@ class Trainer:
         return self.budget.plan.steps
 
     def run(
-        self, resume: bool = False, encoding: Mapping | None = None, overwrite: bool = False
+        self,
+        resume: bool = False,
+        encoding: Mapping | None = None,
+        overwrite: bool = False,
+        initial: str | None = None,
     ) -> dict[str, Any]:
         """Train to the last step. Save on the way, at the end, and on Ctrl-C or SIGTERM.
 
@@ -91,6 +95,8 @@ class Trainer:
         encoding : dict, JSON: the options asked of the text's encoding; a resumed run must ask for
             the same
         overwrite : replace a run, model or classifier that the folder holds
+        initial : fingerprint of the weights that the run began with, if no seed gives them; a
+            resumed run must have begun with the same
         returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of
             `evaluate`, or None), seconds (of the updates), tokens (predicted), read (tokens that
             the model saw for it), plan (see budget.py, as lists)
@@ -101,7 +107,7 @@ class Trainer:
         """
         claimed = runs.claim_run(self.out, resume, overwrite)
         with one_pool(), self._signals, claimed:
-            finished = self._begin(resume, encoding)
+            finished = self._begin(resume, encoding, initial)
             result = finished or self._train()
             if self.optimizer:
                 self.optimizer.adopt_average()
@@ -116,11 +122,11 @@ class Trainer:
 
     # ---- beginning ----
 
-    def _begin(self, resume, encoding):
+    def _begin(self, resume, encoding, initial):
         """Start or restore the run; returns its result if it was finished already, else None."""
         self.config.check_for(self.objective)
         self.objective.train()
-        self._identity = runs.identity(self.config, self.objective, encoding)
+        self._identity = runs.identity(self.config, self.objective, encoding, initial)
         before = self.folder.previous(self._identity) if resume else None
         if before is None and self.held_out is not None:
             self._try_evaluation()

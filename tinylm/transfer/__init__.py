@@ -8,6 +8,7 @@ from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
 from .sentences import SentenceEncoder
+from .several import both_orders, choice_scores
 
 __all__ = [
     "AdaptConfig",
@@ -20,6 +21,8 @@ __all__ = [
     "TfidfClassifier",
     "accuracy",
     "beats",
+    "both_orders",
+    "choice_scores",
     "folds",
     "label_budget",
     "macro_f1",

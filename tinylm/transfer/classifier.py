@@ -1,7 +1,8 @@
 """A pretrained encoder and a few labelled texts become a classifier, in scikit-learn's shape.
 
     features    p(y | text) = softmax(W standardise(pool(encode(text))) + b), the encoder frozen
-    finetune    the same with the encoder's own summary of a text, and every weight learns: see `finetune.py`
+    finetune    the same with the encoder's own summary of a text, and every weight learns: see
+                `finetune.py`
 
 Both methods end as an encoder and a linear head on pooled states, so both predict and save alike.
 """

@@ -94,7 +94,7 @@ def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
         return [means[layer]]
     raise ShapeError(
         f"pool: layer {layer!r} of an encoder with {len(means)} arrays of states of shapes "
-        f"{shapes}; expected 'summary', 'last', 'mean' (equal widths), 'all' or a number below that."
+        f"{shapes}; expected 'summary', 'last', 'mean' (equal widths), 'all' or a lower number."
     )
 
 

@@ -1,6 +1,7 @@
 """Fine-tuning: every weight of a pretrained encoder learns from a few labels.
 
     p(y | text) = softmax(W dropout(standardise(summary(h_1 … h_T))) + b)
+    loss = −log p(y | text) + λ · (the text's own loss),    λ = lm_coef
 
 Training starts from the head that softmax regression finds on the frozen encoder. A random head
 would send large, meaningless gradients into good features and distort them (Kumar et al. 2022).
@@ -45,6 +46,8 @@ class AdaptConfig(settings.Config):
     warmup : share of the updates in which the rate rises; after it the rate falls linearly to 0
     weight_decay, clip : of AdamW
     dropout : on the pooled features, before the head
+    lm_coef : λ, the weight of the texts' own loss beside the task's (GPT-1: 0.5); above 0 the
+        encoder must predict next tokens
     n_folds : of the cross-validation that chooses the rate
 
     >>> AdaptConfig(rates=())
@@ -63,6 +66,7 @@ class AdaptConfig(settings.Config):
         "weight_decay": at_least(0),
         "clip": above(0),
         "dropout": from_to_below(0, 1),
+        "lm_coef": at_least(0),
         "n_folds": at_least(0),
         "seed": at_least(0),
     }
@@ -76,6 +80,7 @@ class AdaptConfig(settings.Config):
     weight_decay: float = 0.01
     clip: float = 1.0
     dropout: float = 0.1
+    lm_coef: float = 0.0
     n_folds: int = 2
     seed: int = 0
 
@@ -132,9 +137,20 @@ class Network(nn.Module):
     def forward(self, batch: dict[str, np.ndarray]) -> Tensor:
         """Keywords of `encode`, (B,T) each -> logits (B,K)."""
         states = self.encoder.encode(**batch)
-        pooled = self.encoder.summary(states, batch["mask"])  # (B,T,C) -> (B,C)
+        return self.classify(states, batch["mask"])
+
+    def classify(self, states: list[Tensor], mask: np.ndarray) -> Tensor:
+        """The states of every layer, (B,T,C) each -> logits (B,K)."""
+        pooled = self.encoder.summary(states, mask)  # (B,T,C) -> (B,C)
         standardised = (pooled - self.mean) * self.scale
         return self.head(self.dropout(standardised))  # (B,C) -> (B,K)
+
+    def loss(self, batch: dict[str, np.ndarray], codes: np.ndarray, lm_coef: float) -> Tensor:
+        """Mean cross-entropy of the classes plus lm_coef times the texts' own loss, in nats."""
+        if not lm_coef:
+            return F.cross_entropy(self(batch), codes)
+        states, own = self.encoder.states_and_loss(**batch)
+        return F.cross_entropy(self.classify(states, batch["mask"]), codes) + lm_coef * own
 
 
 def tune(
@@ -147,12 +163,15 @@ def tune(
 ) -> Network:
     """Train an encoder and a new head on labelled texts for the scheduled number of updates.
 
-    features : of the encoder's summary, not fitted yet; their encoder is changed, so pass a `duplicate`
+    features : of the encoder's summary, not fitted yet; their encoder is changed, so pass a
+        `duplicate`
     encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
     progress : called as progress(done, updates)
     returns the network in evaluation mode
-    raises TinylmError if training diverges
+    raises TinylmError if training diverges, or if the encoder lacks the loss that lm_coef asks for
     """
+    if config.lm_coef:
+        features.encoder.need("auxiliary loss")
     rows = features.fit_encoded(encoded)
     regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
     network = Network(features, regression, config)
@@ -166,8 +185,7 @@ def tune(
         chosen = next(batches)
         _set_noise(network, config.seed, step)
         optimiser.zero_grad()
-        logits = network(take(encoded, chosen))
-        F.cross_entropy(logits, codes[chosen]).backward()
+        network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
         multiplier = optim.schedules.linear(step, updates, warmup)
         norm = optimiser.step(lr=rate * multiplier, max_norm=config.clip)
         if not np.isfinite(norm):

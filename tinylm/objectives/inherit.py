@@ -1,0 +1,78 @@
+"""A new model takes over the weights of an older one that knows fewer kinds of tokens.
+
+    old table (3, C)    the cat sat
+    new table (4, C)    the cat sat slept      three rows as they were, one as it was drawn
+
+Rows that stand behind the tokens' (GPT-1's positions, fastText's pieces) stay behind them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from tinylm.errors import TinylmError
+
+from .base import Objective
+
+
+def inherit(model: Objective, weights: Mapping[str, np.ndarray], n_tokens: int) -> None:
+    """Set a model's weights to older ones; the rows of new tokens stay as they are.
+
+    weights : name -> array, of a model of the same sizes
+    n_tokens : kinds of tokens that the older model knew, the first ones of the new
+    raises TinylmError  if the model has a tensor that cannot take more tokens
+    """
+    taken = {}
+    for name, fresh in model.state_dict().items():
+        old = weights[name]
+        added = model.config.vocab_size - n_tokens
+        if old.shape != fresh.shape:
+            axis = _token_axis(old.shape, fresh.shape, added)
+            if axis is None:
+                raise TinylmError(
+                    f"{name} cannot take {added} more tokens: it would grow from {old.shape} to "
+                    f"{fresh.shape}; choose a text without new ones."
+                )
+            old = grown(old, fresh, n_tokens, axis)
+        taken[name] = old
+    model.load_state_dict(taken)
+
+
+def with_tokens(model: Objective, vocab_size: int, rng: np.random.Generator) -> Objective:
+    """A copy of a model that knows more kinds of tokens.
+
+    vocab_size : of the copy     rng : draws the new rows, from the model's initial distribution
+    raises TinylmError  as `inherit`
+    """
+    config = dataclasses.replace(model.config, vocab_size=vocab_size)
+    copy = type(model)(config, rng)
+    inherit(copy, model.state_dict(), model.config.vocab_size)
+    return copy.train(model.training)
+
+
+def grown(old: np.ndarray, fresh: np.ndarray, n_tokens: int, axis: int = 0) -> np.ndarray:
+    """The fresh array with the old entries in it: those of tokens first, the others at the end.
+
+    >>> old = np.array([1, 2, 7])  # two tokens, and a position behind them
+    >>> grown(old, np.array([-1, -2, -3, -4]), n_tokens=2)
+    array([ 1,  2, -3,  7])
+    """
+    result = np.moveaxis(fresh.copy(), axis, 0)
+    rows = np.moveaxis(old, axis, 0)
+    behind = len(rows) - n_tokens
+    result[:n_tokens] = rows[:n_tokens]
+    if behind:
+        result[-behind:] = rows[-behind:]
+    return np.moveaxis(result, 0, axis)
+
+
+def _token_axis(old: tuple[int, ...], new: tuple[int, ...], added: int) -> int | None:
+    """The one axis along which a shape grew by the added tokens; None if it changed otherwise."""
+    if len(old) != len(new):
+        return None
+    changes = [b - a for a, b in zip(old, new, strict=True)]
+    axes = [axis for axis, change in enumerate(changes) if change]
+    if len(axes) != 1 or changes[axes[0]] != added:
+        return None
+    return axes[0]

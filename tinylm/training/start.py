@@ -1,0 +1,177 @@
+"""Where a run begins: with nothing, or with a trained model (`tinylm pretrain --init DIR`).
+
+    FromScratch    sizes by name, an encoding learned from the text, random weights
+    FromModel      sizes, encoding and weights of DIR: a run of ours or a published folder
+
+A run that goes on from DIR has its own text, its own training and its own batches. Characters or
+words that DIR's encoding lacks are appended to it. The model's rows for them are drawn as those of
+a new model are; all other weights are DIR's.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinylm import hub, settings, text
+from tinylm.errors import TinylmError
+from tinylm.objectives import Objective
+from tinylm.objectives.inherit import inherit
+from tinylm.progress import note
+
+
+@dataclass(frozen=True)
+class FromScratch:
+    """The beginning of a run that knows nothing.
+
+    chapter : the objective's class     size : class method of its Config
+    kind : of the encoding, one of text.KINDS
+    """
+
+    chapter: type
+    size: str
+    kind: str
+
+    def config(self, options: Mapping[str, Any], vocab_size: int) -> Any:
+        """The config of the named size, with some fields replaced.
+
+        raises TinylmError  for an unknown size, or a value that a field cannot have
+        """
+        return sized(self.chapter, self.size, {**options, "vocab_size": vocab_size})
+
+    def encoding(
+        self, texts: Sequence[str], vocab_size: int | None, options: Mapping[str, Any]
+    ) -> Any:
+        """An encoding learned from the texts; the arguments are those of text.learn."""
+        note(f"learning an encoding ({self.kind}) from {len(texts):,} documents")
+        return text.learn(self.kind, texts, vocab_size, **options)
+
+    def give(self, model: Objective) -> None:
+        """Nothing: a new model keeps its random weights."""
+
+    def fingerprint(self) -> str | None:
+        """None: the seed says what the first weights are."""
+
+
+@dataclass(frozen=True)
+class FromModel:
+    """The beginning of a run that goes on from a trained model.
+
+    folder : DIR     model, tokenizer : as hub.load returns them
+    """
+
+    folder: str | Path
+    model: Objective
+    tokenizer: Any
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the encoding, one of text.KINDS; None for one that text.learn never makes."""
+        return text.kind_of(self.tokenizer)
+
+    def config(self, options: Mapping[str, Any], vocab_size: int) -> Any:
+        """The folder's config with changes that no weight depends on.
+
+        options : fields of the objective's Config
+        vocab_size : of the encoding; the model's own if it has more rows
+        raises TinylmError  for a field that the weights depend on
+        """
+        own = self.model.config
+        free = type(own).changeable
+        for name, value in options.items():
+            if name not in free and getattr(own, name) != value:
+                may = ", ".join((*free, "the options of training"))
+                raise TinylmError(
+                    f"{name} is {getattr(own, name)} in {self.folder} and cannot become {value}; "
+                    f"with --init you may change {may}"
+                )
+        fields = {**dataclasses.asdict(own), **options}
+        fields["vocab_size"] = max(own.vocab_size, vocab_size)
+        return settings.build(type(own), fields)
+
+    def encoding(
+        self, texts: Sequence[str], vocab_size: int | None, options: Mapping[str, Any]
+    ) -> Any:
+        """The folder's encoding, with what the texts have and it lacks; says how much that is.
+
+        vocab_size : the most tokens in all, or None     options : none, they are DIR's
+        raises TinylmError  if there are options, or a vocab_size that the encoding cannot have
+        """
+        asked = sorted(options)
+        if vocab_size is not None and self.kind not in text.GROWING:
+            asked.append("vocab_size")
+        if asked:
+            raise TinylmError(
+                f"the model in {self.folder} brings its own encoding; "
+                f"leave out --set {asked[0]} or --init"
+            )
+        added = text.grow(self.tokenizer, texts, vocab_size)
+        size = self.tokenizer.vocab_size
+        rows = max(size - self.model.config.vocab_size, 0)
+        note(
+            f"going on from {self.folder}: {added:,} new tokens, {size:,} in all; "
+            f"the model gets {rows:,} new rows"
+        )
+        return self.tokenizer
+
+    def give(self, model: Objective) -> None:
+        """Set the weights of a new model to the folder's; rows of new tokens stay as drawn."""
+        inherit(model, self.model.state_dict(), self.model.config.vocab_size)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the names, shapes and numbers of the folder's weights."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+
+def from_model(
+    folder: str | Path, chapter: type, size: str | None, encoding: str | None
+) -> FromModel:
+    """The beginning that a folder gives.
+
+    chapter : the objective's class
+    size, encoding : as in PretrainConfig; None, or what the folder holds
+    raises TinylmError  if the folder holds another objective or no tokenizer, or contradicts them
+    """
+    model, tokenizer = hub.load(folder)
+    if type(model) is not chapter:
+        raise TinylmError(
+            f"{folder} holds a {model.name}, which cannot go on as {chapter.name}; "
+            f"say {model.name} in place of {chapter.name}"
+        )
+    if tokenizer is None:
+        raise TinylmError(f"{folder} holds no tokenizer; put its files beside the weights")
+    start = FromModel(folder, model, tokenizer)
+    if size is not None:
+        raise TinylmError(
+            f"the model in {folder} brings its own sizes; leave out --config {size} or --init"
+        )
+    if encoding not in (None, start.kind):
+        raise TinylmError(
+            f"the model in {folder} brings its own encoding; leave out --encoding {encoding} "
+            "or --init"
+        )
+    return start
+
+
+def sized(chapter: type, size: str, options: Mapping[str, Any]) -> Any:
+    """The objective's config of a named size, with some fields replaced.
+
+    raises TinylmError  for an unknown size, or a value that a field cannot have
+    """
+    sizes = {}
+    for name, make in inspect.getmembers(chapter.Config, inspect.ismethod):  # its class methods
+        if not name.startswith("_"):
+            sizes[name] = make
+    if size not in sizes:
+        known = ", ".join(sorted(sizes))
+        raise TinylmError(f"{chapter.name} has no config {size!r}; it knows {known}")
+    return settings.build(chapter.Config, options, make=sizes[size])
