@@ -439,6 +439,15 @@ def classifier(run, tmp_path_factory):
     return folder / "out"
 
 
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    """The folder of a BERT that learned nothing."""
+    folder = tmp_path_factory.mktemp("masked") / "out"
+    tokenizer = text.WordPiece.train(["sea waves, land rocks"], 60, exact=False)
+    hub.save(folder, tinylm.Bert(tinylm.BertConfig.tiny(tokenizer.vocab_size)), tokenizer)
+    return folder
+
+
 class Pipe:
     """Standard input that holds some bytes."""
 
@@ -485,6 +494,7 @@ QUIET = {
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
     "predict": ["CLASSIFIER", "TMP/new.txt"],
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
+    "fill": ["MASKED", "sea [MASK]"],
     "neighbors": ["RUN", "e"],
     "evaluate-words": ["TMP/a.vec"],
     "convert": ["TMP/a.vec", "TMP/b.bin"],
@@ -498,7 +508,7 @@ def test_every_command_is_tried_quietly():
 
 @pytest.mark.parametrize("command", QUIET)
 @pytest.mark.parametrize("terminal", [False, True])
-def test_quiet_is_quiet(command, terminal, run, classifier, tmp_path, capsys, monkeypatch):
+def test_quiet_is_quiet(command, terminal, run, classifier, masked, tmp_path, capsys, monkeypatch):
     """Kernels are "compiled", sets are "fetched", examples are left out, pictures are missing: nothing says so."""
     table = labelled(tmp_path / "again.tsv")
     table.write_text(table.read_text() + "ocean\tsea\nocean\tland\n")
@@ -519,7 +529,7 @@ def test_quiet_is_quiet(command, terminal, run, classifier, tmp_path, capsys, mo
     monkeypatch.setattr("tinylm.report.pictures.available", lambda: False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     monkeypatch.setitem(cache._state, "told", False)
-    places = {"RUN": str(run), "CLASSIFIER": str(classifier)}
+    places = {"RUN": str(run), "CLASSIFIER": str(classifier), "MASKED": str(masked)}
     arguments = [places.get(a, a.replace("TMP", str(tmp_path))) for a in QUIET[command]]
     capsys.readouterr()
     assert main([command, *arguments, "--quiet"]) == 0
@@ -577,6 +587,7 @@ MISTAKES = {
         ["generate", "RUN", "--prompt", "x", "--temperature", "-1"],
         "temperature",
     ),
+    "a causal model fills no gap": (["fill", "RUN", "a [MASK]"], "cannot fill gaps"),
     "unknown word": (["neighbors", "RUN", "zyxwv qwrtp"], "zyxwv"),
     "missing table": (["finetune", "RUN", "--train", "TMP/none.tsv", "--out", "OUT"], "none.tsv"),
     "classifier into its own run": (

@@ -8,6 +8,7 @@ from tinylm import hub
 from tinylm.hub.stored import renamed
 from tinylm.nn import ACTIVATION_NAMES
 
+NOT_COUNTED = -100
 CASES = range(10)  # more than there are activations
 ACTIVATIONS = sorted(ACTIVATION_NAMES)
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
@@ -95,6 +96,21 @@ def ids_and_mask(sizes):
         mask[:] = True
     position_ids = np.maximum(mask.cumsum(axis=1) - 1, 0)
     return ids, mask, position_ids
+
+
+def next_tokens(ids, mask):
+    """The targets (B, T) of a causal model: the next id, −100 where it or what predicts it is padding."""
+    targets = np.full(ids.shape, NOT_COUNTED)
+    counted = mask[:, 1:] & mask[:, :-1]
+    targets[:, :-1] = np.where(counted, ids[:, 1:], NOT_COUNTED)
+    return targets
+
+
+def loss_of(logits, targets):
+    """Mean cross-entropy; transformers' own loss of a causal model is float32 whatever the model is."""
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(targets).flatten())
 
 
 def expect_close(ours, theirs, tolerance, what="", places=None):

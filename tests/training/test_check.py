@@ -433,6 +433,22 @@ CHAPTERS = {
         "in training mode too",
     ),
     "gpt relu": ("gpt", {"n_layer": 1, "activation_function": "relu"}, "16 parameters"),
+    "bert": ("bert", {"num_hidden_layers": 1}, "28 parameters"),
+    "bert without pairs": (
+        "bert",
+        {"num_hidden_layers": 1, "next_sentence": False, "max_predictions": 3},
+        "the loss does not use",
+    ),
+    "bert dropout": (
+        "bert",
+        {"num_hidden_layers": 1, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+        "in training mode too",
+    ),
+    "bert whole words": (
+        "bert",
+        {"num_hidden_layers": 1, "whole_words": True, "duplicates": 2, "hidden_act": "gelu_new"},
+        "28 parameters",
+    ),
     "gpt averaged": ("gpt", {"n_layer": 1, "optimizer": "asgd"}, "16 parameters"),
 }
 

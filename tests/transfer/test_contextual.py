@@ -11,6 +11,13 @@ from tinylm.transfer import AdaptConfig, Classifier, Features, compare, verdict
 SIZES = {
     "gpt1": {"n_positions": 16, "n_embd": 10, "n_head": 2, "batch_size": 3},
     "gpt": {"n_positions": 16, "n_embd": 10, "n_head": 2, "batch_size": 3},
+    "bert": {
+        "hidden_size": 10,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 16,
+        "batch_size": 3,
+    },
+    "electra": {"hidden_size": 10, "embedding_size": 7, "sequence_length": 16, "batch_size": 3},
     "word2vec": {"size": 7},
     "fasttext": {"size": 7, "bucket": 101},
     "glove": {"vector_size": 7},

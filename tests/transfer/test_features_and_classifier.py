@@ -15,10 +15,12 @@ from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.files import read_json, write_json
 from tinylm.objectives import Objective
 from tinylm.objectives.gpt import GPT, GPTConfig
+from tinylm.tensor import Tensor
 from tinylm.text import Words
 from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
 from tinylm.transfer.features import encode_texts, pool, take
+from tinylm.transfer.finetune import parameters_of
 
 TOPICS = {
     "ice": "puck goal skate rink",
@@ -157,6 +159,29 @@ def test_pooling_is_the_mean_over_real_positions(encoder, tokenizer):
     )  # a single layer is not counted twice
     with pytest.raises(ShapeError, match="layer 2 "):
         pool(states, batch["mask"], (2,))
+
+
+def test_layers_are_chosen_by_their_published_names():
+    rng = np.random.default_rng(0)
+    states = [Tensor(rng.normal(size=(3, 5, 7))) for _ in range(6)]
+    mask = np.arange(5) < np.array([[5], [2], [1]])
+    one_by_one = [pool(states, mask, (i,)) for i in range(6)]
+
+    def chosen(name):
+        return pool(states, mask, (name,))
+
+    assert np.array_equal(chosen("second-to-last"), one_by_one[4])
+    np.testing.assert_allclose(chosen("sum-last-4"), sum(one_by_one[2:]), atol=1e-12)
+    assert np.array_equal(chosen("concat-last-4"), np.concatenate(one_by_one[2:], axis=1))
+    for few in (1, 2, 3):  # of fewer layers, as many as there are
+        assert np.array_equal(
+            pool(states[:few], mask, ("concat-last-4",)), np.concatenate(one_by_one[:few], axis=1)
+        )
+    narrow = [Tensor(rng.normal(size=(3, 5, 2))), *states]
+    assert pool(narrow, mask, ("sum-last-4",)).shape == (3, 7)
+    for name, of in (("sum-last-4", narrow[:3]), ("second-to-last", states[:1])):
+        with pytest.raises(ShapeError, match=name):
+            pool(of, mask, (name,))
 
 
 def test_rows_taken_from_a_batch_lose_the_columns_that_only_pad(encoder, tokenizer):
@@ -367,3 +392,38 @@ def test_a_classifier_never_overwrites_a_pretraining_run(encoder, tokenizer, tmp
     with pytest.raises(DataError, match="cannot be made a folder"):
         model.save(tmp_path / "trainer.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["trainer.safetensors"] and not shelf
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_layer_decay_is_electras_rule(layers):
+    config = GPTConfig.tiny(11, n_layer=layers, n_embd=6, n_head=2)
+    network = nn.Module()
+    network.encoder = GPT(config)
+    network.head = nn.Linear(6, 2, rng=np.random.default_rng(0))
+    groups = parameters_of(network, 0.8)
+    rates = {name: group["scale"] for group in groups for name, _ in group["params"]}
+    assert rates["head.weight"] == rates["head.bias"] == 1
+    for i in range(layers):
+        assert rates[f"encoder.h.{i}.attn.c_attn.weight"] == pytest.approx(0.8 ** (layers + 1 - i))
+    assert rates["encoder.wte.weight"] == pytest.approx(0.8 ** (layers + 2))
+    assert len(rates) == len(network.named_parameters())
+
+
+def test_layer_decay_of_1_is_one_rate_for_all_to_the_bit(encoder, tokenizer):
+    found = []
+    for layer_decay in (None, 1.0):
+        config = AdaptConfig(rates=(0.01,), updates=7, layer_decay=layer_decay)
+        found.append(
+            weights(Classifier(encoder, tokenizer, "finetune", config).fit(*posts(5)).encoder_)
+        )
+    assert same(*found)
+
+
+def test_a_small_layer_decay_keeps_the_encoder_near_its_pretraining(encoder, tokenizer):
+    before = weights(encoder)["table.weight"]
+    moved = []
+    for layer_decay in (1e-3, None):
+        config = AdaptConfig(rates=(0.01,), updates=7, layer_decay=layer_decay)
+        tuned = Classifier(encoder, tokenizer, "finetune", config).fit(*posts(5)).encoder_
+        moved.append(np.abs(weights(tuned)["table.weight"] - before).max())
+    assert moved[0] < 1e-4 * moved[1]

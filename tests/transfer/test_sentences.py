@@ -227,4 +227,7 @@ def test_the_published_minilm_finds_what_means_the_same():
     encoder = SentenceEncoder.load("minilm")
     vectors = encoder(SENTENCES)
     assert encoder.search("the ocean is quiet", vectors, 2)[0][0] == 0
-    assert {place for place, _ in encoder.search("the state needs higher taxes", vectors, 2)} == {2, 4}
+    assert {place for place, _ in encoder.search("the state needs higher taxes", vectors, 2)} == {
+        2,
+        4,
+    }

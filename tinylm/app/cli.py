@@ -311,6 +311,22 @@ def _generate(commands):
     return p
 
 
+def _fill(commands):
+    """fill: guess what stands in the gaps of a text."""
+    p = commands.add_parser("fill", help="fill the gaps of a text")
+    p.add_argument("dir", metavar="DIR", help="run of a masked model, ours or a published BERT")
+    p.add_argument("text", metavar="TEXT", help="with gaps, for example 'a [MASK] text'")
+    p.add_argument(
+        "--count",
+        type=values.count,
+        default=5,
+        metavar="N",
+        help="tokens to show for each gap (default 5)",
+    )
+    _code(p)
+    return p
+
+
 def _neighbors(commands):
     """neighbors: nearest words."""
     p = commands.add_parser("neighbors", help="nearest tokens by cosine in the input embedding")
@@ -419,6 +435,7 @@ COMMANDS = (
     _finetune,
     _predict,
     _generate,
+    _fill,
     _neighbors,
     _search,
     _evaluate_words,

@@ -16,7 +16,7 @@ import numpy as np
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import search, words
+from . import filling, search, words
 from .options import nested
 from .results import given_of, load, print_result
 
@@ -332,6 +332,7 @@ COMMANDS = {
     "finetune": _finetune,
     "predict": _predict,
     "generate": _generate,
+    "fill": filling.fill,
     "neighbors": words.neighbors,
     "search": search.search,
     "evaluate-words": words.evaluate_words,

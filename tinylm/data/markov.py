@@ -4,6 +4,10 @@
                     start[s_1] E[s_1, x_1] T[s_1, s_2] E[s_2, x_2] ...
 
 States follow each other unseen, and each writes one token.
+
+A reader may see the text through noise: tokens are hidden, replaced or doubtful. `token_chances` is
+the best that anybody can then say about every token, `masked_loss` the best that a masked language
+model can reach, and `replaced_chances` the best that one who looks for wrong tokens can.
 """
 
 from __future__ import annotations
@@ -16,6 +20,49 @@ from itertools import product
 import numpy as np
 
 from tinylm.errors import ShapeError, VocabularyError
+
+
+@dataclass(frozen=True)
+class Masking:
+    """The noise of a masked language model, which picks every token with the same chance.
+
+    rate : p, the chance that a token is picked, whatever happens to the others
+    masked_share : of the picks that show the mask     random_share : that show a random word;
+        the others show the token itself
+    random_words : R, how many words the random ones are drawn from; None for V
+
+        P(y | x) = (1 − p (m + r)) [y = x] + p r / R     at a place that may have been picked
+        P(y | x) = (1 − m − r) [y = x] + r / R           at a place that was picked
+
+    >>> Masking(0.5, masked_share=0, random_share=1).evidence(np.array([[1]]), 2)  # ½ [y = x] + ¼
+    array([[[0.25, 0.75]]])
+    """
+
+    rate: float
+    masked_share: float = 0.8
+    random_share: float = 0.1
+    random_words: int | None = None
+
+    def evidence(self, seen: np.ndarray, vocab_size: int) -> np.ndarray:
+        """P(seen | x) up to a factor, for every token x.   seen : (B, T) -> (B, T, V)
+
+        Everything outside the V tokens, such as the mask, tells nothing about x.
+        """
+        changed = self.masked_share + self.random_share
+        return self._evidence(seen, vocab_size, 1 - self.rate * changed, self.rate)
+
+    def picked_evidence(self, seen: np.ndarray, vocab_size: int) -> np.ndarray:
+        """The same for places that are known to be picked.   seen : (B, T) -> (B, T, V)"""
+        kept = 1 - self.masked_share - self.random_share
+        return self._evidence(seen, vocab_size, kept, 1.0)
+
+    def _evidence(self, seen, vocab_size, same, picked):
+        """(B, T, V): `same` where x is what is seen, and everywhere the chance of a random word."""
+        words = self.random_words or vocab_size
+        evidence = np.full((*seen.shape, vocab_size), picked * self.random_share / words)
+        evidence += same * (seen[..., None] == np.arange(vocab_size))
+        evidence[(seen < 0) | (seen >= vocab_size)] = 1
+        return evidence
 
 
 @dataclass(frozen=True)
@@ -89,6 +136,98 @@ class HiddenMarkov:
         """The true model's loss on this text, in nats per token."""
         return float(self.token_losses(ids).mean())
 
+    def token_chances(self, evidence: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """What a reader of noisy texts can know about every token, by the forward-backward algorithm.
+
+            p(x_t | all y) ~ own[t, x_t] · sum_s before_t[s] after_t[s] E[s, x_t]
+            before_t[s] = p(s_t = s | y_1 .. y_t-1),    after_t[s] ~ p(y_t+1 .. y_T | s_t = s)
+
+        evidence : (B, T, V), P(y_t | x_t = x) up to a factor: what is seen at t, if x stands there.
+            A row of ones tells nothing, a row with a single 1 everything
+        own : (B, T, V), what a place tells about its own token, if that is another thing than what
+            it tells to the other places; by default the same
+        returns (B, T, V), sums to 1 over V. Every text begins with a state from `start`
+        raises ShapeError  for another shape, or for evidence that no text can give
+
+        >>> model = hidden_markov()
+        >>> nothing = np.ones((1, 3, 24))
+        >>> np.allclose(model.token_chances(nothing), model.start @ model.emission)
+        True
+        """
+        evidence = np.asarray(evidence, np.float64)
+        if evidence.ndim != 3 or evidence.shape[2] != self.vocab_size:
+            raise ShapeError(
+                f"Evidence has the shape {evidence.shape}; expected (B, T, {self.vocab_size})."
+            )
+        own = evidence if own is None else own
+        seen = evidence @ self.emission.T  # (B,T,V) -> (B,T,S), P(y_t | s_t)
+        states = np.empty_like(seen)
+        belief = np.broadcast_to(self.start, states[:, 0].shape)
+        for t in range(seen.shape[1]):
+            states[:, t] = belief
+            belief = _scaled(belief * seen[:, t]) @ self.transition
+        future = np.ones_like(seen[:, 0])
+        for t in reversed(range(seen.shape[1])):
+            states[:, t] *= future
+            future = _scaled(future * seen[:, t]) @ self.transition.T
+        return _scaled((states @ self.emission) * own)  # (B,T,S) -> (B,T,V)
+
+    def masked_loss(
+        self,
+        ids: np.ndarray,
+        seen: np.ndarray,
+        picks: np.ndarray,
+        masking: Masking,
+        blind: bool = False,
+    ) -> float:
+        """The exact loss of predicting the picked tokens from the corrupted texts around them.
+
+        No masked language model can do better on average. It does not know which tokens were
+        picked, except for the one that it predicts and those that show the mask.
+
+        ids : (B, T), the texts     seen : (B, T), what is shown; the mask is any number outside V
+        picks : (B, T) bool, the places to predict     masking : how `seen` came about
+        blind : only use what a place shows itself and the counts of the tokens, no neighbour
+        returns the mean over all picks, in nats
+        raises ShapeError  for other shapes, or for texts that this masking cannot show
+        """
+        if not ids.shape == seen.shape == picks.shape:
+            raise ShapeError(
+                f"ids {ids.shape}, seen {seen.shape} and picks {picks.shape} differ in shape."
+            )
+        evidence = masking.evidence(seen, self.vocab_size)
+        if blind:
+            evidence = np.ones_like(evidence)
+        own = np.where(picks[..., None], masking.picked_evidence(seen, self.vocab_size), 1)
+        chances = self.token_chances(evidence, own)  # (B,T,V)
+        right = np.take_along_axis(chances, ids[..., None], axis=2)[..., 0]  # (B,T)
+        return float(-np.log(right[picks]).mean())
+
+    def replaced_chances(
+        self, seen: np.ndarray, rate: float, words: int | None = None
+    ) -> np.ndarray:
+        """The chance that each token of corrupted texts is not the original, given the whole text.
+
+        Every token was picked with the chance `rate`, whatever happened to the others, and a random
+        word took its place. A random word that is the original replaces nothing.
+
+        seen : (B, T), the corrupted texts     words : how many words the random ones are drawn
+            from; None for V. Those outside V never stand in a text
+        returns (B, T). The mean entropy of these chances is the least that a discriminator can lose
+
+        >>> model = hidden_markov()
+        >>> model.replaced_chances(np.array([[9, 21, 22]]), rate=0.15).round(2)
+        array([[0.06, 0.03, 0.03]])
+        >>> model.replaced_chances(np.array([[9, 9, 9]]), rate=0.15).round(2)
+        array([[0.17, 0.08, 0.17]])
+        """
+        masking = Masking(rate, masked_share=0.0, random_share=1.0, random_words=words)
+        chances = self.token_chances(masking.evidence(seen, self.vocab_size))  # (B,T,V)
+        known = (seen >= 0) & (seen < self.vocab_size)
+        place = np.where(known, seen, 0)[..., None]
+        original = np.take_along_axis(chances, place, axis=2)[..., 0]  # (B,T)
+        return np.where(known, 1 - original, 1.0)
+
     def text(self, ids: np.ndarray) -> str:
         """The tokens as words with spaces between them.
 
@@ -111,6 +250,14 @@ class HiddenMarkov:
         except KeyError as error:
             word = error.args[0]
             raise VocabularyError(f"{word!r} is not a word of this hidden Markov text.") from None
+
+
+def _scaled(chances: np.ndarray) -> np.ndarray:
+    """The same, summing to 1 along the last axis.   raises ShapeError if all of a row are 0"""
+    total = chances.sum(axis=-1, keepdims=True)
+    if not (total > 0).all():
+        raise ShapeError("This evidence contradicts itself: no text can give it.")
+    return chances / total
 
 
 def _cumulative(table: np.ndarray) -> list:

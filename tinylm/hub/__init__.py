@@ -60,7 +60,8 @@ OURS = (  # all files that we write into such a folder; overwriting removes them
 # A model may ask for so many bytes for each number in its file, and some more.
 BYTES_EACH = 32
 SLACK = 2**20
-PUBLISHED = ("gpt2", "bert")  # model types whose folders other programs write and read too
+# Model types whose folders other programs write and read too.
+PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra")
 ALIASES: dict[str, str] = {}  # a model type that is read as another one
 
 

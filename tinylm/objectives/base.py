@@ -28,6 +28,7 @@ from tinylm.data import Corpus
 from tinylm.errors import TinylmError
 from tinylm.settings import at_least
 from tinylm.tensor import Tensor, no_grad
+from tinylm.text import Template
 
 from . import registry
 
@@ -42,6 +43,10 @@ ABILITIES = {  # ability -> the attributes that it needs, and the advice to thos
         ("states_and_loss",),
         "it does not predict a text's next tokens; choose one that does, such as gpt1, or set "
         "lm_coef to 0",
+    ),
+    "filling": (
+        ("logits", "gap_id"),
+        "it cannot fill gaps in a text; choose one that learned to, such as bert",
     ),
 }
 MOST_TOKENS = 2**24  # kinds of tokens: more than any published vocabulary
@@ -95,6 +100,8 @@ class Objective(nn.Module):
     unit : the unit of the loss
     by_line : True if each line of a text is a document of its own
     structured : True if it reads `corpus.sentences` and `corpus.word_starts`
+    needs_tokens : names of special tokens that it needs; an encoding without them gets them
+    template : how an encoding arranges texts for it, None for the encoding's own way
     training_defaults : its values for TrainConfig
     steps_per_epoch : updates in which the whole text is seen once, 0 where that means nothing
     max_length : tokens that `encode` reads at most, None for any number
@@ -114,6 +121,8 @@ class Objective(nn.Module):
     unit: ClassVar[str] = "nats per prediction"
     by_line: ClassVar[bool] = False
     structured: ClassVar[bool] = False
+    needs_tokens: ClassVar[tuple[str, ...]] = ()
+    template: ClassVar[Template | None] = None
     training_defaults: ClassVar[dict[str, Any]] = {}
     steps_per_epoch: int = 0
     max_length: int | None = None
@@ -125,6 +134,7 @@ class Objective(nn.Module):
     states_and_loss = None  # (ids, mask, **family) -> states as of encode, the texts' own mean loss
     start_cache = None  # (batch_size, length) -> a cache for `step`
     step = None  # (ids (B, T), cache) -> array (B, V): the next token's scores
+    gap_id: int | None = None  # the token that stands for a gap, which `logits` can fill
 
     def __init_subclass__(cls, name: str | None = None, encoding: str | None = None, **more):
         super().__init_subclass__(**more)

@@ -13,29 +13,78 @@ corruption as one writes it on paper.
 
 Changes from gpt.py: every position sees every other; the norm stands after each sub-layer and one
 more after the embeddings; a token's type says to which of two pieces it belongs; 15 % of the tokens
-teach, not all.
+teach, not all. That is why it learns slowly: for thousands of updates its loss rests on a plateau,
+the entropy of the single tokens, before it finds out that the context helps. A larger share of
+masks, initial weights of about 1/√C in place of 0.02 and fewer, narrower layers shorten the wait,
+see `small`; ELECTRA, which learns from every token, is the next answer to it.
+
+Source: Devlin et al. 2019, and the released code. Differs: masks are drawn anew whenever a text is
+read (`duplicates` has the published way); a token that no text spells, such as [UNK], is never
+picked; where a document has no sentence ends, spans of some 20 tokens stand for sentences.
 """
 
+import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinylm import nn
 from tinylm import ops as F
-from tinylm.errors import ShapeError
+from tinylm.data import Corpus, masking, pad
+from tinylm.data.pairs import SPAN, Epochs, Piece
+from tinylm.errors import ArgumentError, ShapeError, TinylmError
+from tinylm.memory import must_fit
+from tinylm.progress import note
 from tinylm.settings import at_least, between, one_of
 from tinylm.tensor import Tensor
+from tinylm.text.template import BERT as PAIRED
 
 from .base import Objective, ObjectiveConfig
 
 NOT_COUNTED = -100  # the target of a padded pick
 HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
+SPECIALS = ("[CLS]", "[SEP]", "[MASK]")
+AROUND = 3  # special tokens of a pair: [CLS] A [SEP] B [SEP]
+
+
+def mask_tokens(ids, candidates, n, mask_id, vocab_size, rng) -> tuple[list[int], list[int]]:
+    """Hide n tokens of a text: the corrupted text, and the places to predict.
+
+    ids : T tokens     candidates : the places of those that are not special
+    A random word may be any of the whole vocabulary, and some picks stay as they are: a model that
+    saw only [MASK] at the picks would have no reason to understand a text without it.
+
+    >>> ids = [2, 14, 15, 16, 17, 18, 3]
+    >>> mask_tokens(ids, [1, 2, 3, 4, 5], 2, 4, 30, np.random.default_rng(0))
+    ([2, 14, 15, 4, 17, 4, 3], [3, 5])
+    """
+    picks = sorted(int(place) for place in rng.permutation(candidates)[:n])
+    lots = rng.random(len(picks))
+    words = rng.integers(vocab_size, size=len(picks))
+    corrupted = list(ids)
+    for place, lot, word in zip(picks, lots, words, strict=True):
+        if lot < 0.8:
+            corrupted[place] = mask_id
+        elif lot < 0.9:
+            corrupted[place] = int(word)
+    return corrupted, picks
 
 
 @dataclass(frozen=True)
 class BertConfig(ObjectiveConfig):
-    """Sizes and rates under the names of the published config.json.
+    """Sizes and rates under the names of the published config.json, and how text becomes batches.
+
+    batch_size : pieces per step     sequence_length : tokens of a piece at most, specials included
+    mask_rate : share of a piece's tokens to predict     max_predictions : and at most so many
+    masked_share, random_share : of the picks that show [MASK], and a random word; the others show
+        themselves
+    whole_words : pick whole words; each of their tokens still draws its own lot
+    next_sentence : pieces are pairs, and the second task is learned; False: one stretch of text
+    short_rate : share of the documents whose pieces are shorter, by chance
+    duplicates : the text is cut and masked in so many ways, which come again and again (the
+        release: 10); 0: in a new way in every epoch
 
     heads : those that the model has; encoders are published without them
 
@@ -60,6 +109,14 @@ num_attention_heads = 3.
         "type_vocab_size": at_least(0, 2**10),
         "initializer_range": at_least(0),
         "layer_norm_eps": at_least(0),
+        "batch_size": at_least(1, 2**20),
+        "sequence_length": at_least(AROUND + 2, 2**20),
+        "mask_rate": between(0, 1),
+        "max_predictions": at_least(1, 2**20),
+        "masked_share": between(0, 1),
+        "random_share": between(0, 1),
+        "short_rate": between(0, 1),
+        "duplicates": at_least(0, 10_000),
     }
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -74,20 +131,76 @@ num_attention_heads = 3.
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     heads: tuple[str, ...] = HEADS
+    batch_size: int = 32
+    sequence_length: int = 128
+    mask_rate: float = 0.15
+    max_predictions: int = 20
+    masked_share: float = 0.8
+    random_share: float = 0.1
+    whole_words: bool = False
+    next_sentence: bool = True
+    short_rate: float = 0.1
+    duplicates: int = 0
 
     def check(self) -> None:
-        """raises ShapeError if num_attention_heads does not divide hidden_size or heads clash"""
+        """raises ShapeError if num_attention_heads does not divide hidden_size, ArgumentError for
+        heads that cannot be, if the shares exceed 1 or if memory is short
+        """
         in_order = tuple(head for head in HEADS if head in self.heads)
         if self.heads != in_order or ("next" in self.heads and "pooler" not in self.heads):
-            raise ShapeError(
-                f"BertConfig: heads = {self.heads}; expected some of {HEADS} in this order, "
-                "next only with pooler."
+            raise ArgumentError(
+                f"BertConfig: heads = {self.heads}; expected some of {', '.join(HEADS)} in this "
+                "order, next only with pooler."
             )
         if self.hidden_size % self.num_attention_heads:
             raise ShapeError(
                 f"BertConfig: hidden_size = {self.hidden_size} is not a multiple of "
                 f"num_attention_heads = {self.num_attention_heads}."
             )
+        if self.masked_share + self.random_share > 1:
+            raise ArgumentError(
+                f"BertConfig: masked_share = {self.masked_share} and random_share = "
+                f"{self.random_share} are more than 1 together; give smaller shares."
+            )
+        shape = (self.batch_size, self.length, self.hidden_size)
+        must_fit(shape, 4, f"One layer's states of a batch, {shape},")
+
+    @property
+    def length(self) -> int:
+        """Tokens of a piece at most: sequence_length, as far as there are positions."""
+        return min(self.sequence_length, self.max_position_embeddings)
+
+    @classmethod
+    def tiny(cls, vocab_size: int, **over) -> "BertConfig":
+        """Trains in a minute on a laptop: 2 layers of 64."""
+        return replace(cls._of(vocab_size, width=64, heads=2, length=64), **over)
+
+    @classmethod
+    def small(cls, vocab_size: int, **over) -> "BertConfig":
+        """The size that `tinylm compare` trains: 2 layers of 96, many small steps.
+
+        It leaves the plateau earlier than deeper and wider models do, and than with 15 % of masks.
+        """
+        return replace(cls._of(vocab_size, width=96, heads=4, length=128), **over)
+
+    @classmethod
+    def _of(cls, vocab_size, width, heads, length):
+        """Two layers without dropout, weights from N(0, 1/C), 30 % of the tokens to predict."""
+        return cls(
+            vocab_size,
+            hidden_size=width,
+            num_hidden_layers=2,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            max_position_embeddings=length,
+            initializer_range=width**-0.5,
+            batch_size=16,
+            sequence_length=length,
+            mask_rate=0.3,
+            max_predictions=length,
+        )
 
     @classmethod
     def base(cls, **over) -> "BertConfig":
@@ -141,16 +254,52 @@ class BertBatch:
         return int((self.targets != NOT_COUNTED).sum())
 
 
+def _framed(spans, first, last):
+    """Spans with `first` before them and `last` behind each: [CLS] A [SEP] B [SEP]."""
+    parts = [[first]]
+    for span in spans:
+        parts += [span, [last]]
+    return np.concatenate(parts)
+
+
+class _Row(NamedTuple):
+    """One corrupted piece: T ids and token types, P picks and targets."""
+
+    ids: np.ndarray
+    token_types: np.ndarray
+    picks: np.ndarray
+    targets: np.ndarray
+
+
 class Bert(Objective, name="bert", encoding="wordpiece"):
     """The model and its two objectives.
 
     config : BertConfig     rng : numpy Generator of the initial weights (a fixed one by default)
+
+    >>> model = Bert(BertConfig.tiny(11, num_hidden_layers=1))
+    >>> model.need("generation")
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.TinylmError: bert has no generation: it cannot continue text; choose a causal \
+one such as gpt.
     """
 
     Config = BertConfig
     model_type = "bert"
     unit = "nats per masked token"
     structured = True
+    needs_tokens = SPECIALS
+    template = PAIRED
+    training_defaults = dict(
+        lr=1e-3,
+        eps=1e-6,
+        weight_decay=0.01,
+        no_decay=("bias$", "norm", "ln_"),
+        bias_correction=False,
+        warmup=0.1,
+        schedule="linear",
+        clip=1.0,
+    )
 
     def build(self, config: BertConfig, rng: np.random.Generator) -> None:
         """Make the encoder, the pooler and the heads; the token table serves as the head's too."""
@@ -187,9 +336,92 @@ class Bert(Objective, name="bert", encoding="wordpiece"):
         """Tokens that `encode` reads at most: each position needs its own vector."""
         return self.config.max_position_embeddings
 
+    # -- learning from text ----------------------------------------------------------------------
+
+    def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
+        """Learn how tokens are spelled, and which ones are [CLS], [SEP] and [MASK]."""
+        super().spell(words, special_ids)
+        find = {word: i for i, word in enumerate(self.words)}
+        self.cls_id, self.sep_id, self.gap_id = (find.get(name) for name in SPECIALS)
+
+    def prepare(self, corpus: Corpus) -> None:
+        """Keep the corpus, and find its sentences if pieces are pairs.
+
+        raises TinylmError  if the corpus knows no sentences, or the model has no second token type
+        """
+        c = self.config
+        super().prepare(corpus)
+        size = c.length - AROUND if c.next_sentence else c.length - AROUND + 1
+        if size < 2 or (c.next_sentence and c.type_vocab_size == 1):
+            raise TinylmError(
+                f"Pieces of {c.length} tokens with {c.type_vocab_size} token types cannot be "
+                f"learned from; give at least {AROUND + 2} positions and 2 types, or "
+                "next_sentence = False."
+            )
+        self.epochs = Epochs(corpus, size, c.short_rate, c.next_sentence, c.duplicates)
+        outline = self.epochs.outline
+        if outline is not None and outline.n_cut:
+            note(
+                f"{outline.n_cut:,} of {len(outline):,} documents have no sentence ends; "
+                f"spans of {SPAN} tokens stand for their sentences",
+                once=True,
+            )
+
     def batch(self, step: int, seed: int) -> BertBatch:
-        """The batch of a step."""
-        return super().batch(step, seed)
+        """Pieces of the text in a new order in every epoch, with gaps."""
+        taken = self.epochs.take(step, self.config.batch_size, seed)
+        rows = []
+        for version, number, piece in taken:
+            rng = np.random.default_rng([seed, 13, version, number])
+            rows.append(self._row(self.corpus, piece, rng))
+        return self._together(rows, [piece for _, _, piece in taken])
+
+    def evaluation_batches(self, corpus: Corpus) -> Iterator[BertBatch]:
+        """The pieces of another corpus, each once, in the order of the text, always alike."""
+        c = self.config
+        other = copy.copy(self)  # it shares the weights
+        other.prepare(corpus)
+        rng = np.random.default_rng(0)
+        pieces = other.epochs.pieces(0, 0)
+        for first in range(0, len(pieces), c.batch_size):
+            some = pieces[first : first + c.batch_size]
+            batch = self._together([self._row(corpus, piece, rng) for piece in some], some)
+            if batch.tokens:
+                yield batch
+
+    def _row(self, corpus: Corpus, piece: Piece, rng: np.random.Generator) -> _Row:
+        """A piece between its special tokens, with gaps."""
+        c = self.config
+        if self.gap_id is None or self.cls_id is None or self.sep_id is None:
+            raise TinylmError(
+                f"Bert does not know the tokens {', '.join(SPECIALS)}; call "
+                "spell(tokenizer.vocab, tokenizer.special_ids), after add_specials if they lack."
+            )
+        spans = piece.spans(corpus.ids)
+        ids = _framed(spans, self.cls_id, self.sep_id).astype(np.int64)
+        candidates = np.flatnonzero(~np.isin(ids, self.special_ids))
+        n = masking.count_picks(len(ids), c.mask_rate, c.max_predictions)
+        if c.whole_words:
+            begins_word = _framed(piece.spans(corpus.word_starts), True, True)
+            picks = masking.pick_words(candidates, begins_word, n, rng)
+        else:
+            picks = masking.pick_tokens(candidates, n, rng)
+        shares = (c.masked_share, c.random_share)
+        corrupted = masking.corrupt(ids, picks, self.gap_id, corpus.vocab_size, rng, *shares)
+        second = len(spans[0]) + 2  # the place behind the first [SEP]
+        token_types = (np.arange(len(ids)) >= second).astype(np.int64)
+        return _Row(corrupted, token_types, picks, ids[picks])
+
+    def _together(self, rows: list[_Row], pieces: list[Piece]) -> BertBatch:
+        """Rows as one batch, padded on the right."""
+        ids, mask = pad([row.ids for row in rows])
+        token_types, _ = pad([row.token_types for row in rows])
+        picks, _ = pad([row.picks for row in rows], -1)
+        targets, _ = pad([row.targets for row in rows], NOT_COUNTED)
+        is_random = None
+        if self.config.next_sentence:
+            is_random = np.array([piece.is_random for piece in pieces], np.int64)
+        return BertBatch(ids, token_types, mask, picks, targets, is_random)
 
     def loss(self, batch: BertBatch) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per picked token, plus those per pair of pieces if the batch has pairs."""
@@ -211,6 +443,8 @@ class Bert(Objective, name="bert", encoding="wordpiece"):
     def tokens_read(self, batch: BertBatch) -> int:
         """The real tokens of a batch."""
         return int(batch.mask.sum())
+
+    # -- the model -------------------------------------------------------------------------------
 
     def encode(self, ids, mask=None, token_types=None, position_ids=None) -> list[Tensor]:
         """The normed embeddings, then every layer's states.

@@ -14,8 +14,15 @@ from pathlib import Path
 
 from tinylm.errors import TinylmError
 
-# in the order of history; each is a file
-CHAPTERS = ("word2vec", "fasttext", "glove", "gpt1", "gpt", "bert")
+CHAPTERS = (
+    "word2vec",
+    "fasttext",
+    "glove",
+    "gpt1",
+    "gpt",
+    "bert",
+    "electra",
+)  # in the order of history; each is a file
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}
 

@@ -21,10 +21,11 @@ from .base import ADDED, Encoding
 from .bpe import BPE
 from .chars import Bytes, Chars
 from .checks import LIMITS, check_numbers
+from .cutting import Window
 from .elmo import ElmoWords
 from .formats import protobuf, tokenizer_json
 from .growing import grow
-from .template import Template
+from .template import FILE, Template
 from .unigram import NAMES, Unigram
 from .wordpiece import WordPiece
 from .words import Words
@@ -37,6 +38,7 @@ __all__ = [
     "Encoding",
     "Template",
     "Unigram",
+    "Window",
     "WordPiece",
     "Words",
     "find",
@@ -63,6 +65,7 @@ _LOADERS: dict[str, Loader] = {
 _KNOWN = (*NAMES, *_LOADERS)
 _BESIDE = (
     ADDED,
+    FILE,
     "vocab.json",
     "encoder.json",
     "tokenizer_config.json",

@@ -17,7 +17,6 @@ letters "<pad>" is ordinary text.
 from __future__ import annotations
 
 import difflib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -40,8 +39,9 @@ from .checks import (
     damaged,
     read_vocabulary,
 )
+from .cutting import Window, cut_at, spread, windows
 from .formats.settings import ADDED, added_tokens, end_name
-from .template import GPT1, TASK_TOKENS, Template
+from .template import FILE, GPT1, TASK_TOKENS, Template
 from .wordcache import Remembered, portions, shared
 
 # The word cache and the checks have files of their own; encodings import them from here.
@@ -85,6 +85,8 @@ class Encoding(ABC):
     pad_id: int = 0
     end_id: int | None = None
     template: Template = Template()
+    arranged: bool = False  # the template is another one than the encoding's own
+    spaces_alone: ClassVar[bool] = False  # a space is a token, and no part of the word behind it
     spelling: Any = None  # how BPE writes tokens, see spelling.py
     pieces: Sequence[Any] = ()  # of SentencePiece's encodings: (text, score, kind)
 
@@ -127,7 +129,7 @@ allow it by name.
             [row] = self._encode([text])
             return list(map(int, row))
         names = self._names_allowed(text, special)
-        pieces, found = _cut_at(names, text)
+        pieces, found = cut_at(names, text)
         rows = self._encode(pieces)
         ids = list(map(int, rows[0]))
         for name, row in zip(found, rows[1:], strict=True):
@@ -228,6 +230,36 @@ allow it by name.
         """What is looked up whole, see growing.py; nothing where texts are spelled from parts."""
         return ()
 
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """The ids of a text that is already split into words, and the word of each token.
+
+        The words are read as a text with a space between them. So a word without a spelling has no
+        token, and a space that is a token belongs to the word behind it.
+        words : a list of strings
+        returns two lists of T numbers
+
+        >>> from tinylm.text import WordPiece
+        >>> WordPiece(["[UNK]", "un", "##able"]).encode_words(["unable", "un"])
+        ([1, 2, 1], [0, 0, 1])
+        """
+        words = strings(words, "words")
+        text = " ".join(words)
+        return self.encode(text), spread(words, self.offsets(text))
+
+    def windows(self, text: str, max_length: int, stride: int) -> list[Window]:
+        """A text in overlapping windows, for models that read fewer tokens than it has.
+
+        max_length : tokens of a window at most, without those that a template adds
+        stride : tokens by which each window begins behind the one before
+        returns at least one Window; together they hold every token
+        raises VocabularyError  for a stride that would leave tokens out
+
+        >>> from tinylm.text import Chars
+        >>> [window.ids for window in Chars("abc").windows("abcab", 3, stride=2)]
+        [[3, 4, 5], [5, 3, 4]]
+        """
+        return windows(self.encode(text), self.offsets(text), max_length, stride)
+
     # --- ids to text
 
     @abstractmethod
@@ -321,6 +353,11 @@ similar tokens are 'talk', 'walk'.
             self.specials = (*self.specials, name)
             self.added = (*self.added, name)
 
+    def arrange(self, template: Template) -> None:
+        """Use another template than the encoding's own; it is saved and loaded with the encoding."""
+        self.template = template
+        self.arranged = True
+
     def _append(self, name: str) -> None:
         """Give a new token the next id."""
         self._index()[name] = len(self.vocab)
@@ -355,7 +392,9 @@ similar tokens are 'talk', 'walk'.
         if self.added:
             ids = {name: self.token_id(name) for name in self.added}
             contents[ADDED] = as_json(ids)
-        with files.together(folder, heads, gone=(ADDED,)) as hidden:
+        if self.arranged:
+            contents[FILE] = self.template.written()
+        with files.together(folder, heads, gone=(ADDED, FILE)) as hidden:
             for name, content in contents.items():
                 write = files.write_text if isinstance(content, str) else files.write_bytes
                 write(hidden / name, content)
@@ -366,6 +405,9 @@ similar tokens are 'talk', 'walk'.
         encoding = cls._load(Path(folder))
         encoding._restore(Path(folder))
         encoding.end_as_named(Path(folder))
+        arrangement = Path(folder) / FILE
+        if arrangement.exists():
+            encoding.arrange(Template.read(arrangement))
         return encoding
 
     @classmethod
@@ -393,20 +435,6 @@ similar tokens are 'talk', 'walk'.
             self.added = (*self.added, name)
         if set(TASK_TOKENS) <= set(self.added):
             self.template = GPT1
-
-
-def _cut_at(names: Collection[str], text: str) -> tuple[list[str], list[str]]:
-    """Cut a text at these names: the pieces, and the names between them, one fewer.
-
-    >>> _cut_at({"<eos>"}, "a<eos>b<eos>")
-    (['a', 'b', ''], ['<eos>', '<eos>'])
-    """
-    if not names:
-        return [text], []
-    longest_first = sorted(names, key=len, reverse=True)  # where one name begins another
-    pattern = "|".join(map(re.escape, longest_first))
-    parts = re.split(f"({pattern})", text)
-    return parts[::2], parts[1::2]
 
 
 def as_texts(texts: str | Iterable[str]) -> Iterable[str]:

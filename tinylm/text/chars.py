@@ -40,6 +40,7 @@ class Chars(Encoding):
 
     files = ("chars.json",)
     specials = SPECIALS
+    spaces_alone = True
     unk_id = 0
     pad_id = 1
     end_id = 2
@@ -120,6 +121,7 @@ class Bytes(Encoding):
 
     files = ("bytes.json",)
     specials = SPECIALS
+    spaces_alone = True
     unk_id = 0
     pad_id = 1
     end_id = 2

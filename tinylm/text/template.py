@@ -8,10 +8,15 @@ GPT-1   <start> A <classify>   <start> A <delimiter> B <classify>
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
-from tinylm.errors import VocabularyError
+from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.files import as_json, read_json
+from tinylm.settings import build
+
+FILE = "template.json"
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,21 @@ class Template:
             ids += piece
             types += [token_type] * len(piece)
         return ids, types
+
+    def written(self) -> str:
+        """The template as the content of a file, for `read`."""
+        return as_json(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Template:
+        """The template in a file.   raises DataError  if it is damaged"""
+        fields = read_json(path)
+        try:
+            if not isinstance(fields, dict):
+                raise DataError("expected an object")
+            return build(cls, fields)
+        except TinylmError as error:
+            raise DataError(f"{str(path)!r} holds no template: {error}") from error
 
     def _pair(self) -> str:
         if self.pair is None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm import encodercheck, gradcheck, hub, kernels, objectives, text
+from tinylm import encodercheck, gradcheck, hub, kernels, objectives
 from tinylm.data import Corpus, encode_corpus, toy
 from tinylm.encodercheck import Line, ObjectiveError
 from tinylm.gradcheck import GradientError
@@ -31,7 +31,7 @@ from tinylm.tensor import no_grad
 
 from .config import TrainConfig
 from .evaluation import evaluate
-from .pretrain import PretrainConfig, divide, sized, untrained
+from .pretrain import PretrainConfig, divide, learn_encoding, sized, untrained
 from .train import Trainer
 
 DOCUMENTS = 60  # of toy text to train on
@@ -92,7 +92,9 @@ class _Trial:
         vocab_size = model_options.pop("vocab_size")
         texts = toy.documents(DOCUMENTS + HELD_OUT, seed=1)
         with hidden():
-            self.tokenizer = text.learn(self.kind, texts[:DOCUMENTS], vocab_size, **text_options)
+            self.tokenizer = learn_encoding(
+                self.chapter, self.kind, texts[:DOCUMENTS], vocab_size, text_options
+            )
         self.corpus = self._encode(texts[:DOCUMENTS])
         self.held_out = self._encode(texts[DOCUMENTS:])
         model_options["vocab_size"] = self.tokenizer.vocab_size

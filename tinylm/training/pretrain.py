@@ -19,10 +19,18 @@ from tinylm.progress import hidden
 
 from . import checkpoint, runs
 from .config import TrainConfig
-from .start import FromScratch, from_model, sized
+from .start import FromScratch, from_model, learn_encoding, sized
 from .train import Trainer
 
-__all__ = ["PretrainConfig", "complete", "divide", "pretrain", "sized", "untrained"]
+__all__ = [
+    "PretrainConfig",
+    "complete",
+    "divide",
+    "learn_encoding",
+    "pretrain",
+    "sized",
+    "untrained",
+]
 
 SIZE = "tiny"  # these hold where nobody asks for others
 HELD_OUT = 0.05

@@ -47,9 +47,12 @@ class FromScratch:
     def encoding(
         self, texts: Sequence[str], vocab_size: int | None, options: Mapping[str, Any]
     ) -> Any:
-        """An encoding learned from the texts; the arguments are those of text.learn."""
+        """An encoding learned from the texts, with the special tokens that the objective needs.
+
+        The arguments are those of text.learn.
+        """
         note(f"learning an encoding ({self.kind}) from {len(texts):,} documents")
-        return text.learn(self.kind, texts, vocab_size, **options)
+        return learn_encoding(self.chapter, self.kind, texts, vocab_size, options)
 
     def give(self, model: Objective) -> None:
         """Nothing: a new model keeps its random weights."""
@@ -175,3 +178,17 @@ def sized(chapter: type, size: str, options: Mapping[str, Any]) -> Any:
         known = ", ".join(sorted(sizes))
         raise TinylmError(f"{chapter.name} has no config {size!r}; it knows {known}")
     return settings.build(chapter.Config, options, make=sizes[size])
+
+
+def learn_encoding(
+    chapter: type, kind: str, texts: Sequence[str], vocab_size: int | None, options: Mapping
+) -> Any:
+    """An encoding of a kind, with the special tokens that an objective needs on top.
+
+    chapter : the objective's class     options : of `text.learn` for this kind
+    """
+    tokenizer = text.learn(kind, texts, vocab_size, **options)
+    tokenizer.add_specials(x for x in chapter.needs_tokens if x not in tokenizer.specials)
+    if chapter.template is not None:
+        tokenizer.arrange(chapter.template)
+    return tokenizer

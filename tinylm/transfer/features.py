@@ -19,6 +19,7 @@ from tinylm.tensor import Tensor, no_grad
 # The objective shaped the last layer most. The mean of all layers still holds the words themselves.
 LAYERS = ("last", "mean")
 NAMED = {"last", "mean", "all"}
+LAST_FOUR = 4  # layers whose sum and concatenation serve as features; fewer where there are fewer
 
 
 def encode_texts(
@@ -63,8 +64,8 @@ def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS, summary=None
     """Chosen layers, each averaged over the real positions, side by side.
 
     states : list of (B,T,C), the embeddings and then every layer, as `encode` returns them
-    layers : any of "summary", "last", "mean" (the mean of all layers), "all" (every layer), or a
-        number
+    layers : any of "summary", "last", "second-to-last", "sum-last-4", "concat-last-4", "mean" (the
+        mean of all layers), "all" (every layer, side by side), or a number
     summary : an objective's `summary`, which the layer of that name calls
     returns (B, F) float; raises ShapeError for another name, or for a layer that does not exist
     """
@@ -86,15 +87,22 @@ def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
     shapes = [mean.shape for mean in means]
     if layer == "last":
         return [means[-1]]
+    if layer == "second-to-last" and len(means) > 1:
+        return [means[-2]]
     if layer == "mean" and len(set(shapes)) == 1:
         return [np.mean(means, axis=0)]
+    if layer == "sum-last-4" and len(set(shapes[-LAST_FOUR:])) == 1:
+        return [np.sum(means[-LAST_FOUR:], axis=0)]
+    if layer == "concat-last-4":
+        return means[-LAST_FOUR:]
     if layer == "all":
         return means
     if isinstance(layer, int) and -len(means) <= layer < len(means):
         return [means[layer]]
     raise ShapeError(
         f"pool: layer {layer!r} of an encoder with {len(means)} arrays of states of shapes "
-        f"{shapes}; expected 'summary', 'last', 'mean' (equal widths), 'all' or a lower number."
+        f"{shapes}; expected 'summary', 'last', 'second-to-last', 'sum-last-4' or 'mean' (of equal "
+        "widths), 'concat-last-4', 'all' or a number below that."
     )
 
 

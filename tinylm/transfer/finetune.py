@@ -45,6 +45,8 @@ class AdaptConfig(settings.Config):
     batch_size : texts per update
     warmup : share of the updates in which the rate rises; after it the rate falls linearly to 0
     weight_decay, clip : of AdamW
+    layer_decay : d, each layer learns d times as fast as the one above: the top layer d² as fast as
+        the head, the embeddings of L layers d^(L+2), as in ELECTRA's code; None is one rate for all
     dropout : on the pooled features, before the head
     lm_coef : λ, the weight of the texts' own loss beside the task's (GPT-1: 0.5); above 0 the
         encoder must predict next tokens
@@ -65,6 +67,7 @@ class AdaptConfig(settings.Config):
         "warmup": between(0, 1),
         "weight_decay": at_least(0),
         "clip": above(0),
+        "layer_decay": above(0, 1),
         "dropout": from_to_below(0, 1),
         "lm_coef": at_least(0),
         "n_folds": at_least(0),
@@ -79,6 +82,7 @@ class AdaptConfig(settings.Config):
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip: float = 1.0
+    layer_decay: float | None = None
     dropout: float = 0.1
     lm_coef: float = 0.0
     n_folds: int = 2
@@ -163,8 +167,7 @@ def tune(
 ) -> Network:
     """Train an encoder and a new head on labelled texts for the scheduled number of updates.
 
-    features : of the encoder's summary, not fitted yet; their encoder is changed, so pass a
-        `duplicate`
+    features : of the encoder's summary, not fitted yet; their encoder changes: pass a `duplicate`
     encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
     progress : called as progress(done, updates)
     returns the network in evaluation mode
@@ -175,8 +178,8 @@ def tune(
     rows = features.fit_encoded(encoded)
     regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
     network = Network(features, regression, config)
-    named = network.named_parameters()
-    optimiser = optim.AdamW(named, lr=rate, weight_decay=config.weight_decay)
+    trained = parameters_of(network, config.layer_decay)
+    optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
     updates = config.updates or updates_for(codes.size, config.batch_size)
     warmup = round(config.warmup * updates)
     batches = _batches(encoded["mask"], config.batch_size, config.seed)
@@ -196,6 +199,17 @@ def tune(
         progress(step + 1, updates)
     network.eval()
     return network
+
+
+def parameters_of(network: Network, layer_decay: float | None) -> list:
+    """What an optimiser trains: named parameters, or groups whose rates fall from layer to layer.
+
+    layer_decay : as in AdaptConfig
+    """
+    if layer_decay is None:
+        return network.named_parameters()
+    layers = network.encoder.layer_groups()
+    return optim.layerwise(network, layers, layer_decay, top=layer_decay**2)
 
 
 def _batches(mask: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,34 @@
+"""`tinylm fill`: the most probable tokens of each gap in a text."""
+
+import dataclasses
+from argparse import Namespace
+
+from .results import load, print_result
+
+
+def fill(options: Namespace) -> int:
+    """Print the choices for each gap, and the text with the best ones."""
+    from tinylm.training.filling import GAP, fill
+
+    model, tokenizer = load(options.dir)
+    gaps = fill(model, tokenizer, options.text, options.count)
+    filled = options.text.replace(tokenizer.vocab[model.gap_id], GAP)
+    for choices in gaps:
+        filled = filled.replace(GAP, choices[0].text, 1)
+    lines = []
+    for number, choices in enumerate(gaps, 1):
+        lines += [f"gap {number}"] if len(gaps) > 1 else []
+        lines += [f"{choice.probability:.3f}  {_shown(choice)}" for choice in choices]
+    result = {
+        "text": options.text,
+        "filled": filled,
+        "gaps": [[dataclasses.asdict(choice) for choice in choices] for choices in gaps],
+    }
+    return print_result(options, result, [*lines, filled])
+
+
+def _shown(choice) -> str:
+    """A token as it reads, and as it stands in the vocabulary if that is another thing."""
+    if choice.token == choice.text:
+        return choice.text
+    return f"{choice.text} ({choice.token})"

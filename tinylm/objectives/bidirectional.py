@@ -1,0 +1,137 @@
+"""What chapters that read in both directions share: published sizes, and a model on one nn.Encoder.
+
+A chapter subclasses both, sets `self.encoder` in `build`, and adds its heads, corruption and loss.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinylm import nn
+from tinylm.errors import ShapeError
+from tinylm.settings import at_least, from_to_below, one_of
+from tinylm.tensor import Tensor
+
+from .base import Objective, ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class BidirectionalConfig(ObjectiveConfig):
+    """Sizes and rates under their published names, those of BERT's config.json.
+
+    embedding_size : E, width of the tables, which are projected where hidden_size differs
+    sequence_length : tokens of an example at most, specials included
+    batch_size : examples per step
+
+    >>> encoder, block = BidirectionalConfig(11, hidden_size=6, num_attention_heads=3).sizes()
+    >>> encoder.positions, block.width, block.pre_norm
+    (512, 6, False)
+    >>> BidirectionalConfig(11, hidden_size=10, num_attention_heads=3)
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ShapeError: BidirectionalConfig: hidden_size = 10 is not a multiple of \
+num_attention_heads = 3.
+    """
+
+    ranges = {
+        "embedding_size": at_least(1, 2**16),
+        "hidden_size": at_least(1, 2**16),
+        "num_hidden_layers": at_least(0, 2**10),
+        "num_attention_heads": at_least(1, 2**16),
+        "intermediate_size": at_least(1, 2**18),
+        "hidden_act": one_of(*nn.ACTIVATION_NAMES),
+        "hidden_dropout_prob": from_to_below(0, 1),
+        "attention_probs_dropout_prob": from_to_below(0, 1),
+        "max_position_embeddings": at_least(1, 2**20),
+        "type_vocab_size": at_least(0, 2**10),
+        "initializer_range": at_least(0),
+        "layer_norm_eps": at_least(0),
+        "sequence_length": at_least(5, 2**20),
+        "batch_size": at_least(1, 2**20),
+    }
+    vocab_size: int = 30522
+    embedding_size: int = 128
+    hidden_size: int = 256
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 4
+    intermediate_size: int = 1024
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    sequence_length: int = 128
+    batch_size: int = 128
+
+    def check(self) -> None:
+        """raises ShapeError if num_attention_heads does not divide hidden_size"""
+        if self.hidden_size % self.num_attention_heads:
+            raise ShapeError(
+                f"{type(self).__name__}: hidden_size = {self.hidden_size} is not a multiple of "
+                f"num_attention_heads = {self.num_attention_heads}."
+            )
+
+    @property
+    def length(self) -> int:
+        """Tokens of an example at most: sequence_length, as far as there are positions."""
+        return min(self.sequence_length, self.max_position_embeddings)
+
+    def sizes(self) -> tuple[nn.EncoderConfig, nn.BlockConfig]:
+        """The encoder's sizes, under the names of nn."""
+        encoder = nn.EncoderConfig(
+            vocab_size=self.vocab_size,
+            positions=self.max_position_embeddings,
+            types=self.type_vocab_size,
+            layers=self.num_hidden_layers,
+            table_width=self.embedding_size,
+        )
+        block = nn.BlockConfig(
+            width=self.hidden_size,
+            heads=self.num_attention_heads,
+            hidden=self.intermediate_size,
+            activation=nn.ACTIVATION_NAMES[self.hidden_act],
+            pre_norm=False,
+            eps=self.layer_norm_eps,
+            residual_dropout=self.hidden_dropout_prob,
+            attention_dropout=self.attention_probs_dropout_prob,
+            std=self.initializer_range,
+            residual_std=self.initializer_range,
+        )
+        return encoder, block
+
+
+class Bidirectional(Objective):
+    """A model on `self.encoder`, an nn.Encoder that the subclass builds."""
+
+    Config = BidirectionalConfig
+    structured = True
+    encoder: nn.Encoder
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that `encode` reads at most: each position needs its own vector."""
+        return self.config.max_position_embeddings
+
+    def tokens_read(self, batch) -> int:
+        """The real tokens of a batch, which has a `mask` (B, T)."""
+        return int(batch.mask.sum())
+
+    def encode(self, ids, mask=None, token_types=None, position_ids=None) -> list[Tensor]:
+        """The normed embeddings, as wide as the layers, then every layer's states.
+
+        ids : (B, T) integers     mask : (B, T) bool, True = a real token
+        token_types : (B, T), None = all 0     position_ids : (T,) or (B, T), None = 0 … T − 1
+        returns num_hidden_layers + 1 Tensors (B, T, C)
+        raises ShapeError  if the text is longer than max_position_embeddings
+        """
+        return self.encoder(ids, mask, token_types, position_ids)
+
+    def embedding_table(self) -> np.ndarray:
+        """The token embeddings as an array (V, E)."""
+        return self.encoder.embeddings.words.weight.data
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """The Parameters of the encoder from the bottom up: the tables, then each block."""
+        return self.encoder.layer_groups()
