@@ -1,1 +1,1 @@
-"""`python -m benchmarks [NAME...]`: tinylm beside its peers, alternately, each run in a fresh process."""
+"""`python -m benchmarks [NAME...]` runs tinylm and its peers in turn, each in a fresh process."""

@@ -1,9 +1,10 @@
-"""Run tinylm and the named peer alternately, each in a fresh process, and print medians and ratios.
+"""Run tinylm and a peer in turn, each in a fresh process, and print medians and ratios.
 
     python -m benchmarks                        everything
     python -m benchmarks gpt gpt_small --pairs 7 --json
 
-A ratio is peer / tinylm: above 1 we are faster. Keep the machine quiet: other work on two cores falsifies every number.
+A ratio is peer / tinylm: above 1 we are faster. Keep the machine quiet: other work on its cores
+falsifies every number.
 """
 
 import argparse
@@ -38,7 +39,10 @@ NAMES = (
 
 
 def worker(name, side, dropout, compiled):
-    """What a fresh process does: one measurement as a JSON line {"ms", "mb"}; of encodings also what was made."""
+    """Measure once, in this process, and print {"ms", "mb"} as a line of JSON.
+
+    An encoding adds what it made, see `encodings.run_ours`.
+    """
     if name in encodings.NAMES:
         return print(
             json.dumps(encodings.run_ours(name) if side == "ours" else encodings.run_peer(name))
@@ -62,7 +66,7 @@ def worker(name, side, dropout, compiled):
 
 
 def measure(name, side, dropout, compiled=False):
-    """Start a worker; returns its {"ms", "mb"}, of encodings also the most memory that it had allocated."""
+    """Start a worker and return its {"ms", "mb"}; for an encoding, also the most memory it allocated."""
     command = [
         sys.executable,
         "-m",
@@ -96,7 +100,7 @@ def measure(name, side, dropout, compiled=False):
 
 
 def sgemm_speed():
-    """GFLOP/s of NumPy's float32 product of two 2048 x 2048 matrices on two threads, the best of five."""
+    """GFLOP/s of NumPy's product of two 2048 x 2048 float32 matrices on two threads, best of five."""
     code = (
         "import numpy as np, time; a = np.ones((2048, 2048), np.float32); t = []\n"
         "for _ in range(5): s = time.perf_counter(); a @ a; t.append(time.perf_counter() - s)\n"
@@ -142,7 +146,7 @@ def compare(name, dropout, pairs, compiled, sgemm):
 
 
 def show(row):
-    """A row for reading."""
+    """A row as a line of text."""
     share = f"   {100 * row['sgemm_share']:3.0f} % of sgemm" if "sgemm_share" in row else ""
     times = f"{row['ours_ms']:10.2f} ms {row['peer_ms']:10.2f} ms ({row['peer']})"
     memory = f"{row['ours_mb']:6.0f} MB against {row['peer_mb']:6.0f} MB"
@@ -173,11 +177,12 @@ def machine(sgemm):
 
 
 def meant(name):
-    """The benchmarks of that name, or else those that it begins: attention means four."""
+    """The benchmark of a name, or those whose names it begins: "attention" means four."""
     return [name] if name in NAMES else [n for n in NAMES if n.startswith(f"{name}_")]
 
 
 def main():
+    """The command line above."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__.splitlines()[0]
     )

@@ -1,4 +1,4 @@
-"""What other programs that keep the cores busy cost a training step of `gpt_small`, and a generated token.
+"""Measure how much busy neighbours slow down a training step of `gpt_small`, and a generated token.
 
     python -m benchmarks busy --pairs 5                          the table
     python -m benchmarks.busy --pairs 5 --also 3000 30000 one    other choices beside it
@@ -6,9 +6,10 @@
 Each round starts a fresh process for `before` (libgomp's own 300,000 spins), `after` (tinylm's
 choice), each of `--also` (a number of spins, or `one`: tinylm on one thread) and PyTorch, in turn.
 A process measures alone, then beside one and beside two neighbours. A neighbour is a Python
-process that counts: it waits for nothing and uses no memory. A time is the mean over some seconds,
-because what a neighbour costs falls on few steps (a thread waits until the system gives it a core
-again) and a median would not see it.
+process that counts: it waits for nothing and uses no memory.
+
+A time is the mean over some seconds. A neighbour delays only a few steps, those in which a thread
+must wait for a core, and a median would not see these.
 """
 
 import argparse
@@ -42,7 +43,7 @@ while os.getppid() == parent:
 
 @contextlib.contextmanager
 def neighbours(count):
-    """Within this context `count` processes keep as many cores busy; they end with us, killed or not."""
+    """Within this context `count` processes keep as many cores busy; they end with us, even if killed."""
     started = []
     try:
         for _ in range(count):
@@ -61,6 +62,7 @@ def mean_ms(work):
 
 
 def _repeat(work, seconds):
+    """Mean ms of `work()` over some seconds, and at least three calls."""
     start = time.perf_counter()
     for calls in itertools.count(1):
         work()
@@ -106,7 +108,10 @@ def peer_work():
 
 
 def torch_next(net, shape, ids, position, pasts):
-    """Read ids (1, 1) at `position` after cached keys and values; returns logits (1, 1, V) and the longer cache."""
+    """Read ids (1, 1) at `position`, after cached keys and values.
+
+    returns logits (1, 1, V), and the cache with one position more
+    """
     import torch
     from torch.nn import functional as F
 
@@ -149,7 +154,7 @@ def worker(side):
 
 
 def environment(side):
-    """The variables of a worker: none that the user set for waiting threads, and those that the side asks for."""
+    """The variables of a worker: what the user set for waiting threads is replaced by the side's."""
     kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     kept["OMP_NUM_THREADS"] = "2"
     if side == "before":
@@ -160,7 +165,7 @@ def environment(side):
 
 
 def measure(side):
-    """What a fresh worker for `side` found."""
+    """The result of a fresh worker for `side`."""
     command = [sys.executable, "-m", "benchmarks.busy", "--worker", side]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env=environment(side)
@@ -169,8 +174,9 @@ def measure(side):
 
 
 def table(pairs, also=()):
-    """Rows {"side", "work", "ms": beside each number of neighbours, "ratio", "idle"}, medians over `pairs` rounds.
+    """Rows {"side", "work", "ms", "ratio", "idle"}, each number a median over `pairs` rounds.
 
+    ms : beside each number of neighbours
     ratio : ms beside each number of neighbours / ms alone, of the same process
     idle : ms alone / ms alone of `before` in the same round
     """

@@ -1,6 +1,7 @@
-"""One training step (zero grad, forward, backward, AdamW) of a small character CNN as ELMo's: tinylm, and plain PyTorch.
+"""One training step (zero grad, forward, backward, AdamW) of a small character CNN like ELMo's.
 
-Every one of a word's 50 characters is drawn at random: words of text end in padding, which tinylm cuts off.
+tinylm beside plain PyTorch. All 50 characters of a word are drawn at random, because tinylm cuts off
+the padding in which the words of a text end.
 """
 
 import numpy as np
@@ -69,9 +70,10 @@ def torch_model():
 
         def forward(self, ids):
             x = self.embedding(ids.view(B * T, L)).transpose(1, 2)  # (B·T,L,C) -> (B·T,C,L)
-            maxima = [
-                F.max_pool1d(y, y.shape[2]) for y in (conv(x) for conv in self.convolutions)
-            ]  # faster than amax, max
+            maxima = []
+            for convolution in self.convolutions:
+                y = convolution(x)
+                maxima.append(F.max_pool1d(y, y.shape[2]))  # faster than amax and max
             x = torch.cat(maxima, dim=1).squeeze(2)
             return self.projection(self.highway(F.relu(x))).view(B, T, PROJECTION)
 

@@ -1,13 +1,20 @@
-"""Encodings on all posts of newsgroups, vocabulary 8,192: tinylm, and Hugging Face's tokenizers. ms for the whole; MB of the
-process (of which Python with Numba takes 160 before any text, 90 of them the programs of LLVM and others, mapped from
-files, and Python with tokenizers 15), how many of them the work itself added, and how many were allocated, not mapped.
+"""Encodings beside Hugging Face's tokenizers: all posts of newsgroups, a vocabulary of 8,192.
 
-Training has two threads, encoding one, all texts in one call. Both sides read the same text from a file of lines; for
-encoding both load the vocabulary that tinylm trained, and their ids must be equal (of Unigram's the probability of every
-post to six digits: tokenizers adds in 64 bits, tinylm in 32 as sentencepiece does, and of two cuts as probable, such as f·ff
-and ff·f, each may take another); so must be the merges of BPE. The other two trainers cannot agree to the last token
-(tokenizers' WordPiece breaks ties by the order of a hash table, and Unigram's seeds differ): compared are the share of
-tokens that both learned, and for Unigram the log-likelihood of the text by either.
+Training has two threads, encoding one, with all texts in one call. Both sides read the same file of
+lines. To encode, both load the vocabulary that tinylm trained.
+
+What is measured: ms for the whole, and MB of the process. The work itself added some of these MB, and
+some were allocated, not mapped from files; both numbers are printed too. Before any text, Python with
+Numba takes 160 MB, 90 of them LLVM and other programs mapped from files; Python with tokenizers 15.
+
+What must be equal: the merges of BPE, and the ids of all encodings but Unigram. tokenizers adds
+Unigram's logarithms in 64 bits, tinylm in 32 as sentencepiece does. So of two cuts that are equally
+probable, such as f·ff and ff·f, each side may take another, and only the probability of every post
+must be equal, to six digits.
+
+What cannot be equal: tokenizers' WordPiece trainer breaks ties by the order of a hash table, and the
+two Unigram trainers begin with different seeds. So we compare the share of tokens that both learned,
+and for Unigram the log-likelihood of the text by either.
 """
 
 import hashlib
@@ -25,13 +32,15 @@ from .memory import peak
 SIZE = 8192
 KINDS = ("bpe", "wordpiece", "unigram")
 NAMES = tuple(f"{kind}_{what}" for kind in KINDS for what in ("train", "encode"))
-FOLDER = (
-    "TINYLM_BENCHMARK_ENCODINGS"  # environment variable: where `prepare` put text and vocabularies
-)
+# The environment variable that says where `prepare` put the text and the vocabularies.
+FOLDER = "TINYLM_BENCHMARK_ENCODINGS"
 
 
 def prepare():
-    """Write the text, and the vocabularies that tinylm learns from it, into a folder that is removed at the end; once."""
+    """Write the text and the vocabularies that tinylm learns from it, once.
+
+    The folder is removed when this process ends.
+    """
     if FOLDER not in os.environ:
         prepare.folder = tempfile.TemporaryDirectory(prefix="tinylm-encodings-")
         os.environ[FOLDER] = prepare.folder.name
@@ -41,8 +50,11 @@ def prepare():
 def environment(name):
     """Threads of both sides: two for training, one for encoding."""
     threads = "2" if name.endswith("train") else "1"
-    return {"RAYON_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads,
-            "TOKENIZERS_PARALLELISM": "true" if threads == "2" else "false"}  # fmt: skip
+    return {
+        "RAYON_NUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        "TOKENIZERS_PARALLELISM": "true" if threads == "2" else "false",
+    }
 
 
 def texts():
@@ -56,7 +68,7 @@ def folder(kind):
 
 
 def comparable(kind, rows):
-    """A fingerprint of lists of ids; of Unigram's the log-probability of each list."""
+    """A fingerprint of lists of ids; for Unigram the log-probability of each list."""
     if kind == "unigram":
         scores = [score for _, score in pieces()]
         return [sum(map(scores.__getitem__, row)) for row in rows]
@@ -72,16 +84,18 @@ def pieces():
 
 
 def run_ours(name):
-    """{"ms", "mb", "added_mb"} and what was made: merges, tokens or pieces of a training, a fingerprint of ids."""
+    """Train or encode with tinylm: {"ms", "mb", "added_mb", "until", "made"}.
+
+    made : the merges, tokens or pieces that were learned; or a fingerprint of the ids
+    """
     from tinylm import text
 
     kind, what = name.split("_")
     made = {"bpe": text.BPE, "wordpiece": text.WordPiece, "unigram": text.Unigram}[kind]
     posts = texts()
     if what == "train":
-        made.train(
-            ["aa bb ab"] * 3, 300, exact=False
-        )  # compiles, or loads what an earlier run compiled
+        # Compile the kernels, or load what an earlier run compiled.
+        made.train(["aa bb ab"] * 3, 300, exact=False)
         start = _start()
         encoding = made.train(posts, SIZE)
         return _result(
@@ -96,7 +110,7 @@ def run_ours(name):
 
 
 def run_peer(name):
-    """The same of tokenizers."""
+    """The same with tokenizers."""
     kind, what = name.split("_")
     posts = texts()
     if what == "train":
@@ -176,7 +190,7 @@ def loaded(kind):
 
 
 def check(name, ours, theirs):
-    """What the results of both sides have in common, in words; stops where they must be equal and are not."""
+    """What the results of both sides have in common, in words; exits if they should be equal and differ."""
     kind, what = name.split("_")
     if name == "unigram_encode":
         if any(abs(a - b) > 1e-6 * abs(b) for a, b in zip(ours, theirs, strict=True)):
@@ -195,7 +209,7 @@ def check(name, ours, theirs):
 
 
 def likelihood(found):
-    """Log-probability of the text, cut by (piece, log-probability), specials first, in nats."""
+    """Log-probability of the text in nats.   found : (piece, log-probability), specials first"""
     import numpy as np
 
     from tinylm.text import Unigram

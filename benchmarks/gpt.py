@@ -1,4 +1,7 @@
-"""One GPT training step (zero grad, forward, backward, AdamW) beside the PyTorch program a good engineer would write."""
+"""One training step of a GPT (zero grad, forward, backward, AdamW), in tinylm and in PyTorch.
+
+The PyTorch program is the one that a good engineer would write.
+"""
 
 import time
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ class Shape:
     V: int
 
     def flops(self):
-        """Floating-point operations of all matrix products of one step: forward, and twice that for the backward."""
+        """Floating-point operations of one step's products; the backward has twice the forward's."""
         tokens = self.B * self.T
         per_token = self.L * (24 * self.C**2 + 4 * self.T * self.C) + 2 * self.C * self.V
         return 3 * tokens * per_token
@@ -35,7 +38,10 @@ WARM_UP = {"gpt_small": 30}
 
 
 def time_steps(name, step, between=None):
-    """Median ms of `step()` over STEPS[name] (or 20) calls after a warm-up; between() comes before each, not timed."""
+    """Median ms of `step()` over STEPS[name] (or 20) calls, after a warm-up.
+
+    between : called before each of them, outside the time
+    """
     for _ in range(WARM_UP.get(name, 3)):
         step()
     times = []
@@ -95,7 +101,7 @@ def run_ours(name, dropout, between=None):
 
 
 def torch_model(shape, positions, dropout):
-    """GPT-2's block in PyTorch with scaled_dot_product_attention and a tied head; returns a module ids -> logits."""
+    """A PyTorch module ids -> logits: GPT-2 with scaled_dot_product_attention and a tied head."""
     import torch
     from torch import nn
     from torch.nn import functional as F

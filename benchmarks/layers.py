@@ -1,4 +1,4 @@
-"""Single layers against PyTorch's: a language model's step through three LSTMs, and attention forward and backward."""
+"""Single layers beside PyTorch's: three LSTMs in a training step, and attention with its gradient."""
 
 import numpy as np
 
@@ -14,7 +14,10 @@ ATTENTION = {  # name -> (B, H, T, D), causal
 
 
 def lstm_ours(name):
-    """Median ms of one training step (zero grad, forward, backward, AdamW) of an LSTM language model with a tied head."""
+    """Median ms of a training step of an LSTM language model with a tied head.
+
+    A step is zero grad, forward, backward, AdamW.
+    """
     import tinylm
     import tinylm.ops as F
     from tinylm import nn
@@ -78,7 +81,10 @@ def lstm_peer(name):
 
 
 def _attention_inputs(name):
-    """q, k, v of (B, H, T, D), the mask (B, 1, 1, T) of texts from half the length to all of it or None, causal."""
+    """[q, k, v] of (B, H, T, D), the mask and whether attention is causal.
+
+    The mask (B, 1, 1, T) is of texts from half the length to all of it; None if causal.
+    """
     shape, causal = ATTENTION[name]
     rng = np.random.default_rng(0)
     lengths = np.linspace(shape[2] // 2, shape[2], shape[0])

@@ -1,4 +1,7 @@
-"""What a user's own NumPy product costs a training step: one before `import tinylm`, and one between all steps."""
+"""Measure how much a user's own NumPy product slows down a training step.
+
+The product runs once before `import tinylm`, or between all steps.
+"""
 
 import json
 import statistics
@@ -22,7 +25,7 @@ def worker(name, use):
 
 
 def compare(name, pairs):
-    """Medians of the ratios to `alone` over `pairs` alternating runs in fresh processes: {"before", "between"}."""
+    """{"before": ratio, "between": ratio} to `alone`, medians over `pairs` rounds of fresh processes."""
     rounds = [{use: _fresh(name, use) for use in USES} for _ in range(pairs)]
     return {use: statistics.median(r[use] / r["alone"] for r in rounds) for use in USES[1:]}
 

@@ -1,4 +1,7 @@
-"""How long a user waits: for the import, and for the first training step with an empty and with a filled kernel cache."""
+"""How long a user waits: for the import, and for the first training step.
+
+The first step is measured with an empty kernel cache, and with a filled one.
+"""
 
 import json
 import os
@@ -24,7 +27,7 @@ print(json.dumps({"parallel": len(parallel)}))
 
 
 def _seconds(code, **environment):
-    """Seconds of a fresh interpreter that runs `code`, the lines it printed, and what it said on stderr."""
+    """Run `code` in a fresh interpreter; returns seconds, the lines it printed, and its stderr."""
     start = time.perf_counter()
     command = [sys.executable, "-c", code]
     done = subprocess.run(
@@ -34,7 +37,7 @@ def _seconds(code, **environment):
 
 
 def import_time(runs=5):
-    """Median seconds of importing tinylm and the GPT class (engine, Numba, data) beyond an empty interpreter."""
+    """Median seconds of importing tinylm and its GPT, without those of an empty interpreter."""
     times = sorted(
         _seconds("import tinylm; tinylm.GPT")[0] - _seconds("pass")[0] for _ in range(runs)
     )
@@ -42,7 +45,10 @@ def import_time(runs=5):
 
 
 def cold_start():
-    """Seconds to the end of the first training step: {"cold", "warm", "parallel" compilations, "told"}."""
+    """Seconds to the end of the first training step, with an empty and a filled cache.
+
+    returns {"cold": seconds, "warm": seconds, "parallel": kernels compiled, "told": on stderr}
+    """
     with tempfile.TemporaryDirectory() as home:
         cold, printed, message = _seconds(FIRST_STEP, TINYLM_HOME=home)
         warm = min(_seconds(FIRST_STEP, TINYLM_HOME=home)[0] for _ in range(3))

@@ -1,18 +1,25 @@
-"""word2vec and GloVe on the newsgroups training text: tinylm, and gensim with 2 workers from `corpus_file`.
+"""word2vec and GloVe beside gensim, on the newsgroups training text.
 
-    python -m benchmarks.vectors                       one epoch each, alternately: words/s and peak memory, ratios; GloVe's
-                                                       cells/s and seconds of counting in the same run
-    python -m benchmarks.vectors --quality [--form cbow]    five epochs, three seeds each: WordSim-353 and analogies, mean ±
-                                                       standard error (glove: 25 epochs, no peer)
-    python -m benchmarks.vectors --scaling             tinylm alone, one epoch of 5 and of 50 M words, posts drawn with
-                                                       replacement: seconds and peak memory
+    python -m benchmarks.vectors                            speed
+    python -m benchmarks.vectors --quality [--form cbow]    quality
+    python -m benchmarks.vectors --scaling                  a tenfold text
 
-Forms: sgns and cbow (mean), both with 100 dimensions, window 5, 5 negatives, min_count 5, sample 1e-3, alpha 0.025 or 0.05.
-Otherwise each one's own defaults: tinylm cuts a post after 1,000 words and shuffles posts anew in every epoch; gensim reads
-its file in order, a half per thread, and cuts after 10,000 words. CBOW scores the same with either cut here, and in gensim
-from a file or a list, within the standard error of the mean over seeds, about 0.006 of WordSim-353. ngrams: sgns with
-n-grams of 3 to 6 characters in 100,000 rows. glove: 100 dimensions, window 15, x_max 10. Every run has a process of its
-own. Timed is the training alone: vocabularies, and tinylm's ids, are made before.
+Speed: one epoch each, in turn; words/s, peak memory and ratios, of GloVe also cells/s and the seconds
+of counting. Quality: five epochs (glove: 25) of three seeds; WordSim-353 and analogies, mean ±
+standard error. Scaling: tinylm alone, one epoch of 5 and of 50 M words, from posts drawn with
+replacement; seconds and peak memory. Every run has a process of its own. Only the training is timed:
+vocabularies, and tinylm's ids, are made before.
+
+Forms:
+    sgns, cbow    100 dimensions, window 5, 5 negatives, min_count 5, sample 1e-3, alpha 0.025 or 0.05;
+                  cbow takes the mean
+    ngrams        sgns with n-grams of 3 to 6 characters in 100,000 rows
+    glove         100 dimensions, window 15, x_max 10; it has no peer
+
+Otherwise each side has its own defaults. tinylm cuts a post after 1,000 words and shuffles the posts
+anew in every epoch. gensim has 2 workers and reads `corpus_file` in order, a half per thread; it cuts
+after 10,000 words. Neither the cut nor gensim's reading from a file instead of a list changes CBOW's
+score by more than the standard error over seeds, about 0.006 of WordSim-353.
 """
 
 import argparse
@@ -36,7 +43,10 @@ EPOCHS = {"sgns": 5, "cbow": 5, "ngrams": 5, "glove": 25}  # of a run for qualit
 
 
 def encoded(words=0):
-    """The words of the training posts that occur five times, and the posts as ids; with `words` so many, drawn again."""
+    """The words that occur five times in the training posts, and the posts as ids.
+
+    words : draw posts with replacement until there are about so many words; 0 takes each post once
+    """
     from tinylm.data import Corpus, encode_corpus, load_texts
     from tinylm.text import Words
 
@@ -81,14 +91,17 @@ def run_tinylm(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
 def _small(tinylm):
     """One step on ten words."""
     model = tinylm.Word2Vec(tinylm.Word2VecConfig(20, SIZE, **SETTINGS))
-    model.prepare(
-        tinylm.data.Corpus(np.arange(3, 13, dtype=np.int32), np.array([0, 10]), 20, 10, 10)
-    )
+    ten = tinylm.data.Corpus(np.arange(3, 13, dtype=np.int32), np.array([0, 10]), 20, 10, 10)
+    model.prepare(ten)
     model.fast_step(model.batch(0, 0), 0.025)
 
 
 def run_glove(form="glove", epochs=1, seed=0, threads=THREADS, words=0):
-    """Count and fit tinylm's GloVe; returns a dict, see `_result`, with cells, seconds of counting and shuffling, cost."""
+    """Count and fit tinylm's GloVe.
+
+    returns a dict, see `_result`, and in it also cells, counting (seconds, with shuffling), cost and
+        cells_per_second
+    """
     import tinylm
     from tinylm.data.cooccurrence import Window, cooccurrences
 
@@ -162,12 +175,12 @@ RUNS = {"tinylm": run_tinylm, "gensim": run_gensim}
 
 
 def runs(form):
-    """Who can run a form: tinylm, and where there is a peer, gensim."""
+    """The sides that can run a form: tinylm, and gensim where it can."""
     return {"tinylm": run_glove} if form == "glove" else RUNS
 
 
 def _result(seconds, words, vocab, table):
-    """Seconds of the training, words of text per second, peak memory in MB, agreement with people."""
+    """{"seconds" of the training, "words_per_second", "mb" at the peak, ...: agreement with people}."""
     from tinylm import Vectors
     from tinylm.data import load_analogies, load_similarity
 
@@ -209,7 +222,7 @@ def fresh(system, form, epochs=1, seed=0, words=0):
 
 
 def speed(forms, pairs):
-    """Runs of one epoch, alternately; prints medians and the ratio to the peer."""
+    """Train for one epoch, the peers in turn; print medians and the ratio to the peer."""
     for form in forms:
         results = {name: [] for name in runs(form)}
         for _ in range(pairs):
@@ -236,7 +249,7 @@ def speed(forms, pairs):
 
 
 def quality(forms, seeds):
-    """Several seeds each; prints WordSim-353's Spearman and the analogies, mean ± standard error, and what else is known."""
+    """Train with several seeds; print agreement with people, mean ± standard error, and speed."""
     for form in forms:
         for name in runs(form):
             rows = [fresh(name, form, EPOCHS[form], seed) for seed in range(seeds)]
@@ -260,7 +273,10 @@ def quality(forms, seeds):
 
 
 def scaling(forms, _):
-    """A text and ten times as much: prints seconds (of GloVe those of counting and shuffling), memory and the ratios."""
+    """Train on a text and on ten times as much; print seconds, memory and ratios.
+
+    Of GloVe the seconds are those of counting and shuffling.
+    """
     for form in forms:
         small, large = (fresh("tinylm", form, words=words) for words in SCALES)
         key = "counting" if form == "glove" else "seconds"

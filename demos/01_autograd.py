@@ -1,8 +1,9 @@
 """Demo 01: what does a tape do, and how do we know that a gradient is right?
 
-Question: does the checker pass a correct softmax and catch a subtly wrong one?
-Expected: analytic and numeric derivative agree to 1e-6; all three wrong gradients are caught. Time: 5 s. A check through
-`.sum()`, the usual shortcut, would pass everything here, because the sum of a softmax is always 1.
+Question: does the checker pass the right gradient of softmax, and catch three wrong ones?
+Expected: the right one agrees with the numeric derivative to 1e-6; all three wrong ones are caught.
+A check through `.sum()`, the usual shortcut, would pass the last two of them: the sum of a softmax
+is always 1, so it has no slope. Time: 5 s.
 """
 
 # %% A Tensor remembers how it was made
@@ -35,7 +36,11 @@ def softmax(x, vjp_of):
     return record("my_softmax", p, (x,), lambda dy: (vjp_of(p, dy),))
 
 
-right = lambda p, dy: p * (dy - (p * dy).sum(-1, keepdims=True))  # noqa: E731
+def right(p, dy):
+    """dx_i = p_i (dy_i − Σ_j p_j dy_j)"""
+    return p * (dy - (p * dy).sum(-1, keepdims=True))
+
+
 wrong = {
     "forgets the sum": lambda p, dy: p * dy,
     "is zero": lambda p, dy: 0 * p,

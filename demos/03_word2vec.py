@@ -1,7 +1,7 @@
-"""Demo 03: do words that stand in like company get like vectors?
+"""Demo 03: do words that keep similar company get similar vectors?
 
-Question: after skip-gram has read the toy language, is a word's nearest neighbour a word of the same topic?
-Expected: at least 80 % of the topic words; by chance it would be one in six. Time: 10 s.
+Question: after skip-gram has read the toy language, is a word's nearest neighbour of its own topic?
+Expected: yes for at least 80 % of the topic words; by chance for one in six. Time: 10 s.
 Picture: demos/out/03_map.png
 """
 
@@ -31,7 +31,7 @@ epochs = 15
 training = TrainConfig.of(tinylm.Word2Vec, steps=epochs * model.steps_per_epoch, lr=0.05)
 Trainer(model, words, config=training, quiet=True).run()
 
-# %% A word belongs to the topic in which it is found most, if that is nearly always
+# %% A word belongs to the topic where it stands most often, if that is nearly always
 topics = sorted({label for _, label in pairs})
 counts = np.zeros((words.vocab_size, len(topics)))
 for text, label in pairs:
@@ -47,7 +47,8 @@ topic = counts[topical].argmax(1)
 accuracy = float((topic[nearest] == topic).mean())
 chance = float(np.mean([(topic == t).mean() for t in topic]))
 print(
-    f"{len(topical)} topic words; nearest neighbour of the same topic: {accuracy:.2f} (chance {chance:.2f})"
+    f"{len(topical)} topic words; nearest neighbour of the same topic: {accuracy:.2f} "
+    f"(chance {chance:.2f})"
 )
 found = tinylm.Vectors(words.vocab, model.embedding_table())
 for i in topical[:5]:
@@ -56,7 +57,7 @@ for i in topical[:5]:
         ", ".join(word for word, _ in found.most_similar(words.vocab[i], n=4)),
     )
 
-# %% The map: the first two principal components; beside it the cosine of every word with every other, sorted by topic
+# %% The map: the first two principal components, and the cosines of all pairs, sorted by topic
 centred = unit - unit.mean(0)
 flat = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
@@ -82,5 +83,6 @@ figure.savefig(out / "03_map.png", dpi=110)
 # %% Verdict
 assert accuracy >= 0.8 and accuracy > 2 * chance
 print(
-    f"VERDICT: pass. {100 * accuracy:.0f} % of the words have a neighbour of their topic (chance {100 * chance:.0f} %)."
+    f"VERDICT: pass. {100 * accuracy:.0f} % of the words have a neighbour of their topic "
+    f"(chance {100 * chance:.0f} %)."
 )

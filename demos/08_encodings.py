@@ -1,13 +1,16 @@
 """Demo 08: what do characters, words, BPE, WordPiece and Unigram trade for each other?
 
-Question: how many characters does a token hold as the vocabulary grows, and what can an encoding not write at all?
-Expected: with 8,192 tokens the three kinds of sub-words write posts that they have not seen with at most 1.25 tokens a word
-and nothing unknown, while words leave out at least 5 %; one character is one token, always; a longer vocabulary of sub-words
-never makes a text longer. Time: 40 s. Picture: demos/out/08_encodings.png
+Question: how many characters does a token hold as the vocabulary grows, and what can an encoding
+not write at all?
+Expected: with 8,192 tokens the three kinds of sub-words write unseen posts with at most 1.25 tokens
+a word and nothing unknown, while words leave out at least 5 %. With characters, a token is always
+one character. A longer vocabulary of sub-words never makes a text longer. Time: 40 s.
+Picture: demos/out/08_encodings.png
 """
 
-# %% A paragraph with a name, long words, a number, accents and Cyrillic; every encoding has learned from film dialogs,
-# in which there are hardly any capitals or digits: Unigram gives no piece to the rarest 0.05 % of the characters
+# %% A paragraph with a name, long words, a number, accents and Cyrillic. Every encoding has learned
+# from film dialogs, which hold hardly any capitals or digits; Unigram gives no piece to the rarest
+# 0.05 % of the characters
 import sys
 from itertools import groupby
 from pathlib import Path
@@ -25,29 +28,33 @@ PARAGRAPH = (
     "embassy in Москва; they misunderstood 1997's telegrams."
 )
 dialogs = load_texts("dialogs")
-readers = {"characters": Chars.train(dialogs, min_count=50)} | {
-    name: kind.train(dialogs, 8192)
-    for name, kind in (("words", Words), ("BPE", BPE), ("WordPiece", WordPiece), ("Unigram", Unigram))}  # fmt: skip
+readers = {
+    "characters": Chars.train(dialogs, min_count=50),
+    "words": Words.train(dialogs, 8192),
+    "BPE": BPE.train(dialogs, 8192),
+    "WordPiece": WordPiece.train(dialogs, 8192),
+    "Unigram": Unigram.train(dialogs, 8192),
+}
 for name, encoding in readers.items():
     tokens = encoding.tokens(PARAGRAPH)
     print(f"\n{name}: a vocabulary of {encoding.vocab_size:,}, {len(tokens)} tokens")
     if sys.stdout.isatty():
         colours = (153, 223, 150, 183, 229)
-        print(
-            "".join(f"\x1b[30;48;5;{colours[n % 5]}m{token}" for n, token in enumerate(tokens))
-            + "\x1b[0m"
-        )
+        for n, token in enumerate(tokens):
+            print(f"\x1b[30;48;5;{colours[n % 5]}m{token}", end="")
+        print("\x1b[0m")
     else:
         print("│".join(tokens))
 
-# %% Learn from 4,000 posts, write 700 others; BPE and WordPiece with n tokens are the first n of a longer vocabulary
+# %% Learn from 4,000 posts, write 700 others. The first n tokens of a longer vocabulary of BPE or
+# WordPiece are the vocabulary of n tokens
 SIZES = (300, 512, 1024, 2048, 4096, 8192, 16384)
-posts, others = (
-    load_labelled("newsgroups", "train").texts[:4000],
-    load_labelled("newsgroups", "test").texts[:700],
-)
-characters, words = sum(map(len, others)), sum(len(post.split()) for post in others)
-bpe, wordpiece = BPE.train(posts, SIZES[-1]), WordPiece.train(posts, SIZES[-1])
+posts = load_labelled("newsgroups", "train").texts[:4000]
+others = load_labelled("newsgroups", "test").texts[:700]
+characters = sum(map(len, others))
+words = sum(len(post.split()) for post in others)
+bpe = BPE.train(posts, SIZES[-1])
+wordpiece = WordPiece.train(posts, SIZES[-1])
 makers = {
     "characters": lambda size: Chars.train(posts, size),
     "words": lambda size: Words.train(posts, size),
@@ -55,7 +62,9 @@ makers = {
     "WordPiece": lambda size: WordPiece(wordpiece.vocab[:size]),
     "Unigram": lambda size: Unigram.train(posts, size),
 }
-sizes, lengths, lost = ({name: [] for name in makers} for _ in range(3))
+sizes = {name: [] for name in makers}
+lengths = {name: [] for name in makers}  # tokens of the other posts
+lost = {name: [] for name in makers}  # the share of unknown words
 for name, maker in makers.items():
     for size in SIZES[:1] if name == "characters" else SIZES:
         encoding = maker(size)
@@ -73,7 +82,9 @@ for name, maker in makers.items():
         assert [encoding.decode(row) for row in rows] == others  # with the largest vocabulary
 
 # %% The picture, above: the paragraph cut by each; below: compression, and what words cannot write
-COLOURS, UNKNOWN, INK = ("#a6cee3", "#fdd9a0", "#b8e0a0", "#d5c3e4", "#f7f3a1"), "#e8594f", "0.15"
+COLOURS = ("#a6cee3", "#fdd9a0", "#b8e0a0", "#d5c3e4", "#f7f3a1")
+UNKNOWN = "#e8594f"
+INK = "0.15"
 figure = plt.figure(figsize=(13, 10.5), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
 axes = above.subplots()
@@ -86,10 +97,8 @@ axes.set_title(
 )
 fold = PARAGRAPH.index(" embassy")
 for row, (name, encoding) in enumerate(readers.items()):
-    found, number = (
-        list(zip(encoding.offsets(PARAGRAPH), encoding.encode(PARAGRAPH), strict=True)),
-        0,
-    )
+    found = list(zip(encoding.offsets(PARAGRAPH), encoding.encode(PARAGRAPH), strict=True))
+    number = 0
     axes.text(
         -0.6,
         2.7 * row,
@@ -99,12 +108,12 @@ for row, (name, encoding) in enumerate(readers.items()):
         fontweight="bold",
         color=INK,
     )
-    for (begin, end), group in groupby(
-        found, key=lambda pair: pair[0]
-    ):  # tokens that share a character share its width
+    # Tokens that share a character share its width.
+    for (begin, end), group in groupby(found, key=lambda pair: pair[0]):
         ids = [i for _, i in group]
+        width = (end - begin) / len(ids)
+        line = begin >= fold
         for part, i in enumerate(ids):
-            width, line = (end - begin) / len(ids), begin >= fold
             colour = UNKNOWN if i == encoding.unk_id else COLOURS[number % len(COLOURS)]
             corner = begin - line * fold + part * width + 0.04, 2.7 * row + line * 1.15 - 0.5
             axes.add_patch(plt.Rectangle(corner, width - 0.08, 1.0, color=colour, linewidth=0))
@@ -150,16 +159,16 @@ out.mkdir(exist_ok=True)
 figure.savefig(out / "08_encodings.png", dpi=110)
 
 # %% Verdict
-subwords, at = ("BPE", "WordPiece", "Unigram"), SIZES.index(8192)
+subwords = ("BPE", "WordPiece", "Unigram")
+at = SIZES.index(8192)
 per_word = {name: lengths[name][at] / words for name in subwords}
 assert all(lengths[name] == sorted(lengths[name], reverse=True) for name in subwords)
-assert (
-    max(per_word.values()) <= 1.25
-    and lost["words"][at] >= 0.05
-    and lengths["characters"] == [characters]
-)
+assert max(per_word.values()) <= 1.25
+assert lost["words"][at] >= 0.05
+assert lengths["characters"] == [characters]
 assert not any(sum(lost[name]) for name in subwords)
+found = ", ".join(f"{name} {n:.2f}" for name, n in per_word.items())
 print(
-    f"VERDICT: pass. At 8,192 tokens: {', '.join(f'{name} {n:.2f}' for name, n in per_word.items())} tokens a word; words "
-    f"write one, but not {100 * lost['words'][at]:.1f} % of them."
+    f"VERDICT: pass. At 8,192 tokens: {found} tokens a word; words write one, "
+    f"but not {100 * lost['words'][at]:.1f} % of them."
 )

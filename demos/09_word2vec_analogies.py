@@ -1,9 +1,10 @@
 """Demo 09: what do word vectors know after ten seconds of reading?
 
-Question: word2vec reads 2.9 million words of news group posts (skip-gram, and CBOW). Do cosines rank pairs of words as
-people do, and does vector arithmetic answer "a is to b as c is to …"?
-Expected: a Spearman correlation with WordSim-353 of at least 0.3 for skip-gram (chance: 0), and at least 100 times as many
-right answers as guessing a word by chance gives. Time: 50 s. Picture: demos/out/09_analogies.png
+Question: word2vec reads 2.9 million words of news group posts, as skip-gram and as CBOW. Do cosines
+rank pairs of words as people do, and does vector arithmetic answer "a is to b as c is to …"?
+Expected: for skip-gram a Spearman correlation with WordSim-353 of at least 0.3 (by chance: 0), and
+at least 100 times as many right answers as by guessing. Time: 50 s.
+Picture: demos/out/09_analogies.png
 """
 
 # %% The posts, and every word that occurs five times
@@ -34,9 +35,8 @@ def train(alpha, **form):
     with tinylm.one_pool():
         for step in range(steps):
             model.fast_step(model.batch(step, 0), alpha * (1 - step / steps))
-    return tinylm.Vectors(
-        words.vocab[3:], model.embedding_table()[3:]
-    )  # without the special tokens
+    # The first three tokens are the special ones.
+    return tinylm.Vectors(words.vocab[3:], model.embedding_table()[3:])
 
 
 systems = {"skip-gram": train(0.025), "CBOW": train(0.05, cbow=True)}
@@ -47,26 +47,20 @@ for word in ("hockey", "gun", "windows", "church", "orbit"):
     print(f"  {word:8}", ", ".join(near for near, _ in skip.most_similar(word, n=6)))
 print("  does not match:", skip.doesnt_match(["hockey", "baseball", "goalie", "church"]))
 
-# %% Against people: similarity, and analogies section by section (the 10,000 most frequent words may answer)
-scores = {
-    name: vectors.evaluate_word_pairs(load_similarity("wordsim353"))
-    for name, vectors in systems.items()
-}
-answers = {
-    name: vectors.evaluate_word_analogies(load_analogies(), 10_000)
-    for name, vectors in systems.items()
-}
-for name in systems:
+# %% Against people: similarity, and analogies, which the 10,000 most frequent words may answer
+scores = {}
+answers = {}
+for name, vectors in systems.items():
+    scores[name] = vectors.evaluate_word_pairs(load_similarity("wordsim353"))
+    answers[name] = vectors.evaluate_word_analogies(load_analogies(), 10_000)
     print(
         f"{name}: WordSim-353 {scores[name]['spearman']:.3f} over {scores[name]['pairs']} pairs; "
         f"{answers[name]['correct']} of {answers[name]['questions']:,} analogies"
     )
-print(
-    "man is to king as woman is to:",
-    ", ".join(word for word, _ in skip.most_similar(["king", "woman"], ["man"], n=5)),
-)
+nearest = skip.most_similar(["king", "woman"], ["man"], n=5)
+print("man is to king as woman is to:", ", ".join(word for word, _ in nearest))
 
-# %% The map: words of four topics in the two directions in which these words differ most; analogies by section
+# %% The map: words of four topics, in the two directions in which they differ most; and analogies
 topics = {
     "sport": "hockey baseball team players season league",
     "faith": "god jesus church bible christians faith",
@@ -76,7 +70,8 @@ topics = {
 figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
 names = [word for group in topics.values() for word in group.split()]
 rows = np.array([skip.unit(word) for word in names])
-flat = (rows - rows.mean(0)) @ np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:2].T
+rows -= rows.mean(0)
+flat = rows @ np.linalg.svd(rows, full_matrices=False)[2][:2].T
 for i, (topic, group) in enumerate(topics.items()):
     points = flat[6 * i : 6 * i + 6]
     left.scatter(*points.T, label=topic)
@@ -103,8 +98,10 @@ out.mkdir(exist_ok=True)
 figure.savefig(out / "09_analogies.png", dpi=110)
 
 # %% Verdict
-spearman, times = scores["skip-gram"]["spearman"], answers["skip-gram"]["accuracy"] * 10_000
+spearman = scores["skip-gram"]["spearman"]
+times = answers["skip-gram"]["accuracy"] * 10_000
 assert spearman >= 0.3 and times >= 100
 print(
-    f"VERDICT: pass. Correlation with people {spearman:.2f}; analogies right {times:.0f} times as often as by chance."
+    f"VERDICT: pass. Correlation with people {spearman:.2f}; "
+    f"analogies right {times:.0f} times as often as by chance."
 )

@@ -1,6 +1,6 @@
-"""The log-bilinear model (Mnih & Hinton 2007): the next word's vector is a sum of turned vectors of the last n words.
+"""The log-bilinear model (Mnih & Hinton 2007): predict the next word from a sum of turned vectors.
 
-p(w | w_1 … w_t) = softmax(v_w · h_t + b_w),      h_t = Σ_{i=0..n−1} C_i v_{w_{t−i}}
+p(w | w_1 … w_t) = softmax(v_w · h_t + b_w)      h_t = Σ_{i=0..n−1} C_i v_{w_{t−i}}
 """
 
 from dataclasses import dataclass

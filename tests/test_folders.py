@@ -305,6 +305,23 @@ def test_a_second_thread_is_refused_and_a_claim_inside_a_claim_is_not(tmp_path):
     assert said[1] == "claimed"
 
 
+def refused_elsewhere(folder):
+    """Whether another thread that claims a folder hears that somebody writes there."""
+    heard = []
+
+    def claims():
+        try:
+            with folders.claim(folder):
+                pass
+        except CheckpointError as error:
+            heard.append("is being written by another process" in str(error))
+
+    thread = threading.Thread(target=claims)
+    thread.start()
+    thread.join()
+    return heard == [True]
+
+
 def test_where_folders_have_no_locks_a_file_is_locked(tmp_path, monkeypatch):
     flock = folders.fcntl.flock
 
@@ -316,7 +333,7 @@ def test_where_folders_have_no_locks_a_file_is_locked(tmp_path, monkeypatch):
     monkeypatch.setattr(folders.fcntl, "flock", files_only)
     with folders.claim(tmp_path):
         assert (tmp_path / folders.LOCK).exists()
-        assert folders._lock(tmp_path) == (None, folders.TAKEN)
+        assert refused_elsewhere(tmp_path)
     hub.save(tmp_path, model(), WORDS)  # the lock file that stays is no content
 
 
@@ -346,6 +363,6 @@ def test_windows_locks_a_file_and_removes_it(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "fcntl", None)
     monkeypatch.setattr(folders, "msvcrt", Msvcrt(), raising=False)
     with folders.claim(tmp_path):
-        assert folders._lock(tmp_path) == (None, folders.TAKEN)
+        assert refused_elsewhere(tmp_path)
         files.write_json(tmp_path / "a.json", {})
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -89,14 +89,15 @@ def __getattr__(name):
 
 
 def __dir__():
+    """What has been imported already, and every name that can be."""
     return [*globals(), *__all__]
 
 
-class _Movers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a module by the name that it once had."""
+class _OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Makes `import tinylm.train` give the module that is now `tinylm.training.train`."""
 
     def __init__(self):
-        self.specs = {}
+        self.specs = {}  # new name -> the spec under which that module was imported
 
     def find_spec(self, fullname, path=None, target=None):
         """A spec for an old name, so that `create_module` is asked for it; None for other names."""
@@ -118,4 +119,4 @@ class _Movers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__loader__ = module.__spec__.loader
 
 
-sys.meta_path.append(_Movers())
+sys.meta_path.append(_OldNames())

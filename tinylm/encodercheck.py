@@ -91,7 +91,7 @@ def check_padding(
         what = f"{length - short} tokens of padding change real positions"
         _expect_same(alone, padded, what, short)
 
-        lengths = length - np.arange(rows) % length  # each row has another one
+        lengths = length - np.arange(rows) % length  # a different length for each row
         mask = np.arange(length) < lengths[:, None]  # (B,T)
         refilled = np.where(mask, ids, _others(ids))
         before = _read(model, ids, mask)
@@ -128,7 +128,7 @@ def check_rows(
 def in_float64(model: Any, rng: np.random.Generator) -> Iterator[None]:
     """Within this context a model is float64 and in evaluation mode, its weights moved a little.
 
-    Afterwards it has its own arrays of weights and gradients, modes, noise and state again.
+    Afterwards its weights, gradients, modes, noise and carried state are what they were before.
     """
     modules = model.modules()
     tensors = []
@@ -160,7 +160,7 @@ def in_float64(model: Any, rng: np.random.Generator) -> Iterator[None]:
 
 
 def _ids(model, ids, rng):
-    """ids (B, T) to read: the given ones, or some drawn by chance."""
+    """ids (B, T) to read: the given ones, or random ones."""
     if ids is not None:
         return np.asarray(ids)
     length = LENGTH if model.max_length is None else min(LENGTH, model.max_length)
@@ -168,7 +168,7 @@ def _ids(model, ids, rng):
 
 
 def _others(ids):
-    """Other ids (B, T): each takes the id before it in the row above."""
+    """Other ids (B, T): each place takes the id that stands one row up and one column left."""
     return np.roll(ids, (1, 1), axis=(0, 1))
 
 
@@ -202,7 +202,7 @@ def _row(readings, b):
 
 
 def _expect_same(before, after, what, end=None):
-    """Compare two readings up to position `end`.
+    """Compare two results of `_read` before position `end`.
 
     raises ObjectiveError  saying `what` if they differ by more than rounding
     """

@@ -19,8 +19,7 @@ from typing import Any
 
 from .errors import DataError
 
-# Bytes. A config or a summary has a few kilobytes, a vocabulary a few megabytes.
-LARGEST_JSON = 64 * 2**20
+LARGEST_JSON = 64 * 2**20  # bytes; a config has a few kilobytes, a vocabulary a few megabytes
 STAGES = ".tinylm-*.part"  # names of folders with files that are still being written
 HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # two code points that JSON reads as one
 SURROGATE = re.compile("[\ud800-\udfff]")

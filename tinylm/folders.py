@@ -37,7 +37,8 @@ MARKS = {  # file -> the kind of folder that holds it
 }
 MODELS = ("trainer.safetensors", "classifier.json", "config.json", "model.safetensors")
 LOCK = ".lock"
-LOCKED = "locked"  # the system's three answers
+# What became of an attempt to lock: we hold the lock, somebody else does, or the disk has no locks.
+LOCKED = "locked"
 TAKEN = "taken"
 NO_LOCKS = "no locks here"
 BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # somebody holds the lock
@@ -132,6 +133,7 @@ def contents(folder: str | Path) -> list[str]:
 
 
 def _is_stage(name):
+    """Whether a folder of this name is a stage, see files.py."""
     return Path(name).match(files.STAGES)
 
 

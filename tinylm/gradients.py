@@ -7,6 +7,9 @@ The tape (`tensor.py`) walks the records; everything that it does with a gradien
     Parts            the gradients of an op with several outputs
     gradient_like    the array that an op may fill with a gradient
     Gradients        the sums of one backward walk
+
+An optimiser keeps the gradients of all its parameters side by side in one flat buffer. The slot of
+a parameter is its piece of that buffer, `Tensor.grad_home`.
 """
 
 from __future__ import annotations
@@ -110,11 +113,11 @@ class Gradients:
         self.waiting = {}  # id of an interior tensor -> its gradient so far
         self.ours = set()  # ids of those whose array this walk made, and so may change
 
-    def open(self, inputs: Sequence[Tensor]) -> None:
+    def prepare(self, inputs: Sequence[Tensor]) -> None:
         """Prepare for the gradients of an op's inputs, before its vjp runs.
 
-        A leaf that is an input twice starts from zeros: else a vjp would write both gradients into
-        its one slot.
+        A leaf that is an input twice starts from zeros. Without that the vjp would write both of
+        its gradients into its one slot.
         """
         if len(set(map(id, inputs))) == len(inputs):
             return
@@ -138,7 +141,10 @@ class Gradients:
         return self.waiting.pop(id(x), None)
 
     def _add_to_interior(self, x, dx):
-        """The first gradient is kept as it is; it may be dy itself, so it is never changed."""
+        """Add dx to the sum that waits for the op that made x.
+
+        The first gradient is kept as it is and never changed, because it may be another op's dy.
+        """
         key = id(x)
         if key not in self.waiting:
             self.waiting[key] = dx
@@ -169,7 +175,10 @@ def _fitted(x, dx, name):
 
 
 def _add_to_leaf(leaf, dx):
-    """leaf.grad += dx; the first gradient is copied, into the leaf's slot if it has one."""
+    """leaf.grad += dx; the first gradient is copied, into the leaf's slot if it has one.
+
+    There is nothing to copy if the vjp has written dx into the slot itself, see `gradient_like`.
+    """
     first = leaf.grad is None
     if first:
         leaf.grad = gradient_like(leaf)

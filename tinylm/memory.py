@@ -14,8 +14,9 @@ from .errors import ArgumentError
 
 SMALL = 2**20  # bytes that are granted without asking the system
 GROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container on Linux
-_left: ContextVar[int | None] = ContextVar("left", default=None)  # bytes that a file justifies
 USED = Path("/proc/self/statm")  # pages of this process on Linux: all, resident, of these shared
+
+_left: ContextVar[int | None] = ContextVar("left", default=None)  # bytes that `at_most` leaves
 
 
 @cache
@@ -55,7 +56,9 @@ def used() -> int:
 
 @contextlib.contextmanager
 def at_most(count: int) -> Iterator[None]:
-    """Context in which `must_fit` grants so many bytes in all: those that a file justifies.
+    """Context in which `must_fit` grants `count` bytes in all.
+
+    Loading a file uses it: a config that asks for more than the file has weights for is refused.
 
     >>> with at_most(100):
     ...     must_fit((5, 5), 4, "A table")  # nothing is left after it

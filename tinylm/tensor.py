@@ -43,6 +43,8 @@ __all__ = [
 
 
 class _Local(threading.local):
+    """Whether this thread records; each thread has its own answer, at first True."""
+
     enabled = True
 
 
@@ -89,7 +91,7 @@ class Node:
 
 
 class Tensor:
-    """An array that remembers its history, so that a result can be differentiated by it.
+    """An array that remembers how it was computed, so that backward() can differentiate it.
 
     data : array-like         float32 and float64 arrays stay as they are; lists and other numbers
                               become float32
@@ -103,8 +105,8 @@ class Tensor:
     (2, 3)
     """
 
-    __slots__ = ("data", "grad", "grad_home", "requires_grad", "node", "name", "__weakref__")
-    __array_ufunc__ = None  # array + Tensor asks the Tensor
+    __slots__ = ("data", "grad", "grad_home", "requires_grad", "node", "__weakref__")
+    __array_ufunc__ = None  # for array + Tensor, NumPy then calls Tensor.__radd__
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False):
         array = data if isinstance(data, np.ndarray) else np.asarray(data)
@@ -120,8 +122,7 @@ class Tensor:
         self.requires_grad = requires_grad
         self.grad = None
         self.grad_home = None  # where the first gradient is put, see gradients.gradient_like
-        self.node = None
-        self.name = None
+        self.node = None  # the record of the op that made this Tensor; None for a leaf
 
     shape = property(lambda self: self.data.shape, doc="Shape of the data.")
     dtype = property(lambda self: self.data.dtype, doc="float32 or float64.")
@@ -184,8 +185,8 @@ class Tensor:
     def backward(self, grad: ArrayLike | None = None) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf that this tensor was made from.
 
-        grad : array of self's shape that the derivative is contracted with, or None for 1 when
-            self is a single number
+        grad : the gradient of the loss in self, an array of self's shape; None is 1, if self is a
+            single number
         raises ShapeError    if self has several elements and no grad is given, or grad has another
             shape
         raises TinylmError   if nothing was recorded, or an earlier backward freed the record
@@ -244,8 +245,19 @@ def record_several(
 ) -> tuple[Tensor, ...]:
     """The results of an op with several outputs; all of them come from one record.
 
-    vjp : one gradient per output, None where an output was not used -> a tuple as in `record`
+    vjp : takes one gradient per output, None for an output that was not used; returns a tuple as in
+        `record`
+
+    >>> import tinylm.ops
+    >>> x = Tensor([3.0, 5.0], requires_grad=True)
+    >>> halves = (x.data[:1], x.data[1:])
+    >>> first, second = record_several("halves", halves, (x,), lambda a, b: (np.append(a, b),))
+    >>> (first * second).backward()
+    >>> x.grad.tolist()
+    [5.0, 3.0]
     """
+    # An empty Tensor stands for all outputs together. Each output is a part of it, so that their
+    # gradients meet there, as Parts, before vjp runs once.
     nothing = np.empty(0, arrays[0].dtype)
     whole = record(name, nothing, inputs, lambda parts: vjp(*parts.values))
 
@@ -264,7 +276,7 @@ def _walk(root, seed):
     """Send `seed` from the root through every record to the leaves; free each record after use."""
     gradients = Gradients()
     gradients.add(root, seed, "backward")
-    if root.node is None:
+    if root.node is None:  # a leaf: the seed is its gradient
         return
     order = _order(root)
     if any(tensor.node.vjp is None for tensor in order):
@@ -278,8 +290,8 @@ def _walk(root, seed):
         inputs = node.inputs
         dy = gradients.take(tensor)
         dxs = ()
-        if dy is not None:
-            gradients.open(inputs)
+        if dy is not None:  # None: no op passed a gradient to it
+            gradients.prepare(inputs)
             dxs = list(zip(inputs, node.vjp(dy), strict=True))
         node.inputs = None
         node.vjp = None
@@ -291,7 +303,7 @@ def _walk(root, seed):
 def _order(root):
     """Tensors that have a record, each after its inputs: a topological sort.
 
-    A loop, not a recursion, because chains may be 100,000 ops long.
+    A loop, not a recursion, because chains may be 100,000 ops long. A freed record has no inputs.
     """
     order = []
     seen = {id(root)}

@@ -366,4 +366,4 @@ def test_added_tokens_count_in_whichever_file_they_stand(spoken):
     hub.save(spoken, hub.load(spoken)[0], tokenizer, overwrite=True)
     assert hub.load(spoken)[1].vocab == tokenizer.vocab
     edit(spoken / "tokenizer_config.json", added_tokens_decoder={str(n + 7): {"content": "<z>"}})
-    refused(spoken, "the added token '<z>' has the id")
+    refused(spoken, "says that '<z>' has the id")

@@ -78,25 +78,32 @@ def test_the_character_cnn_is_its_definition(options):
     np.testing.assert_allclose(y.data, by_hand(model, ids), atol=1e-12)
 
 
-def gradients(model, ids):
-    """Value and every gradient for a fixed cotangent."""
+def gradients(model, ids, words):
+    """The vectors of the first `words` words, and every gradient that these words alone send back."""
     for p in model.parameters():
         p.grad = None
     y = model(ids)
-    y.backward(np.random.default_rng(4).normal(size=y.shape))
-    return [y.data, *(p.grad for p in model.parameters())]
+    dy = np.zeros(y.shape)
+    dy[:, :words] = np.random.default_rng(4).normal(size=(1, words, y.shape[2]))
+    y.backward(dy)
+    return [y.data[:, :words], *(p.grad for p in model.parameters())]
 
 
-def test_padding_that_every_word_has_costs_nothing_and_changes_nothing(monkeypatch):
+def test_padding_that_every_word_has_is_not_even_embedded(monkeypatch):
     model, ids, seen = char_cnn(), characters(17, 19, used=5), []
     embed = model.char_embed.forward
     monkeypatch.setattr(
         model.char_embed, "forward", lambda ids: seen.append(ids.shape) or embed(ids)
     )
-    short = gradients(model, ids)
+    model(ids)
     assert seen == [(17, 5 + 3)]
-    monkeypatch.setattr("tinylm.nn.characters._without_repeats", lambda ids, size: ids)
-    for got, wanted in zip(short, gradients(model, ids), strict=True):
+
+
+def test_padding_that_is_left_out_changes_neither_vectors_nor_gradients():
+    model, ids = char_cnn(), characters(17, 19, used=5)
+    whole = np.arange(19).reshape(1, 1, 19) % 7  # a word without padding: nothing can be left out
+    beside_it = gradients(model, np.concatenate([ids, whole], axis=1), words=17)
+    for got, wanted in zip(gradients(model, ids, words=17), beside_it, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-12)
 
 

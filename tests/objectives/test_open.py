@@ -183,8 +183,10 @@ class {name}(tinylm.Objective, name="{name}"):
     [
         ("x = 1\n", "defines no objective"),
         ("from tinylm import GPT\n", "defines no objective"),
-        ("1 / 0\n", r"line 1, cannot be run: ZeroDivisionError"),
-        ("def f(:\n", "cannot be run: SyntaxError"),
+        ("1 / 0\n", r"mine.py, line 1, cannot be run: ZeroDivisionError"),
+        ("x = 1\ndef f(:\n", "mine.py, line 2, cannot be run: SyntaxError"),
+        ("import json\n\njson.loads('no')\n", "mine.py, line 3, cannot be run: JSONDecodeError"),
+        ("x = '\0'\n", "mine.py cannot be run: (SyntaxError|ValueError)"),
         (DEFINES.format(name="one") + DEFINES.format(name="two"), "defines one, two; say which"),
     ],
 )

@@ -121,14 +121,6 @@ def test_without_special_token_there_is_no_end(tmp_path):
     assert BPE.load(tmp_path).specials == ()
 
 
-def test_cache_does_not_grow_without_bound(monkeypatch):
-    monkeypatch.setattr("tinylm.text.wordcache.CACHE_WORDS", 5)
-    bpe = BPE.train(["abc abc"], 258)
-    words = [f"w{chr(97 + i)}" for i in range(20)] + ["x" * 1000]
-    assert [bpe.decode(bpe.encode(w)) for w in words] == words
-    assert len(bpe._cache) <= 5 and "x" * 1000 not in bpe._cache
-
-
 def test_released_file_names_are_read_too(bpe, tmp_path):
     bpe.save(tmp_path)
     (tmp_path / "vocab.json").rename(tmp_path / "encoder.json")

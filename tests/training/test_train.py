@@ -157,26 +157,19 @@ def test_other_optimizers_resume_to_the_same_bits_too(tmp_path, name):
     assert again.tobytes() == whole.tobytes()
 
 
-def test_asgd_hands_over_and_evaluates_the_mean_of_its_weights(monkeypatch):
-    config, weights = (
-        dataclasses.replace(CONFIG, optimizer="asgd", optimizer_options={"nonmono": 0}, lr=9.0),
-        [],
-    )
-    note = Trainer._note
-    monkeypatch.setattr(
-        Trainer,
-        "_note",
-        lambda self, *given: (
-            weights.append(self.optimizer.segments[0].data.copy()),
-            note(self, *given),
-        ),
-    )
+def test_asgd_hands_over_and_evaluates_the_mean_of_the_last_weights_of_sgd():
+    config = dataclasses.replace(CONFIG, optimizer="sgd", lr=9.0)
+    model, weights = Bigram(), []
+    model.on_batch = lambda number: weights.append(model.table.weight.data.copy())
+    Trainer(model, config=config, held_out=HELD_OUT, quiet=True).run()
+    weights.append(model.table.weight.data)  # weights[n] as they are after n steps
+    config = dataclasses.replace(config, optimizer="asgd", optimizer_options={"nonmono": 0})
     model = Bigram()
     trainer = Trainer(model, config=config, held_out=HELD_OUT, quiet=True)
     result = trainer.run()
     count = trainer.optimizer.averages
-    assert 0 < count < CONFIG.steps
-    mean = np.mean(weights[-count:], axis=0).reshape(V, V)
+    assert 0 < count < CONFIG.steps and len(weights) == CONFIG.steps + 1
+    mean = np.mean(weights[-count:], axis=0)
     np.testing.assert_allclose(model.table.weight.data, mean, rtol=1e-5, atol=1e-6)
     assert evaluate(model, HELD_OUT) == result["held_out"]
 

@@ -3,36 +3,38 @@
 import json
 import sys
 from argparse import Namespace
+from typing import Any
 
 from tinylm.errors import TinylmError
 from tinylm.files import without_nan
 
 
-def print_result(options: Namespace, result, lines: list[str]) -> int:
+def print_result(options: Namespace, result: Any, lines: list[str]) -> int:
     """Print the result as one JSON document, or as lines for people; returns 0."""
     print(document(result) if options.json else "\n".join(lines))
     return 0
 
 
-def document(result) -> str:
+def document(result: Any) -> str:
     """A result as JSON. Letters beyond ASCII are escaped unless standard output is UTF-8."""
     encoding = sys.stdout.encoding or ""
     readable = encoding.lower().replace("-", "") == "utf8"
     return json.dumps(without_nan(result), indent=2, ensure_ascii=not readable)
 
 
-def load(folder: str):
-    """Model and tokenizer of a folder. raises TinylmError if the folder holds no tokenizer"""
+def load(folder: str) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder.   raises TinylmError if the folder holds no tokenizer"""
     from tinylm import hub
 
     model, tokenizer = hub.load(folder)
     if tokenizer is None:
-        problem = f"{folder} holds no tokenizer, so text cannot be read"
-        raise TinylmError(f"{problem}; copy its files into the folder")
+        raise TinylmError(
+            f"{folder} holds no tokenizer, so text cannot be read; copy its files into the folder"
+        )
     return model, tokenizer
 
 
 def given_of(options: Namespace, names: str) -> dict:
-    """The named options that the user gave: {name: value}."""
+    """The options that the user gave, of some names with spaces between them: {name: value}."""
     found = {name: getattr(options, name) for name in names.split()}
     return {name: value for name, value in found.items() if value is not None}

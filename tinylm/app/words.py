@@ -77,7 +77,7 @@ def convert(options: Namespace) -> int:
 
 
 def _converted(options: Namespace, form: str) -> int:
-    """`_convert`, once its file or folder is claimed."""
+    """`convert`, once its file or folder is claimed."""
     vectors = _vectors(options.source, options.errors)
     changed = vectors.save(options.target, form)
     result = {

@@ -1,4 +1,12 @@
-"""Corpora, labelled sets, batches, and the toy language."""
+"""Floor 4: corpora, labelled sets, batches, and the toy language.
+
+Read in this order: batching.py, cuts.py, documents.py, sentences.py, cooccurrence.py; then, from a
+name to its texts: sets.py, fetch.py, readers.py, labelled.py, markov.py, toy.py, sources.py.
+
+>>> training, held_out = split_documents(load_texts("toy"))
+>>> len(training), len(held_out)
+(2850, 150)
+"""
 
 from .batching import length_buckets, pad, stream, windows
 from .documents import Corpus, encode_corpus, split_documents

@@ -3,8 +3,6 @@
 B, T are the batch size and the number of positions, N the number of token ids in the corpus.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy as np
 from tinylm.errors import DataError, ShapeError
 from tinylm.memory import must_fit
 
-CHUNK = 50  # batches whose examples are sorted by length together
+CHUNK = 50  # examples are sorted by length within so many batches
 
 
 def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -22,7 +20,8 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
     offset, so that the cuts move from epoch to epoch. A batch may span the end of one epoch and the
     beginning of the next.
 
-    n_ids, length : N and the ids per window (to predict the next token at T positions: T + 1)
+    n_ids, length : N and the ids per window. To predict the next token at T positions, give N − 1
+        and T, and read one id more than a window has: it is the last target
     returns (B,) int64 positions p with p + length <= n_ids
     raises ShapeError       for a length, batch_size or step that is too small
     raises DataError        if the corpus is shorter than one window
@@ -41,7 +40,7 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
             f"The corpus has {n_ids} tokens, a window needs {length}; "
             "give more text or a shorter window."
         )
-    # Count the windows that fit behind the largest offset, so that all epochs are equally long.
+    # Every epoch has as many windows as the largest offset leaves room for.
     per_epoch = max((n_ids - length + 1) // length, 1)
     offsets = min(length, n_ids - per_epoch * length + 1)
     first = step * batch_size
@@ -66,8 +65,8 @@ def stream(
     s + 1 continue those of step s.
 
     ids : (N,) int
-    returns inputs (B, T), targets (B, T) = the inputs one position later, and fresh: True where the
-        lanes begin again and the carried state must be forgotten
+    returns inputs (B, T), targets (B, T) = the inputs one position later, and fresh, a bool: True
+        if the lanes begin again and the carried state must be forgotten
     raises DataError        if a lane holds fewer than T + 1 ids
 
     >>> inputs, targets, fresh = stream(np.arange(10), batch_size=2, length=2, step=1)
@@ -94,7 +93,7 @@ def stream(
 def length_buckets(
     lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> list[np.ndarray]:
-    """Batches of examples of similar length, so that little is padding.
+    """Batches of examples of similar length, so that little of a batch is padding.
 
     Examples are shuffled, then sorted by length inside chunks of 50 batches. So the batches hold
     similar lengths and still differ each epoch.

@@ -1,4 +1,4 @@
-"""How often words stand near each other: the non-zero cells of that matrix, in random order.
+"""Count how often words stand near each other: a matrix, as a shuffled list of its non-zero cells.
 
 The text "the sea the sea" with a window of 1, to the left only:
 
@@ -8,8 +8,6 @@ The text "the sea the sea" with a window of 1, to the left only:
 
 Cells that do not fit a given memory are shuffled through files.
 """
-
-from __future__ import annotations
 
 import contextlib
 import tempfile
@@ -26,7 +24,7 @@ from tinylm.settings import Config, at_least
 from .documents import Corpus
 
 CELL = np.dtype([("row", "<i4"), ("column", "<i4"), ("count", "<f4")])
-MOST_FILES = 64
+MOST_FILES = 64  # the most files through which cells are shuffled
 BLOCK = 2**22  # the most cells that are counted at once, unless a single row holds more
 
 
@@ -46,7 +44,7 @@ class Window(Config):
 
 
 def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int = 0) -> np.ndarray:
-    """All non-zero cells of the matrix, shuffled: AdaGrad must not meet them word by word.
+    """All non-zero cells of the matrix, shuffled, so that training does not meet them word by word.
 
     Special tokens vanish before distances are measured. Windows never leave a document.
 
@@ -75,8 +73,8 @@ def cooccurrences(corpus: Corpus, window: Window, memory: int = 2**32, seed: int
 
 
 def _files(most: int, memory: float) -> int:
-    """The number of parts that each fit the memory: cells, their order and their shuffled copy."""
-    needed = 3 * most * CELL.itemsize
+    """How many parts `most` cells need so that each part fits the memory; at most MOST_FILES."""
+    needed = 3 * most * CELL.itemsize  # the cells, their order and their shuffled copy
     parts = -(-needed // max(memory, 1))  # rounded up
     return int(min(parts, MOST_FILES))
 
@@ -134,10 +132,10 @@ class _Counter:
         self.document_of = document_of[is_word]
         self.uses = np.bincount(self.ids, minlength=corpus.vocab_size)
         neighbours = self.uses * window.size * (1 + window.symmetric)
-        self.row_sizes = np.minimum(neighbours, corpus.vocab_size)  # at most
+        self.row_sizes = np.minimum(neighbours, corpus.vocab_size)  # the most cells of each row
 
     def most_cells(self) -> int:
-        """The number of cells, at most."""
+        """The most cells that the matrix can have."""
         return int(self.row_sizes.sum())
 
     def blocks(self) -> Iterator[np.ndarray]:

@@ -7,8 +7,6 @@ script ends. Where no sentence ends nearby, we cut between two characters as a r
 written as two code points, a family joined by zero-width joiners and a flag stay whole.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 
@@ -21,7 +19,7 @@ CLOSERS = frozenset("\"')]}»”’」』）】》〉］｝")
 VIRAMA = 9  # the combining class of the sign that joins two consonants of an Indic script
 # Unicode calls these letters, but they belong to the letter before them.
 VOWELS_AFTER = frozenset("\u0e33\u0eb3\uff9e\uff9f")
-# A mark with what closes it, or a blank line.
+# A mark and the quotes and brackets behind it, or a blank line.
 _MAYBE_END = re.compile(
     f"[{re.escape(''.join(sorted(ENDS)))}][{re.escape(''.join(sorted(CLOSERS)))}]*"
     r"|\n[ \t]*\n\s*"
@@ -41,7 +39,8 @@ def cut(text: str, share: float) -> tuple[str, str] | None:
     >>> cut("你好。世界很大！再见", 0.2)
     ('你好。世界很大！', '再见')
     """
-    # Blank lines at the end may be longer than the share; the second round goes without them.
+    # Try the text as it is, then stripped, because blank lines at its end may be longer than the
+    # share. After the loop `whole` is the stripped text.
     for whole in (text, text.strip()):
         goal, near = _window(whole, share)
         space = _last_space(whole, goal)
@@ -129,7 +128,7 @@ def _last_character(text: str, goal: int) -> int | None:
 
 
 def _holds_two(text: str, space: int) -> bool:
-    """Whether there is text on both sides of a place."""
+    """Whether there is text on both sides of a white space."""
     first, last = _at_space(text, space)
     return bool(first.strip() and last.strip())
 

@@ -1,7 +1,5 @@
 """A corpus: documents as one long array of token ids, and the word counts for a loss per word."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from tinylm.errors import DataError, VocabularyError
 
 from .cuts import cut, sentence_starts
 
-CHUNK = 256  # documents encoded between two movements of the progress bar
+CHUNK = 256  # the progress bar moves after this many documents
 
 
 class Tokenizer(Protocol):
@@ -168,12 +166,12 @@ def encode_corpus(
 
 
 def _sentence_starts(text: str, tokenizer: Tokenizer, n_ids: int) -> list[int]:
-    """The tokens of a text of n_ids tokens that begin a sentence; the first one always does."""
+    """Which of the n_ids tokens of a text begin a sentence; the first one always does."""
     places = sentence_starts(text) if n_ids else []
     if not places:
         return [0]
     ends = np.array([end for _, end in tokenizer.offsets(text)])
-    tokens = np.searchsorted(ends, places, side="right")  # the first that ends behind the place
+    tokens = np.searchsorted(ends, places, side="right")  # the first ones that end behind a place
     return sorted({0, *(int(token) for token in tokens if token < n_ids)})
 
 
@@ -182,9 +180,9 @@ def split_documents(
 ) -> tuple[list[str], list[str]]:
     """Split documents at random into a training part and a held-out part, both in their old order.
 
-    Only whole documents move, so that neighbouring lines stay together. A single document is cut
-    once and its last part is held out: at white space, or, in a script without it, at the end of a
-    sentence or between two characters (see cuts.py).
+    Documents stay whole, so that neighbouring lines end in the same part. Only a single document is
+    cut, and its last part is held out. The cut is at white space; in a script without it, at the
+    end of a sentence or between two characters (see cuts.py).
 
     share : the held-out part of the documents; at least one document is held out
     raises DataError        if a part would be empty, or share is not between 0 and 1

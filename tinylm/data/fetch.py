@@ -5,8 +5,6 @@ reads the listed members from it, and keeps each only if its size and SHA-256 ar
 registry.
 """
 
-from __future__ import annotations
-
 import configparser
 import hashlib
 import html

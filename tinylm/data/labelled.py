@@ -12,8 +12,6 @@ and line: a tab inside a text would otherwise make the rest of the text its labe
 rows without a text and rows that repeat or contradict an earlier one; a line on stderr counts them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -34,7 +32,8 @@ FOREIGN = {  # tables that tinylm does not read, and the advice for each
     ".csv": "write a .tsv file, with a tab between its columns",
 }
 
-# Names of columns in GLUE and in other published files. `text` and `label` themselves come first.
+# Names of columns in GLUE and in other published files. A column that is called just `text` or
+# `label` wins over these.
 TEXT_NAMES = frozenset(
     "text texts sentence sentences document doc content body title headline abstract description "
     "review review_text comment comment_text message msg sms tweet post question query utterance "
@@ -139,7 +138,7 @@ def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
 def _places(
     path: str | Path, number: int, columns: Sequence[str], labelled: bool
 ) -> tuple[int, int | None]:
-    """The places of the text and the label among named columns; None for an unwanted label."""
+    """The places of the text and the label among named columns; no label unless `labelled`."""
     text = _place(path, number, columns, "text", TEXT_NAMES)
     if not labelled:
         return text, None
@@ -165,6 +164,7 @@ def _place(
 
 
 def _names(columns: Sequence[str]) -> list[str]:
+    """The names of columns in lower case, without the white space around them."""
     return [column.strip().lower() for column in columns]
 
 

@@ -137,7 +137,7 @@ class HiddenMarkov:
         return float(self.token_losses(ids).mean())
 
     def token_chances(self, evidence: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        """What a reader of noisy texts can know about every token, by the forward-backward algorithm.
+        """What a reader of noisy texts can know of every token, by the forward-backward algorithm.
 
             p(x_t | all y) ~ own[t, x_t] · sum_s before_t[s] after_t[s] E[s, x_t]
             before_t[s] = p(s_t = s | y_1 .. y_t-1),    after_t[s] ~ p(y_t+1 .. y_T | s_t = s)

@@ -3,8 +3,6 @@
 Each takes a path and returns plain Python lists.
 """
 
-from __future__ import annotations
-
 import ast
 import bz2
 import csv
@@ -27,6 +25,7 @@ Tagged = list[tuple[list[str], list[str]]]  # (tokens, tags) of one sentence
 def conll(path: Path) -> Tagged:
     """One token per line, with the tag in its last column; blank lines separate sentences.
 
+    A line -DOCSTART- begins a document; it is no token.
     raises DataError        naming the line that has no tag
     """
     sentences: Tagged = []
@@ -66,7 +65,7 @@ def newsgroups(path: Path) -> Rows:
 
 
 def questions(path: Path, fine: bool = False) -> Rows:
-    """Lines "COARSE:fine question". Questions come several times in the file; each is kept once.
+    """Lines "COARSE:fine question"; the file repeats some questions, and each is kept once.
 
     fine : the 50 labels "COARSE:fine" instead of the 6 coarse ones
     """
@@ -230,8 +229,8 @@ def plain_text(markup: str) -> str:
     'Cats eat mice.'
     """
     text = NOT_TEXT.sub("", markup)
-    text = _until_stable(INNERMOST, "", text)  # they nest
-    text = _until_stable(LINK, _link_words, text)  # the words of a link may be a link
+    text = _until_stable(INNERMOST, "", text)  # templates and tables hold others
+    text = _until_stable(LINK, _link_words, text)  # the words of a link may hold a link
     text = WEB_LINK.sub(r"\1", text)
     text = TAGS_AND_QUOTES.sub("", text)
     text = LINE_MARKS.sub("", text)

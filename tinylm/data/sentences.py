@@ -1,4 +1,4 @@
-"""A corpus as sentences of words, in a new order in every epoch: word2vec reads a text so."""
+"""A corpus as sentences of words, in a new order in every epoch, as word2vec reads it."""
 
 from functools import lru_cache
 
@@ -35,25 +35,23 @@ class Sentences:
                 "The text holds no word that the vocabulary knows; "
                 "give more text or a larger vocabulary."
             )
-        starts = corpus.starts - np.searchsorted(dropped, corpus.starts)  # of the documents
+        starts = corpus.starts - np.searchsorted(dropped, corpus.starts)  # of documents, (D + 1,)
         lengths = np.diff(starts)
         pieces = -(-lengths // max_sentence)  # sentences of each document, rounded up
         pieces_before = np.cumsum(pieces) - pieces
         within = np.arange(pieces.sum()) - np.repeat(pieces_before, pieces)  # 0, 1, 2, 0, 1, ...
         begins = np.repeat(starts[:-1], pieces) + within * max_sentence
         self.starts = np.append(begins, starts[-1])
-        self.order = lru_cache(maxsize=2)(self._order)
+        self.order = lru_cache(maxsize=2)(self._order)  # every step of an epoch asks for the same
 
     def counts(self, vocab_size: int) -> np.ndarray:
-        """How often each word stands in the text, (V,).
-
-        Counts part by part, because bincount copies its input.
-        """
+        """How often each word stands in the text, (V,)."""
+        # Part by part, because bincount copies its input to int64.
         parts = np.array_split(self.ids, 1 + self.ids.size // PART)
         return sum(np.bincount(part, minlength=vocab_size) for part in parts)
 
     def _order(self, epoch, seed):
-        """The shuffled sentences of an epoch, and the number of words before each of them."""
+        """An epoch's shuffled sentences (S,), and how many words stand before each, and in all."""
         order = np.random.default_rng([seed, epoch, 9]).permutation(self.starts.size - 1)
         lengths = np.diff(self.starts)[order]
         return order, np.append(0, np.cumsum(lengths))
@@ -63,7 +61,7 @@ class Sentences:
         return np.searchsorted(self.starts, self.ids.size * np.arange(parts + 1) / parts)
 
     def part(self, epoch: int, part: int, parts: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """ids and begins, as `take` returns them, of one of the parts of an epoch."""
+        """Part number `part` of `parts` of an epoch, as `take` returns it."""
         order, starts = self.order(epoch, seed)
         bounds = self.ids.size * np.arange(part, part + 2) / parts
         first, last = np.searchsorted(starts, bounds)

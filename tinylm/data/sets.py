@@ -5,8 +5,6 @@ re-hosts them. sets.toml fixes for each set the package, its version, one wheel,
 and their SHA-256: a set can never change silently.
 """
 
-from __future__ import annotations
-
 import difflib
 from dataclasses import dataclass
 from functools import cache

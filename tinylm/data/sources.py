@@ -5,8 +5,6 @@ Elsewhere every fifth example, in an order fixed once, is the test part, after r
 dropped. Texts for pretraining come from the training part only.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -141,9 +139,9 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
 
     source : a .txt file (one document), a folder of them (one document each), a labelled .tsv or
         .jsonl file (its labels are not read), a named set, "toy", or "toy-markov"
-    leave_out : a folder whose files are not read, where it is the source or lies in it. A run that
-        writes into its own source leaves out its own folder: it never trains on its own vocabulary,
-        and finds the same text when it is resumed
+    leave_out : a folder whose files are not read if it lies in the source. A run that writes into
+        its own source leaves out its own folder: it never trains on its own vocabulary, and finds
+        the same text when it is resumed
     raises DataError        if the source is missing, unknown, empty or damaged
 
     >>> load_texts("toy")[0][:48]
@@ -171,13 +169,13 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
 
 
 def _documents(folder: Path, leave_out: str | Path | None) -> list[Path]:
-    """The .txt files of a folder, sorted, without those in `leave_out`, if that lies in it."""
+    """The .txt files in and below a folder, sorted, without those in `leave_out`."""
     files = sorted(folder.rglob("*"))
     found = [file for file in files if file.suffix.lower() == ".txt" and file.is_file()]
     if leave_out is not None:
-        without = Path(leave_out).resolve()
-        if without.is_relative_to(folder.resolve()):
-            found = [file for file in found if not file.resolve().is_relative_to(without)]
+        own = Path(leave_out).resolve()
+        if own.is_relative_to(folder.resolve()):
+            found = [file for file in found if not file.resolve().is_relative_to(own)]
     if not found:
         besides = "" if leave_out is None else f" besides those in {str(leave_out)!r}"
         raise DataError(
@@ -229,10 +227,10 @@ def load_parts(
     train, test : sources as in load_labelled
     returns (training data, test data or None)
     """
-    is_same = test is not None and _is_same(train, test)
+    is_one_source = test is not None and _is_same(train, test)
 
     def part(source: str | Path, split: str) -> Labelled:
-        is_split = is_same or str(source) in _LABELLED
+        is_split = is_one_source or str(source) in _LABELLED
         return load_labelled(source, split if is_split else "all")
 
     training = part(train, "train")
@@ -298,7 +296,7 @@ def load_analogies() -> list[tuple[str, str, str, str, str]]:
 def _part(examples: list[Example], split: str) -> list[Example]:
     """The training or the test examples, in their old order.
 
-    One of TEST_EVERY is for testing. The seed is fixed, so the same examples always are.
+    One of TEST_EVERY is for testing. The seed is fixed, so it is always the same ones.
     """
     if split == "all":
         return examples

@@ -7,8 +7,6 @@ a few labelled sentences show only a few of them: learning from unlabelled text 
 `hidden_markov` (from markov.py) writes text whose exact loss is known.
 """
 
-from __future__ import annotations
-
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +46,7 @@ class Sentence:
 
     tokens, tags : words and their BIO tags ("O", "B-person", "I-person", "B-place")
     topic, sentiment : one of TOPICS, one of FEELINGS
-    meaning : (subject, verb, object): equal in a sentence and in its rewording
+    meaning : (subject, verb, object); `Language.pair` rewords a sentence without changing it
     """
 
     tokens: tuple[str, ...]
@@ -67,7 +65,6 @@ class Language:
     """The lexicon of one toy language, and sentences drawn from it.
 
     seed : decides the words; the same seed gives the same language
-
     lexicon : (topic, "noun" or "verb") -> words, frequent ones first
     feeling : "negative" or "positive" -> words
     first_names, last_names, places : capitalised words
@@ -92,7 +89,7 @@ class Language:
         self.foreign = self._dictionary()
 
     def _dictionary(self) -> dict[str, str]:
-        """Each word's translation: the word backwards and a vowel. Names stay as they are."""
+        """Each word's translation: the word backwards, then o or a. Names stay as they are."""
         foreign = {}
         for words in self.lexicon.values():
             for word in words:
@@ -108,8 +105,10 @@ class Language:
     ) -> Sentence:
         """One sentence of a given or random topic and sentiment.
 
-        The order is: who, where, does, how the thing feels, the thing. A feeling after "not" counts
-        as its opposite.
+            who [in place] does the [not] feeling thing .
+
+        "not" turns a feeling into its opposite, so a positive sentence may say "not" and a negative
+        word.
 
         >>> Language().sentence(np.random.default_rng(0), "music", "positive").text
         'Votaso ravapu the bite gopegu .'
@@ -123,7 +122,7 @@ class Language:
             person.pop()
         where = ["in", _draw(rng, self.places)] if rng.random() < 0.5 else []
         negated = rng.random() < 0.25
-        spoken = FEELINGS[FEELINGS.index(sentiment) ^ negated]
+        spoken = FEELINGS[FEELINGS.index(sentiment) ^ negated]  # the opposite one after "not"
         feeling = _draw(rng, self.feeling[spoken])
         negation = ["not"] if negated else []
 
@@ -189,7 +188,7 @@ def _any_feeling(rng: np.random.Generator) -> str:
 
 
 def _draw(rng: np.random.Generator, words: Sequence[str]) -> str:
-    """A word by Zipf's law: the n-th word of the list has a chance proportional to 1 / (n + 2)."""
+    """A word, early ones more often: the n-th has a chance proportional to 1 / (n + 2) (Zipf)."""
     chances = list(accumulate(1 / (n + 3) for n in range(len(words))))
     point = rng.random() * chances[-1]
     return words[bisect(chances, point, 0, len(words) - 1)]

@@ -1,6 +1,7 @@
 """Activation functions as rows inside other kernels, with their derivatives.
 
     relu       max(x, 0)
+    tanh       (e^x − e^{−x})/(e^x + e^{−x})                    BERT's pooler
     sigmoid    1/(1 + e^{−x})                                   the gates of highway layers
     gelu       x Φ(x) = x/2 · (1 + erf(x/√2))                   BERT's first release, ELECTRA
     gelu_tanh  x/2 · (1 + tanh(√(2/π)(x + 0.044715 x³)))        GPT-1, GPT-2, later BERT, XLNet
@@ -17,7 +18,7 @@ import numpy as np
 from .elementary import erf, exp, logistic, tanh
 from .runtime.registry import helper
 
-ACTIVATIONS = {
+ACTIVATIONS = {  # name -> the number by which kernels know it
     None: 0,
     "relu": 1,
     "gelu": 2,
@@ -28,7 +29,7 @@ ACTIVATIONS = {
 }
 ROOT_HALF = math.sqrt(0.5)
 ROOT_2_PI = math.sqrt(2 / math.pi)
-DENSITY = 1 / math.sqrt(2 * math.pi)
+DENSITY = 1 / math.sqrt(2 * math.pi)  # of the normal distribution at 0
 CUBIC = 0.044715
 
 
@@ -50,18 +51,18 @@ def activate_ref(x: np.ndarray, act: int) -> np.ndarray:
     >>> activate_ref(np.array([-1.0, 2.0]), ACTIVATIONS["relu"])
     array([0., 2.])
     """
-    if act == 1:
+    if act == 1:  # relu
         return np.maximum(x, 0)
-    if act == 2:
+    if act == 2:  # gelu
         return 0.5 * x * (1 + _erf_array(x * ROOT_HALF))
-    if act == 3:
+    if act == 3:  # gelu_tanh
         return 0.5 * x * (1 + np.tanh(_gelu_tanh_inner(x)))
-    if act == 4:
+    if act == 4:  # tanh
         return np.tanh(x)
-    if act == 5:
+    if act == 5:  # sigmoid; e^{−|x|} never overflows
         small = np.exp(-np.abs(x))
         return np.where(x >= 0, 1, small) / (1 + small)
-    if act == 6:
+    if act == 6:  # silu
         return x * activate_ref(x, ACTIVATIONS["sigmoid"])
     return x
 
@@ -72,22 +73,22 @@ def derivative_ref(x: np.ndarray, act: int) -> np.ndarray:
     >>> derivative_ref(np.array([-1.0, 2.0]), ACTIVATIONS["relu"])
     array([0., 1.])
     """
-    if act == 1:
+    if act == 1:  # relu
         return (x > 0).astype(x.dtype)
-    if act == 2:
+    if act == 2:  # gelu
         area = 0.5 * (1 + _erf_array(x * ROOT_HALF))
         rise = x * DENSITY * np.exp(-0.5 * x * x)
         return area + rise
-    if act == 3:
+    if act == 3:  # gelu_tanh
         t = np.tanh(_gelu_tanh_inner(x))
         rise = 0.5 * x * (1 - t * t) * ROOT_2_PI
         return 0.5 * (1 + t) + rise * (1 + 3 * CUBIC * x * x)
-    if act == 4:
+    if act == 4:  # tanh
         return 1 - np.tanh(x) ** 2
-    if act == 5:
+    if act == 5:  # sigmoid
         y = activate_ref(x, act)
         return y * (1 - y)
-    if act == 6:
+    if act == 6:  # silu
         s = activate_ref(x, ACTIVATIONS["sigmoid"])
         return s + x * s * (1 - s)
     return np.ones_like(x)
@@ -105,35 +106,35 @@ def activate_row(row, slope, act):
     root_half = number(ROOT_HALF)
     root = number(2 * ROOT_2_PI)
     density = number(DENSITY)
-    if act == 1:
+    if act == 1:  # relu
         for j in range(row.size):
             x = row[j]
             slope[j] = one if x > 0 else zero
             row[j] = zero if x <= 0 else x  # NaN stays NaN
-    elif act == 2:
+    elif act == 2:  # gelu
         for j in range(row.size):
             x = row[j]
             area = half * (one + erf(x * root_half))
             slope[j] = area + x * density * exp(-half * x * x)
             row[j] = x * area
-    elif act == 3:
+    elif act == 3:  # gelu_tanh
         for j in range(row.size):
             x = row[j]
             s = logistic(root * (x + cubic * x * x * x))
             inner_slope = one + three * cubic * x * x
             slope[j] = s + x * s * (one - s) * root * inner_slope
             row[j] = x * s
-    elif act == 4:
+    elif act == 4:  # tanh
         for j in range(row.size):
             t = tanh(row[j])
             slope[j] = one - t * t
             row[j] = t
-    elif act == 5:
+    elif act == 5:  # sigmoid
         for j in range(row.size):
             s = logistic(row[j])
             slope[j] = s * (one - s)
             row[j] = s
-    elif act == 6:
+    elif act == 6:  # silu
         for j in range(row.size):
             x = row[j]
             s = logistic(x)

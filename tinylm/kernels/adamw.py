@@ -16,7 +16,7 @@ from numba import prange
 
 from .runtime.registry import helper, kernel
 
-BLOCK = 1 << 14
+BLOCK = 1 << 14  # numbers that one thread takes at a time
 
 
 def _adamw_ref(p, g, m, v, lr, beta1, beta2, eps, decay, l2, correction1, correction2, scale):
@@ -38,6 +38,10 @@ def _adamw_ref(p, g, m, v, lr, beta1, beta2, eps, decay, l2, correction1, correc
 
 @helper
 def _adamw_block(p, g, m, v, b1, b2, s, penalty, rate, shrink, inverse, small):
+    """The four equations in place, on a block of numbers.
+
+    penalty : λ₂   rate : lr/c₁   shrink : 1 − lr·λ   inverse : 1/c₂   small : ε
+    """
     one = p.dtype.type(1)
     for i in range(p.size):
         grad = g[i] * s + penalty * p[i]
@@ -109,6 +113,7 @@ def _squared_norm_ref(g, partial):
 
 @helper
 def _sum_of_squares(row):
+    """Σ g² of a block of numbers."""
     total = row.dtype.type(0)
     for i in range(row.size):
         total += row[i] * row[i]

@@ -30,7 +30,7 @@ from .elementary import exp, kept, kept_ref, largest, threshold_of
 from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
-BLOCK = 64
+BLOCK = 64  # rows of queries
 PAD = 16  # extra columns: rows a power of two apart would compete for the same places of the cache
 QUERY = 0
 KEY = 1
@@ -202,6 +202,7 @@ def _columns(last, length, source, causal, reach):
 
 @helper
 def _scale_row(row, scale):
+    """row *= scale, in place."""
     for d in range(row.size):
         row[d] *= scale
 
@@ -223,7 +224,7 @@ def _scale_row(row, scale):
     """,
 )
 def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
-    """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log-normaliser.
+    """out = dropout(softmax(Q Kᵀ/√D + bias)) V with masks; lse keeps each row's log Σ e^score.
 
     q, out : (G, T, M, H', D)   k, v : (G, S, M, H', D), see above
     mask : bool (B, H, T, S), every axis full or 1   bias : (B, H, T, S) or empty

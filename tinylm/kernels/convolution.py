@@ -91,9 +91,8 @@ def conv1d_max(x, weight, best, out):
     steps = length - width // channels + 1
     rows = max(1, WINDOWS // steps)
     products = (batch + rows - 1) // rows
-    share = (
-        (products + PARTS - 1) // PARTS * rows
-    )  # rows of a part: the same whole products for each
+    # Rows of a part. Each part makes the same number of whole products.
+    share = (products + PARTS - 1) // PARTS * rows
     for part in prange((batch + share - 1) // share if batch else 0):
         start = part * share
         last = min(start + share, batch)

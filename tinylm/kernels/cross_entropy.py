@@ -5,14 +5,15 @@
     dlogits = (softmax(logits) − onehot(target)) / counted rows
     dh = dlogits W        dW = dlogitsᵀ h        db = Σ_rows dlogits
 
-The (N, V) logits exist once. The forward overwrites them by e − Σe·onehot with e = exp(logit −
-max). That is dlogits up to one factor per row, 1/(Σe · counted). The gradients apply the factor to
-dh and h, so nothing passes over the large array again.
+The (N, V) logits exist once. The forward overwrites them by e − Σe·onehot, e = exp(logit − max).
+That is dlogits up to one factor per row, 1/(Σe · counted). The gradients apply the factor to dh and
+h, so nothing passes over the large array again.
 
-The logits lie in blocks of columns. Each block is a contiguous (N, columns) array that starts at N
-· first column, so products and softmax work on whole blocks without a copy. For example, 2 rows of
-3 logits in blocks of 2 columns lie as [a0 a1 b0 b1 | a2 b2]. Rows with a negative target are not
-counted and get no gradient.
+The logits lie in blocks of columns, so products and softmax work on whole blocks without a copy.
+Each block is a contiguous (N, columns) array; it starts at N times its first column. For example,
+2 rows of 3 logits in blocks of 2 columns lie as [a0 a1 b0 b1 | a2 b2].
+
+Rows with a negative target are not counted and get no gradient.
 """
 
 import numpy as np

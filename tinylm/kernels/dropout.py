@@ -10,7 +10,7 @@ from numba import prange
 from .elementary import kept, kept_ref, threshold_of
 from .runtime.registry import helper, kernel
 
-BLOCK = 1 << 14
+BLOCK = 1 << 14  # numbers that one thread takes at a time
 
 
 @helper
@@ -36,6 +36,7 @@ def drop_ref(x: np.ndarray, key: int, rate: float) -> np.ndarray:
 
 
 def _dropout_ref(x, key, rate, out):
+    """`drop_ref` in the form of a kernel: the result is an argument."""
     out[...] = drop_ref(x, key, rate)
 
 

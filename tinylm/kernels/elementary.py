@@ -111,7 +111,7 @@ def _largest64(row):
 
 
 def largest(row: np.ndarray) -> float:
-    """The largest entry of a contiguous row (N,), NaN if it holds one (with a positive sign).
+    """The largest entry of a contiguous row (N,), NaN if it holds a NaN whose sign bit is 0.
 
     >>> float(largest(np.array([1.0, 3.0, 2.0])))
     3.0
@@ -187,9 +187,9 @@ def logistic(x):
 
 @inlined
 def hash32(index, key):
-    """32 bits that look random, made of a counter and a uint64 key.
+    """32 bits that look random, made from a counter and a uint64 key.
 
-    They depend on nothing else, so any thread can compute them in any order.
+    They depend on nothing else, so threads may compute them in any order.
     """
     x = np.uint32(index) ^ np.uint32(key)
     x = np.uint32(x ^ (x >> np.uint32(16)))

@@ -11,7 +11,7 @@ from numba import prange
 
 from .runtime.registry import kernel
 
-PARTS = 8
+PARTS = 8  # of the table; row v belongs to part v % PARTS
 
 
 def _gather_ref(weight, ids, out):

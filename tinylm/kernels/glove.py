@@ -6,9 +6,11 @@
     vectors:  w −= η g/√G,  G += (η g)²
     biases:   b −= g/√G,    G += g²          (every G begins at 1)
 
+f is the weight of a cell, G the sum of the squared gradients of one number.
+
 Counting takes one word after another and sums its row of X in one dense array, which stays in the
-processor's cache: no hash table, no sorting, no merging, and a row is complete when it is left.
-Fitting is lock-free over runs of cells. benchmarks/vectors.py measures both.
+processor's cache. So it needs no hash table, no sorting and no merging: a row is complete before
+the next one begins. Fitting is lock-free over runs of cells. benchmarks/vectors.py measures both.
 """
 
 import numpy as np

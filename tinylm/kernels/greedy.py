@@ -180,8 +180,9 @@ def merge(units, begins, first, second, ranks, made, rate, key, chosen):
     ranks : (M,) of each merge; the lowest is made first
     made : (M,) the token that each merge makes, longer than either of its two
     rate, key : a merge that is next is left out with this probability, until another merge of
-        its word has been made
+        its word has been made (BPE-dropout)
     chosen : (T,) written: the token that begins here, or -1
+    Source: Sennrich et al. 2016; Provilkov et al. 2020 (dropout).
     """
     threshold = threshold_of(rate)
     longest = longest_word(begins)

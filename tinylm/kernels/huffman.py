@@ -21,8 +21,8 @@ def huffman_tree(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     counts : (V,) how often each word occurs; 0 is taken for 1, so that every word has a code
     returns paths (V, D) int64, nodes 0 … V − 2 with the root V − 2, then −1; codes (V, D) bool,
         True = the more frequent of the two branches; D is the longest code
-    Source: the released word2vec.c, whose ties these are on counts sorted from the largest.
-    Differs: no limit to D.
+    Source: the released word2vec.c; the tree is the same, ties included, where counts are sorted
+    from the largest on. Differs: no limit to D.
     """
     counts = np.maximum(np.asarray(counts), 1)
     order = np.argsort(-counts, kind="stable")
@@ -53,7 +53,7 @@ def _join_rarest(leaves: list[int]) -> tuple[np.ndarray, np.ndarray]:
     returns parent (2V − 1,) int64 and bit (2V − 1,) bool, True = the more frequent of its two
     """
     size = len(leaves)
-    inner = []  # counts of the inner nodes, which rise by themselves: two queues need no sorting
+    inner = []  # counts of the inner nodes; each joins rarer nodes than the next, so they rise
     parent = np.zeros(2 * size - 1, np.int64)
     bit = np.zeros(2 * size - 1, bool)
     leaf = size - 1  # the rarest leaf without a parent

@@ -14,7 +14,7 @@ from numba import prange
 
 from .runtime.registry import kernel
 
-BLOCK = 64
+BLOCK = 64  # rows that one thread takes at a time
 
 
 def _layer_norm_ref(x, weight, bias, eps, mean, rstd, out):

@@ -68,7 +68,7 @@ def strip_of(task, blocks, strips):
 
 
 def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
-    """The forward equation; empty arrays and act = 0 leave their parts out.
+    """The forward equation; empty arrays, act = 0 and rate = 0 leave their parts out.
 
     >>> empty, out = np.empty((0, 0)), np.empty((1, 1))
     >>> x, weight, bias = np.array([[3.0, 4.0]]), np.array([[1.0, 10.0]]), np.array([0.5])
@@ -95,7 +95,7 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
         weight: float[O,C]
         bias: float[O]?
         residual: float[N,O]?
-        act: 0..5
+        act: 0..6
         rate: rate
         key: key
         slope: inout[N,O]

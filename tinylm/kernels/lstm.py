@@ -12,8 +12,8 @@
     dr_{t−1} += Wᵀ dz_t
 
 Where a clip cut, no gradient passes. Where the mask leaves a step out, r and c stay as they are.
-One product each is left to the caller: dx and dW_x from dz and x, dW = Σ dzᵀ r_{t−1}, dW_p = Σ drᵀ
-m.
+The caller makes the other gradients, by one product for all steps each: dx and dW_x from dz and x,
+dW = Σ dzᵀ r_{t−1}, and dW_p = Σ drᵀ m.
 
 Every step is split by hidden units. A task multiplies the recurrent weights of its units and
 finishes their cells while the product is in cache. For the forward, these weights are transposed

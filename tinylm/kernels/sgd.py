@@ -4,8 +4,8 @@
     SGD:      b ← μb + τg,   p ← p − lr·(α·g + β·b)
     Adagrad:  a ← a + g²,    p ← p − lr·g/(√a + ε)
 
-s is the clipping factor, λ the weight decay. α = 0, β = 1 is momentum; α = 1, β = μ is Nesterov's;
-an empty b is plain SGD.
+s is the clipping factor, λ the weight decay, μ the momentum, and τ the share of the new gradient in
+b. α = 0, β = 1 is momentum as usual; α = 1, β = μ is Nesterov's; an empty b is plain SGD.
 """
 
 import numpy as np
@@ -33,12 +33,14 @@ def _sgd_ref(p, g, b, lr, momentum, share, direct, along, decay, scale):
 
 @helper
 def _plain_block(p, g, rate, penalty, s):
+    """p ← p − lr·(s·g + λp) in place, on a block of numbers."""
     for i in range(p.size):
         p[i] -= rate * (s * g[i] + penalty * p[i])
 
 
 @helper
 def _momentum_block(p, g, b, momentum, share, direct, along, rate, penalty, s):
+    """SGD's equations in place, on a block of numbers; the names are those of `sgd`."""
     for i in range(p.size):
         grad = s * g[i] + penalty * p[i]
         moved = momentum * b[i] + share * grad
@@ -105,6 +107,10 @@ def _adagrad_ref(p, g, a, lr, eps, delayed, decay, scale):
 
 @helper
 def _adagrad_block(p, g, a, rate, small, fresh, penalty, s):
+    """Adagrad's equations in place, on a block of numbers.
+
+    fresh : 1 if the new square counts in the root, 0 if it is delayed   small : ε   penalty : λ
+    """
     for i in range(p.size):
         grad = s * g[i] + penalty * p[i]
         square = grad * grad

@@ -1,7 +1,9 @@
 """softmax and log-softmax over rows, and their backwards.
 
-softmax      y = e^{x − max} / Σ e^{x − max}        dx = y ∘ (dy − Σ y ∘ dy)
-log-softmax  y = x − max − log Σ e^{x − max}        dx = dy − e^y Σ dy
+    softmax        y = e^{x − max} / Σ e^{x − max}        dx = y ∘ (dy − Σ y ∘ dy)
+    log-softmax    y = x − max − log Σ e^{x − max}        dx = dy − e^y Σ dy
+
+Subtracting the row's maximum changes nothing, since it cancels, but keeps e^x from overflowing.
 """
 
 import numpy as np
@@ -10,7 +12,7 @@ from numba import prange
 from .elementary import exp, largest
 from .runtime.registry import kernel
 
-BLOCK = 16
+BLOCK = 16  # rows that one thread takes at a time
 
 
 def _softmax_ref(x, log, out):
@@ -55,6 +57,13 @@ def softmax(x, log, out):
 
 
 def _softmax_backward_ref(dy, y, log, dx):
+    """The two gradients above, which need y but not x.
+
+    >>> dy, y, dx = np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]), np.empty((1, 2))
+    >>> _softmax_backward_ref(dy, y, 0, dx)
+    >>> dx  # what one probability gains, the other loses
+    array([[ 0.25, -0.25]])
+    """
     if log:
         dx[...] = dy - np.exp(y) * dy.sum(axis=1, keepdims=True)
     else:

@@ -7,10 +7,10 @@
 
 Outputs: with negative sampling the centre (sign +) and n₁ … n_K (−) drawn from count^0.75; with
 a Huffman tree the nodes on the way to the centre, whose signs are its turns; or both.
-CBOW: each word of the window gets the change of h whole.
+In CBOW each word of the window gets the whole change of h, not a share of it.
 
 A word is a bag of rows of v, usually its own row alone. With fastText's n-grams v[word] is the
-mean of several rows, and each row gets the change of the word whole. So every h is the sum or
+mean of several rows, and each row gets the whole change of the word. So every h is the sum or
 mean of a group of rows: those of a word, or of a window.
 
 One update is one centre: all words of its window share its K negatives, and every score is
@@ -365,7 +365,7 @@ def word2vec(
     key,
     losses,
 ):
-    """One pass of SGD over a text, lock-free: threads write rows of the tables without asking.
+    """One pass of SGD over a text, lock-free: threads write to the same rows without waiting.
 
     With one thread it is exact.
 

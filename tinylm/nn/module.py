@@ -50,7 +50,7 @@ def _mix(x):
 
 
 class Noise:
-    """Numbers the dropout masks of a model: each call of key() gives the next mask's key.
+    """Numbers the dropout masks of a model: each call of key() gives the key of the next mask.
 
     A training step starts with at(seed, step). So its masks do not depend on earlier steps, and a
     resumed run draws the same ones.
@@ -73,13 +73,13 @@ class Noise:
         """
         base = _mix(_mix(seed & _MASK) ^ step)
         self._base = _mix(base ^ place) if place else base
-        self._site = 0
+        self._count = 0  # of the keys given since then
         return self
 
     def key(self) -> np.uint64:
-        """The key (uint64) of the next site."""
-        self._site += 1
-        return np.uint64(_mix(self._base ^ self._site))
+        """The key (uint64) of the next mask."""
+        self._count += 1
+        return np.uint64(_mix(self._base ^ self._count))
 
 
 class Module:
@@ -348,9 +348,9 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> np.n
 
 
 def truncate(module: Module, rng: np.random.Generator, std: float) -> None:
-    """Draw again, until none is left, what lies beyond two deviations in the matrices of a module.
+    """Draw the entries of a module's matrices anew that lie beyond two deviations, until none does.
 
-    BERT's and ELECTRA's initial weights are such a truncated normal distribution.
+    BERT's and ELECTRA's initial weights follow such a truncated normal distribution.
     std : the deviation that the matrices were drawn with
 
     >>> module = ModuleList([])

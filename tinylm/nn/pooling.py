@@ -76,7 +76,7 @@ def _normalised(x, mask):
     mean = F.sum(x * real) / count
     centred = x - mean
     variance = F.sum(F.square(centred * real)) / count
-    return centred / F.sqrt(variance + 1e-13)
+    return centred / F.sqrt(variance + 1e-13)  # ε as in ELMo's release
 
 
 class Pooler(Module):

@@ -1,6 +1,9 @@
 """Floor 5: one chapter per system, in the order of history: word2vec, fastText, GloVe, GPT.
 
 base.py says what each of them promises.
+
+>>> find("glove").unit
+'squared error per cell'
 """
 
 from .base import Objective, ObjectiveConfig

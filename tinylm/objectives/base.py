@@ -1,4 +1,4 @@
-"""The base of every objective: it leaves five things to a subclass and supplies everything else.
+"""The base of every objective: a subclass gives a config and four methods, this class the rest.
 
     class LogBilinear(tinylm.Objective, name="lbl", encoding="words"):  # registers itself
         @dataclass(frozen=True)
@@ -9,9 +9,9 @@
         def loss(self, batch): ...                 returns (scalar Tensor, components)
         def encode(self, ids, mask=None): ...      returns the embeddings, then every layer's states
 
-These five are enough to pretrain, resume, fine-tune, look at neighbours and stand in a comparison.
-Some objectives have further abilities, such as generation. An ability is an attribute of this
-class; it is None where it is missing, and `need` says so in a sentence.
+That is enough to pretrain, resume, fine-tune, look at neighbours and stand in a comparison. Some
+objectives can do more, such as generate text. The methods for that are attributes of this class,
+None by default; `need` raises an error that says what is missing.
 """
 
 import copy
@@ -33,7 +33,7 @@ from tinylm.text import Template
 from . import registry
 
 OWN = ("build", "batch", "loss", "encode")  # the methods that every objective must define
-ABILITIES = {  # ability -> the attributes that it needs, and the advice to those who lack it
+ABILITIES = {  # ability -> the attributes that it needs, and what to do where they are missing
     "generation": (
         ("start_cache", "step"),
         "it cannot continue text; choose a causal one such as gpt",
@@ -50,7 +50,7 @@ ABILITIES = {  # ability -> the attributes that it needs, and the advice to thos
     ),
 }
 MOST_TOKENS = 2**24  # kinds of tokens: more than any published vocabulary
-TABLE_ROWS = 4096  # tokens that `embedding_table` encodes at a time
+TABLE_ROWS = 4096  # how many tokens `embedding_table` encodes at a time
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,18 @@ class Objective(nn.Module):
     name : its name in commands
     model_type : its name in config.json, `tinylm-<name>` by default
     encoding : the encoding it prefers, a kind that text.learn knows
-    causal : True if position t of `encode` sees nothing after t and the loss is the text's
-    probability
+    causal : True if position t of `encode` sees nothing after t, and the loss is −log of the next
+        token's probability
     unit : the unit of the loss
     by_line : True if each line of a text is a document of its own
-    structured : True if it reads `corpus.sentences` and `corpus.word_starts`
+    structured : True if it reads `corpus.sentences` and `corpus.word_starts`, see `Corpus`
     needs_tokens : names of special tokens that it needs; an encoding without them gets them
     template : how an encoding arranges texts for it, None for the encoding's own way
-    training_defaults : its values for TrainConfig
-    steps_per_epoch : updates in which the whole text is seen once, 0 where that means nothing
-    max_length : tokens that `encode` reads at most, None for any number
-    not_derivatives : parameter name -> why its gradient is on purpose not the loss's derivative
+    training_defaults : the fields of TrainConfig that it wants to have other values
+    steps_per_epoch : updates that read the whole text once; 0 if it does not count epochs
+    max_length : the most tokens that `encode` can read, None for no limit
+    not_derivatives : parameter name -> why its gradient is not the derivative of the loss, if that
+        is on purpose
 
     >>> Objective(config=None)
     Traceback (most recent call last):
@@ -128,7 +129,7 @@ class Objective(nn.Module):
     max_length: int | None = None
     not_derivatives: dict[str, str] = {}
 
-    # Abilities. None means that this objective lacks it, see `need`.
+    # Abilities: None where the objective has none, see `need`.
     fast_step = None  # (batch, lr) -> mean loss: a lock-free kernel that updates the weights itself
     logits = None  # (ids, mask=None, **family) -> Tensor (B, T, V): the head's scores
     states_and_loss = None  # (ids, mask, **family) -> states as of encode, the texts' own mean loss
@@ -176,7 +177,7 @@ class Objective(nn.Module):
 
     def build(self, config, rng: np.random.Generator) -> None:
         """Make the parameters, as attributes of self: nn.Parameter, or modules that hold some."""
-        registry.lacking(self, "build")
+        self._lacks("build")
 
     def batch(self, step: int, seed: int) -> Any:
         """The batch of a step: a frozen dataclass whose `tokens` counts its predictions.
@@ -184,7 +185,7 @@ class Objective(nn.Module):
         A pure function of the prepared corpus, the step and the seed, so that a resumed run sees
         the same batches.
         """
-        registry.lacking(self, "batch")
+        self._lacks("batch")
 
     def loss(self, batch) -> tuple[Tensor, dict[str, Any]]:
         """The mean loss of a batch, and its components by name, for the log and evaluation.
@@ -193,7 +194,7 @@ class Objective(nn.Module):
         something else is counted: sentences, right guesses. If the loss is a mean over another
         number than the batch's `tokens`, the component "tokens" gives it.
         """
-        registry.lacking(self, "loss")
+        self._lacks("loss")
 
     def encode(self, ids, mask=None, **family) -> list[Tensor]:
         """The embeddings, then every layer's states; adaptation builds on these.
@@ -201,15 +202,18 @@ class Objective(nn.Module):
         ids : (B, T) integers     mask : (B, T) bool, True = a real token
         returns Tensors (B, T, C)
         """
-        registry.lacking(self, "encode")
+        self._lacks("encode")
+
+    def _lacks(self, method: str):
+        raise TinylmError(f"{type(self).__name__} does not define {method}(), which it needs.")
 
     # -- the methods that most subclasses inherit ------------------------------------------------
 
     def need(self, ability: str) -> None:
         """Insist on an ability, a key of ABILITIES.   raises TinylmError if it is missing"""
-        parts, without = ABILITIES[ability]
-        if any(getattr(self, part) is None for part in parts):
-            raise TinylmError(f"{self.name} has no {ability}: {without}.")
+        attributes, advice = ABILITIES[ability]
+        if any(getattr(self, name) is None for name in attributes):
+            raise TinylmError(f"{self.name} has no {ability}: {advice}.")
 
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
         """Learn from the encoding how its tokens are spelled, and which of them are special.
@@ -250,7 +254,7 @@ class Objective(nn.Module):
         By default those of `batch`, until they have predicted as many tokens as the corpus holds.
         raises TinylmError  if the corpus cannot be used
         """
-        other = copy.copy(self)  # it shares the weights
+        other = copy.copy(self)  # with the same weights, but a corpus of its own
         other.prepare(corpus)
         predicted = 0
         step = 0
@@ -281,7 +285,7 @@ class Objective(nn.Module):
         return np.concatenate(tables)
 
     def subwords(self) -> Any:
-        """Vectors for words outside the vocabulary, see `Vectors`; by default none, {}."""
+        """word -> vector for words outside the vocabulary, as `Vectors` takes it; {} by default."""
         return {}
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
@@ -296,7 +300,10 @@ class Objective(nn.Module):
         return {}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take the arrays of `state`.   raises CheckpointError if one is missing or misshapen"""
+        """Take the arrays of `state`; by default there are none.
+
+        raises CheckpointError  if one is missing or misshapen
+        """
 
     @classmethod
     def reader(cls, fields: dict[str, Any]) -> type["Objective"]:

@@ -41,7 +41,8 @@ from tinylm.settings import at_least, between, one_of
 from tinylm.tensor import Tensor
 from tinylm.text.template import BERT as PAIRED
 
-from .base import Objective, ObjectiveConfig
+from .base import ObjectiveConfig
+from .bidirectional import Bidirectional
 
 NOT_COUNTED = -100  # the target of a padded pick
 HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
@@ -85,7 +86,6 @@ class BertConfig(ObjectiveConfig):
     short_rate : share of the documents whose pieces are shorter, by chance
     duplicates : the text is cut and masked in so many ways, which come again and again (the
         release: 10); 0: in a new way in every epoch
-
     heads : those that the model has; encoders are published without them
 
     >>> BertConfig.base().num_hidden_layers
@@ -143,8 +143,10 @@ num_attention_heads = 3.
     duplicates: int = 0
 
     def check(self) -> None:
-        """raises ShapeError if num_attention_heads does not divide hidden_size, ArgumentError for
-        heads that cannot be, if the shares exceed 1 or if memory is short
+        """Check the fields that depend on each other.
+
+        raises ShapeError   if num_attention_heads does not divide hidden_size
+        raises ArgumentError for heads that cannot be, shares above 1, or if memory is short
         """
         in_order = tuple(head for head in HEADS if head in self.heads)
         if self.heads != in_order or ("next" in self.heads and "pooler" not in self.heads):
@@ -271,7 +273,7 @@ class _Row(NamedTuple):
     targets: np.ndarray
 
 
-class Bert(Objective, name="bert", encoding="wordpiece"):
+class Bert(Bidirectional, name="bert", encoding="wordpiece"):
     """The model and its two objectives.
 
     config : BertConfig     rng : numpy Generator of the initial weights (a fixed one by default)
@@ -287,7 +289,6 @@ one such as gpt.
     Config = BertConfig
     model_type = "bert"
     unit = "nats per masked token"
-    structured = True
     needs_tokens = SPECIALS
     template = PAIRED
     training_defaults = dict(
@@ -330,11 +331,6 @@ one such as gpt.
             std=block.std,
             rng=rng,
         )
-
-    @property
-    def max_length(self) -> int:
-        """Tokens that `encode` reads at most: each position needs its own vector."""
-        return self.config.max_position_embeddings
 
     # -- learning from text ----------------------------------------------------------------------
 
@@ -440,31 +436,9 @@ one such as gpt.
             loss = loss + pairs
         return loss, parts
 
-    def tokens_read(self, batch: BertBatch) -> int:
-        """The real tokens of a batch."""
-        return int(batch.mask.sum())
-
     # -- the model -------------------------------------------------------------------------------
-
-    def encode(self, ids, mask=None, token_types=None, position_ids=None) -> list[Tensor]:
-        """The normed embeddings, then every layer's states.
-
-        ids : (B, T) integers     mask : (B, T) bool, True = a real token
-        token_types : (B, T), None = all 0     position_ids : (T,) or (B, T), None = 0 … T − 1
-        returns num_hidden_layers + 1 Tensors (B, T, C)
-        raises ShapeError  if the text is longer than max_position_embeddings
-        """
-        return self.encoder(ids, mask, token_types, position_ids)
 
     def logits(self, ids, mask=None, **family) -> Tensor:
         """Scores of the token at every position.   ids : (B, T) -> (B, T, V)"""
         states = self.encode(ids, mask, **family)[-1]
         return self.head(states, self.encoder.embeddings.words.weight)
-
-    def embedding_table(self) -> np.ndarray:
-        """The token embeddings as an array (V, C)."""
-        return self.encoder.embeddings.words.weight.data
-
-    def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The Parameters of the encoder from the bottom up: the tables, then each block."""
-        return self.encoder.layer_groups()

@@ -31,7 +31,7 @@ from tinylm.vectors.ngrams import NGrams, Subwords, bag_means
 
 from .word2vec import Word2Vec, Word2VecConfig, group_sums, whole_error
 
-LONGEST_NGRAM = 32  # characters; bounds the pieces that somebody else's config.json can ask for
+LONGEST_NGRAM = 32  # characters; so a foreign config.json cannot ask for millions of pieces
 
 
 def mean_vectors(table, words: list[str], ngrams: NGrams) -> np.ndarray:
@@ -60,8 +60,8 @@ def mean_vectors(table, words: list[str], ngrams: NGrams) -> np.ndarray:
 class FastTextConfig(Word2VecConfig):
     """word2vec's sizes and rates, and those of the pieces under fastText's names.
 
-    minn, maxn : characters of a piece, at least and at most
-    bucket : rows that all pieces share (the program has 2·10⁶)
+    minn, maxn : the shortest and the longest piece, in characters
+    bucket : rows that all pieces share (the released program has 2·10⁶)
 
     >>> FastTextConfig(1000).maxn
     6
@@ -81,7 +81,7 @@ class FastTextConfig(Word2VecConfig):
     bucket: int = 100_000
 
     def check(self) -> None:
-        """raises TinylmError  if no piece has a length from minn to maxn"""
+        """Refuse an empty range of lengths.   raises TinylmError"""
         if self.minn > self.maxn:
             raise TinylmError(
                 f"FastTextConfig: maxn is {self.maxn}; "
@@ -110,7 +110,7 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
     Config = FastTextConfig
 
     def vector_rows(self) -> int:
-        """Rows of `vectors`: one for each word, then the buckets."""
+        """The number of rows of `vectors`: one for each word, then the buckets."""
         return self.config.vocab_size + self.config.bucket
 
     def first_bags(self) -> np.ndarray | None:
@@ -146,9 +146,10 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
         places = places.reshape(ids.shape)
         sizes = self.bags[words + 1] - self.bags[words]
         bags = [self.bags[self.bags[word] : self.bags[word + 1]] for word in words]
-        rows = np.concatenate([self.bags[:0], *bags])
+        rows = np.concatenate([self.bags[:0], *bags])  # the first one is for no words at all
         found = F.embedding(rows, self.vectors)
-        sums = group_sums(found, np.cumsum(sizes) - sizes, sizes)  # of the different words
+        starts = np.cumsum(sizes) - sizes
+        sums = group_sums(found, starts, sizes)  # one for each different word
         return F.embedding(places, sums), sizes[places]
 
     def _ready(self):

@@ -33,7 +33,7 @@ from tinylm.vectors import VECTORS, write_vectors
 
 from .base import Objective, ObjectiveConfig
 
-RAREST = 100  # exported files give unknown words the mean of so many rare ones, as the program does
+RAREST = 100  # in exported files <unk> has the mean of this many rare words, as in the program
 
 
 def count_pairs(documents: Iterable[list[int]], window: int) -> dict[tuple[int, int], float]:
@@ -55,11 +55,13 @@ def count_pairs(documents: Iterable[list[int]], window: int) -> dict[tuple[int, 
 def fit_cell(vectors, context, biases, squares, cell, config: "GloVeConfig", lr: float) -> float:
     """One step of AdaGrad on one cell (w, c, X_wc) of the matrix; returns its cost before the step.
 
-        g = clip(∂cost) · η, for biases just ∂cost
-        p −= g/√G        G += g², from the G before
+        g = η · clip(∂cost); for a bias g = ∂cost, as in the released program
+        p −= g/√G
+        G += g²
 
-    vectors, context : (V, C) and biases : (2, V), changed in place
-    squares : the sums G for each of the three, changed in place
+    vectors, context : (V, C), changed in place     biases : (2, V), changed in place
+    squares : the sums G for each of these three, changed in place
+    lr : η
     """
     w, c, count = cell
     v = vectors[w].copy()
@@ -76,7 +78,7 @@ def fit_cell(vectors, context, biases, squares, cell, config: "GloVeConfig", lr:
 
 
 def _adagrad(table, squares, place, step):
-    """p −= g/√G and G += g² for one row or number of a table."""
+    """Change one row or number of a table by its `step` g: p −= g/√G, then G += g²."""
     table[place] -= step / np.sqrt(squares[place])
     squares[place] += step**2
 
@@ -85,10 +87,12 @@ def _adagrad(table, squares, place, step):
 class GloVeConfig(ObjectiveConfig):
     """Sizes and rates under the names of the released program, dashes as underscores.
 
-    vector_size : C     window_size : words to either side
-    symmetric : both sides, or only the left
-    distance_weighting : a pair d words apart counts 1/d
-    x_max, alpha : of the weight f     grad_clip : the bound on each component of a gradient
+    vector_size : C, the width of a vector
+    window_size : words to either side
+    symmetric : count both sides, or only the left
+    distance_weighting : a pair d words apart counts 1/d, not 1
+    x_max, alpha : of the weight f(x) = min(1, (x/x_max)^alpha)
+    grad_clip : the largest size of each component of a gradient
     batch_cells : cells of the matrix per step
     memory : gigabytes for the cells; a larger matrix is shuffled on the disk
 
@@ -150,7 +154,7 @@ class GloVeConfig(ObjectiveConfig):
 class GloVeBatch:
     """Some cells of the matrix.
 
-    rows, columns : (N,) int64 words     counts : (N,) float32, X > 0
+    rows, columns : (N,) int64, the words w and c of each cell     counts : (N,) float32, X > 0
     """
 
     rows: np.ndarray
@@ -168,7 +172,8 @@ class GloVe(Objective, name="glove", encoding="words"):
 
     config : GloVeConfig     rng : numpy Generator of the initial values (a fixed one by default)
     vectors, context : (V, C) and biases : (2, V) from U(−½, ½)/C; specials are zero
-    squares : AdaGrad's sums for each of the three, which begin at 1
+    squares : AdaGrad's sums G for each of the three, which begin at 1
+    cells : the matrix X after `prepare`, see data/cooccurrence.py
     Source: Pennington et al. 2014; the released program, version 1.2. Differs: every epoch shuffles
     the cells anew among its steps; the vector of <unk> is zero here, and in exported files the mean
     of the hundred rarest words, as in the program.
@@ -198,10 +203,10 @@ class GloVe(Objective, name="glove", encoding="words"):
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
         """Learn which tokens are special.   words : at most V strings, by id"""
         super().spell(words, special_ids)
-        self._forget_specials(special_ids)
+        self._zero_specials(special_ids)
 
-    def _forget_specials(self, special_ids):
-        """Special tokens are not words: set their vectors and biases to zero."""
+    def _zero_specials(self, special_ids):
+        """Set the vectors and biases of special tokens to zero: they are not words."""
         self.special_ids = tuple(special_ids)
         self.vectors.data[list(special_ids)] = 0
         self.context.data[list(special_ids)] = 0
@@ -216,7 +221,7 @@ class GloVe(Objective, name="glove", encoding="words"):
         """
         super().prepare(corpus)
         if corpus.special_ids != self.special_ids:
-            self._forget_specials(corpus.special_ids)
+            self._zero_specials(corpus.special_ids)
         self.cells = self._count(corpus)
         self.length = len(corpus.ids)
 
@@ -257,14 +262,14 @@ class GloVe(Objective, name="glove", encoding="words"):
         columns = batch.columns
         v = F.embedding(rows, self.vectors)  # (N,C)
         u = F.embedding(columns, self.context)
-        weights, logs = self._goals(batch)
+        weights, logs = self._weights_and_logs(batch)
         scores = F.sum(v * u, axis=1)  # (N,C) -> (N,)
         error = scores + self.biases[0, rows] + self.biases[1, columns] - logs
         loss = F.sum(error * error * weights) * (0.5 / max(rows.size, 1))
         return loss, {"loss": loss.item(), "tokens": rows.size}
 
-    def _goals(self, batch):
-        """f(X) and log X of some counts, (N,) each."""
+    def _weights_and_logs(self, batch):
+        """f(X) and log X of a batch, (N,) each."""
         counts = batch.counts.astype(self.vectors.dtype)
         weights = np.minimum((counts / self.config.x_max) ** self.config.alpha, 1)
         return weights.astype(counts.dtype), np.log(counts)
@@ -287,11 +292,11 @@ class GloVe(Objective, name="glove", encoding="words"):
     def fast_step(self, batch: GloVeBatch, lr: float) -> float:
         """`fit_cell` as a lock-free kernel: one update at rate `lr` for each cell, in place.
 
-        returns the mean cost of a cell, each before its own update; a cell whose cost is not finite
-        changes nothing
+        A cell whose cost is not finite changes nothing.
+        returns the mean cost of the cells, each before its own update
         """
         losses = np.empty(batch.tokens, self.vectors.dtype)
-        weights, logs = self._goals(batch)
+        weights, logs = self._weights_and_logs(batch)
         kernels.glove(
             self.vectors.data,
             self.context.data,
@@ -342,7 +347,10 @@ class GloVe(Objective, name="glove", encoding="words"):
         return [F.embedding(ids, self.vectors) + F.embedding(ids, self.context)]
 
     def logits(self, ids, mask=None) -> Tensor:
-        """v·u + b̃: log X of each word with every word, less the former's bias.   -> (B, T, V)"""
+        """v·u + b̃: the model's log X of each word with every word, but for b of the first.
+
+        (B, T) -> (B, T, V)
+        """
         return F.linear(F.embedding(ids, self.vectors), self.context, self.biases[1])
 
     def embedding_table(self) -> np.ndarray:

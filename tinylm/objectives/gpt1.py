@@ -214,7 +214,7 @@ def for_tasks(
         rng = np.random.default_rng(0)
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.add_specials(template.TASK_TOKENS)
-    tokenizer.template = template.GPT1
+    tokenizer.arrange(template.GPT1)
     vocab_size = max(tokenizer.vocab_size, model.config.vocab_size)
     model = with_tokens(model, vocab_size, rng)
     model.spell(tokenizer.vocab, tokenizer.special_ids)

@@ -1,4 +1,4 @@
-"""Finds objectives: a chapter of the package, a reader's own file, an installed package's entry.
+"""Find an objective by name: a chapter, a reader's own file, or what an installed package offers.
 
 A chapter is imported when somebody asks for it. A run folder names a kind of model, never code;
 code comes from the package, from a file that the user names, or from a package that the user
@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 
 from tinylm.errors import TinylmError
@@ -22,9 +23,9 @@ CHAPTERS = (
     "gpt",
     "bert",
     "electra",
-)  # in the order of history; each is a file
+)  # as history has them
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
-_CLASSES: dict[str, type] = {}
+_CLASSES: dict[str, type] = {}  # the objectives that this process has imported, by name
 
 
 def add(cls: type) -> None:
@@ -36,11 +37,6 @@ def add(cls: type) -> None:
     if cls.name in CHAPTERS and not cls.__module__.startswith("tinylm.objectives."):
         raise TinylmError(f"{cls.name!r} is a chapter of tinylm; give your objective another name.")
     _CLASSES[cls.name] = cls
-
-
-def lacking(objective, method: str) -> None:
-    """Complain about a method that an objective must define and does not.   raises TinylmError"""
-    raise TinylmError(f"{type(objective).__name__} does not define {method}(), which it needs.")
 
 
 def names() -> list[str]:
@@ -130,10 +126,10 @@ def _load(offered: importlib.metadata.EntryPoint) -> None:
 
 def _from_file(path: str, name: str | None) -> type:
     """The objective that a user's Python file defines: the one called `name`, or its only one."""
-    place = Path(path)
-    if not place.is_file():
+    file = Path(path)
+    if not file.is_file():
         raise TinylmError(f"There is no file {path!r}; give the Python file of an objective.")
-    module = _import(place)
+    module = _import(file)
     found = {cls.name: cls for cls in _defined_in(module)}
     if not found:
         raise TinylmError(
@@ -178,16 +174,15 @@ def _import(path: Path):
         raise
     except Exception as error:
         del sys.modules[name]
-        line = _last_line(error)
-        raise TinylmError(
-            f"{path}, line {line}, cannot be run: {type(error).__name__}: {error}"
-        ) from error
+        place = f"{path}{_line_in(spec.origin, error)}"
+        raise TinylmError(f"{place} cannot be run: {type(error).__name__}: {error}") from error
     return module
 
 
-def _last_line(error: Exception) -> int:
-    """The line of code that raised an error."""
-    where = error.__traceback__
-    while where.tb_next is not None:
-        where = where.tb_next
-    return where.tb_lineno
+def _line_in(file: str, error: Exception) -> str:
+    """The line of a file that cannot be parsed, or ran last: ", line 3,"; "" if none is known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        lines.append(error.lineno)
+    return f", line {lines[-1]}," if lines else ""

@@ -41,11 +41,13 @@ EVALUATION_WORDS = 2000  # per evaluation batch: the tape needs about 50 rows fo
 def skip_gram(vectors, context, sentence, reach, negatives, lr) -> float:
     """Train on one sentence, word by word; returns the summed loss in nats.
 
-    vectors, context : (V, C) tables, changed in place     sentence : word ids
-    reach[n] : how many words to either side predict word n     negatives[n] : the words against it
+    vectors, context : (V, C) tables, changed in place
+    sentence : word ids
+    reach[n] : how many words to either side of word n predict it
+    negatives[n] : the K words that word n must be told from
 
     >>> vectors = np.ones((3, 2))
-    >>> context = np.zeros((3, 2))  # all scores are 0, so each of 4 costs log 2
+    >>> context = np.zeros((3, 2))  # so all four scores are 0, and each costs log 2
     >>> round(skip_gram(vectors, context, [0, 1], [1, 1], [[2], [2]], lr=0.0), 4)
     2.7726
     """
@@ -54,7 +56,8 @@ def skip_gram(vectors, context, sentence, reach, negatives, lr) -> float:
         before = sentence[max(n - reach[n], 0) : n]
         after = sentence[n + 1 : n + 1 + reach[n]]
         outputs = [(centre, 1), *((word, -1) for word in negatives[n])]
-        old_vectors = vectors.copy()  # one step of SGD for each window
+        # One step of SGD for each window: all its scores come from the rows as they were before.
+        old_vectors = vectors.copy()
         old_context = context.copy()
         for word in [*before, *after]:
             for output, sign in outputs:
@@ -71,13 +74,16 @@ def skip_gram(vectors, context, sentence, reach, negatives, lr) -> float:
 class Word2VecConfig(ObjectiveConfig):
     """Sizes and rates under word2vec's own names.
 
-    size : C, width of a vector     window : words to either side, at most
-    negative : K     ns_exponent : of the counts
-    sample : t, the share of the text above which a word is thinned out; 0 keeps all
+    size : C, the width of a vector
+    window : the most words to either side of the centre
+    negative : K, the words drawn against each centre
+    sample : t; words that make up more than this share of the text are thinned out; 0 keeps all
+    ns_exponent : negatives are drawn in proportion to count^ns_exponent
     min_alpha : the lowest learning rate
-    cbow, cbow_mean : predict from the sum or the mean of a window (the program's rate is then 0.05)
-    hs : hierarchical softmax, beside the K negatives or (negative = 0) alone
-    max_sentence : words after which a sentence is cut
+    cbow : predict from the whole window at once (the released program then starts at lr = 0.05)
+    cbow_mean : from the mean of the window's vectors, not their sum
+    hs : hierarchical softmax, beside the K negatives, or alone where negative is 0
+    max_sentence : cut sentences after this many words
     batch_words : words of text per step
 
     >>> Word2VecConfig.tiny(1000).size
@@ -99,14 +105,8 @@ class Word2VecConfig(ObjectiveConfig):
         "max_sentence": at_least(1),
         "batch_words": at_least(1),
     }
-    changeable = (
-        "window",
-        "negative",
-        "sample",
-        "ns_exponent",
-        "min_alpha",
-        "max_sentence",
-        "batch_words",
+    changeable = tuple(
+        "window negative sample ns_exponent min_alpha max_sentence batch_words".split()
     )
     vocab_size: int = 30000
     size: int = 100
@@ -141,8 +141,9 @@ class Word2VecConfig(ObjectiveConfig):
 class Word2VecBatch:
     """Some whole sentences and the key of the random draws on them.
 
-    ids : (N,) int64 words, no specials     begins : (N,) bool, True at the first word of a sentence
-    key : uint64 that numbers subsampling, windows and negatives
+    ids : (N,) int64 words, no specials
+    begins : (N,) bool, True at the first word of a sentence
+    key : uint64; the draws of subsampling, windows and negatives depend on it alone
     """
 
     ids: np.ndarray
@@ -160,8 +161,11 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
     config : Word2VecConfig
     rng : numpy Generator of the initial vectors (a fixed one by default)
-    vectors : (V, C) from U(−½, ½)/C, the result; specials are zero
-    context : (V, C) zeros, the words as predicted; with hs (2·V − 1, C): the tree's nodes follow
+    vectors : (V, C), the result; drawn from U(−½, ½)/C, special tokens are zero
+    context : (V, C), the words as predicted, at first zero; with hs (2·V − 1, C): the nodes of the
+        tree follow
+    bags : the rows of `vectors` that make up each word, see `first_bags`
+    chances, alias, ways : what `prepare` derives from the counts for kernels.word2vec, see there
     Source: Mikolov et al. 2013b; subsampling, windows and skipped negatives as in the released C
     program. Differs: the words of a window share their negatives (Ji et al. 2016), sentences are
     shuffled, the sigmoid is exact.
@@ -192,7 +196,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         self.sentences: Sentences | None = None
 
     def vector_rows(self) -> int:
-        """Rows of `vectors`: one for each word."""
+        """The number of rows of `vectors`: one for each word."""
         return self.config.vocab_size
 
     def first_bags(self) -> np.ndarray | None:
@@ -206,23 +210,23 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
     @classmethod
     def reader(cls, fields: dict) -> type:
-        """FastText for folders of the time when it was Word2Vec with maxn > 0."""
+        """FastText for old folders: it was once Word2Vec with maxn > 0."""
         if cls is Word2Vec and fields.get("maxn"):
             return registry.find("fasttext")
         return cls
 
     @property
     def not_derivatives(self) -> dict[str, str]:
-        """CBOW's mean: like the program, every word of the window gets the whole error."""
+        """With CBOW's mean each word of the window gets the whole error, as in the program."""
         return {"vectors": whole_error("a window")} if self.mode == kernels.CBOW_MEAN else {}
 
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
         """Learn which tokens are special.   words : at most V strings, by id"""
         super().spell(words, special_ids)
-        self._forget_specials(special_ids)
+        self._zero_specials(special_ids)
 
-    def _forget_specials(self, special_ids):
-        """Special tokens are not words: set their vectors to zero."""
+    def _zero_specials(self, special_ids):
+        """Set the vectors of special tokens to zero: they are not words."""
         self.special_ids = tuple(special_ids)
         self.vectors.data[list(special_ids)] = 0
 
@@ -240,7 +244,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         super().prepare(corpus)
         c = self.config
         if corpus.special_ids != self.special_ids:
-            self._forget_specials(corpus.special_ids)
+            self._zero_specials(corpus.special_ids)
         self.sentences = Sentences(corpus, c.max_sentence)
         counts = self.sentences.counts(c.vocab_size)
         keep = np.ones(c.vocab_size)
@@ -287,8 +291,8 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
     def predictions(self, batch: Word2VecBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Who predicts whom in a batch, window after window.
 
-        returns centres (P,) positions in the text; inputs (P,) words; outputs (P, 1 + K) words: the
-        centre's, then its negatives, −1 where the draw was the centre's own word and is skipped
+        returns centres (P,), positions in the text; inputs (P,), words; outputs (P, 1 + K), the
+        centre's word, then its negatives, −1 where the draw was the centre's own word
         """
         self._ready()
         centres, contexts, negatives = kernels.draw_windows(
@@ -306,20 +310,21 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         """The vectors that predict, and the place of each one's first word in `inputs`.
 
         centres, inputs : (P,) as `predictions` returns them
-        returns each word's vector (P, C); with CBOW each window's sum or mean (W, C) The program
-        scores with the mean but gives every row the whole error. So does this: the values are the
-        mean's, the gradient is the sum's.
+        returns each word's vector (P, C); with CBOW each window's sum or mean (W, C)
+
+        The released program scores with a mean but gives each of its rows the whole error. So does
+        this: the value is the mean's, the gradient is the sum's.
         """
         h, sizes = self.sums(inputs)  # (P,C), (P,)
         first = np.arange(inputs.size)
         if self.config.cbow:
-            first = np.flatnonzero(np.diff(centres, prepend=-1))
-            words = np.diff(np.append(first, inputs.size))
+            first = np.flatnonzero(np.diff(centres, prepend=-1))  # (W,) where a window begins
+            words = np.diff(np.append(first, inputs.size))  # (W,) words in each
             h = group_sums(h, first, words)  # (P,C) -> (W,C)
             sizes = np.add.reduceat(sizes, first)
         if self.mode != kernels.CBOW_SUM and sizes.max(initial=1) > 1:
-            mean_less_sum = (1 / sizes - 1)[:, None].astype(h.dtype)
-            h = h + h.data * mean_less_sum
+            to_mean = (1 / sizes - 1)[:, None].astype(h.dtype)  # sum + sum · this = mean
+            h = h + h.data * to_mean  # h.data is a constant to the tape
         return h, first
 
     def sums(self, ids: np.ndarray) -> tuple[Tensor, np.ndarray]:
@@ -424,7 +429,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
 
 def whole_error(parts: str) -> str:
-    """The reason for a `not_derivatives` of a score that is a mean.   parts : of what it is one"""
+    """The reason that `not_derivatives` gives for a score that is the mean of some `parts`."""
     return (
         f"a score takes the mean of {parts}, but every row gets the whole error, as in the program"
     )
@@ -438,8 +443,8 @@ def group_sums(rows: Tensor, starts: np.ndarray, sizes: np.ndarray) -> Tensor:
     array([[3.],
            [4.]], dtype=float32)
     """
-    slots = np.arange(sizes.max(initial=1))
-    inside = slots < sizes[:, None]
+    slots = np.arange(sizes.max(initial=1))  # (S,), S rows in the longest group
+    inside = slots < sizes[:, None]  # (G,S)
     places = np.where(inside, starts[:, None] + slots, 0)
     found = F.embedding(places, rows)  # (G,S,C)
     return F.sum(F.where(inside[..., None], found, 0.0), axis=1)

@@ -1,8 +1,8 @@
 """Attention: softmax(q kᵀ/√D) v, for separate q, k, v and for the packed product of one layer.
 
 Both ops call the kernel of kernels/attention.py, which never holds all (T, S) weights at once. It
-takes arrays (G, T, N, H, D): G groups of H heads that lie beside each other, N parts. Packed q, k
-and v are N = 3 parts of one array, so they need no copy.
+takes arrays (G, T, M, H', D): G groups of H' heads that lie beside each other, in M parts. Packed
+q, k and v are M = 3 parts of one array, so they need no copy.
 """
 
 import numpy as np

@@ -25,7 +25,7 @@ def kl_div(
         mathematical KL of rows; "mean" divides by the number of all elements
     returns a number, or the shape for "none"
     raises ShapeError  if the shapes differ
-    With a temperature T, divide both sides by T yourself and multiply the result by T².
+    With a temperature T, divide the logits of both by T before, and multiply the result by T².
     Source: Hinton et al. 2015; names as in PyTorch.
 
     >>> kl_div(np.log([0.5, 0.5]), [1.0, 0.0], reduction="sum")

@@ -203,9 +203,9 @@ def silu(x: Operand) -> Tensor:
     return _activation("silu", x, ACTIVATIONS["silu"])
 
 
-def _share(first, a, b):
-    """The share of dy that goes to a: 1 where `first`, ½ where the operands are equal."""
-    share = np.where(a.data == b.data, 0.5, first)
+def _share(a_wins, a, b):
+    """The share of dy that goes to a: 1 where it wins, ½ where both are equal, else 0."""
+    share = np.where(a.data == b.data, 0.5, a_wins)
     dtype = np.result_type(a.data, b.data)
     return share.astype(dtype)
 

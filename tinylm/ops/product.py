@@ -56,9 +56,9 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     return record("matmul", y, (a, b), vjp)
 
 
-_NONE = {}  # dtype -> empty vector and matrix, which stand for an operand that is not given
+_EMPTY = {}  # dtype -> empty vector and matrix, which stand for an operand that is not given
 for _dtype in (np.dtype(np.float32), np.dtype(np.float64)):
-    _NONE[_dtype] = (np.empty(0, _dtype), np.empty((0, 0), _dtype))
+    _EMPTY[_dtype] = (np.empty(0, _dtype), np.empty((0, 0), _dtype))
 
 
 def _check_linear(x, weight, bias, residual):
@@ -116,7 +116,7 @@ def linear(
     same_dtype("linear", x, weight, bias, residual)
     act = kernels.ACTIVATIONS[activation]
     key = np.uint64(key)
-    no_bias, nothing = _NONE[x.dtype]
+    no_bias, nothing = _EMPTY[x.dtype]
     rows = rows_of(x.data)
     w = contiguous(weight.data)
     b = no_bias if bias is None else contiguous(bias.data)

@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Sequence
+from types import EllipsisType, NoneType
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from tinylm.errors import ShapeError
 from tinylm.tensor import Tensor, record
 
 from .registry import Operand, op, tensor
+
+BASIC = (slice, int, np.integer, NoneType, EllipsisType)  # an index of these picks nothing twice
 
 
 @op
@@ -152,15 +155,11 @@ def getitem(x: Operand, index: Any) -> Tensor:
     except IndexError as error:
         raise ShapeError(f"getitem: {error} (the Tensor has shape {x.shape}).") from None
     parts = index if isinstance(index, tuple) else (index,)
-    once = True  # no element is picked twice
-    for part in parts:
-        if part is not None and part is not Ellipsis:
-            simple = isinstance(part, slice | int | np.integer)
-            once = once and simple
+    basic = all(isinstance(part, BASIC) for part in parts)
 
     def vjp(dy):
         dx = np.zeros_like(x.data)
-        if once:
+        if basic:
             dx[index] = dy
         else:
             np.add.at(dx, index, dy)
@@ -174,11 +173,11 @@ def relative_shift(x: Operand, source: int) -> Tensor:
     """y[…, t, s] = x[…, t, T − t + s]: scores by distance become scores by position.
     dx = dy, put back where it came from
 
-    x : (..., T, R), column r of a query is the key at distance T − r from the first key
-    returns (..., T, source)
-    raises ShapeError  if R < T + source
-    Source: Dai et al. 2019, appendix B, as in XLNet (positions from `source` down to −T, so
-    R = source + T).
+    x : (..., T, R), column r holds the scores at distance S − r, with S = `source` keys
+    returns (..., T, S). Query t stands at place S − T + t, so its distance to key s is
+        S − T + t − s, which is column T − t + s.
+    raises ShapeError  if R < T + S
+    Source: Dai et al. 2019, appendix B, as in XLNet (distances from S down to 1 − T).
 
     >>> relative_shift([[0, 1, 2, 3], [0, 1, 2, 3]], 2).numpy().tolist()
     [[2.0, 3.0], [1.0, 2.0]]

@@ -44,15 +44,15 @@ class AdamW(Optimizer):
     def _update(self, arrays, rate, decay, factor):
         p, g, m, v = arrays
         beta1, beta2 = self.betas
-        share1 = 1.0  # m̂ = m/share1
-        share2 = 1.0
+        c1 = 1.0  # m̂ = m/c₁, v̂ = v/c₂
+        c2 = 1.0
         if self.bias_correction:
-            share1 = 1 - beta1**self.steps
-            share2 = 1 - beta2**self.steps
-        eps = self.eps / share2**0.5 if self.eps_hat else self.eps
+            c1 = 1 - beta1**self.steps
+            c2 = 1 - beta2**self.steps
+        eps = self.eps / c2**0.5 if self.eps_hat else self.eps
         decoupled = decay if self._decoupled else 0.0
         l2 = 0.0 if self._decoupled else decay
-        kernels.adamw(p, g, m, v, rate, beta1, beta2, eps, decoupled, l2, share1, share2, factor)
+        kernels.adamw(p, g, m, v, rate, beta1, beta2, eps, decoupled, l2, c1, c2, factor)
 
 
 class Adam(AdamW):

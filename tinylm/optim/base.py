@@ -108,7 +108,8 @@ class Optimizer:
         lr : instead of self.lr
         max_value : first limit every entry of the gradient to [−max_value, max_value]
         max_norm : then shrink the gradient so that its global norm is at most this
-        returns with max_norm the norm before it was shrunk. If that is not finite, nothing changes.
+        returns the global norm before shrinking if max_norm is given, else None. If the norm is not
+            finite, nothing changes.
         """
         for s in self.segments:
             s.collect()
@@ -130,7 +131,7 @@ class Optimizer:
         return norm
 
     def check(self, loss: float) -> None:
-        """Hear of a validation loss; an optimiser that reacts to it overrides this."""
+        """Take note of a validation loss; an optimiser that reacts to it overrides this."""
 
     # ---- the average of the weights ----
 

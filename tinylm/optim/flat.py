@@ -54,7 +54,7 @@ class Segment:
         return p.grad_home
 
     def collect(self) -> None:
-        """Bring gradients that were set by hand or never came (zeros) into the flat buffer.
+        """Complete the flat gradient: copy gradients set by hand, write zeros where none came.
 
         raises TinylmError  if a parameter is no longer in this buffer
         """

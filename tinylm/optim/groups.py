@@ -14,7 +14,9 @@ NoDecay = str | Sequence[str] | Callable[[str, Tensor], bool]
 
 
 def is_decayed(no_decay: NoDecay, name: str, p: Tensor) -> bool:
-    """Whether a parameter is decayed: the last matching pattern decides, "!" turns it round.
+    """Whether a parameter is decayed: the last pattern that matches its name decides.
+
+    A pattern says no, and one that begins with "!" says yes.
 
     >>> is_decayed(["bias$", "!head"], "ffn.bias", None)
     False

@@ -69,6 +69,7 @@ def write(comparison: Comparison) -> Path:
 
 
 def _results(comparison: Comparison, draw: bool) -> str:
+    """The tables of scores, and their picture."""
     parts = [html.paragraph(RESULTS_TEXT), html.table(*verdict.cells(comparison))]
     if draw:
         picture = pictures.label_efficiency(verdict.summaries(comparison))
@@ -86,7 +87,7 @@ def _results(comparison: Comparison, draw: bool) -> str:
 def curve(folder: str | Path) -> list[tuple[float, float]]:
     """The training loss of a run folder, thinned to the means of at most 150 blocks of steps.
 
-    returns [(minutes, nats per predicted token), ...]
+    returns [(minutes, loss in the objective's own unit), ...]
     """
     points = []
     for record in read_log(Path(folder) / LOG):
@@ -97,6 +98,7 @@ def curve(folder: str | Path) -> list[tuple[float, float]]:
 
 
 def _pretraining(comparison: Comparison, draw: bool) -> str:
+    """The table of pretraining, and the curves of its losses."""
     parts = [html.paragraph(PRETRAINING_TEXT), html.table(*verdict.pretraining(comparison))]
     if draw:
         out = Path(comparison.config.out)
@@ -176,6 +178,7 @@ def _first_long(tokenizer, texts: list[str]) -> list[int]:
 
 
 def _method(comparison: Comparison) -> str:
+    """The settings in words."""
     config = comparison.config
     task = comparison.task
     adapt = config.adapt

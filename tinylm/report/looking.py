@@ -1,23 +1,26 @@
-"""Looking into a model: which tokens attend to which, and which lie near each other.
+"""Look into a model: which tokens attend to which, and which lie near each other.
 
-Also the words that are typical of a label, from the texts alone.
+`typical_words` looks into labelled texts instead, for words to ask a model about.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm import nn
 from tinylm.errors import VocabularyError
+from tinylm.objectives import Objective
 from tinylm.tensor import no_grad
+from tinylm.text import Encoding
 from tinylm.transfer.baselines import Tfidf
 from tinylm.vectors import Vectors
 
 
 @contextmanager
 def _recorded(modules: list[nn.Module], calls: list[tuple]) -> Iterator[None]:
-    """Inside this context, a call of a module appends (module, input, mask, causal) to `calls`."""
+    """In this context each call of a module appends (module, input, mask, causal) to `calls`."""
 
     def recorder(module):
         def forward(x, mask=None, causal=False, *rest, **more):
@@ -35,7 +38,7 @@ def _recorded(modules: list[nn.Module], calls: list[tuple]) -> Iterator[None]:
             del module.forward
 
 
-def attention_weights(encoder, ids) -> list[np.ndarray]:
+def attention_weights(encoder: Objective, ids: ArrayLike) -> list[np.ndarray]:
     """The weights of every attention layer, recomputed from its own queries and keys.
 
         A = softmax(q kᵀ / √D), over the positions that may be seen
@@ -89,7 +92,7 @@ def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:
 
 
 def nearest(
-    encoder, tokenizer, word: str, n: int, centred: bool = False
+    encoder: Objective, tokenizer: Encoding, word: str, n: int, centred: bool = False
 ) -> list[tuple[str, float]]:
     """The n tokens nearest to a word by the cosine of input embeddings, as [(token, cosine), ...].
 
@@ -117,7 +120,7 @@ def nearest(
     return list(found.items())[:n]
 
 
-def word_vectors(encoder, tokenizer) -> Vectors:
+def word_vectors(encoder: Objective, tokenizer: Encoding) -> Vectors:
     """The embeddings of a model's tokens, without those of the special ones.
 
     Two tokens may read the same, for example "the" at the start of a text and after a space. The
@@ -139,12 +142,12 @@ def word_vectors(encoder, tokenizer) -> Vectors:
     return Vectors(list(names), encoder.embedding_table()[rows], encoder.subwords())
 
 
-def _spellings(tokenizer) -> list[str]:
+def _spellings(tokenizer: Encoding) -> list[str]:
     """Every token as text, without the space before it."""
     return [tokenizer.decode([i]).strip() for i in range(tokenizer.vocab_size)]
 
 
-def _id_of(tokenizer, word: str) -> int:
+def _id_of(tokenizer: Encoding, word: str) -> int:
     """The id of a word that is a single token, preferably as it stands after a space.
 
     raises VocabularyError
@@ -162,7 +165,7 @@ def _id_of(tokenizer, word: str) -> int:
     return tokenizer.token_id(word)  # raises, and names similar words
 
 
-def typical_words(texts: Sequence[str], labels, n: int) -> list[str]:
+def typical_words(texts: Sequence[str], labels: ArrayLike, n: int) -> list[str]:
     """One word for each of n labels, evenly spaced over the sorted labels.
 
     A label's word is the one whose mean TF-IDF weight in the label's texts exceeds its mean weight

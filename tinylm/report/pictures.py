@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm.errors import ShapeError, TinylmError
 
@@ -42,7 +43,10 @@ def available() -> bool:
 
 
 def _figure(width: float = 6.4, height: float = 3.8):
-    """A figure and its axes, in inches; needs no screen. raises TinylmError without matplotlib."""
+    """A figure and its axes, sizes in inches; needs no screen.
+
+    raises TinylmError  without matplotlib
+    """
     try:
         from matplotlib import rc_context
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -83,7 +87,7 @@ def _plain(text) -> str:
 def loss_curves(runs: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
     """Held-out or training loss against minutes.
 
-    runs : name -> list of (minutes, loss in nats per predicted token)
+    runs : name -> list of (minutes, loss in the unit of that objective)
     returns SVG
     """
     figure, axes = _figure()
@@ -93,7 +97,7 @@ def loss_curves(runs: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
         colour, _ = looks[name]
         axes.plot(x, y, color=colour, label=name, linewidth=1.5)
     axes.set_xlabel("minutes of pretraining")
-    axes.set_ylabel("loss, nats per predicted token")
+    axes.set_ylabel("loss, each in its own unit")
     axes.legend(frameon=False)
     return _svg(figure)
 
@@ -124,8 +128,8 @@ def label_efficiency(systems: Mapping[str, Mapping]) -> bytes:
     return _svg(figure)
 
 
-def principal_components(rows, n_components: int = 2) -> np.ndarray:
-    """The directions of largest variance, by singular values. rows (N,F) -> (N, n_components).
+def principal_components(rows: ArrayLike, n_components: int = 2) -> np.ndarray:
+    """Rows in the directions in which they vary most.   (N, F) -> (N, n_components)
 
     The result is centred. The largest entry of each component is made positive, so that a map does
     not flip between runs.
@@ -136,8 +140,10 @@ def principal_components(rows, n_components: int = 2) -> np.ndarray:
     """
     rows = np.asarray(rows, dtype=np.float64)
     if rows.ndim != 2 or min(rows.shape) < n_components:
-        expected = f"expected (N, F), both ≥ {n_components}"
-        raise ShapeError(f"principal_components: rows of shape {rows.shape}; {expected}.")
+        raise ShapeError(
+            f"principal_components: rows of shape {rows.shape}; "
+            f"expected (N, F), both ≥ {n_components}."
+        )
     u, s, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     points = u[:, :n_components] * s[:n_components]
     at_largest = np.abs(points).argmax(axis=0)
@@ -174,7 +180,7 @@ def _apart(places: np.ndarray, widths: np.ndarray, height: float) -> np.ndarray:
     return places
 
 
-def embedding_map(rows, labels) -> bytes:
+def embedding_map(rows: ArrayLike, labels: ArrayLike) -> bytes:
     """A map of vectors: the first two principal components, coloured by label.
 
     The name of each label stands at the median of its points.
@@ -204,7 +210,7 @@ def embedding_map(rows, labels) -> bytes:
 
 
 def _write_names(axes, looks: dict, places: np.ndarray) -> None:
-    """Write each name in its colour. places : (K,2) centres in units of the axes"""
+    """Write each name in its colour.   places : (K,2) centres in units of the axes"""
     for (name, (colour, _)), place in zip(looks.items(), places, strict=True):
         axes.annotate(
             _plain(name),
@@ -218,7 +224,7 @@ def _write_names(axes, looks: dict, places: np.ndarray) -> None:
         )
 
 
-def attention(weights, tokens: Sequence[str]) -> bytes:
+def attention(weights: ArrayLike, tokens: Sequence[str]) -> bytes:
     """Which position looks at which: one row per reading position, one column per position seen.
 
     weights : (T,T) non-negative, rows sum to 1     tokens : T strings     returns SVG
@@ -227,8 +233,9 @@ def attention(weights, tokens: Sequence[str]) -> bytes:
     weights = np.asarray(weights, dtype=np.float64)
     length = len(tokens)
     if weights.shape != (length, length):
-        given = f"weights of shape {weights.shape} for {length} tokens"
-        raise ShapeError(f"attention: {given}; expected (T, T).")
+        raise ShapeError(
+            f"attention: weights of shape {weights.shape} for {length} tokens; expected (T, T)."
+        )
     side = 1.4 + 0.2 * length
     figure, axes = _figure(side, side)
     words = [_plain(repr(str(token))[1:-1]) for token in tokens]

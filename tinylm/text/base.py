@@ -39,9 +39,9 @@ from .checks import (
     damaged,
     read_vocabulary,
 )
-from .cutting import Window, cut_at, spread, windows
+from .cutting import Window, as_texts, cut_at, spread, windows
 from .formats.settings import ADDED, added_tokens, end_name
-from .template import FILE, GPT1, TASK_TOKENS, Template
+from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
 
 # The word cache and the checks have files of their own; encodings import them from here.
@@ -354,7 +354,7 @@ similar tokens are 'talk', 'walk'.
             self.added = (*self.added, name)
 
     def arrange(self, template: Template) -> None:
-        """Use another template than the encoding's own; it is saved and loaded with the encoding."""
+        """Use another template than the encoding's own; it is saved and loaded with it."""
         self.template = template
         self.arranged = True
 
@@ -427,23 +427,12 @@ similar tokens are 'talk', 'walk'.
                 self._append(name)
             elif self._index().get(name) != i:
                 raise DataError(
-                    f"{str(folder)!r} says that the added token {name!r} has the id {i}, "
+                    f"{str(folder)!r} says that {name!r} has the id {i}, "
                     "but the vocabulary says otherwise."
                 )
             if name not in self.specials:
                 self.specials = (*self.specials, name)
             self.added = (*self.added, name)
-        if set(TASK_TOKENS) <= set(self.added):
-            self.template = GPT1
-
-
-def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
-    """A single text as a list of one: iterating a string by mistake would give its characters.
-
-    >>> as_texts("one text")
-    ['one text']
-    """
-    return [texts] if isinstance(texts, str) else texts
 
 
 def decoded(parts: Iterable[bytes]) -> str:

@@ -152,9 +152,9 @@ class BPE(Encoding):
         self.end_id = find.get(self._end_name())
         self.pad_id = find.get("<pad>", self.end_id or 0)
         self._bytes = [find[token] for token in BYTE_TOKENS] if spelling.byte_fallback else []
-        self._cache = Remembered(self._merged)
-        self._cuts = Remembered(self._cut)
-        self._spaced = Remembered(lambda parts: self._rows(parts, True))  # of parts after a space
+        self._ids = Remembered(self._merged)  # word -> its ids
+        self._cuts = Remembered(self._cut)  # word -> its ids, with the units that each covers
+        self._spaced = Remembered(lambda parts: self._rows(parts, True))  # spaced part -> its ids
 
     def _end_name(self) -> str | None:
         """The special token that ends a text, if there is one."""
@@ -236,8 +236,8 @@ class BPE(Encoding):
     def _rows(self, parts: list[str], spaced: bool) -> list[list[int]]:
         """The ids of each part of a text."""
         words = [self.spelling.words(part, spaced) for part in parts]
-        self._cache.learn(chain.from_iterable(words))
-        return [list(chain.from_iterable(map(self._cache.__getitem__, each))) for each in words]
+        self._ids.learn(chain.from_iterable(words))
+        return [list(chain.from_iterable(map(self._ids.__getitem__, each))) for each in words]
 
     def _merged(self, words: list[str]) -> list[list[int]]:
         """The ids of each word, as `apply_merges` cuts it."""

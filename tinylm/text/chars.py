@@ -83,8 +83,7 @@ class Chars(Encoding):
         return text
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        # No special is one character long, so no character finds a special.
-        find = self._index().get
+        find = self._index().get  # <unk>, <pad> and <eos> are no single characters: none is found
         return [[find(character, 0) for character in text] for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:

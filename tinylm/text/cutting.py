@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tinylm.errors import VocabularyError
@@ -80,3 +80,12 @@ def spread(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int
             word += 1
         found.append(word)
     return found
+
+
+def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
+    """A single text as a list of one: iterating a string by mistake would give its characters.
+
+    >>> as_texts("one text")
+    ['one text']
+    """
+    return [texts] if isinstance(texts, str) else texts

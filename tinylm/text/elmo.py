@@ -45,6 +45,7 @@ def character_ids(word: str) -> np.ndarray:
 
 
 def _framed(inside: list[int]) -> np.ndarray:
+    """The (50,) ids of a word: it begins, what stands inside it, it ends, padding."""
     ids = np.full(LENGTH, PAD)
     ids[: len(inside) + 2] = [WORD_BEGINS, *inside, WORD_ENDS]
     return ids

@@ -27,7 +27,7 @@ from tinylm.kernels import expectation, viterbi
 from tinylm.progress import watched
 from tinylm.settings import Config, Range, at_least, between
 
-from .merging import spread
+from .merging import Counted, spread
 from .trie import Tree, Trie, code_points, count_substrings, pack, pruned
 
 PENALTY = 10.0  # nats by which an unknown character is worse than the worst piece
@@ -64,16 +64,16 @@ class EMConfig(Config):
 class _State:
     """The words, and the pieces that are left. Piece 0 is the unknown one.
 
-    words : symbols, begins, times (N,), as `merging.learn` takes them
-    tree, trie : the pieces
+    words : those of the text, in symbols
+    tree, trie : the pieces; the trie is None until the first `_compact`
     scores : log-probability of each piece
     lengths, ends : piece p is spelled symbols[ends[p] - lengths[p] : ends[p]]
     alive : False for a piece that is dropped at the next `_compact`
     """
 
-    words: tuple[np.ndarray, np.ndarray, np.ndarray]
+    words: Counted
     tree: Tree
-    trie: Trie
+    trie: Trie | None
     scores: np.ndarray
     lengths: np.ndarray
     ends: np.ndarray
@@ -130,7 +130,7 @@ def learn(
     rare = set(characters) - set(kept)
     usable = _without(words, rare) if rare else words
     letters, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
-    written = (symbols, *spread(usable))
+    written = Counted(symbols, *spread(usable))
     words.clear()
     usable.clear()
     state = _compact(_seeds(written, config))
@@ -153,7 +153,7 @@ def _best(state: _State, wanted: int, letters: np.ndarray) -> list[tuple[str, fl
     learned = []
     for p, score in zip(best.tolist(), scores.tolist(), strict=True):
         end = state.ends[p]
-        symbols = state.words[0][end - state.lengths[p] : end]
+        symbols = state.words.symbols[end - state.lengths[p] : end]
         learned.append(("".join(map(chr, letters[symbols].tolist())), score))
     return learned
 
@@ -168,7 +168,7 @@ def _steps(state: _State, wanted: int, config: EMConfig) -> Iterator[None]:
     enough = 1.1 * wanted
     while True:
         for _ in range(config.rounds):
-            _em(state)
+            _expect_and_maximise(state)
         yield
         left = state.alive.sum()
         if left <= enough:
@@ -186,7 +186,7 @@ def _without(words: Counter[str], rare: set[str]) -> Counter[str]:
     return cut
 
 
-def _seeds(words: tuple[np.ndarray, np.ndarray, np.ndarray], config: EMConfig) -> _State:
+def _seeds(words: Counted, config: EMConfig) -> _State:
     """The pieces to start with: all characters, and the substrings with the best count · length."""
     tree, counts, lengths, ends = count_substrings(*words, config.longest)
     value = counts * lengths
@@ -195,7 +195,7 @@ def _seeds(words: tuple[np.ndarray, np.ndarray, np.ndarray], config: EMConfig) -
     order = np.argsort(-value[longer], kind="stable")
     alive[longer[order][: config.seeds]] = True
     scores = np.log(np.maximum(value, 1) / value[alive].sum())
-    return _State(words, tree, (), scores, lengths, ends, alive)
+    return _State(words, tree, None, scores, lengths, ends, alive)
 
 
 def _compact(state: _State) -> _State:
@@ -204,7 +204,7 @@ def _compact(state: _State) -> _State:
     kept = state.alive.copy()
     kept[0] = True
     number = np.cumsum(kept) - 1
-    state.tree = first, label, np.where(piece >= 0, number[piece], -1)
+    state.tree = Tree(first, label, np.where(piece >= 0, number[piece], -1))
     state.trie = pack(state.tree, int(label.max()))
     state.scores = state.scores[kept]
     state.lengths = state.lengths[kept]
@@ -213,13 +213,13 @@ def _compact(state: _State) -> _State:
     return state
 
 
-def _em(state: _State) -> float:
-    """One E and one M step. Returns the log-likelihood before it, in nats."""
+def _expect_and_maximise(state: _State) -> None:
+    """One E and one M step: new scores, and pieces that are hardly used are dropped."""
     from scipy.special import digamma  # slow to import, and only training needs it
 
     symbols, begins, times = state.words
     expected = np.empty_like(state.scores)
-    likelihood = np.empty(1)
+    likelihood = np.empty(1)  # the kernel writes it; training does not need it
     state.scores[0] = state.scores[state.alive].min() - PENALTY
     expectation(state.scores, symbols, begins, times, *state.trie, 0, expected, likelihood)
     single = state.lengths == 1
@@ -227,9 +227,8 @@ def _em(state: _State) -> float:
     state.alive &= expected >= LEAST
     total = expected[state.alive].sum()
     state.scores = digamma(np.maximum(expected, LEAST)) - digamma(total)
-    piece = state.trie[2]
+    piece = state.trie.piece
     piece[(piece >= 0) & ~state.alive[piece]] = -1
-    return float(likelihood[0])
 
 
 def _prune(state: _State, size: int) -> None:
@@ -262,7 +261,7 @@ def _losses(state: _State, pieces: np.ndarray, used: np.ndarray) -> np.ndarray:
     edges = np.cumsum(lengths) - lengths
     inside = np.arange(lengths.sum()) - np.repeat(edges, lengths)
     places = np.repeat(state.ends[pieces] - lengths, lengths) + inside
-    text = state.words[0][places]  # all pieces, one after another
+    text = state.words.symbols[places]  # all pieces, one after another
     starts = inside == 0
     whole = np.full(text.size, -1, np.int64)
     viterbi(state.scores, text, starts, *state.trie, 0, 1, whole)

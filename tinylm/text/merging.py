@@ -6,6 +6,7 @@ This is the fast form of `find_merges` and `apply_merges` in bpe.py.
 from __future__ import annotations
 
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,19 @@ from tinylm.kernels import learn_merges, merge
 from .trie import beginnings, code_points
 
 Merge = tuple[str, str]
-Counted = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Counted(NamedTuple):
+    """Different words one after another, and how often each occurs, as kernels take them.
+
+    symbols : (N,) the units of all words, as numbers in an alphabet
+    begins : (N,) bool, True where a word begins
+    times : (N,) how often the word that a unit belongs to occurs
+    """
+
+    symbols: np.ndarray
+    begins: np.ndarray
+    times: np.ndarray
 
 
 def spell(
@@ -53,7 +66,7 @@ def spell(
         else:
             alphabet.append(before + chr(code - mark) + after)
     number = np.cumsum(seen) - 1
-    return alphabet, (number[codes], begins, times)
+    return alphabet, Counted(number[codes], begins, times)
 
 
 def learn(
@@ -66,8 +79,7 @@ def learn(
 ) -> tuple[list[str], list[Merge]]:
     """The tokens (alphabet first) and the merges learned from counted words.
 
-    words : (N,) units of all words one after another, ids into `alphabet`; (N,) bool, True where a
-        word begins; (N,) how often its word occurs
+    words : their symbols are places in `alphabet`
     wanted : tokens to add to the alphabet; fewer if the pairs become rarer than min_count before
     prefix : the beginning of a token that continues a word; joining drops it from the second token
     shorter : among equally frequent pairs, merge the one with the shortest spelling instead of the

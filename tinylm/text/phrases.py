@@ -73,7 +73,7 @@ def join(words: Sequence[str], passes: Iterable[Pairs]) -> list[tuple[str, int]]
 def _joined_once(parts: list[tuple[str, int]], pairs: Pairs) -> list[tuple[str, int]]:
     """One pass over (word, size). A phrase made in this pass does not grow further in it."""
     joined: list[tuple[str, int]] = []
-    may_grow = False  # the last part is not a phrase of this pass
+    may_grow = False  # whether the last part may take one more word: it is no phrase of this pass
     for word, size in parts:
         if may_grow and (joined[-1][0], word) in pairs:
             before, size_before = joined.pop()

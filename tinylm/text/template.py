@@ -51,7 +51,8 @@ class Template:
         """The ids and the token types of one input.
 
         find : gives the id of a special token
-        max_length : T at most; the longer text is cut at its end until both fit (None: no limit)
+        max_length : the most tokens; the longer text is cut at its end until both fit (None: no
+            limit)
         raises VocabularyError  for a pair without a pattern, or if even the specials do not fit
         """
         parts = parts_of(self.single if second is None else self._pair())
@@ -61,8 +62,8 @@ class Template:
             room = max_length - specials
             if room < 0:
                 raise VocabularyError(
-                    f"max_length is {max_length}, but the {len(parts)} parts of the template "
-                    "need more."
+                    f"max_length is {max_length}, but the special tokens of the template alone "
+                    f"are {specials}; ask for {specials} or more."
                 )
             texts["A"], texts["B"] = _cut(first, texts["B"], room)
         ids: list[int] = []
@@ -89,6 +90,7 @@ class Template:
             raise DataError(f"{str(path)!r} holds no template: {error}") from error
 
     def _pair(self) -> str:
+        """The pattern of two texts; raises VocabularyError if there is none."""
         if self.pair is None:
             raise VocabularyError(
                 "The encoding has no template for pairs; "

@@ -8,18 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Sized
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from tinylm.kernels import double_array
 
-# base, parent, piece (M,): see `kernels.lattice`.
-Trie = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-# first (N + 1,): the children of node n are first[n] … first[n + 1] − 1
-# label (N,): the symbol that leads to the node
-# piece (N,): the piece that is spelled by the way to the node, or −1
-Tree = tuple[np.ndarray, np.ndarray, np.ndarray]
+class Tree(NamedTuple):
+    """Pieces as a tree that is easy to grow and to prune.
+
+    first : (N + 1,) the children of node n are first[n] … first[n + 1] − 1
+    label : (N,) the symbol that leads to each node
+    piece : (N,) the piece that is spelled by the way to the node, or −1
+    """
+
+    first: np.ndarray
+    label: np.ndarray
+    piece: np.ndarray
+
+
+class Trie(NamedTuple):
+    """The same as a double array that is fast to ask, as kernels take it: see `kernels.lattice`.
+
+    base, parent, piece : (M,) one entry for each slot
+    """
+
+    base: np.ndarray
+    parent: np.ndarray
+    piece: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ def grow(symbols: np.ndarray, sizes: np.ndarray) -> Tree:
         parents.append(edges // width)
         ends_here.append(piece)
     first = _first_children(np.concatenate(parents), total)
-    return first, np.concatenate(labels), np.concatenate(ends_here)
+    return Tree(first, np.concatenate(labels), np.concatenate(ends_here))
 
 
 def _first_children(parents: np.ndarray, total: int) -> np.ndarray:
@@ -122,7 +139,7 @@ def pack(tree: Tree, symbols: int) -> Trie:
     parent[slot[1:]] = np.repeat(slot, family)
     packed = np.full(size, -1)
     packed[slot] = piece
-    return base, parent, packed
+    return Trie(base, parent, packed)
 
 
 def count_substrings(
@@ -169,7 +186,7 @@ def count_substrings(
     first = _first_children(np.concatenate(parents), total)
     piece = np.arange(total)
     piece[0] = -1
-    tree = first, np.concatenate(labels), piece
+    tree = Tree(first, np.concatenate(labels), piece)
     return tree, np.concatenate(counts), np.concatenate(lengths), np.concatenate(ends)
 
 
@@ -192,4 +209,4 @@ def pruned(tree: Tree, alive: np.ndarray) -> Tree:
     number = np.cumsum(needed) - 1
     parents = number[parent[needed[1:]]]
     first = _first_children(parents, int(needed.sum()))
-    return first, label[needed], piece[needed]
+    return Tree(first, label[needed], piece[needed])

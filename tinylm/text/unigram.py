@@ -130,7 +130,9 @@ class Unigram(Encoding):
         self._dictionary = Dictionary.of(spelled)
 
     def _scores(self) -> np.ndarray:
-        """The score of each piece, (V,) float32: log-probabilities, but not of unknown and user's.
+        """The score of each piece, (V,) float32: its log-probability, if it is a normal one.
+
+        The unknown piece is worse than all of them. A symbol of the user is always taken.
 
         raises VocabularyError  if one is not finite
         """
@@ -145,7 +147,7 @@ class Unigram(Encoding):
         scores[self.unk_id] = np.float32(min(normal, default=0.0)) - np.float32(em.PENALTY)
         best = max(normal, default=0.0)
         for i, (text, _, kind) in enumerate(self.pieces):
-            if kind == USER:  # so good that it is always taken
+            if kind == USER:  # better than any pieces that spell it
                 size = len(text.encode("utf-8", "surrogatepass"))
                 scores[i] = size * best - 0.1
         return scores
@@ -192,7 +194,7 @@ class Unigram(Encoding):
         return shared(ids, places, [*map(len, normal)])
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """For each token its characters; of an unknown character's bytes, the last one has it."""
+        """For each token its characters; the last byte of an unknown character covers it."""
         normal, places = self.normalizer.with_places(text)
         _, begins = self._cut([normal])
         edges = [places[begin] for begin in (*begins.tolist(), len(normal))]
@@ -261,7 +263,7 @@ class Unigram(Encoding):
         """The n most probable cuts, best first: (ids, log-probability in nats)."""
         normal, edges = self._lattice(text)
         start: tuple = ()
-        ways = [[(0.0, start)]]  # by place: (score, ids as a list linked from its end)
+        ways = [[(0.0, start)]]  # by place: (score, ids as in `_unlinked`)
         for end in range(1, len(normal) + 1):
             into = []
             for begin, p, s in edges[end]:

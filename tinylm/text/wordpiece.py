@@ -103,8 +103,8 @@ class WordPiece(Encoding):
         self.pad_id = find.get("[PAD]", 0)
         self.end_id = find.get("[SEP]")
         self.cleaning = Cleaning(lower, strip_accents)
-        self._cache = Remembered(self._chunks)
-        self._places = Remembered(self._chunk_offsets)
+        self._ids = Remembered(self._chunks)  # chunk -> the ids of its tokens
+        self._places = Remembered(self._chunk_offsets)  # chunk -> their offsets in it
 
     @classmethod
     def train(
@@ -161,8 +161,8 @@ class WordPiece(Encoding):
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         parts = [chunks(text) for text in texts]
-        self._cache.learn(chain.from_iterable(parts))
-        return [list(chain.from_iterable(map(self._cache.__getitem__, part))) for part in parts]
+        self._ids.learn(chain.from_iterable(parts))
+        return [list(chain.from_iterable(map(self._ids.__getitem__, part))) for part in parts]
 
     @cached_property
     def _trie(self) -> tuple[Dictionary, np.ndarray]:
@@ -179,8 +179,8 @@ class WordPiece(Encoding):
             else:
                 spelled.append(token)
         dictionary = Dictionary.of([*spelled, MARK])
-        base = dictionary.trie[0]
-        return dictionary, np.array([0, base[0]])  # MARK is character 0, so its node is base[0]
+        behind_mark = dictionary.trie.base[0]  # the root's child by character 0, which MARK is
+        return dictionary, np.array([0, behind_mark])
 
     def _pieces(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Where in the joined words the pieces begin, and their ids, as `longest_pieces` cuts."""

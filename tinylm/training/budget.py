@@ -32,6 +32,10 @@ WINDOW = 1 / 16  # share of the budget whose updates measure the speed; less tha
 KEPT = 100  # at most this many times of updates measure it
 FEWEST = 3  # at least this many, so that a single one spoiled by a busy machine cannot decide
 BLOCKS = 3  # the speed is the median of this many means
+# The first plan comes from timing updates for a share of the budget, but not for long.
+TRIAL = 0.05  # share of the budget
+LONGEST_TRIAL = 2.0  # seconds
+MOST_TRIALS = 40  # updates
 
 
 @dataclass(frozen=True)
@@ -165,16 +169,16 @@ class Budget:
         self.passed = 0  # how many of the MARKS lie behind
 
     def measure(self, update: Callable[[int], Any], clock: Callable[[], float]) -> None:
-        """Make the first plan, from the time that some updates take; the caller undoes them.
+        """Time some updates and make the first plan from them; the caller undoes the updates.
 
         update : function of a number that updates the weights
         clock : function that returns seconds since any moment
         """
         self.plan = Plan(((0, 1000),))  # any number, for the schedule of these updates
         warm_up(update)
-        share = min(2.0, 0.05 * self.seconds)
+        longest = min(LONGEST_TRIAL, TRIAL * self.seconds)
         times = []
-        while len(times) < FEWEST or (len(times) < 40 and sum(times) < share):
+        while len(times) < FEWEST or (len(times) < MOST_TRIALS and sum(times) < longest):
             start = clock()
             update(len(times))
             times.append(clock() - start)
@@ -256,7 +260,7 @@ def warm_up(update: Callable[[int], Any]) -> None:
 
 
 def _affordable(seconds, each):
-    """How many updates of `each` seconds fit into some seconds; at least one."""
+    """How many updates of `each` seconds fit into so many seconds; at least one."""
     fitting = min(seconds / max(each, 1e-9), LARGEST // 2)
     return max(1, round(fitting))
 

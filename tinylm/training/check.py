@@ -1,4 +1,4 @@
-"""Does an objective keep the promises of its base class? Each promise is tried on toy text.
+"""Does an objective keep the promises of its base class? Try each promise on toy text.
 
     for line in check("mine.py"): print(line)
 
@@ -36,7 +36,7 @@ from .train import Trainer
 
 DOCUMENTS = 60  # of toy text to train on
 HELD_OUT = 6  # of toy text to evaluate on
-SMALL = {"vocab_size": 300, "batch_size": 2}  # if the config has these fields and nobody sets them
+SMALL = {"vocab_size": 300, "batch_size": 2}  # fields of the config, unless the caller sets them
 UPDATES = 6  # of a training run
 STOP = 3  # a run is stopped after this many of them, and resumed
 

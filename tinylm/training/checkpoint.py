@@ -41,7 +41,8 @@ __all__ = [
 STATE = "trainer.safetensors"
 SUMMARY = "trainer.json"
 LOG = "log.jsonl"
-HEAD = "classifier.safetensors"  # a classifier's, beside its model
+# Beside the model of a classifier: its head, and its labels and settings.
+HEAD = "classifier.safetensors"
 LABELS = "classifier.json"
 PRETRAINED = "pretrained.json"  # a comparison's note about a run
 

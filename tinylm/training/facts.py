@@ -1,16 +1,20 @@
-"""Check the facts of a saved state, so that no damaged file is taken for a run."""
+"""Check the facts of a saved state, so that no damaged file is taken for a run.
+
+The facts are what a run knows beside its arrays: {"step": 40, "steps": 900, "seconds": 12.5, ...}.
+"""
 
 import sys
 from collections.abc import Callable
 from typing import Any
 
+# Facts that older runs lack, with the value that then holds.
 OPTIONAL = {
     "identity": {},
     "read": 0,
     "epoch": [0.0, 0],
     "first": None,
     "result": None,
-}  # older runs lack them
+}
 
 
 def wrong_fact(facts: Any) -> str | None:
@@ -38,7 +42,7 @@ def _is_identity(identity, _):
 
 
 def _is_length(steps, facts):
-    """The number of updates of the whole run: the one that was asked for, if one was."""
+    """The number of updates of the whole run; if --steps asked for a number, that one."""
     asked = facts.get("identity", {}).get("option", {}).get("steps")
     return _is_whole(steps) and steps >= 1 and asked in (None, steps)
 

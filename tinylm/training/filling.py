@@ -35,7 +35,7 @@ def fill(model: Any, tokenizer: Any, text: str, count: int = 5) -> list[list[Cho
     text : with one or more gaps, written [MASK] or as the tokenizer's own token for it
     count : tokens for each gap, special ones left out
     returns one list for each gap, falling probabilities
-    raises TinylmError  for a model that cannot fill gaps, a text without one or one that is too long
+    raises TinylmError  for a model that cannot fill gaps, a text without one or a text too long
     """
     model.need("filling")
     count = argument("fill", "count", count, int, at_least(1))

@@ -41,8 +41,8 @@ class Divergence:
     """Tells a run whose loss explodes from a run with one bad batch.
 
     A run has diverged when the mean of its recent losses exceeds 1,000 times its first loss. First
-    losses between -1 and 1 count as 1, and negative ones by their size: 1e-9 then 1e-3 is no
-    explosion, -3 then 5,000 is one.
+    losses between -1 and 1 count as 1, and negative ones by their size. So 1e-9 and then 1e-3 is no
+    explosion; -3 and then 5,000 is one.
 
     .first : the run's first loss, kept in checkpoints; None before it
     """

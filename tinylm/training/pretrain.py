@@ -45,7 +45,7 @@ class PretrainConfig(settings.Config):
     objective : a chapter's name, a file that defines one (mine.py, mine.py:NAME), or a class
     data : a file, a folder, a named set, or "toy"
     out : run folder, or None
-    size : class method of the objective's Config: tiny (None means this one), small, ...
+    size : a class method of the objective's Config by name: "tiny" (None means this), "small", ...
     options : fields of that Config or of TrainConfig to replace: {"n_layer": 2, "lr": 3e-4}; or
         options of the encoding, see text.OPTIONS: {"min_count": 5, "phrases": 2}
     seed : of weights, batches and dropout
@@ -143,6 +143,7 @@ def _load(chapter, config, texts, quiet):
     if texts is None:
         with hidden(quiet):
             texts = load_texts(config.data, config.out)
+    # The split is the same for every config.seed.
     parts = split_documents(texts, share=config.held_out or HELD_OUT, seed=0)
     train, held_out = (_documents(chapter, part) for part in parts)
     if not any(document.strip() for document in train):

@@ -30,8 +30,8 @@ from .config import TrainConfig
 from .evaluation import evaluate, in_words
 from .losses import Components, Divergence, EpochMean
 
-GLANCE = 20_000  # tokens of held-out text that an evaluation on the way reads
-LAST_LOOK = 200_000  # tokens that the last evaluation reads
+GLANCE = 20_000  # held-out tokens that an evaluation on the way predicts
+LAST_LOOK = 200_000  # held-out tokens that the last evaluation predicts
 RECENT = 50  # updates over which the reported training loss is averaged
 
 
@@ -45,6 +45,15 @@ class Trainer:
     held_out : Corpus for evaluation, or None
     quiet : no progress bar and no lines
     .clock : function that returns seconds since any moment; updates are timed with it
+
+    >>> import tinylm
+    >>> ids = np.arange(100) % 5  # 0 1 2 3 4 0 1 ...
+    >>> corpus = tinylm.data.Corpus(ids, np.array([0, 100]), 5, words=100, characters=100)
+    >>> model = tinylm.GPT(tinylm.GPTConfig.tiny(vocab_size=5, n_positions=7))
+    >>> model.prepare(corpus)
+    >>> result = Trainer(model, config=TrainConfig.of(model, steps=100), quiet=True).run()
+    >>> result["loss"] < 0.1, round(corpus.unigram_entropy(), 2)
+    (True, 1.61)
     """
 
     def __init__(
@@ -67,8 +76,8 @@ class Trainer:
         self.budget = self.config.budget()
         self.step = 0
         self.seconds = 0.0
-        self.tokens = 0
-        self.read = 0
+        self.tokens = 0  # predicted
+        self.read = 0  # tokens that the model saw for these predictions
         self.recent = deque(maxlen=RECENT)
         self.epoch = EpochMean()
         self.divergence = Divergence()
@@ -97,9 +106,9 @@ class Trainer:
         overwrite : replace a run, model or classifier that the folder holds
         initial : fingerprint of the weights that the run began with, if no seed gives them; a
             resumed run must have begun with the same
-        returns dict: steps, loss (mean of the last 50 updates, nats per token), held_out (dict of
-            `evaluate`, or None), seconds (of the updates), tokens (predicted), read (tokens that
-            the model saw for it), plan (see budget.py, as lists)
+        returns dict: steps, loss (mean of the last 50 updates, in the objective's `unit`), held_out
+            (dict of `evaluate`, or None), seconds (of the updates), tokens (predicted), read
+            (tokens that the model saw for them), plan (see budget.py, as lists)
         raises CheckpointError  if the folder holds anything but the run to resume and overwrite is
             False, if another process writes there, or if the run has other settings or data
         raises TinylmError      if a loss, gradient or weight is not finite, or the loss explodes
@@ -228,7 +237,7 @@ class Trainer:
     def _update(self, step):
         """Make one update of the weights.
 
-        returns dict: loss, components, lr, grad_norm, tokens (predicted), read (seen for it)
+        returns dict: loss, components, lr, grad_norm, tokens (predicted), read (seen for them)
         """
         c = self.config
         plan = self.budget.plan
@@ -292,7 +301,7 @@ class Trainer:
     # ---- reporting and saving ----
 
     def _note(self, record, progress):
-        """Write an update to the log and to the bar."""
+        """Count an update, write it to the log and show it."""
         self.recent.append(record["loss"])
         self.tokens += record["tokens"]
         self.read += record["read"]

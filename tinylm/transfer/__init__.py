@@ -1,4 +1,16 @@
-"""Adaptation: a pretrained encoder, a few labels, and the honest baselines to compare with."""
+"""Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
+
+Read in this order: budgets.py, metrics.py, linear.py, baselines.py, features.py, finetune.py,
+task.py, classifier.py, compare.py, verdict.py.
+
+>>> from tinylm.data import load_labelled
+>>> train = load_labelled("toy", "train")
+>>> test = load_labelled("toy", "test")
+>>> few = label_budget(train.labels, per_class=10, seed=0)
+>>> model = TfidfClassifier().fit([train.texts[i] for i in few], [train.labels[i] for i in few])
+>>> model.score(test.texts, test.labels) > 0.5
+True
+"""
 
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget

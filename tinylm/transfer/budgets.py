@@ -1,15 +1,16 @@
-"""Label budgets: which few examples a system may look at, and how to split them again.
+"""Label budgets: choose the few examples that a system may look at, and split them again.
 
 Draws are stratified, so every class gets the same number, and nested: the 2 labels of a class are
 among its 10. A curve over budgets then compares amounts of labels, not different draws.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm.errors import DataError
 
 
-def label_budget(labels, per_class: int, seed: int) -> np.ndarray:
+def label_budget(labels: ArrayLike, per_class: int, seed: int) -> np.ndarray:
     """Draw `per_class` examples of every class.
 
     Each class, in the order of the names, is shuffled by its own generator, which depends on the
@@ -43,7 +44,7 @@ def label_budget(labels, per_class: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def folds(labels, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def folds(labels: ArrayLike, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Stratified cross-validation inside a budget: every example is held out exactly once.
 
     labels : (N,) one label per example

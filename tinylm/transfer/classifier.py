@@ -1,8 +1,9 @@
 """A pretrained encoder and a few labelled texts become a classifier, in scikit-learn's shape.
 
-    features    p(y | text) = softmax(W standardise(pool(encode(text))) + b), the encoder frozen
-    finetune    the same with the encoder's own summary of a text, and every weight learns: see
-                `finetune.py`
+    p(y | text) = softmax(W standardise(pool(encode(text))) + b)
+
+    features    W and b learn, the encoder is frozen
+    finetune    every weight learns, and the encoder's own `summary` does the pooling: finetune.py
 
 Both methods end as an encoder and a linear head on pooled states, so both predict and save alike.
 """
@@ -10,13 +11,16 @@ Both methods end as an encoder and a linear head on pooled states, so both predi
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm import files, folders, hub, settings
 from tinylm.arguments import strings
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
+from tinylm.objectives import Objective
 from tinylm.training.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
 
 from .budgets import folds
@@ -47,8 +51,8 @@ class Classifier:
 
     def __init__(
         self,
-        encoder,
-        tokenizer,
+        encoder: Objective,
+        tokenizer: Any,
         method: str = "features",
         config: AdaptConfig = DEFAULTS,
         progress: Callable[[int, int], None] | None = None,
@@ -63,7 +67,7 @@ class Classifier:
         self.progress = progress or (lambda done, updates: None)
         self.head_ = None  # until fit
 
-    def fit(self, texts: Sequence[str], labels) -> "Classifier":
+    def fit(self, texts: Sequence[str], labels: ArrayLike) -> "Classifier":
         """Adapt to labelled texts.
 
         texts : (N,) strings     labels : (N,) of at least two classes     returns self
@@ -74,12 +78,15 @@ class Classifier:
         texts = strings(texts, "texts")
         labels = as_labels(labels)
         if labels.shape != (len(texts),):
-            given = f"{len(texts)} texts, but labels of shape {labels.shape}"
-            raise ShapeError(f"Classifier: {given}; expected one for each.")
+            raise ShapeError(
+                f"Classifier: {len(texts)} texts, but labels of shape {labels.shape}; "
+                "expected one for each."
+            )
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
-            given = f"{self.classes_.size} class in the labels"
-            raise DataError(f"Classifier: {given}; expected at least two.")
+            raise DataError(
+                f"Classifier: {self.classes_.size} class in the labels; expected at least two."
+            )
         with one_pool():
             if self.method == "features":
                 self._fit_features(texts, codes)
@@ -88,24 +95,24 @@ class Classifier:
         return self
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities, (N,K), columns as in classes_. raises TinylmError before `fit`."""
+        """Probabilities, (N,K), columns as in classes_.   raises TinylmError before `fit`"""
         self._check_fitted()
         logits = self._logits(self.features_.transform(texts))
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
-        """The most probable label of each text, (N,). raises TinylmError before `fit`."""
+        """The most probable label of each text, (N,).   raises TinylmError before `fit`"""
         best = np.argmax(self.predict_proba(texts), axis=1)
         return self.classes_[best]
 
-    def score(self, texts: Sequence[str], labels) -> float:
-        """Accuracy in [0, 1]. raises TinylmError before `fit`."""
+    def score(self, texts: Sequence[str], labels: ArrayLike) -> float:
+        """Accuracy in [0, 1].   raises TinylmError before `fit`"""
         return accuracy(labels, self.predict(texts))
 
     # ---- fitting
 
-    def _features(self, encoder, layers) -> Features:
+    def _features(self, encoder: Objective, layers: Sequence[str | int]) -> Features:
         """Features of this classifier's tokenizer and text length; not fitted yet."""
         return Features(encoder, self.tokenizer, max_length=self.config.max_length, layers=layers)
 
@@ -126,7 +133,7 @@ class Classifier:
     def _choose_rate(self, encoded: dict[str, np.ndarray], codes: np.ndarray) -> float:
         """The rate with the best held-out accuracy inside the labels; the smaller one at a tie.
 
-        Where a class has one example, nothing can be held out: the middle rate is taken.
+        Where a class has one example, nothing can be held out, and the middle rate is taken.
         """
         rates = sorted(self.config.rates)
         splits = folds(codes, self.config.n_folds, self.config.seed)
@@ -159,8 +166,10 @@ class Classifier:
 
     def _check_fitted(self) -> None:
         if self.head_ is None:
-            first = "call fit(texts, labels) or Classifier.load(path) first"
-            raise TinylmError(f"Classifier: not fitted yet; {first}.")
+            raise TinylmError(
+                "Classifier: not fitted yet; "
+                "call fit(texts, labels) or Classifier.load(path) first."
+            )
 
     def _logits(self, rows: np.ndarray) -> np.ndarray:
         """Standardised features (N,F) -> (N,K)."""
@@ -217,18 +226,21 @@ class Classifier:
             self = cls._assembled(encoder, tokenizer, facts, arrays)
             expected = (arrays["mean"].shape[0], len(facts["labels"]))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError, TinylmError) as error:
-            problem = f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r})"
-            raise CheckpointError(f"{problem}; train the classifier anew.") from error
+            raise CheckpointError(
+                f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r}); "
+                "train the classifier anew."
+            ) from error
         weights = arrays["weight"]
         fits = weights.shape == expected and arrays["bias"].shape == expected[1:]
         if not fits or min(expected) < 1:
-            problem = f"{path / HEAD} has weights {weights.shape}, expected {expected}"
-            raise CheckpointError(f"{problem}; train anew.")
+            raise CheckpointError(
+                f"{path / HEAD} has weights {weights.shape}, expected {expected}; train anew."
+            )
         return self
 
     @classmethod
     def _assembled(cls, encoder, tokenizer, facts: dict, arrays: dict) -> "Classifier":
-        """The parts of a folder put together. raises many kinds of error if a part is damaged."""
+        """The parts of a folder put together.   raises many kinds of error if a part is damaged"""
         config = settings.build(AdaptConfig, facts["config"])
         self = cls(encoder, tokenizer, facts["method"], config)
         self.encoder_ = encoder

@@ -39,7 +39,7 @@ from .task import Task, load_task
 
 RESULTS = "results.jsonl"
 SETTINGS = "settings.json"
-NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of every finished run's PRETRAINED
+NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of PRETRAINED in a finished run
 SAMPLE = 500  # training posts on which frozen features are standardised
 
 # Baselines, and the three ways to use an objective; a system is called "gpt fine-tuned".
@@ -49,7 +49,7 @@ FEATURES = "features"
 FINETUNED = "fine-tuned"
 SCRATCH = "from scratch"
 
-# Fields of the config that may change between two runs in one folder.
+# Fields of the config in which two runs in one folder may differ.
 FREE = ("objectives", "labels", "seeds", "out", "quiet")
 
 Cell = tuple[int, int]  # labels per class, seed
@@ -59,7 +59,7 @@ Cell = tuple[int, int]  # labels per class, seed
 class CompareConfig(Config):
     """The settings of a comparison.
 
-    In one folder only labels, seeds, objectives, out and quiet may change from run to run.
+    Runs in one folder may differ in labels, seeds, objectives, out and quiet only.
 
     data : named set or labelled file
     objectives : names of chapters, see `objectives.names()`, or files that define one
@@ -165,6 +165,7 @@ def claim(config: CompareConfig) -> AbstractContextManager:
 
 
 def _run(config: CompareConfig) -> Comparison:
+    """`run`, once the folder is claimed."""
     task = load_task(config.data, config.test_size)
     # Fail on a class with too few labels before training starts.
     label_budget(task.labels, max(config.labels), config.seed)
@@ -195,7 +196,7 @@ class Results:
 
     @staticmethod
     def _read(path: Path) -> list[dict]:
-        """The rows of a results file; none if there is no file. raises TinylmError if damaged."""
+        """The rows of a results file; none if there is no file.   raises TinylmError if damaged"""
         if not path.exists():
             return []
         try:
@@ -209,12 +210,13 @@ class Results:
                 float(row["accuracy"])
                 float(row["macro_f1"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            problem = f"{path} is damaged ({error!r})"
-            raise TinylmError(f"{problem}; delete it, and its rows are computed again.") from error
+            raise TinylmError(
+                f"{path} is damaged ({error!r}); delete it, and its rows are computed again."
+            ) from error
         return rows
 
     def _check_settings(self, task: Task) -> None:
-        """Keep two experiments apart: their rows would look the same and mean different things."""
+        """Refuse another experiment's folder: its rows look the same and mean different things."""
         now = asdict(self.config) | {"texts": task.fingerprint()}
         for key in FREE:
             del now[key]

@@ -2,39 +2,45 @@
 
     x = mean over t with mask_t of  h_t        then    (x - mean) / std, as measured by `fit`
 
-Any objective serves: the only method used here is `encode`, which returns states for every layer.
+Any objective serves: all that is used of it is `encode`, which returns the states of every layer,
+and, for the layer "summary", its `summary`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm.arguments import strings
 from tinylm.errors import DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.nn import masked_mean
+from tinylm.objectives import Objective
 from tinylm.tensor import Tensor, no_grad
 
 # The objective shaped the last layer most. The mean of all layers still holds the words themselves.
 LAYERS = ("last", "mean")
-NAMED = {"last", "mean", "all"}
+NAMED = {"last", "mean", "all"}  # choices that are the same where there is a single layer
 LAST_FOUR = 4  # layers whose sum and concatenation serve as features; fewer where there are fewer
+NO_LIMIT = 2**31  # tokens
 
 
 def encode_texts(
-    encoder, tokenizer, texts: Sequence[str], max_length: int | None = None
+    encoder: Objective, tokenizer: Any, texts: Sequence[str], max_length: int | None = None
 ) -> dict[str, np.ndarray]:
     """Texts as the keywords of `encode`: ids and mask, (N,T), and the family's further arrays.
 
-    max_length : tokens read of each text; never more than the encoder has positions for
     A text without a token is read as one padding token, so that every row has a real position.
-    raises ArgumentError for one string instead of a list, DataError if there is no text
+    max_length : tokens read of each text; never more than the encoder has positions for
+    raises ArgumentError    for one string instead of a list
+    raises DataError        if there is no text
     """
     texts = strings(texts, "texts")
     if not texts:
         raise DataError("Encoding texts: the list is empty; expected at least one text.")
-    limits = [n for n in (max_length, encoder.max_length, 2**31) if n]
+    limits = [n for n in (max_length, encoder.max_length, NO_LIMIT) if n]
     encoded = dict(tokenizer(texts, max_length=min(limits)))
     if encoded["ids"].shape[1] == 0:
         shape = (len(texts), 1)
@@ -46,7 +52,7 @@ def encode_texts(
     return encoded
 
 
-def take(encoded: dict[str, np.ndarray], rows) -> dict[str, np.ndarray]:
+def take(encoded: dict[str, np.ndarray], rows: ArrayLike) -> dict[str, np.ndarray]:
     """Some rows of encoded texts, without the columns that are padding in all of them.
 
     >>> ids = np.array([[5, 6, 7], [8, 0, 0], [9, 4, 0]])
@@ -60,17 +66,27 @@ def take(encoded: dict[str, np.ndarray], rows) -> dict[str, np.ndarray]:
     return taken
 
 
-def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS, summary=None) -> np.ndarray:
+def pool(
+    states: Sequence[Tensor],
+    mask: np.ndarray,
+    layers: Sequence[str | int] = LAYERS,
+    summary: Callable[[Sequence[Tensor], np.ndarray], Tensor] | None = None,
+) -> np.ndarray:
     """Chosen layers, each averaged over the real positions, side by side.
 
     states : list of (B,T,C), the embeddings and then every layer, as `encode` returns them
     layers : any of "summary", "last", "second-to-last", "sum-last-4", "concat-last-4", "mean" (the
         mean of all layers), "all" (every layer, side by side), or a number
     summary : an objective's `summary`, which the layer of that name calls
-    returns (B, F) float; raises ShapeError for another name, or for a layer that does not exist
+    returns (B, F) float
+    raises ShapeError       for another name, or for a layer that does not exist
+
+    >>> states = [Tensor([[[1.0], [3.0]]]), Tensor([[[5.0], [9.0]]])]  # two layers of (1, 2, 1)
+    >>> mask = np.array([[True, True]])
+    >>> pool(states, mask, ["last", "mean"]).tolist()
+    [[7.0, 4.5]]
     """
     means = [masked_mean(state, mask).data for state in states]
-    # With a single layer, "last", "mean" and "all" are the same; take it once.
     if len(means) == 1 and set(layers) <= NAMED:
         layers = ("last",)
     parts = []
@@ -83,7 +99,7 @@ def pool(states: Sequence[Tensor], mask: np.ndarray, layers=LAYERS, summary=None
 
 
 def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
-    """The arrays that one entry of `layers` names.   raises ShapeError"""
+    """The means that one entry of `layers` names.   raises ShapeError"""
     shapes = [mean.shape for mean in means]
     if layer == "last":
         return [means[-1]]
@@ -102,7 +118,7 @@ def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
     raise ShapeError(
         f"pool: layer {layer!r} of an encoder with {len(means)} arrays of states of shapes "
         f"{shapes}; expected 'summary', 'last', 'second-to-last', 'sum-last-4' or 'mean' (of equal "
-        "widths), 'concat-last-4', 'all' or a number below that."
+        "widths), 'concat-last-4', 'all' or a lower number."
     )
 
 
@@ -110,12 +126,24 @@ class Features:
     """Frozen encoder, texts in, standardised vectors out, as a transformer of scikit-learn.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder is read, never changed
+    batch_size : texts that the encoder reads at a time
     max_length : tokens read of each text      layers : see `pool`
     After `fit`: mean_ and std_, (F,).
+
+    >>> import tinylm
+    >>> tokenizer = tinylm.text.Words(["<unk>", "<pad>", "<eos>", "sea", "ice"])
+    >>> encoder = tinylm.Word2Vec(tinylm.Word2VecConfig(vocab_size=5, size=3))
+    >>> Features(encoder, tokenizer).fit_transform(["sea", "ice", "sea ice"]).shape
+    (3, 3)
     """
 
     def __init__(
-        self, encoder, tokenizer, batch_size: int = 32, max_length: int | None = 128, layers=LAYERS
+        self,
+        encoder: Objective,
+        tokenizer: Any,
+        batch_size: int = 32,
+        max_length: int | None = 128,
+        layers: Sequence[str | int] = LAYERS,
     ):
         self.encoder = encoder
         self.tokenizer = tokenizer
@@ -134,7 +162,7 @@ class Features:
     def encode_means(self, encoded: dict[str, np.ndarray]) -> np.ndarray:
         """The same as `means`, from the result of `encode_texts`.
 
-        raises DataError if the states are not finite
+        raises DataError    if the states are not finite
         """
         training = self.encoder.training
         self.encoder.eval()
@@ -166,12 +194,12 @@ class Features:
                 rows[chosen] = pooled
         return rows
 
-    def fit(self, texts: Sequence[str], labels=None) -> "Features":
-        """Measure mean and deviation of every feature; labels are ignored. returns self."""
+    def fit(self, texts: Sequence[str], labels: Any = None) -> "Features":
+        """Measure mean and deviation of every feature; the labels are ignored.   returns self"""
         self.fit_transform(texts)
         return self
 
-    def fit_transform(self, texts: Sequence[str], labels=None) -> np.ndarray:
+    def fit_transform(self, texts: Sequence[str], labels: Any = None) -> np.ndarray:
         """`fit` and `transform` of the same texts; encodes them once."""
         return self.fit_encoded(self._encoded(texts))
 
@@ -188,15 +216,19 @@ class Features:
     def standardise(self, rows: np.ndarray) -> np.ndarray:
         """(rows - mean) / std with the numbers of `fit`, (N,F) float64.
 
-        raises ShapeError before `fit`
+        raises ShapeError   before `fit`
         """
         if self.mean_ is None:
-            first = "call fit(texts) or fit_transform(texts) first"
-            raise ShapeError(f"Features: not fitted yet; {first}.")
+            raise ShapeError(
+                "Features: not fitted yet; call fit(texts) or fit_transform(texts) first."
+            )
         return (rows - self.mean_) / self.std_
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
-        """(N,) texts -> (N,F) float64, standardised as in `fit`. raises ShapeError before `fit`."""
+        """(N,) texts -> (N,F) float64, standardised as `fit` has it.
+
+        raises ShapeError   before `fit`
+        """
         return self.standardise(self.means(texts))
 
     def _encoded(self, texts: Sequence[str]) -> dict[str, np.ndarray]:

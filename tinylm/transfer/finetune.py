@@ -20,15 +20,17 @@ from tinylm import nn, optim, settings
 from tinylm import ops as F
 from tinylm.data.batching import length_buckets
 from tinylm.errors import TinylmError
+from tinylm.objectives import Objective
 from tinylm.settings import above, at_least, between, from_to_below
 from tinylm.tensor import Tensor
 
 from .features import LAYERS, Features, take
 from .linear import GRID, SoftmaxRegression
 
+# Unless a config says how many: PASSES over the labels, but within these bounds.
+PASSES = 5
 FEWEST_UPDATES = 60
 MOST_UPDATES = 320
-PASSES = 5  # over the labels
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def updates_for(n_texts: int, batch_size: int) -> int:
     return int(np.clip(updates, FEWEST_UPDATES, MOST_UPDATES))
 
 
-def twin(encoder, seed: int = 0):
+def twin(encoder: Objective, seed: int = 0) -> Objective:
     """The same architecture with random weights: the encoder without its pretraining."""
     fresh = type(encoder)(encoder.config, np.random.default_rng(seed))
     if encoder.words is not None:
@@ -113,7 +115,7 @@ def twin(encoder, seed: int = 0):
     return fresh
 
 
-def duplicate(encoder):
+def duplicate(encoder: Objective) -> Objective:
     """An independent copy with the same weights; adapting the copy leaves the original alone."""
     copy = twin(encoder)
     weights = {name: np.array(weight) for name, weight in encoder.state_dict().items()}
@@ -167,7 +169,8 @@ def tune(
 ) -> Network:
     """Train an encoder and a new head on labelled texts for the scheduled number of updates.
 
-    features : of the encoder's summary, not fitted yet; their encoder changes: pass a `duplicate`
+    features : of the encoder's summary, not fitted yet; their encoder changes, so give them a
+        `duplicate`
     encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
     progress : called as progress(done, updates)
     returns the network in evaluation mode

@@ -9,6 +9,7 @@ choose. The caller gives one C, or a grid from which cross-validation inside the
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, sparse, special
 
 from tinylm.errors import DataError, ShapeError
@@ -17,28 +18,33 @@ from tinylm.settings import above, argument
 from .budgets import folds
 from .metrics import accuracy
 
-GRID = tuple(10.0**k for k in range(-4, 3))
+FeatureMatrix = ArrayLike | sparse.sparray  # (N, F)
+
+GRID = tuple(10.0**k for k in range(-4, 3))  # values of C to choose from
 LBFGS = {"maxiter": 1000, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
 
 
-def _matrix(features):
-    """Features as float64 (N,F), dense or CSR. The rest of the file treats both kinds alike."""
+def _matrix(features: FeatureMatrix):
+    """Features as float64 (N,F), dense or CSR; the rest of the file treats both kinds alike."""
     if sparse.issparse(features):
         x = sparse.csr_array(features, dtype=np.float64)
     else:
         x = np.asarray(features, np.float64)
     if x.ndim != 2:
-        given = f"features have shape {x.shape}"
-        raise ShapeError(f"SoftmaxRegression: {given}; expected (N, F), one row per example.")
+        raise ShapeError(
+            f"SoftmaxRegression: features have shape {x.shape}; "
+            "expected (N, F), one row per example."
+        )
     return x
 
 
 def _dense(x) -> np.ndarray:
+    """A matrix of either kind as a dense array."""
     return x.toarray() if sparse.issparse(x) else x
 
 
 def _rotate(x) -> tuple[np.ndarray, Callable]:
-    """Shrink a problem that has more features than examples to at most as many features.
+    """Turn the axes of a problem so that it has at most as many features as examples.
 
         X Xᵀ = U S Uᵀ,   Z = U √S  has the same inner products as X,   W = (Xᵀ U / √S) W_z
 
@@ -74,7 +80,7 @@ class SoftmaxRegression:
     ['low', 'high']
     """
 
-    def __init__(self, C=1.0, n_folds: int = 3, seed: int = 0):
+    def __init__(self, C: float | tuple[float, ...] = 1.0, n_folds: int = 3, seed: int = 0):
         grid = tuple(np.atleast_1d(C).tolist())
         argument("SoftmaxRegression", "C", grid, tuple[float, ...], above(0))
         self.C = C
@@ -83,20 +89,26 @@ class SoftmaxRegression:
         self.weights_ = None  # until fit
         self.bias_ = None
 
-    def fit(self, features, labels) -> "SoftmaxRegression":
-        """Find the minimum. features (N,F) dense or scipy.sparse, labels (N,); returns self.
+    def fit(self, features: FeatureMatrix, labels: ArrayLike) -> "SoftmaxRegression":
+        """Find the minimum.
 
-        raises ShapeError if the lengths differ, DataError if there are fewer than two classes
+        features : (N,F), dense or scipy.sparse     labels : (N,)     returns self
+        raises ShapeError       if the lengths differ
+        raises DataError        if there are fewer than two classes
         """
         x = _matrix(features)
         labels = np.asarray(labels)
         if labels.shape != (x.shape[0],):
-            given = f"{x.shape[0]} rows of features, but labels of shape {labels.shape}"
-            raise ShapeError(f"SoftmaxRegression: {given}.")
+            raise ShapeError(
+                f"SoftmaxRegression: {x.shape[0]} rows of features, but labels of shape "
+                f"{labels.shape}."
+            )
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
-            given = f"{self.classes_.size} class in the labels"
-            raise DataError(f"SoftmaxRegression: {given}; expected at least two.")
+            raise DataError(
+                f"SoftmaxRegression: {self.classes_.size} class in the labels; "
+                "expected at least two."
+            )
         z, rotate_back = _rotate(x)
         self.C_ = float(self.C) if np.isscalar(self.C) else self._choose(z, codes)
         weights, self.bias_ = self._minimise(z, codes, self.C_)
@@ -161,7 +173,7 @@ class SoftmaxRegression:
         found = optimize.minimize(objective, first, jac=True, method="L-BFGS-B", options=LBFGS)
         return parts(found.x)
 
-    def decision_function(self, features) -> np.ndarray:
+    def decision_function(self, features: FeatureMatrix) -> np.ndarray:
         """The logits, (N,K).
 
         raises ShapeError before `fit`, or if the number of features is not that of `fit`
@@ -171,19 +183,20 @@ class SoftmaxRegression:
             raise ShapeError("SoftmaxRegression: not fitted yet; call fit(features, labels) first.")
         expected = self.weights_.shape[0]
         if x.shape[1] != expected:
-            given = f"{x.shape[1]} features"
-            raise ShapeError(f"SoftmaxRegression: {given}, but it was fitted on {expected}.")
+            raise ShapeError(
+                f"SoftmaxRegression: {x.shape[1]} features, but it was fitted on {expected}."
+            )
         return x @ self.weights_ + self.bias_
 
-    def predict_proba(self, features) -> np.ndarray:
+    def predict_proba(self, features: FeatureMatrix) -> np.ndarray:
         """Probabilities, (N,K), columns in the order of classes_."""
         return special.softmax(self.decision_function(features), axis=1)
 
-    def predict(self, features) -> np.ndarray:
+    def predict(self, features: FeatureMatrix) -> np.ndarray:
         """The most probable label of each row, (N,)."""
         best = np.argmax(self.decision_function(features), axis=1)
         return self.classes_[best]
 
-    def score(self, features, labels) -> float:
+    def score(self, features: FeatureMatrix, labels: ArrayLike) -> float:
         """Accuracy in [0, 1]."""
         return accuracy(labels, self.predict(features))

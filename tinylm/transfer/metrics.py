@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from tinylm.errors import ShapeError
 
 
-def _pair(truth, predicted) -> tuple[np.ndarray, np.ndarray]:
+def _pair(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both lists as arrays of one shape (N,), N ≥ 1.   raises ShapeError"""
     truth = np.asarray(truth)
     predicted = np.asarray(predicted)
@@ -25,7 +26,7 @@ def _pair(truth, predicted) -> tuple[np.ndarray, np.ndarray]:
     return truth, predicted
 
 
-def accuracy(truth, predicted) -> float:
+def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
     """The share of predictions that equal the truth.
 
     truth, predicted : (N,) labels      returns a number in [0, 1]
@@ -38,7 +39,7 @@ def accuracy(truth, predicted) -> float:
     return float(np.mean(truth == predicted))
 
 
-def macro_f1(truth, predicted) -> float:
+def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
     """The mean of the F1 scores of all classes; a rare class counts as much as a frequent one.
 
         F1 = 2 TP / (2 TP + FP + FN)
@@ -115,11 +116,11 @@ def summarise(values: Iterable[float], level: float = 0.95) -> Summary:
 
 
 def beats(a: Iterable[float], b: Iterable[float]) -> bool:
-    """Does system A beat system B: A wins on every seed, and by more than the spread in the mean.
+    """Whether system A beats system B: on every seed, and in the mean by more than the spread.
 
-    a, b : (n,) scores on the same n seeds, in the same order
     The spread is the larger of the two standard deviations, which the tables print after the ±. One
     seed has no spread, so it beats nothing.
+    a, b : (n,) scores on the same n seeds, in the same order
     raises ShapeError                   if the lengths differ or are 0
 
     >>> beats([0.61, 0.63, 0.64], [0.55, 0.56, 0.58])

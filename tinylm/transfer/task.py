@@ -4,11 +4,12 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm import data, files
 from tinylm.errors import DataError
 
-SAMPLE_SEED = 20  # every system, seed and run reads the same test texts
+SAMPLE_SEED = 20  # fixed: every system, seed and run reads the same test texts
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Task:
 
     name : as the user called it
     texts, labels : training     test_texts, test_labels : test; no text is in both
-    n_test : how many test texts there were before sampling
+    n_test : how many test texts there were, of which `test_texts` is a sample
     """
 
     name: str
@@ -38,7 +39,7 @@ class Task:
         return digest.hexdigest()[:16]
 
 
-def as_labels(labels) -> np.ndarray:
+def as_labels(labels: ArrayLike) -> np.ndarray:
     """Labels as an array (N,) that classifier.json can store and give back unchanged.
 
     raises DataError    for a string that ends in NUL, which NumPy drops, and for labels that JSON
@@ -51,8 +52,9 @@ def as_labels(labels) -> np.ndarray:
     if found.ndim == 1 and found.dtype.kind == "U":
         for label in labels:
             if isinstance(label, str) and label.endswith("\0"):
-                problem = f"The label {label!r} ends in NUL, which NumPy drops"
-                raise DataError(f"{problem}; give it another name.")
+                raise DataError(
+                    f"The label {label!r} ends in NUL, which NumPy drops; give it another name."
+                )
     try:
         files.as_json(np.unique(found).tolist())
     except (TypeError, ValueError) as error:

@@ -67,7 +67,7 @@ def _against(a: list[float], b: list[float]) -> str:
 def pretraining(comparison: Comparison) -> Table:
     """One row per objective: time used, and the held-out loss beside the unigram entropy.
 
-    Losses are in nats per predicted token.
+    Each loss is in its objective's own unit. Only causal models have the two other numbers.
     """
     head = [
         "objective",
@@ -135,8 +135,10 @@ def _of_pretraining(comparison: Comparison, name: str) -> str:
     for budget in comparison.config.labels:
         tuned = comparison.scores(f"{name} {FINETUNED}", budget)
         scratch = comparison.scores(f"{name} {SCRATCH}", budget)
-        wins = tuned and beats(tuned, scratch)
-        (won if wins else lost).append(budget)
+        if tuned and beats(tuned, scratch):
+            won.append(budget)
+        else:
+            lost.append(budget)
     if not won:
         return f"{name} fine-tuned does not clearly beat its from-scratch twin at any budget"
     exception = f" (not clearly at {listed(lost)})" if lost else ""
@@ -145,7 +147,7 @@ def _of_pretraining(comparison: Comparison, name: str) -> str:
 
 
 def _of_best(comparison: Comparison) -> list[str]:
-    """Which system is the best at which budgets; TF-IDF first, where it wins or ties."""
+    """Parts of the sentence: the budgets where TF-IDF wins or ties, then those of our systems."""
     means = {}
     for method, by_budget in summaries(comparison).items():
         means[method] = {budget: summary.mean for budget, summary in by_budget.items()}

@@ -11,8 +11,6 @@ lines with a space. For words that a format cannot hold, see names.py.
 Source: the released word2vec.c, glove.c and fastText; gensim 4.4.
 """
 
-from __future__ import annotations
-
 import mmap
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,8 +27,9 @@ from . import names as spelled
 VECTORS = "vectors.bin"  # the name of word vectors in a run folder
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
 BINARY = ("word2vec", "gensim")
-ERRORS = ("surrogateescape", "strict", "replace", "ignore")
-TABLE = "vectors.npy"  # the two files of a folder
+ERRORS = ("surrogateescape", "strict", "replace", "ignore")  # treatments of words not in UTF-8
+# The two files of a folder of vectors.
+TABLE = "vectors.npy"
 WORDS = "words.txt"
 LONGEST_HEADER = 4096  # bytes of a first line "V D"
 LONGEST_NUMBER = 64  # bytes of a decimal number and the space before it
@@ -149,7 +148,7 @@ def read_vectors(
     errors : Python's name of the treatment of words that are not UTF-8: strict, replace, ignore, or
         surrogateescape, which keeps them, also the lone surrogates that `write_vectors` wrote
     mapped : leave the vectors of a folder on the disk, read-only
-    returns list of V words, (V, D) float32
+    returns the list of V words, and their vectors (V, D) float32
     raises CheckpointError  if the file is missing or damaged, or its header promises more than its
         size allows
     """
@@ -170,6 +169,7 @@ def read_vectors(
 
 
 def _read_file(path: Path, binary: bool | None) -> Found:
+    """Read a file of any format; binary : as in `read_vectors`."""
     with open(path, "rb") as file:
         header = _header(file, path, required=binary is not None)
         if header is None:  # GloVe's
@@ -185,6 +185,7 @@ def _read_file(path: Path, binary: bool | None) -> Found:
 
 
 def _word(name: bytes, path: Path, errors: str) -> str:
+    """The word of a name in a file.   raises CheckpointError if a strict reader finds no UTF-8"""
     if errors == "surrogateescape":
         return spelled.to_word(name)
     try:
@@ -216,9 +217,12 @@ def _header(file: BinaryIO, path: Path, required: bool) -> Header | None:
 def _check_size(path: Path, header: Header, binary: bool) -> None:
     """Raise CheckpointError if a file is too small for the promise of its header."""
     count, width = header
-    numbers = 4 * width if binary else 2 * width + 1  # bytes, at least
-    least = count * (numbers + 1)  # a word may be empty; a space ends it
-    if count < 1 or width < 1 or least > path.stat().st_size + 1:
+    if binary:
+        shortest = 1 + 4 * width  # an empty word and its space, then float32
+    else:
+        shortest = 1 + 2 * width + 1  # a letter, a space and a digit for each number, a newline
+    least = count * shortest - 1  # the last newline may be missing
+    if count < 1 or width < 1 or least > path.stat().st_size:
         raise CheckpointError(
             f"{path} promises {count} words of {width} dimensions, more than its size can hold; "
             "it is damaged or of the other kind (binary or text)"

@@ -12,13 +12,12 @@ A character at which a format's readers split becomes "_". A name that is taken 
     a b, a_b, c   in text   ->   a_b_, a_b, c
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Collection
 
-# Binary readers end a word at a space and drop newlines; text readers end it at ASCII white space.
+# What a word must not contain. Binary readers end a word at a space and drop newlines; text readers
+# end it at ASCII white space.
 BINARY = re.compile("[ \n]")
 TEXT = re.compile("[ \t\n\v\f\r]")
 SPLITS = {
@@ -30,18 +29,19 @@ SPLITS = {
 }
 # Readers of these skip white space, and would take a number for an empty word.
 NEVER_EMPTY = ("text", "glove")
-FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a file that were not UTF-8
-KEPT = "tinylm.kept"
+FOREIGN = re.compile("[\udc80-\udcff]")  # code points that stand for bytes outside UTF-8
+KEPT = "tinylm.kept"  # the name of the error handler below
 
 
 def _keep(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Python's error handler for text that is not UTF-8: the table above.
+    """The error handler that Python calls where text is not UTF-8; it follows the table above.
 
     returns the replacement, and the place where the codec goes on
     """
     if isinstance(error, UnicodeEncodeError):
         surrogates = error.object[error.start : error.end]
         return b"".join(map(_bytes_of, surrogates)), error.end
+    # Decoding: the three bytes of a lone surrogate, or else a single byte.
     three = error.object[error.start : error.start + 3]
     try:
         found = three.decode("utf-8", "surrogatepass")
@@ -53,6 +53,7 @@ def _keep(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _bytes_of(surrogate: str) -> bytes:
+    """The byte, or the three bytes, for which a lone surrogate stands."""
     if FOREIGN.match(surrogate):
         return bytes([ord(surrogate) - 0xDC00])
     return surrogate.encode("utf-8", "surrogatepass")
@@ -83,7 +84,7 @@ def changes(words: Collection[str], form: str) -> dict[str, str]:
     """New names for the words that a format cannot hold as they are, all different.
 
     words : strings; equal ones are one word
-    form : one of SPLITS
+    form : one of SPLITS, see formats.py
     returns {word: its name in the file}
 
     >>> changes(["a b", "a_b", "c"], "text")
@@ -92,7 +93,7 @@ def changes(words: Collection[str], form: str) -> dict[str, str]:
     taken = set(words)
     changed = {}
     for word in dict.fromkeys(words):
-        name = _held(word, form)
+        name = _cleaned(word, form)
         if name == word:
             continue
         while name in taken:
@@ -102,7 +103,7 @@ def changes(words: Collection[str], form: str) -> dict[str, str]:
     return changed
 
 
-def _held(word: str, form: str) -> str:
+def _cleaned(word: str, form: str) -> str:
     """The word, with "_" in place of each character that the format cannot hold."""
     name = SPLITS[form].sub("_", word)
     if not name and form in NEVER_EMPTY:

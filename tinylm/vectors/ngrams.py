@@ -1,14 +1,12 @@
-"""fastText's character n-grams: pieces of words have vectors, so every unseen word has one too.
+"""fastText's character n-grams: the pieces of words have vectors, so an unseen word has one too.
 
     pieces of `where`, 3 to 4 characters: <wh whe her ere re> <whe wher here ere>
     row of a piece = FNV-1a of its UTF-8 bytes, modulo the number of buckets
 
-No dictionary is needed; now and then two pieces share a row.
+So nobody keeps a dictionary of pieces. Now and then two pieces share a row.
 
 Source: Bojanowski et al. 2017; the released fastText, byte for byte.
 """
-
-from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -91,7 +89,10 @@ class NGrams(Config):
 
 
 def bag_means(table: np.ndarray, bags: np.ndarray) -> np.ndarray:
-    """The mean of each bag's rows: table (R, C), bags of V words -> (V, C)."""
+    """The mean of each bag's rows of a table.   (R, C) -> (V, C)
+
+    bags : as `NGrams.bags` returns them
+    """
     n_words = bags[0] - 1
     means = np.empty((n_words, table.shape[1]), table.dtype)
     for word, mean in enumerate(means):
@@ -106,6 +107,10 @@ class Subwords:
     ngrams : NGrams
     table : (bucket, D)
     raises ShapeError       if the table has another number of rows
+
+    >>> table = np.arange(10.0)[:, None]
+    >>> Subwords(NGrams(minn=3, maxn=3, bucket=10), table)["sea"]  # rows 5, 0 and 5
+    array([3.33333333])
     """
 
     def __init__(self, ngrams: NGrams, table: np.ndarray):
@@ -118,6 +123,7 @@ class Subwords:
         self.table = table
 
     def __contains__(self, word: str) -> bool:
+        """Whether a word has pieces."""
         return bool(self.ngrams.pieces(word))
 
     def __getitem__(self, word: str) -> np.ndarray:

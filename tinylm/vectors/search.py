@@ -1,11 +1,9 @@
 """Questions to word vectors: nearest words, analogies, the odd one out, agreement with people."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,10 +14,11 @@ from tinylm.finite import must_be_finite
 from .formats import format_of, read_vectors, write_vectors
 from .ngrams import Subwords
 
-# Rows looked at in one go. Of vectors mapped from the disk, only analogies copy the whole table.
+# Rows looked at in one go, so that a table mapped from the disk is never copied as a whole, except
+# for analogies.
 BLOCK = 2**16
 QUESTIONS = 256  # analogies answered by one product
-SMALL = 1e-12  # the least length of a vector
+SMALL = 1e-12  # shorter vectors count as this long, so that nothing is divided by 0
 FAR = -2.0  # less than any cosine
 
 Words = str | np.ndarray | Sequence[str | np.ndarray]  # words or vectors (D,), one or several
@@ -49,7 +48,7 @@ def best(
 
 
 def row_lengths(table: np.ndarray) -> np.ndarray:
-    """The length of every row, (V, D) -> (V,), at least 1e-12; block by block.
+    """The length of every row, at least 1e-12.   (V, D) -> (V,)
 
     >>> row_lengths(np.array([[3.0, 4.0], [0.0, 2.0]])).tolist()
     [5.0, 2.0]
@@ -65,7 +64,7 @@ def row_lengths(table: np.ndarray) -> np.ndarray:
 
 
 def cosines(table: np.ndarray, lengths: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Cosines of targets (Q, D) with all rows of the table (V, D): (Q, V)."""
+    """Cosines of targets (Q, D) with all rows of a table (V, D): (Q, V).   lengths : of its rows"""
     target_lengths = np.linalg.norm(targets, axis=1, keepdims=True)
     unit = targets / np.maximum(target_lengths, SMALL)
     blocks = []
@@ -114,12 +113,10 @@ class Vectors:
             self.index.setdefault(word, i)
 
     @classmethod
-    def load(
-        cls, path: str | Path, errors: str = "surrogateescape", mapped: bool = False
-    ) -> Vectors:
+    def load(cls, path: str | Path, errors: str = "surrogateescape", mapped: bool = False) -> Self:
         """Read any format, see `formats.read_vectors`.
 
-        raises CheckpointError  also if a number is not finite
+        raises CheckpointError  as `read_vectors`, and if a number is not finite
         """
         words, table = read_vectors(path, None, errors, mapped)
         found = cls(words, table)
@@ -172,7 +169,7 @@ class Vectors:
         return vector / max(np.linalg.norm(vector), SMALL)
 
     def _known(self, *groups: Sequence[str | np.ndarray]) -> list[int]:
-        """The ids of the words in some lists, without vectors and words that only have pieces.
+        """The ids of the words in some lists. Vectors, and words that only have pieces, have no id.
 
         raises VocabularyError  for an unknown word, and if all lists are empty
         """
@@ -186,7 +183,7 @@ class Vectors:
         return ids
 
     def similarity(self, first: str | np.ndarray, second: str | np.ndarray) -> float:
-        """The cosine of two words."""
+        """The cosine of two words or vectors."""
         return float(self.unit(first) @ self.unit(second))
 
     def most_similar(
@@ -236,7 +233,7 @@ class Vectors:
         return [(self.words[i], float(scores[i])) for i in order if scores[i] >= 0]
 
     def doesnt_match(self, words: Sequence[str]) -> str:
-        """The word that lies farthest from the mean direction of all of them."""
+        """The word that lies farthest from the mean direction of all the words."""
         if isinstance(words, str):
             strings(words, "words")  # raises the error
         self._known(words)

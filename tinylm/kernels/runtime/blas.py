@@ -21,7 +21,7 @@ from .registry import helper
 
 ROWS = 128  # of a tile
 COLUMNS = 64  # of a tile
-VOLUME = 2**19  # multiplications of a tile, which leave its depth
+VOLUME = 2**19  # multiplications of a tile; divided by its rows and columns, its depth
 TILED = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 PLAIN = ord("n")
 TRANSPOSED = ord("t")
@@ -76,6 +76,7 @@ def _stride(x):
 
 @overload(_whole)
 def _whole_of(a, transposed, b, beta, out):
+    """What `_whole` is in compiled code, for the dtype of a."""
     gemm = _SINGLE if a.dtype == float32 else _DOUBLE
     kind = ord("s") if a.dtype == float32 else ord("d")
 

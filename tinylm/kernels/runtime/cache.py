@@ -8,6 +8,7 @@ kernel runs it. If no folder can be written, each process compiles its kernels a
 fails.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -103,12 +104,9 @@ def holds(kernel, dtype) -> bool:
 def mark(kernel, dtype) -> None:
     """Record that the cache has the kernel for this dtype."""
     if folder() and not holds(kernel, dtype):
-        try:
+        # If the folder has vanished or the disk is full, another process compiles again.
+        with contextlib.suppress(OSError):
             _marker(kernel, dtype).touch()
-        except (
-            OSError
-        ):  # the folder has vanished or the disk is full: another process compiles again
-            pass
 
 
 def dispatcher(function, parallel: bool, fastmath: set[str]):

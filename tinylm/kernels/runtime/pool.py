@@ -41,7 +41,7 @@ _state = {
 }
 _start_lock = threading.Lock()
 _parallel_lock = threading.RLock()
-_free = contextlib.nullcontext()
+_no_lock = contextlib.nullcontext()
 
 
 def load_openmp() -> None:
@@ -203,7 +203,7 @@ def guard() -> AbstractContextManager:
             "cannot use it; start the process with multiprocessing's 'spawn' method instead."
         )
     if _state["layer"] in ("omp", "tbb"):
-        return _free
+        return _no_lock
     return _first_call_or_workqueue()
 
 
@@ -217,6 +217,7 @@ def _first_call_or_workqueue():
 
 
 def _after_fork():
+    """In a forked child: note whether its parent had threads, which the child does not have."""
     _state["forked"] = _state["ran"]
 
 

@@ -27,6 +27,7 @@ FASTMATH = {"reassoc", "contract", "nsz"}
 BACKEND = os.environ.get("TINYLM_BACKEND", "numba")
 KERNELS: dict[str, "Kernel"] = {}
 
+# Kind in a spec -> Numba's type: of a scalar (else int64), of an array's items (else the dtype).
 SCALARS = {"rate": numba.float64, "real": numba.float64, "key": numba.uint64}
 ITEMS = {
     "bool": numba.boolean,

@@ -1,10 +1,12 @@
 """The settings beside a vocabulary: tokenizer_config.json, and special tokens in other files.
 
-tokenizer_config.json     {"add_prefix_space": true, "eos_token": "</s>",
-                           "added_tokens_decoder": {"7": {"content": "<x>"}}}
-special_tokens_map.json   {"eos_token": {"content": "</s>"}}
-added_tokens.json         {"<x>": 7}
-tokenizer.json            {"added_tokens": [{"id": 7, "content": "<x>"}]}
+    tokenizer_config.json     {"add_prefix_space": true, "eos_token": "</s>",
+                               "added_tokens_decoder": {"7": {"content": "<x>"}}}
+    special_tokens_map.json   {"eos_token": {"content": "</s>"}}
+    added_tokens.json         {"<x>": 7}
+    tokenizer.json            {"added_tokens": [{"id": 7, "content": "<x>"}]}
+
+Source: the folders that transformers writes.
 """
 
 from __future__ import annotations

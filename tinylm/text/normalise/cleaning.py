@@ -40,6 +40,7 @@ CHUNK = re.compile(r"[\S\x0b\x0c\x1c-\x1f\x85]+")
 
 
 def _is_control(c: str) -> bool:
+    """True for a control, a format, a private or half a character, as of Unicode 8, and U+FFFD."""
     if c == "\ufffd":
         return True
     is_control_now = unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs")
@@ -58,6 +59,7 @@ def is_accent(c: str) -> bool:
 
 
 def _is_punctuation(c: str) -> bool:
+    """True for punctuation as of Unicode 8, and for every other ASCII sign, such as $ and ^."""
     if c.isascii():
         return c.isprintable() and not c.isalnum() and c != " "
     if c in FORMER_PUNCTUATION:
