@@ -327,6 +327,27 @@ def _neighbors(commands):
     return p
 
 
+def _search(commands):
+    """search: lines by meaning."""
+    p = commands.add_parser("search", help="the lines of a file nearest to a query in meaning")
+    p.add_argument(
+        "dir",
+        metavar="DIR|NAME",
+        help="a sentence encoder, minilm, or any pretrained run",
+    )
+    p.add_argument("file", metavar="FILE", help="one text per line")
+    p.add_argument("query", metavar="QUERY")
+    p.add_argument(
+        "--count",
+        type=values.count,
+        default=10,
+        metavar="N",
+        help="how many (default 10)",
+    )
+    _code(p)
+    return p
+
+
 def _evaluate_words(commands):
     """evaluate-words: word vectors against people's judgements."""
     p = commands.add_parser(
@@ -396,6 +417,7 @@ COMMANDS = (
     _score,
     _fill,
     _neighbors,
+    _search,
     _evaluate_words,
     _convert,
     _data,

@@ -14,7 +14,7 @@ from pathlib import Path
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import filling, words, writing
+from . import filling, search, words, writing
 from .options import nested
 from .results import given_of, load, print_result
 
@@ -281,6 +281,7 @@ COMMANDS = {
     "score": writing.score,
     "fill": filling.fill,
     "neighbors": words.neighbors,
+    "search": search.search,
     "evaluate-words": words.evaluate_words,
     "convert": words.convert,
     "data": _data,

@@ -32,12 +32,6 @@ from tinylm.tensor import Tensor, no_grad
 
 from .base import Objective, ObjectiveConfig
 
-_ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-    "relu": "relu",
-}
 NOT_COUNTED = -100  # the target of a position without a next token
 
 
@@ -93,7 +87,7 @@ class GPTConfig(ObjectiveConfig):
         "n_layer": at_least(1, 2**10),
         "n_head": at_least(1, 2**16),
         "n_inner": at_least(1, 2**18),
-        "activation_function": one_of(*_ACTIVATIONS),
+        "activation_function": one_of(*nn.ACTIVATION_NAMES),
         "resid_pdrop": between(0, 1),
         "embd_pdrop": between(0, 1),
         "attn_pdrop": between(0, 1),
@@ -231,7 +225,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             width=c.n_embd,
             heads=c.n_head,
             hidden=c.n_inner or 4 * c.n_embd,
-            activation=_ACTIVATIONS[c.activation_function],
+            activation=nn.ACTIVATION_NAMES[c.activation_function],
             pre_norm=True,
             eps=c.layer_norm_epsilon,
             residual_dropout=c.resid_pdrop,
