@@ -268,6 +268,13 @@ class Epochs:
             return stretches(self.n_ids, self.size, self.short_rate, rng)
         return pairs(self.outline, self.size, self.short_rate, rng)
 
+    def in_order(self) -> list[Piece]:
+        """The pieces for an evaluation, always the same; stretches all have the full length."""
+        if self.outline is None:
+            rng = np.random.default_rng(0)
+            return stretches(self.n_ids, self.size, 0.0, rng, first=self.size)
+        return self.pieces(0, 0)
+
     def _shuffled(self, epoch, n, seed):
         return np.random.default_rng([seed, 12, epoch]).permutation(n)
 

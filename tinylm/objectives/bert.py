@@ -41,7 +41,8 @@ from tinylm.settings import at_least, between, one_of
 from tinylm.tensor import Tensor
 from tinylm.text.template import BERT as PAIRED
 
-from .base import Objective, ObjectiveConfig
+from .base import ObjectiveConfig
+from .bidirectional import Bidirectional
 
 NOT_COUNTED = -100  # the target of a padded pick
 SPECIALS = ("[CLS]", "[SEP]", "[MASK]")
@@ -263,7 +264,7 @@ class _Row(NamedTuple):
     targets: np.ndarray
 
 
-class Bert(Objective, name="bert", encoding="wordpiece"):
+class Bert(Bidirectional, name="bert", encoding="wordpiece"):
     """The model and its two objectives.
 
     config : BertConfig     rng : numpy Generator of the initial weights (a fixed one by default)
@@ -279,7 +280,6 @@ one such as gpt.
     Config = BertConfig
     model_type = "bert"
     unit = "nats per masked token"
-    structured = True
     needs_tokens = SPECIALS
     template = PAIRED
     training_defaults = dict(
@@ -310,11 +310,6 @@ one such as gpt.
         )
         self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
         nn.truncate(self, rng, config.initializer_range)
-
-    @property
-    def max_length(self) -> int:
-        """Tokens that `encode` reads at most: each position needs its own vector."""
-        return self.config.max_position_embeddings
 
     # -- learning from text ----------------------------------------------------------------------
 
@@ -357,12 +352,15 @@ one such as gpt.
         return self._together(rows, [piece for _, _, piece in taken])
 
     def evaluation_batches(self, corpus: Corpus) -> Iterator[BertBatch]:
-        """The pieces of another corpus, each once, in the order of the text, always alike."""
+        """The pieces of another corpus in the order of the text, always alike.
+
+        Pieces of one span all have the full length, except for the last.
+        """
         c = self.config
         other = copy.copy(self)  # it shares the weights
         other.prepare(corpus)
         rng = np.random.default_rng(0)
-        pieces = other.epochs.pieces(0, 0)
+        pieces = other.epochs.in_order()
         for first in range(0, len(pieces), c.batch_size):
             some = pieces[first : first + c.batch_size]
             batch = self._together([self._row(corpus, piece, rng) for piece in some], some)
@@ -381,16 +379,31 @@ one such as gpt.
         ids = _framed(spans, self.cls_id, self.sep_id).astype(np.int64)
         candidates = np.flatnonzero(~np.isin(ids, self.special_ids))
         n = masking.count_picks(len(ids), c.mask_rate, c.max_predictions)
+        begins_word = None
         if c.whole_words:
             begins_word = _framed(piece.spans(corpus.word_starts), True, True)
-            picks = masking.pick_words(candidates, begins_word, n, rng)
-        else:
-            picks = masking.pick_tokens(candidates, n, rng)
+        picks = self.choose(candidates, begins_word, n, rng)
         shares = (c.masked_share, c.random_share)
         corrupted = masking.corrupt(ids, picks, self.gap_id, corpus.vocab_size, rng, *shares)
         second = len(spans[0]) + 2  # the place behind the first [SEP]
         token_types = (np.arange(len(ids)) >= second).astype(np.int64)
         return _Row(corrupted, token_types, picks, ids[picks])
+
+    def choose(
+        self,
+        candidates: np.ndarray,
+        begins_word: np.ndarray | None,
+        n: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """The places of a piece to hide, rising; a subclass may choose in another way.
+
+        candidates : (M,) places that are not special     n : how many
+        begins_word : (T,) bool, True where a token begins a word; None without whole_words
+        """
+        if begins_word is not None:
+            return masking.pick_words(candidates, begins_word, n, rng)
+        return masking.pick_tokens(candidates, n, rng)
 
     def _together(self, rows: list[_Row], pieces: list[Piece]) -> BertBatch:
         """Rows as one batch, padded on the right."""
@@ -419,31 +432,7 @@ one such as gpt.
             loss = loss + pairs
         return loss, parts
 
-    def tokens_read(self, batch: BertBatch) -> int:
-        """The real tokens of a batch."""
-        return int(batch.mask.sum())
-
-    # -- the model -------------------------------------------------------------------------------
-
-    def encode(self, ids, mask=None, token_types=None, position_ids=None) -> list[Tensor]:
-        """The normed embeddings, then every layer's states.
-
-        ids : (B, T) integers     mask : (B, T) bool, True = a real token
-        token_types : (B, T), None = all 0     position_ids : (T,) or (B, T), None = 0 … T − 1
-        returns num_hidden_layers + 1 Tensors (B, T, C)
-        raises ShapeError  if the text is longer than max_position_embeddings
-        """
-        return self.encoder(ids, mask, token_types, position_ids)
-
     def logits(self, ids, mask=None, **family) -> Tensor:
         """Scores of the token at every position.   ids : (B, T) -> (B, T, V)"""
         states = self.encode(ids, mask, **family)[-1]
         return self.head(states, self.encoder.embeddings.words.weight)
-
-    def embedding_table(self) -> np.ndarray:
-        """The token embeddings as an array (V, C)."""
-        return self.encoder.embeddings.words.weight.data
-
-    def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The Parameters of the encoder from the bottom up: the tables, then each block."""
-        return self.encoder.layer_groups()
