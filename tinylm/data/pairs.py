@@ -139,7 +139,7 @@ def pairs(outline: Outline, size: int, short_rate: float, rng: np.random.Generat
     short_rate : share of the documents whose pieces aim at a random shorter length
 
     >>> outline = Outline([0, 5, 9], [5, 9, 12], [0, 2, 3], n_cut=0)
-    >>> for piece in pairs(outline, 20, 0, np.random.default_rng(1)):
+    >>> for piece in pairs(outline, 20, 0, np.random.default_rng(0)):
     ...     print(*piece)
     0 5 9 12 1
     5 9 9 12 1

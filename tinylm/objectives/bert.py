@@ -58,7 +58,7 @@ def mask_tokens(ids, candidates, n, mask_id, vocab_size, rng) -> tuple[list[int]
 
     >>> ids = [2, 14, 15, 16, 17, 18, 3]
     >>> mask_tokens(ids, [1, 2, 3, 4, 5], 2, 4, 30, np.random.default_rng(0))
-    ([2, 14, 15, 4, 17, 4, 3], [3, 5])
+    ([2, 14, 15, 4, 17, 27, 3], [3, 5])
     """
     picks = sorted(int(place) for place in rng.permutation(candidates)[:n])
     lots = rng.random(len(picks))
