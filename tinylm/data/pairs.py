@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,8 @@ class Piece(NamedTuple):
 
     is_random : 1 if the second span does not follow the first, else 0
 
-    >>> [span.tolist() for span in Piece(1, 3, 5, 6, 1).spans(np.arange(7))]
-    [[1, 2], [5]]
+    >>> Piece(1, 3, 5, 6, 1).framed(np.arange(10, 17), 0, 9).tolist()
+    [0, 11, 12, 9, 15, 9]
     """
 
     begin: int
@@ -43,12 +43,15 @@ class Piece(NamedTuple):
     other_end: int
     is_random: int
 
-    def spans(self, array: np.ndarray) -> list[np.ndarray]:
-        """The parts of an array (N,) over the corpus: two, or one if there is no second span."""
-        found = [array[self.begin : self.end]]
+    def framed(self, array: np.ndarray, first: Any, last: Any) -> np.ndarray:
+        """The parts of an array (N,) over the corpus, with `first` before and `last` behind each.
+
+        returns (T,): [CLS] A [SEP] B [SEP], or [CLS] A [SEP] if there is no second span
+        """
+        parts = [[first], array[self.begin : self.end], [last]]
         if self.other_end > self.other_begin:
-            found.append(array[self.other_begin : self.other_end])
-        return found
+            parts += [array[self.other_begin : self.other_end], [last]]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)

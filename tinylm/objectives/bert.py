@@ -45,6 +45,7 @@ from .base import ObjectiveConfig
 from .bidirectional import Bidirectional
 
 NOT_COUNTED = -100  # the target of a padded pick
+HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
 SPECIALS = ("[CLS]", "[SEP]", "[MASK]")
 AROUND = 3  # special tokens of a pair: [CLS] A [SEP] B [SEP]
 
@@ -78,13 +79,13 @@ class BertConfig(ObjectiveConfig):
 
     batch_size : pieces per step     sequence_length : tokens of a piece at most, specials included
     mask_rate : share of a piece's tokens to predict     max_predictions : and at most so many
-    masked_share, random_share : of the picks that show [MASK], and a random word; the others show
-        themselves
-    whole_words : pick whole words; each of their tokens still draws its own lot
+    masked_share, random_share : of the picks that show [MASK], a random word; the others stay
+    whole_words : pick whole words; each of their tokens draws its own lot
     next_sentence : pieces are pairs, and the second task is learned; False: one stretch of text
     short_rate : share of the documents whose pieces are shorter, by chance
     duplicates : the text is cut and masked in so many ways, which come again and again (the
         release: 10); 0: in a new way in every epoch
+    heads : those that the model has; encoders are published without them
 
     >>> BertConfig.base().num_hidden_layers
     12
@@ -128,6 +129,7 @@ num_attention_heads = 3.
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    heads: tuple[str, ...] = HEADS
     batch_size: int = 32
     sequence_length: int = 128
     mask_rate: float = 0.15
@@ -143,8 +145,14 @@ num_attention_heads = 3.
         """Check the fields that depend on each other.
 
         raises ShapeError   if num_attention_heads does not divide hidden_size
-        raises ArgumentError if the shares exceed 1 or memory is short
+        raises ArgumentError for heads that cannot be, shares above 1, or if memory is short
         """
+        in_order = tuple(head for head in HEADS if head in self.heads)
+        if self.heads != in_order or ("next" in self.heads and "pooler" not in self.heads):
+            raise ArgumentError(
+                f"BertConfig: heads = {self.heads}; expected some of {', '.join(HEADS)} in this "
+                "order, next only with pooler."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ShapeError(
                 f"BertConfig: hidden_size = {self.hidden_size} is not a multiple of "
@@ -247,14 +255,6 @@ class BertBatch:
         return int((self.targets != NOT_COUNTED).sum())
 
 
-def _framed(spans, first, last):
-    """Spans with `first` before them and `last` behind each: [CLS] A [SEP] B [SEP]."""
-    parts = [[first]]
-    for span in spans:
-        parts += [span, [last]]
-    return np.concatenate(parts)
-
-
 class _Row(NamedTuple):
     """One corrupted piece: T ids and token types, P picks and targets."""
 
@@ -298,8 +298,22 @@ one such as gpt.
         self.noise = nn.Noise()
         encoder, block = config.sizes()
         self.encoder = nn.Encoder(encoder, block, noise=self.noise, rng=rng)
-        self.pooler = nn.Pooler(config.hidden_size, rng=rng, std=config.initializer_range)
-        self.head = nn.TokenHead(
+        self.pooler = None
+        self.head = None
+        self.next = None
+        if "pooler" in config.heads:
+            self.pooler = nn.Pooler(config.hidden_size, rng=rng, std=config.initializer_range)
+        if "masked" in config.heads:
+            self.head = self._masked_head(config, block, rng)
+        else:
+            self.logits = None  # the ability is missing
+        if "next" in config.heads:
+            self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
+        nn.truncate(self, rng, config.initializer_range)
+
+    def _masked_head(self, config, block, rng):
+        """The head that scores all tokens at some states."""
+        return nn.TokenHead(
             config.hidden_size,
             config.hidden_size,
             config.vocab_size,
@@ -308,8 +322,6 @@ one such as gpt.
             std=block.std,
             rng=rng,
         )
-        self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
-        nn.truncate(self, rng, config.initializer_range)
 
     # -- learning from text ----------------------------------------------------------------------
 
@@ -375,17 +387,16 @@ one such as gpt.
                 f"Bert does not know the tokens {', '.join(SPECIALS)}; call "
                 "spell(tokenizer.vocab, tokenizer.special_ids), after add_specials if they lack."
             )
-        spans = piece.spans(corpus.ids)
-        ids = _framed(spans, self.cls_id, self.sep_id).astype(np.int64)
+        ids = piece.framed(corpus.ids, self.cls_id, self.sep_id).astype(np.int64)
         candidates = np.flatnonzero(~np.isin(ids, self.special_ids))
         n = masking.count_picks(len(ids), c.mask_rate, c.max_predictions)
         begins_word = None
         if c.whole_words:
-            begins_word = _framed(piece.spans(corpus.word_starts), True, True)
+            begins_word = piece.framed(corpus.word_starts, True, True)
         picks = self.choose(candidates, begins_word, n, rng)
         shares = (c.masked_share, c.random_share)
         corrupted = masking.corrupt(ids, picks, self.gap_id, corpus.vocab_size, rng, *shares)
-        second = len(spans[0]) + 2  # the place behind the first [SEP]
+        second = piece.end - piece.begin + 2  # the place behind the first [SEP]
         token_types = (np.arange(len(ids)) >= second).astype(np.int64)
         return _Row(corrupted, token_types, picks, ids[picks])
 
@@ -396,9 +407,9 @@ one such as gpt.
         n: int,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """The places of a piece to hide, rising; a subclass may choose in another way.
+        """n places of a piece to hide, rising; a subclass may choose in another way.
 
-        candidates : (M,) places that are not special     n : how many
+        candidates : (M,) places that are not special
         begins_word : (T,) bool, True where a token begins a word; None without whole_words
         """
         if begins_word is not None:
@@ -418,11 +429,12 @@ one such as gpt.
 
     def loss(self, batch: BertBatch) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per picked token, plus those per pair of pieces if the batch has pairs."""
+        self.need("scores")
         states = self.encode(batch.ids, batch.mask, batch.token_types)[-1]
         picked = F.gather_positions(states, batch.picks)  # (B,T,C) -> (B,P,C)
         loss = self.head.loss(picked, self.encoder.embeddings.words.weight, batch.targets)
         parts: dict[str, Any] = {"masked": loss.item()}
-        if batch.is_random is not None:
+        if batch.is_random is not None and self.next is not None:
             scores = self.next(self.pooler(states))  # (B,T,C) -> (B,C) -> (B,2)
             pairs = F.cross_entropy(scores, batch.is_random)
             right = scores.data.argmax(axis=1) == batch.is_random
