@@ -77,9 +77,17 @@ def _add(total, met, size, word, amount):
     reference=_cooccurrence_ref,
     parallel=True,
     spec="""
-    counts: out[M]; columns: outids[M]; lengths: outids[R]; ids: ids<R[N]; line: ids<N[N];
-    places: ids<N[N]; starts: ids<N[R+1]; firsts: ids<M[R+1]; weights: double[W];
-    symmetric: 0..1; vocab_size: 1..9
+        counts: out[M]
+        columns: outids[M]
+        lengths: outids[R]
+        ids: ids<R[N]
+        line: ids<N[N]
+        places: ids<N[N]
+        starts: ids<N[R+1]
+        firsts: ids<M[R+1]
+        weights: double[W]
+        symmetric: 0..1
+        vocab_size: 1..9
     """,
 )
 def cooccurrence(
@@ -188,9 +196,19 @@ def _fit(w, u, w_squares, u_squares, slope, lr, clip):
     reference=_glove_ref,
     parallel=True,
     spec="""
-    vectors: inout[V,C]; context: inout[V,C]; biases: inout[2,V]; vector_squares: posinout[V,C];
-    context_squares: posinout[V,C]; bias_squares: posinout[2,V]; rows: ids<V[N];
-    columns: ids<V[N]; weights: float[N]; logs: float[N]; lr: real; clip: real; losses: out[N]
+        vectors: inout[V,C]
+        context: inout[V,C]
+        biases: inout[2,V]
+        vector_squares: posinout[V,C]
+        context_squares: posinout[V,C]
+        bias_squares: posinout[2,V]
+        rows: ids<V[N]
+        columns: ids<V[N]
+        weights: float[N]
+        logs: float[N]
+        lr: real
+        clip: real
+        losses: out[N]
     """,
 )
 def glove(

@@ -50,8 +50,15 @@ def longest_match_ref(text, begins, base, parent, piece, starts, most, unknown, 
 @kernel(
     reference=longest_match_ref,
     spec="""
-    text: ids<N[T]; begins: bool[T]; base: ids<N[N]; parent: ids<N[N]; piece: ids<N[N];
-    starts: ids<N[2]; most: 1..9; unknown: 0..0; chosen: outids[T]
+        text: ids<N[T]
+        begins: bool[T]
+        base: ids<N[N]
+        parent: ids<N[N]
+        piece: ids<N[N]
+        starts: ids<N[2]
+        most: 1..9
+        unknown: 0..0
+        chosen: outids[T]
     """,
 )
 def longest_match(text, begins, base, parent, piece, starts, most, unknown, chosen):
@@ -166,8 +173,15 @@ def _offer(left, right, ids, first, second, ranks, heap):
 @kernel(
     reference=merge_ref,
     spec="""
-    units: ids<V[T]; begins: bool[T]; first: ids<M[V+1]; second: ids<V[M]; ranks: ids<M[M];
-    made: ids<V[M]; rate: rate; key: key; chosen: outids[T]
+        units: ids<V[T]
+        begins: bool[T]
+        first: ids<M[V+1]
+        second: ids<V[M]
+        ranks: ids<M[M]
+        made: ids<V[M]
+        rate: rate
+        key: key
+        chosen: outids[T]
     """,
 )
 def merge(units, begins, first, second, ranks, made, rate, key, chosen):

@@ -174,8 +174,15 @@ def longest_word(begins):
 @kernel(
     reference=viterbi_ref,
     spec="""
-    scores: float[V]; text: ids<V[T]; begins: bool[T]; base: ids<N[N]; parent: ids<N[N];
-    piece: ids<V[N]; unknown: 0..0; whole: 0..1; chosen: outids[T]
+        scores: float[V]
+        text: ids<V[T]
+        begins: bool[T]
+        base: ids<N[N]
+        parent: ids<N[N]
+        piece: ids<V[N]
+        unknown: 0..0
+        whole: 0..1
+        chosen: outids[T]
     """,
 )
 def viterbi(scores, text, begins, base, parent, piece, unknown, whole, chosen):
@@ -272,8 +279,16 @@ def _log_add(a, b):
 @kernel(
     reference=expectation_ref,
     spec="""
-    scores: float[V]; text: ids<V[T]; begins: bool[T]; times: ids<T[T]; base: ids<N[N];
-    parent: ids<N[N]; piece: ids<V[N]; unknown: 0..0; expected: out[V]; likelihood: out[1]
+        scores: float[V]
+        text: ids<V[T]
+        begins: bool[T]
+        times: ids<T[T]
+        base: ids<N[N]
+        parent: ids<N[N]
+        piece: ids<V[N]
+        unknown: 0..0
+        expected: out[V]
+        likelihood: out[1]
     """,
 )
 def expectation(scores, text, begins, times, base, parent, piece, unknown, expected, likelihood):

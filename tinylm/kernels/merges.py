@@ -355,8 +355,14 @@ def _shortest(best, heap, symbols, pairs, lengths):
 @kernel(
     reference=learn_merges_ref,
     spec="""
-    symbols: ids<M[N]; begins: bool[N]; times: ids<N[N]; alphabet: 521..600; min_count: 1..3;
-    wanted: 0..9; shorter: 0..1; merges: outids[M,3]
+        symbols: ids<M[N]
+        begins: bool[N]
+        times: ids<N[N]
+        alphabet: 521..600
+        min_count: 1..3
+        wanted: 0..9
+        shorter: 0..1
+        merges: outids[M,3]
     """,
 )
 def learn_merges(symbols, begins, times, alphabet, min_count, wanted, shorter, merges):

@@ -34,13 +34,8 @@ SKIP_GRAM = 0
 CBOW_SUM = 1
 CBOW_MEAN = 2
 
-# Parts of a call that may run at the same time. Each is a run of whole sentences, and a thread
-# takes neighbouring parts.
-CHUNKS = 16
-
-# Scores are cut to ±LIMIT. σ stays exact to e^-60, and a product of probabilities cannot
-# underflow at once.
-LIMIT = 60.0
+CHUNKS = 16  # parts of a call that may run at the same time; each is a run of whole sentences
+LIMIT = 60.0  # scores are cut to ±LIMIT: σ is exact to e^-60, a few probabilities do not underflow
 
 
 def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -344,9 +339,20 @@ def _longest_bag(bags, words):
     reference=_word2vec_ref,
     parallel=True,
     spec="""
-    vectors: inout[R,C]; context: inout[U,C]; bags: ids<R[B]; ids: ids<V[N]; begins: bool[N];
-    chances: double[2,V]; alias: ids<V[V]; ways: ids<U[V,D]; window: 1..5; negative: 0..5;
-    mode: 0..2; lr: real; key: key; losses: out[2,N]
+        vectors: inout[R,C]
+        context: inout[U,C]
+        bags: ids<R[B]
+        ids: ids<V[N]
+        begins: bool[N]
+        chances: double[2,V]
+        alias: ids<V[V]
+        ways: ids<U[V,D]
+        window: 1..5
+        negative: 0..5
+        mode: 0..2
+        lr: real
+        key: key
+        losses: out[2,N]
     """,
 )
 def word2vec(

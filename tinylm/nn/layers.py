@@ -106,6 +106,12 @@ class BatchNorm1d(Module):
     running_mean, running_var : (c,) buffers, moving averages over the training batches; evaluation
         uses them in place of the batch's own
     momentum : the share of the newest batch in these averages
+
+    >>> layer = BatchNorm1d(1)
+    >>> layer(np.float32([[1], [3]])).data.round(3).ravel()
+    array([-1.,  1.], dtype=float32)
+    >>> layer.running_mean.data
+    array([0.2], dtype=float32)
     """
 
     def __init__(self, c: int, eps: float = 1e-5, momentum: float = 0.1):
@@ -136,6 +142,12 @@ class Dropout(Module):
     rate : in [0, 1)     noise : the model's Noise
     shared : axes along which one mask serves all, see ops.dropout; for a (B, T, C) sequence (1,) is
         variational dropout
+
+    >>> layer = Dropout(0.5, Noise(seed=7))
+    >>> layer(np.ones(8))
+    Tensor([2. 2. 2. 0. 2. 0. 0. 0.])
+    >>> layer.eval()(Tensor([1.0, 2.0]))
+    Tensor([1. 2.])
     """
 
     def __init__(self, rate: float, noise: Noise, shared: tuple[int, ...] = ()):

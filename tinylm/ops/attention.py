@@ -59,14 +59,20 @@ def _full_bias(bias, shape, dtype):
 
 
 def _to_kernel(x):
-    """(B, H, T, D) -> (B, T, 1, H, D) if x lies in memory as (B, T, H, D), else (B·H, T, 1, 1, D).
+    """The kernel's view (G, T, 1, H', D) of an array (B, H, T, D), whose layout may be any.
 
-    So neither layout needs a copy.
+    in memory (B, T, H, D): G = B,   H' = H     a packed product
+    in memory (T, B, H, D): G = 1,   H' = B·H   an nn.Cache
+    in memory (B, H, T, D): G = B·H, H' = 1
+    None of these is copied.
     """
     batch, heads, length, width = x.shape
     turned = x.transpose(0, 2, 1, 3)
     if turned.flags.c_contiguous and turned.flags.writeable:
         return turned[:, :, None]
+    by_time = x.transpose(2, 0, 1, 3)
+    if by_time.flags.c_contiguous and by_time.flags.writeable:
+        return by_time.reshape(1, length, 1, batch * heads, width)
     x = contiguous(x)
     return x.reshape(batch * heads, length, 1, 1, width)
 
@@ -110,6 +116,10 @@ def scaled_dot_product_attention(
     Source: Vaswani et al. 2017. Differs from PyTorch: its attn_mask is `mask` if boolean, `bias` if
     not, and the first axis of a mask of three is the batch; its dropout_p is `dropout`, as in
     `linear`; is_causal aligns the last query with the last key, so that a key prefix works.
+
+    >>> equal, values = np.zeros((1, 1, 2, 1)), np.array([[[[2.0], [4.0]]]])
+    >>> scaled_dot_product_attention(equal, equal, values, is_causal=True).numpy().ravel()
+    array([2., 3.])
     """
     q = tensor(q)
     k = tensor(k)
@@ -164,6 +174,9 @@ def packed_attention(
     qkv : (B, T, 3·C), queries, keys, values, each of `heads` slices   returns (B, T, C)
     The other arguments, and the result, are those of `scaled_dot_product_attention`.
     raises ShapeError  if 3·heads does not divide the last axis
+
+    >>> packed_attention(np.zeros((2, 5, 3 * 6)), heads=3).shape
+    (2, 5, 6)
     """
     qkv = tensor(qkv)
     if qkv.ndim != 3 or qkv.shape[2] % (3 * heads):

@@ -87,6 +87,9 @@ def conv1d(
     raises ShapeError  if they do not fit, or the padded input is shorter than a filter
     Source: as PyTorch's. Differs: channels are the last axis of input and result, as everywhere
     here; no groups.
+
+    >>> conv1d([[[1.0], [5.0], [2.0]]], [[[1.0, 10.0]]]).numpy().ravel()  # 1 + 10·5, 5 + 10·2
+    array([51., 25.], dtype=float32)
     """
     x = tensor(x)
     weight = tensor(weight)
@@ -187,6 +190,9 @@ def conv1d_max(x: Operand, weight: Operand, bias: Operand | None = None) -> Tens
 
     x : (B, T, C)   weight : (O, C, K)   bias : (O,) or None   returns (B, O)
     raises ShapeError  if they do not fit, or the input is shorter than a filter
+
+    >>> conv1d_max([[[1.0], [5.0], [2.0]]], [[[1.0, 10.0]]])
+    Tensor([[51.]])
     """
     x = tensor(x)
     weight = tensor(weight)

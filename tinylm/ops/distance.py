@@ -7,7 +7,7 @@ from tinylm.errors import ShapeError
 from tinylm.tensor import Tensor, record
 
 from .elementary import div, maximum, mul, relu, sqrt, square, sub, where
-from .loss import _reduce
+from .loss import reduced
 from .reduction import sum as sum_
 from .registry import Operand, op, pair, tensor
 from .shape import broadcast_to
@@ -55,8 +55,8 @@ def kl_div(
 
     losses = record("kl_div", p * difference, (q, target), vjp)
     if reduction == "batchmean":
-        return _reduce(losses, "sum", 1) * (1 / max(len(q), 1))
-    return _reduce(losses, reduction, losses.size)
+        return reduced(losses, "sum", 1) * (1 / max(len(q), 1))
+    return reduced(losses, reduction, losses.size)
 
 
 def cosine_similarity(a: Operand, b: Operand, axis: int = -1, eps: float = 1e-8) -> Tensor:
@@ -108,4 +108,4 @@ def cosine_embedding_loss(
         )
     together = sub(1.0, cosine)
     apart = relu(sub(cosine, margin))
-    return _reduce(where(target == 1, together, apart), reduction, cosine.size)
+    return reduced(where(target == 1, together, apart), reduction, cosine.size)

@@ -182,6 +182,9 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
     approximate : "none" computes Φ with the error function, "tanh" is the formula of GPT-2
     raises ArgumentError  for another `approximate`
     Source: Hendrycks & Gimpel 2016.
+
+    >>> gelu([-1.0, 0.0, 1.0])
+    Tensor([-0.1587  0.      0.8413])
     """
     if approximate not in ("none", "tanh"):
         raise ArgumentError(

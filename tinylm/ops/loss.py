@@ -13,8 +13,14 @@ from .reduction import sum as sum_
 from .registry import Operand, contiguous, op, optional, rows_of, same_dtype, tensor
 
 
-def _reduce(losses, reduction, count):
-    """Losses as they are, their sum, or their sum divided by `count`."""
+def reduced(losses: Tensor, reduction: str, count: float) -> Tensor:
+    """Losses as they are ("none"), their "sum", or the "mean": their sum divided by `count`.
+
+    raises ArgumentError  for another reduction
+
+    >>> reduced(Tensor([1.0, 2.0, 0.0]), "mean", count=2)  # the third does not count
+    Tensor(1.5)
+    """
     if reduction not in ("mean", "sum", "none"):
         raise ArgumentError(f"reduction is {reduction!r}; expected 'mean', 'sum' or 'none'.")
     if reduction == "none":
@@ -121,7 +127,7 @@ def cross_entropy(
             targets = targets * (1 - label_smoothing) + share
         losses = neg(sum_(mul(targets, weighted), -1))
         rows = max(logits.size // vocabulary, 1)
-        return _reduce(losses, reduction, rows)
+        return reduced(losses, reduction, rows)
 
     losses = nll_loss(log_p, targets, ignore_index)
     real = np.asarray(targets) != ignore_index
@@ -135,7 +141,7 @@ def cross_entropy(
         shares = (share * real).astype(logits.dtype)
         smooth = mul(sum_(weighted, -1), shares)
         losses = losses * (1 - label_smoothing) - smooth
-    return _reduce(losses, reduction, factors.sum())
+    return reduced(losses, reduction, factors.sum())
 
 
 def _soft_targets(targets, logits):
@@ -191,6 +197,9 @@ def linear_cross_entropy(
     With more than LOGITS_AT_ONCE logits, the forward makes them block by block of rows and forgets
     them, and the backward makes them once more.
     raises ShapeError  for a wrong shape or an id out of range
+
+    >>> linear_cross_entropy([[1.0]], [[3.0], [3.0]], [0])  # two equal logits: log 2
+    Tensor(0.6931)
     """
     h = tensor(h)
     weight = tensor(weight)
@@ -257,7 +266,7 @@ def mse_loss(x: Operand, target: Operand, reduction: str = "mean") -> Tensor:
     2.5
     """
     losses = square(sub(x, target))
-    return _reduce(losses, reduction, losses.size)
+    return reduced(losses, reduction, losses.size)
 
 
 @op
@@ -291,4 +300,4 @@ def binary_cross_entropy_with_logits(
         return (dy * (probability - t),)
 
     raw = record("binary_cross_entropy_with_logits", losses, (x,), vjp)
-    return _reduce(raw, reduction, x.size)
+    return reduced(raw, reduction, x.size)

@@ -25,6 +25,9 @@ def layer_norm(
     raises ShapeError  if they do not fit
     Source: Ba et al. 2016. Differs from PyTorch: the normalised shape has one axis, and weight and
     bias must be given.
+
+    >>> layer_norm([[1.0, 3.0]], 2, [1.0, 1.0], [0.0, 10.0])
+    Tensor([[-1. 11.]])
     """
     x = tensor(x)
     weight = tensor(weight)
@@ -78,6 +81,11 @@ def batch_norm(
         running ones towards these by the share `momentum`, in place (the variance over n − 1).
     raises ShapeError  if they do not fit, or a batch to train on has fewer than two rows
     Source: Ioffe & Szegedy 2015; as PyTorch's on (N, C).
+
+    >>> mean, var, one, zero = np.zeros(1), np.ones(1), np.ones(1), np.zeros(1)
+    >>> y = batch_norm(np.array([[1.0], [3.0]]), mean, var, one, zero, training=True, eps=0.0)
+    >>> y.numpy().ravel(), mean  # the running mean moves a tenth of the way to 2
+    (array([-1.,  1.]), array([0.2]))
     """
     x = tensor(x)
     weight = tensor(weight)
@@ -132,6 +140,9 @@ def dropout(x: Operand, rate: float, key: int, shared: Sequence[int] = ()) -> Te
     raises ArgumentError  if the rate is outside [0, 1)
     Source: Srivastava et al. 2014; shared over time, Gal & Ghahramani 2016. Differs from PyTorch:
     `key` stands for the global random state, and rate 0 for `training=False`.
+
+    >>> dropout(np.ones(8), 0.5, key=1)
+    Tensor([0. 0. 0. 2. 0. 2. 2. 2.])
     """
     x = tensor(x)
     if check_rate("dropout", rate) == 0:

@@ -102,6 +102,9 @@ def linear(
     raises ShapeError  if shapes do not fit, ArgumentError  for another activation or a rate outside
         [0, 1)
     The first three arguments are PyTorch's; the others fuse what usually follows the product.
+
+    >>> linear([[1.0, 2.0]], [[3.0, 4.0], [0.0, -1.0]], [0.5, 0.0], activation="relu")
+    Tensor([[11.5  0. ]])
     """
     if activation not in kernels.ACTIVATIONS:
         raise ArgumentError(

@@ -114,6 +114,11 @@ def lstm(
     raises ShapeError  if they do not fit
     Source: as PyTorch's nn.LSTM. Differs: one bias, because two only ever add up; masks in place of
     packed sequences; clips.
+
+    >>> x, w_ih, w_hh = np.zeros((5, 2, 3)), np.zeros((4 * 7, 3)), np.zeros((4 * 7, 7))
+    >>> out, (h_n, c_n) = lstm(x, None, (w_ih, w_hh))
+    >>> out.shape, h_n.shape, c_n.shape
+    ((5, 2, 7), (2, 7), (2, 7))
     """
     x = tensor(x)
     w_ih, w_hh, bias, projection = [optional(w) for w in (*weights, None, None)[:4]]

@@ -15,7 +15,7 @@ from tinylm.tensor import Tensor
 
 from .elementary import add, sub, where
 from .lookup import embedding
-from .loss import _reduce, binary_cross_entropy_with_logits
+from .loss import binary_cross_entropy_with_logits, reduced
 from .product import linear, matmul
 from .reduction import logsumexp
 from .reduction import sum as sum_
@@ -106,6 +106,10 @@ def sampled_softmax_loss(
     raises ShapeError  for a wrong shape or an id out of range
     Source: Jean et al. 2015; TensorFlow's function of this name. Its gradient is nearly that of the
     full softmax; its value is smaller.
+
+    >>> h, weight = np.zeros((1, 3)), np.zeros((11, 3))
+    >>> sampled_softmax_loss(h, weight, None, [2], ([5, 7],))  # one of three equal scores: log 3
+    Tensor(1.0986)
     """
     name = "sampled_softmax_loss"
     true, others, target, ids = _corrected(name, h, weight, bias, targets, sampled)
@@ -114,7 +118,7 @@ def sampled_softmax_loss(
     margin = sub(true, logsumexp(others, -1, keepdims=True))
     losses = _yes_or_no(margin, 1.0, target)  # −log σ(s_t − log Σ e^s)
     counted = (target >= 0).sum()
-    return _reduce(losses, reduction, counted)
+    return reduced(losses, reduction, counted)
 
 
 def nce_loss(
@@ -140,7 +144,7 @@ def nce_loss(
     from_text = _yes_or_no(true, 1.0, target)
     from_noise = _yes_or_no(others, 0.0, ids)
     counted = (target >= 0).sum()
-    return _reduce(add(from_text, from_noise), reduction, counted)
+    return reduced(add(from_text, from_noise), reduction, counted)
 
 
 def negative_sampling_loss(
@@ -154,9 +158,14 @@ def negative_sampling_loss(
 
     h : (..., C)   weight : (V, C), rows u
     targets : (...) integers   negatives : (..., K), or (K,) for every row
-    Negative targets are not counted, negative negatives skipped. The mean is over counted targets.
+    A negative id marks an empty place in both: the target is not counted, the negative is skipped.
+    The mean is over counted targets.
     raises ShapeError  for a wrong shape or an id out of range
     Source: Mikolov et al. 2013b.
+
+    >>> h, weight = np.zeros((1, 3)), np.zeros((11, 3))
+    >>> negative_sampling_loss(h, weight, [2], [5, 7])  # three questions of even chance: 3 log 2
+    Tensor(2.0794)
     """
     return nce_loss(h, weight, None, targets, (negatives,), reduction)
 
@@ -179,6 +188,10 @@ def hierarchical_softmax_loss(
     raises ShapeError  for a wrong shape or an id out of range
     Source: Morin & Bengio 2005; Mikolov et al. 2013b. Differs from word2vec.c: no update is skipped
     where |u·h| > 6.
+
+    >>> h, nodes = np.zeros((1, 3)), np.zeros((10, 3))
+    >>> hierarchical_softmax_loss(h, nodes, [[9, 4, -1]], [[1, 0, 0]])  # two even turns: 2 log 2
+    Tensor(1.3863)
     """
     paths = np.asarray(paths)
     codes = np.asarray(codes)
@@ -190,4 +203,4 @@ def hierarchical_softmax_loss(
     scores = _scores("hierarchical_softmax_loss", h, nodes, None, paths)
     truth = 1 - codes.astype(int)
     losses = _yes_or_no(scores, truth, paths)
-    return _reduce(losses, reduction, losses.size)
+    return reduced(losses, reduction, losses.size)

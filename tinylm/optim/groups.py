@@ -58,6 +58,11 @@ def groups_by_name(module: Module, settings: dict[str, dict[str, Any]]) -> list[
     settings : regular expression -> settings of the group, for example
         {r"^head": {"scale": 10.0, "weight_decay": 0.0}}
     returns one group for each pattern, then one for the parameters that match none
+
+    >>> from tinylm.nn import LayerNorm
+    >>> decayed_less = groups_by_name(LayerNorm(3), {"bias$": {"weight_decay": 0.0}})
+    >>> [[name for name, _ in group["params"]] for group in decayed_less]
+    [['bias'], ['weight']]
     """
     groups = [{"params": [], **given} for given in settings.values()]
     others = {"params": []}
@@ -85,6 +90,12 @@ def layerwise(
     key : the setting of a group that is shrunk
     ULMFiT: factor 1/2.6. ELECTRA: factor d, top d². XLNet: without the embeddings among the layers,
     and as released with key "grad_scale", a factor on the gradient, which Adam hardly sees.
+
+    >>> from tinylm.nn import LayerNorm, ModuleList
+    >>> blocks = ModuleList([LayerNorm(3), LayerNorm(3)])
+    >>> groups = layerwise(blocks, [block.parameters() for block in blocks], factor=0.5)
+    >>> [(group["scale"], len(group["params"])) for group in groups]
+    [(0.5, 2), (1.0, 2)]
     """
     factors = {}
     for i, layer in enumerate(layers):
