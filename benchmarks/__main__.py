@@ -17,7 +17,18 @@ import sys
 import time
 from importlib.metadata import version
 
-from . import busy, charcnn, encoders, encodings, gpt, layers, nanogpt, products, start
+from . import (
+    busy,
+    charcnn,
+    encoders,
+    encodings,
+    generate,
+    gpt,
+    layers,
+    nanogpt,
+    products,
+    start,
+)
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
@@ -34,6 +45,7 @@ NAMES = (
     "cold_start",
     "products",
     "busy",
+    "generate",
     "nanogpt",
 )
 
@@ -246,6 +258,10 @@ def main():
             print(nanogpt.summary(found), file=out, flush=True)
         elif name == "busy":
             print(busy.show(busy.table(options.pairs)), file=out, flush=True)
+        elif name == "generate":
+            for size in generate.SHAPES:
+                rows.append(generate.compare(size, options.pairs))
+                print(generate.show(rows[-1]), file=out, flush=True)
         else:
             for dropout in DROPOUTS if name in gpt.SHAPES else (0.0,):
                 rows.append(compare(name, dropout, options.pairs, options.compile, sgemm))

@@ -30,8 +30,8 @@ settings.register_profile(
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-# arguments.py, strategies.py, strings.py
-sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("kernels", "ops", "text")]
+# parity.py, arguments.py, strategies.py, strings.py
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("hub", "kernels", "ops", "text")]
 
 
 @pytest.fixture

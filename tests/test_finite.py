@@ -256,7 +256,7 @@ TOO_LARGE = {
     "linear": lambda: nn.Linear(HUGE, HUGE, rng=None),
     "bias": lambda: nn.LayerNorm(HUGE**2),
     "embedding": lambda: nn.Embedding(HUGE, HUGE, rng=None),
-    "cache": lambda: nn.Cache(HUGE, 2, HUGE, 3),
+    "cache": lambda: nn.Cache(5, HUGE, 2, HUGE, 3),
     "gpt": lambda: tinylm.GPT(tinylm.GPTConfig(vocab_size=HUGE, n_embd=HUGE, n_head=1)),
     "batch": lambda: windows(HUGE, 65, HUGE, 0, 0),
     "window": lambda: importlib.import_module("tinylm.data.cooccurrence").Window(HUGE),

@@ -115,6 +115,98 @@ def test_draws_follow_the_cut_distribution():
     ).all()
 
 
+@given(logits, st.floats(0.05, 5), st.floats(0.01, 0.99))
+def test_the_strict_nucleus_is_the_largest_set_within_its_mass(scores, temperature, top_p):
+    everything = softmax(scores / temperature)
+    how = Sampling(temperature, top_p=top_p, top_p_rule="within")
+    kept = how.probabilities(scores) > 0
+    mass = everything[kept].sum()
+    assert kept[np.argmax(scores)]
+    assert kept.sum() == 1 or mass <= top_p + 1e-12
+    if not kept.all():
+        assert mass + everything[~kept].max() > top_p - 1e-12
+
+
+@given(logits, st.floats(0.05, 5), st.floats(0.01, 0.99))
+def test_the_nuclei_of_the_two_rules_differ_by_one_id_at_most(scores, temperature, top_p):
+    kept = {}
+    for rule in ("reaching", "within"):
+        how = Sampling(temperature, top_p=top_p, top_p_rule=rule)
+        kept[rule] = how.probabilities(scores) > 0
+    assert (kept["within"] <= kept["reaching"]).all()
+    assert kept["reaching"].sum() - kept["within"].sum() <= 1
+
+
+def test_all_of_the_mass_is_kept_by_both_rules():
+    scores = np.array([1.0, -300.0, 0.0])
+    for rule in ("reaching", "within"):
+        assert (Sampling(top_p_rule=rule).probabilities(scores) > 0).tolist() == [True, True, True]
+        kept = Sampling(top_p_rule=rule, top_k=2).probabilities(scores) > 0
+        assert kept.tolist() == [True, False, True]
+
+
+# --- the penalty on what the text holds
+
+
+texts = st.lists(st.integers(0, V - 1), max_size=23)
+
+
+@given(st.integers(0, 99), texts, st.floats(1, 3))
+def test_the_penalty_lowers_what_the_text_holds_and_nothing_else(seed, ids, penalty):
+    scores = np.random.default_rng(seed).normal(size=V)
+    found = Sampling(repetition_penalty=penalty).penalise(scores, ids)
+    seen = np.isin(np.arange(V), ids)
+    np.testing.assert_array_equal(found[~seen], scores[~seen])
+    assert (found[seen] <= scores[seen]).all()
+    undone = Sampling(repetition_penalty=1 / penalty).penalise(found, ids)
+    np.testing.assert_allclose(undone, scores, rtol=1e-12)
+
+
+@given(texts, st.integers(1, 5))
+def test_no_run_comes_twice_if_that_is_banned(ids, size):
+    scores = np.random.default_rng(0).normal(size=V)
+    found = Sampling(no_repeat_ngram_size=size).penalise(scores, ids)
+    runs = [tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)]
+    again = [tuple([*ids, i][-size:]) in runs for i in range(V)]
+    if all(again):
+        again = [False] * V  # something must come next
+    np.testing.assert_array_equal(np.isneginf(found), again)
+
+
+@pytest.mark.peer
+@given(st.integers(0, 99), texts.filter(len), st.floats(0.5, 2), st.integers(1, 4))
+def test_both_are_those_of_transformers(seed, ids, penalty, size):
+    import torch
+    from transformers.generation import logits_process
+
+    scores = np.random.default_rng(seed).normal(size=V)
+    theirs = torch.tensor(scores[None])
+    read = torch.tensor([ids])
+    theirs = logits_process.RepetitionPenaltyLogitsProcessor(penalty)(read, theirs)
+    theirs = logits_process.NoRepeatNGramLogitsProcessor(size)(read, theirs)[0].numpy()
+    how = Sampling(repetition_penalty=penalty, no_repeat_ngram_size=size)
+    if np.isfinite(theirs).any():
+        np.testing.assert_allclose(how.penalise(scores, ids), theirs, rtol=1e-12)
+
+
+@pytest.mark.peer
+@given(st.integers(0, 99), st.floats(0.5, 2), st.integers(1, V), st.floats(0.05, 0.95))
+def test_the_cuts_are_those_of_transformers(seed, temperature, top_k, top_p):
+    import torch
+    from transformers.generation import logits_process
+
+    scores = np.random.default_rng(seed).normal(size=V) * 2
+    theirs = torch.tensor(scores[None])
+    for cut in (
+        logits_process.TemperatureLogitsWarper(temperature),
+        logits_process.TopKLogitsWarper(top_k),
+        logits_process.TopPLogitsWarper(top_p),
+    ):
+        theirs = cut(None, theirs)
+    ours = Sampling(temperature, top_k, top_p).probabilities(scores)
+    np.testing.assert_allclose(ours, torch.softmax(theirs, -1)[0].numpy(), rtol=1e-9)
+
+
 # --- the log-uniform sampler
 
 

@@ -41,6 +41,7 @@ _PLACES = {
     "TrainConfig": "training.train",
     "Classifier": "transfer",
     "Features": "transfer",
+    "SentenceEncoder": "transfer",
     "TinylmError": "errors",
 }
 _MODULES = {

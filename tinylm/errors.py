@@ -1,4 +1,12 @@
-"""Mistakes a user can make, each one sentence: what was wrong, what was expected, what to do."""
+"""Mistakes a user can make, each one sentence: what was wrong, what was expected, what to do.
+
+>>> import tinylm.ops as F
+>>> F.add([1.0, 2.0], [1.0, 2.0, 3.0])
+Traceback (most recent call last):
+    ...
+tinylm.errors.ShapeError: add: shapes (2,) and (3,) do not broadcast; expected axes, aligned at \
+the right, that are equal or 1.
+"""
 
 
 class TinylmError(Exception):

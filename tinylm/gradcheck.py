@@ -7,6 +7,13 @@ through `.sum()` cannot see a wrong softmax.
 
 `check_grads` proves an op. `check_objective` proves a whole objective: the gradient of its loss in
 every parameter, and the promises of its encoder, with `encodercheck`.
+
+>>> import tinylm.ops as F
+>>> check_grads(F.tanh, [0.5, -1.0])  # silence is a proof
+>>> check_grads(lambda x: x * F.tanh(x).data, [0.5, -1.0])  # .data hides tanh from the tape
+Traceback (most recent call last):
+    ...
+tinylm.gradcheck.GradientError: the gradient of argument 0 is wrong: ...
 """
 
 import math
@@ -157,6 +164,14 @@ def check_objective(
     The checks run in float64, and they move every weight a little: a wrong gradient can be right by
     chance where weights are zero, as they often are in the beginning.
     raises GradientError, or ObjectiveError, with the evidence, at the first promise that is broken
+
+    >>> import tinylm
+    >>> from tinylm.objectives.gpt import GPTBatch
+    >>> config = tinylm.GPTConfig(vocab_size=7, n_positions=5, n_embd=4, n_layer=1, n_head=2)
+    >>> batch = GPTBatch(np.array([[1, 2, 3]]), np.array([[2, 3, 4]]))
+    >>> lines = check_objective(tinylm.GPT(config), batch)
+    >>> [line.name for line in lines]
+    ['gradient', 'causality', 'padding', 'rows']
     """
     return [
         check_gradient(model, batch, rng),

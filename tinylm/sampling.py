@@ -2,7 +2,7 @@
 
     argmax(logits + g), g = −log(−log u), u uniform     is a draw from softmax(logits): Gumbel-max
     p = softmax(logits / temperature), cut to the top_k most probable and to the nucleus of mass
-        top_p, renormalised
+        top_p, renormalised; a penalty on what the text holds already comes before all of these
 
 Every function takes a numpy Generator: the same generator draws the same ids.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import ShapeError, TinylmError
-from .settings import Config, above, at_least
+from .settings import Config, above, at_least, one_of
 
 # So many scores get their noise at once: they fit into the cache, and no second array of all scores
 # is needed.
@@ -43,21 +43,64 @@ def gumbel_max(logits: ArrayLike, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sampling(Config):
-    """How an id is chosen by its score.
+    """How the next id of a text is chosen by its score.
 
     temperature : 0 takes the most probable id (greedy), 1 samples from the scores, above 1 flattens
     top_k : keep this many most probable ids, 0 = all
-    top_p : keep the smallest set of most probable ids whose mass reaches top_p, 1 = all
+    top_p : keep a nucleus of most probable ids with about this mass, 1 = all
+    top_p_rule : which nucleus. "reaching" is the smallest one whose mass reaches top_p, so it
+        keeps the id that crosses top_p (Holtzman et al. 2020; transformers). "within" is the
+        largest one whose mass stays within top_p, or the most probable id alone (GPT-2's released
+        code)
+    repetition_penalty : the scores of ids that the text holds are divided by it if positive, else
+        multiplied by it; 1 = no penalty, 1.2 is the paper's (Keskar et al. 2019; transformers)
+    no_repeat_ngram_size : no run of so many ids comes twice in the text, 0 = any may (Paulus et al.
+        2018; transformers)
     raises TinylmError on a value outside its range
-    Source: Radford et al. 2019 (temperature, then top-k, then top-p); Holtzman et al. 2020 for the
-    nucleus. Ours keeps the id that crosses top_p, as transformers does; GPT-2's released code drops
-    it.
+    The order is transformers': penalty, ban of repeated runs, temperature, top-k, top-p.
     """
 
-    ranges = {"temperature": at_least(0), "top_k": at_least(0), "top_p": above(0, 1)}
+    ranges = {
+        "temperature": at_least(0),
+        "top_k": at_least(0),
+        "top_p": above(0, 1),
+        "top_p_rule": one_of("reaching", "within"),
+        "repetition_penalty": above(0),
+        "no_repeat_ngram_size": at_least(0),
+    }
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    top_p_rule: str = "reaching"
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+
+    def penalise(self, logits: ArrayLike, ids: ArrayLike) -> np.ndarray:
+        """The scores after a text, changed by what the text holds.   (V,) -> (V,)
+
+        ids : the text so far, prompt included; ids from V on are passed over
+        If every id would repeat a run, none is banned.
+
+        >>> Sampling(repetition_penalty=2).penalise([4.0, -4.0, 4.0, -4.0], [0, 1, 1]).tolist()
+        [2.0, -8.0, 4.0, -4.0]
+        >>> Sampling(no_repeat_ngram_size=2).penalise([0.0, 1.0, 2.0], [1, 2, 0, 1]).tolist()
+        [0.0, 1.0, -inf]
+        """
+        logits = np.asarray(logits)
+        size = self.no_repeat_ngram_size
+        if self.repetition_penalty == 1 and size == 0:
+            return logits
+        scores = logits.astype(np.float64)
+        known = np.asarray(ids, np.int64)
+        seen = np.unique(known[known < len(scores)])
+        before = scores[seen]
+        divided = before / self.repetition_penalty
+        scores[seen] = np.where(before < 0, before * self.repetition_penalty, divided)
+        banned = _completions(known.tolist(), size) if size else set()
+        banned = [i for i in banned if i < len(scores)]
+        if len(banned) < len(scores):
+            scores[banned] = -np.inf
+        return scores
 
     def restrict(self, logits: ArrayLike) -> np.ndarray:
         """The scores to draw from: (logits − max)/temperature, −inf where cut.   (..., V) float64
@@ -82,13 +125,22 @@ class Sampling(Config):
         p = np.exp(np.take_along_axis(scores, order, -1))
         if self.top_k:
             p[..., self.top_k :] = 0
-        mass = np.cumsum(p, axis=-1)
-        nothing = np.zeros_like(mass[..., :1])
-        mass_before = np.concatenate([nothing, mass[..., :-1]], axis=-1)
-        kept = mass_before < self.top_p * mass[..., -1:]  # in the order of probability
+        kept = self._nucleus(p)
         keep = np.empty(scores.shape, bool)
         np.put_along_axis(keep, order, kept, -1)
         return np.where(keep, scores, -np.inf)
+
+    def _nucleus(self, p):
+        """Which of some falling weights (..., V) the nucleus keeps.   (..., V) bool"""
+        mass = np.cumsum(p, axis=-1)
+        wanted = self.top_p * mass[..., -1:]
+        if self.top_p_rule == "within":
+            kept = mass <= wanted
+            kept[..., 0] = True
+            return kept & (p > 0)
+        nothing = np.zeros_like(mass[..., :1])
+        mass_before = np.concatenate([nothing, mass[..., :-1]], axis=-1)
+        return mass_before < wanted
 
     def probabilities(self, logits: ArrayLike) -> np.ndarray:
         """The distribution to draw from.   (..., V) -> (..., V) float64, rows sum to 1
@@ -111,6 +163,34 @@ class Sampling(Config):
             return gumbel_max(self.restrict(logits), rng)
         _peaks(np.asarray(logits))
         return np.argmax(logits, axis=-1)
+
+
+def _completions(ids, size):
+    """The ids that would complete a run of `size` ids that the text holds already, a set.
+
+    >>> _completions([1, 2, 3, 1, 2], 3)
+    {3}
+    """
+    begun = ids[len(ids) - size + 1 :]
+    found = set()
+    for first in range(len(ids) - size + 1):
+        last = first + size - 1
+        if ids[first:last] == begun:
+            found.add(ids[last])
+    return found
+
+
+def log_probabilities(logits: ArrayLike) -> np.ndarray:
+    """log softmax of every row, in nats.   (..., V) -> (..., V) float64
+
+    raises TinylmError  as `Sampling.restrict`
+
+    >>> log_probabilities([[0.0, 0.0]]).round(4).tolist()
+    [[-0.6931, -0.6931]]
+    """
+    logits = np.asarray(logits, np.float64)
+    scores = logits - _peaks(logits)
+    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
 
 
 def _peaks(logits):

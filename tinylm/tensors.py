@@ -3,6 +3,7 @@
 No pickle anywhere: reading a file cannot run code. Every file is written whole or not at all.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,18 @@ from .errors import CheckpointError
 from .finite import first_broken, must_be_finite
 
 # The exceptions that safetensors raises for a damaged file, one or another by its kind of damage.
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError)
+UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OSError,
+    MemoryError,
+    RecursionError,
+)
+# The kinds of numbers that NumPy and safetensors share; of half precision is more said below.
+KINDS = ("F64", "F32", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+LARGEST_HEADER = 2**24  # bytes; that of a large model has some ten thousand
 
 
 def read_json(path: str | Path) -> dict:
@@ -67,20 +79,31 @@ def save_tensors(
 def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The named arrays of a safetensors file, as copies that may be written to, and its metadata.
 
-    The package checks the header against the size of the file before it allocates anything. So a
-    damaged or hostile header cannot ask for more memory than the file justifies. NaN, the
-    infinities and numbers that NumPy lacks (bfloat16) are refused.
+    Numbers of half precision, float16 and bfloat16, become float32. The package checks the header
+    against the size of the file before it allocates anything. So a damaged or hostile header cannot
+    ask for more memory than the file justifies. NaN and the infinities are refused.
 
     raises CheckpointError  if the file is missing, truncated, damaged or of another format, or if
-        a number is not finite
+        a number is not finite or of a kind that NumPy lacks
     """
     from safetensors import SafetensorError, safe_open
 
     path = _existing(path)
+    arrays = {}
     try:
+        begin, header = _header(path)
         with safe_open(path, framework="np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
             metadata = file.metadata() or {}
+            for name in file.keys():
+                kind = header[name]["dtype"]
+                if kind == "BF16":
+                    arrays[name] = _from_bfloat16(path, begin, header[name])
+                elif kind == "F16":
+                    arrays[name] = file.get_tensor(name).astype(np.float32)
+                elif kind in KINDS:
+                    arrays[name] = file.get_tensor(name)
+                else:
+                    raise ValueError(f"{name} holds numbers of the kind {kind}")
     except (SafetensorError, *UNREADABLE) as error:
         raise CheckpointError(
             f"{path} is damaged or not a safetensors file ({error}); copy it again from its "
@@ -88,6 +111,44 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         ) from error
     must_be_finite(path, arrays)
     return arrays, metadata
+
+
+def data_bytes(path: str | Path) -> int:
+    """The bytes of all numbers in a safetensors file: its size without the header.
+
+    raises CheckpointError  if the file is missing or has no header
+    """
+    path = _existing(path)
+    try:
+        begin, _ = _header(path)
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error})") from error
+    return path.stat().st_size - begin
+
+
+def _header(path):
+    """Where the numbers begin, and name -> {"dtype", "shape", "data_offsets"}, as the file says.
+
+    raises one of UNREADABLE for a header that is absurdly long or no JSON
+    """
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(LARGEST_HEADER, path.stat().st_size - 8):
+            raise ValueError(f"its header claims {length} bytes")
+        return 8 + length, json.loads(file.read(length))
+
+
+def _from_bfloat16(path, begin, facts):
+    """A tensor of bfloat16, which is the upper half of a float32, as float32.
+
+    begin : where in the file the numbers begin     facts : the tensor's, from the header
+    The file is mapped, so that wrong offsets reach nothing outside it.
+    """
+    first, last = facts["data_offsets"]
+    mapped = np.memmap(path, np.uint8, "r")
+    halves = mapped[begin + first : begin + last].view("<u2")
+    bits = halves.astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(facts["shape"])
 
 
 def _existing(path):

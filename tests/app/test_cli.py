@@ -494,6 +494,7 @@ QUIET = {
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
     "predict": ["CLASSIFIER", "TMP/new.txt"],
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
+    "score": ["RUN", "--prompt", "the", " e"],
     "fill": ["MASKED", "sea [MASK]"],
     "neighbors": ["RUN", "e"],
     "evaluate-words": ["TMP/a.vec"],

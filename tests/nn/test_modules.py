@@ -184,12 +184,15 @@ def test_batch_norm_in_evaluation_uses_what_training_has_seen():
 
 def test_a_cache_refuses_what_it_has_no_room_for_and_what_wants_a_gradient():
     config = nn.BlockConfig(width=6, heads=2, hidden=12)
-    block, cache = nn.TransformerBlock(config, noise=nn.Noise(), rng=RNG), nn.Cache(1, 2, 2, 3)
+    block, cache = nn.TransformerBlock(config, noise=nn.Noise(), rng=RNG), nn.Cache(1, 1, 2, 2, 3)
     x = RNG.normal(size=(1, 1, 6)).astype(np.float32)
     with pytest.raises(TinylmError, match="keeps no history"):
-        block(x, cache=cache)
+        block(x, cache=cache.layer(0))
     with no_grad():
+        with pytest.raises(ShapeError, match="only 0 slots are open"):
+            block(x, cache=cache.layer(0))
         for _ in range(2):
-            block(x, cache=cache)
+            cache.open(1)
+            block(x, cache=cache.layer(0))
         with pytest.raises(ShapeError, match="3 positions do not fit its room for 2"):
-            block(x, cache=cache)
+            cache.open(1)

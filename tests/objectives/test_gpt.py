@@ -82,6 +82,59 @@ def test_the_cache_gives_the_logits_of_the_whole_text():
     np.testing.assert_allclose(last, model.logits(a).data[:, -1], atol=1e-5)
 
 
+def test_a_left_padded_batch_in_a_cache_gives_what_each_text_gives_alone():
+    model = GPT(CONFIG).astype(np.float64).eval()
+    lengths, more = (5, 2, 7), 4
+    texts = [ids(n + more, seed=n) for n in lengths]
+    padded = np.zeros((3, 7), int)
+    mask = np.zeros((3, 7), bool)
+    for b, n in enumerate(lengths):
+        padded[b, 7 - n :] = texts[b][:n]
+        mask[b, 7 - n :] = True
+    cache = model.start_cache(3, T)
+    scores = [model.step(padded, cache, mask)]
+    for t in range(more):
+        newest = np.array([[text[n + t]] for text, n in zip(texts, lengths, strict=True)])
+        scores.append(model.step(newest, cache))
+    for b, n in enumerate(lengths):
+        alone = model.logits(texts[b][None]).data[0, n - 1 :]
+        np.testing.assert_allclose([row[b] for row in scores], alone, rtol=1e-11, atol=1e-13)
+
+
+def test_padding_may_come_between_two_parts_of_a_text():
+    model = GPT(CONFIG).astype(np.float64).eval()
+    a = ids(2, 6)
+    cache = model.start_cache(2, T)
+    model.step(a[:, :3], cache)
+    second = np.array([[0, a[0, 3], a[0, 4]], [a[1, 3], a[1, 4], a[1, 5]]])
+    found = model.step(second, cache, np.array([[False, True, True], [True, True, True]]))
+    np.testing.assert_allclose(found[0], model.logits(a[:1, :5]).data[0, -1], rtol=1e-11)
+    np.testing.assert_allclose(found[1], model.logits(a[1:]).data[0, -1], rtol=1e-11)
+
+
+def test_reordering_the_cache_is_reading_the_reordered_texts():
+    model = GPT(CONFIG).astype(np.float64).eval()
+    a = ids(3, 6)
+    cache = model.start_cache(3, T)
+    model.step(a[:, :4], cache)
+    rows = [2, 2, 0, 1, 2]
+    cache.reorder(rows)
+    newest = ids(5, 1, seed=8)
+    found = model.step(newest, cache)
+    whole = np.concatenate([a[rows, :4], newest], axis=1)
+    np.testing.assert_allclose(found, model.logits(whole).data[:, -1], rtol=1e-11, atol=1e-13)
+
+
+def test_more_positions_than_the_model_has_are_refused_before_the_cache_changes():
+    model = GPT(CONFIG).eval()
+    cache = model.start_cache(1, 2 * T)
+    model.step(ids(1, T - 1), cache)
+    with pytest.raises(ShapeError, match="after 10 cached positions; expected .B, T. with at most"):
+        model.step(ids(1, 2), cache)
+    assert cache.length == T - 1
+    model.step(ids(1, 1), cache)
+
+
 def test_every_parameter_has_the_gradient_of_the_loss_dropout_included():
     config = GPTConfig(
         V,

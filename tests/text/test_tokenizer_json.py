@@ -87,7 +87,7 @@ def test_an_encoding_that_the_format_does_not_know_is_one_sentence(tmp_path):
 @pytest.mark.parametrize("change, named", [
     ({"normalizer": {"type": "Nmt"}}, "normalizer"), ({"pre_tokenizer": {"type": "Digits"}}, "Digits"),
     ({"post_processor": {"type": "RobertaProcessing"}}, "RobertaProcessing"), ({"decoder": {"type": "CTC"}}, "CTC"),
-    ({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "add_prefix_space"),
+    ({"pre_tokenizer": {"type": "ByteLevel", "use_regex": False}}, "use_regex"),
     ({"model": {"type": "WordLevel", "vocab": {}}}, "WordLevel"), ({"model": 3}, "damaged"), ({"model": {}}, "damaged"),
     ({"added_tokens": [{"id": 999, "content": "<x>"}]}, "not special"),
     ({"added_tokens": [{"id": 999, "content": "<x>", "special": True}]}, "gaps"),

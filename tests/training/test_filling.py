@@ -56,8 +56,7 @@ def test_a_text_around_a_gap_is_encoded_as_without_it(pair):
     parts = gapped(tokenizer, "the sea [MASK] in the sea", model.gap_id)
     parts.remove(model.gap_id)
     if tokenizer.spaces_alone:  # the space before the gap and the one behind it
-        parts.remove(tokenizer.encode(" ")[0])
-        whole.remove(tokenizer.encode(" ")[0])
+        whole = tokenizer.encode("the sea  in the sea")
     assert parts == whole
 
 

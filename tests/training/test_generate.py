@@ -6,11 +6,26 @@ import pytest
 from tinylm import kernels
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.objectives import Objective
+from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.sampling import Sampling
-from tinylm.training.generate import generate
+from tinylm.text import Words
+from tinylm.training.generate import before_first, generate, generate_batch, stop_at
 
 V, POSITIONS = 13, 8
+
+
+class Read:
+    """What a Recalling has read: the sum of its rows of the table, and the next position, of each text."""
+
+    def __init__(self, batch_size, length):
+        self.sum = np.zeros((batch_size, V))
+        self.position = np.zeros(batch_size, int)
+        self.left = length
+
+    def reorder(self, rows):
+        self.sum = self.sum[rows]
+        self.position = self.position[rows]
 
 
 class Recalling(Objective):
@@ -26,16 +41,20 @@ class Recalling(Objective):
         self.table = rng.normal(size=(POSITIONS, V, V))
 
     def start_cache(self, batch_size, length):
-        return {"sum": np.zeros((batch_size, V)), "position": 0, "length": length}
+        return Read(batch_size, length)
 
-    def step(self, ids, cache):
+    def step(self, ids, cache, mask=None):
         assert not self.training
         self.reads.append(ids.shape[1])
+        mask = np.ones(ids.shape, bool) if mask is None else mask
+        assert mask[:, -1].all()
         for t in range(ids.shape[1]):
-            assert cache["position"] < cache["length"] <= POSITIONS
-            cache["sum"] = cache["sum"] + self.table[cache["position"], ids[:, t]]
-            cache["position"] += 1
-        return cache["sum"].copy()
+            cache.left -= 1
+            assert cache.left >= 0
+            rows = np.flatnonzero(mask[:, t])
+            cache.sum[rows] += self.table[cache.position[rows], ids[rows, t]]
+            cache.position[rows] += 1
+        return cache.sum.copy()
 
     def uncached(self, ids):
         return self.step(np.array([ids]), self.start_cache(1, POSITIONS))[0]
@@ -143,12 +162,88 @@ def test_single_tokens_are_read_on_one_thread_and_the_users_count_stays(restored
     used = []
     step = model.step
 
-    def noted(ids, cache):
+    def noted(ids, cache, mask=None):
         used.append((ids.shape[1], kernels.threads()))
-        return step(ids, cache)
+        return step(ids, cache, mask)
 
     model.step = noted
     between = [kernels.threads() for _ in generate(model, [3, 1, 4], 4, temperature=0)]
     assert used == [(3, 2), (1, 1), (1, 1), (1, 1)]
     assert between == [2, 2, 2, 2]
     assert kernels.threads() == 2
+
+
+# --- several texts side by side
+
+PROMPTS = [[3], [1, 4, 1, 5, 9], [2, 6, 5], list(range(V)) * 2, [3, 5]]
+WAYS = [
+    {"temperature": 0},
+    {"temperature": 0.7, "top_k": 5},
+    {"top_p": 0.8, "repetition_penalty": 1.4},
+    {"no_repeat_ngram_size": 2, "top_p": 0.9, "top_p_rule": "within"},
+]
+
+
+def one_by_one(model, prompts, steps, seed, **how):
+    """What `generate_batch` promises to give."""
+    rngs = np.random.default_rng(seed).spawn(len(prompts))
+    pairs = zip(prompts, rngs, strict=True)
+    return [list(generate(model, prompt, steps, rng, **how)) for prompt, rng in pairs]
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("steps", [1, 5, 23])
+def test_texts_side_by_side_are_what_each_would_be_alone(how, steps):
+    """Prompts of all lengths, longer than the window too, each sliding at its own time, some ending early."""
+    model = Recalling()
+    for end_id in (None, 4, [4, 7]):
+        how = how | {"end_id": end_id}
+        found = generate_batch(model, PROMPTS, steps, np.random.default_rng(5), **how)
+        assert found == one_by_one(model, PROMPTS, steps, 5, **how)
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_the_same_holds_for_a_gpt(how):
+    config = GPTConfig(V, n_positions=11, n_embd=12, n_layer=2, n_head=3, initializer_range=0.5)
+    model = GPT(config).astype(np.float64)
+    found = generate_batch(model, PROMPTS, 19, np.random.default_rng(5), end_id=4, **how)
+    assert found == one_by_one(model, PROMPTS, 19, 5, end_id=4, **how)
+    assert len({len(text) for text in found}) > 1 and model.training
+
+
+def test_samples_of_one_prompt_differ_and_read_it_once():
+    model = Recalling()
+    found = generate_batch(model, [[3, 1, 4]] * 5, 4, np.random.default_rng(0))
+    assert len({tuple(text) for text in found}) > 1
+    assert model.reads == [3, 1, 1, 1]
+    assert found == one_by_one(Recalling(), [[3, 1, 4]] * 5, 4, 0)
+
+
+def test_a_text_stops_where_it_is_told_to_and_the_others_go_on():
+    model = Recalling()
+    whole = generate_batch(model, PROMPTS, 6, temperature=0)
+    told = generate_batch(model, PROMPTS, 6, temperature=0, stop=lambda b, new: len(new) > b)
+    assert told == [text[: b + 1] for b, text in enumerate(whole)]
+
+
+def test_a_text_can_stop_at_words():
+    words = Words(["the", "cat", "sat"])
+    stop = stop_at(words, [[3], [4]], ["cat sat", "<eos>"])
+    assert not stop(0, [4]) and not stop(0, [5]) and stop(0, [4, 5]) and stop(0, [3, 2])
+    assert not stop(1, [5])  # "cat" stands in the prompt
+    assert before_first("the cat sat", ["sat", "cat"]) == "the "
+    assert before_first("the cat", ["dog"]) == "the cat"
+
+
+def test_no_texts_and_no_steps_are_fine():
+    assert generate_batch(Recalling(), [], 5, temperature=0) == []
+    assert generate_batch(Recalling(), [[1], [2]], 0, temperature=0) == [[], []]
+
+
+def test_the_greedy_text_changes_where_it_would_repeat_itself():
+    plain = draw(30, temperature=0)
+    penalised = draw(30, temperature=0, repetition_penalty=1.5)
+    assert len(set(penalised)) > len(set(plain))
+    once = [3, 1, *draw(30, temperature=0, no_repeat_ngram_size=2)]
+    pairs = list(zip(once, once[1:], strict=False))
+    assert len(set(pairs)) == len(pairs)

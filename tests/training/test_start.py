@@ -13,6 +13,7 @@ from tinylm.errors import TinylmError
 from tinylm.training import checkpoint
 from tinylm.training.evaluation import evaluate
 from tinylm.training.pretrain import PretrainConfig, pretrain
+from tinylm.training.train import Trainer
 
 SIZES = {"n_positions": 16, "n_embd": 20, "n_head": 2, "n_layer": 1, "batch_size": 5}
 FIRST = toy.documents(40, seed=1)
@@ -101,22 +102,35 @@ def test_what_was_learned_before_lowers_the_loss_on_another_text(first):
     assert losses[0] < losses[1] - 0.2
 
 
-def test_a_resumed_run_ends_with_the_bits_of_one_that_nobody_stopped(first, tmp_path):
-    whole, _, _ = learn(None, STRANGE, init=first, steps=9, save_every=3, resid_pdrop=0.1)
+def test_a_stopped_and_resumed_run_ends_with_the_bits_of_one_that_nobody_stopped(
+    first, tmp_path, monkeypatch
+):
+    options = dict(init=first, steps=9, save_every=3, resid_pdrop=0.1)
+    whole, _, _ = learn(None, STRANGE, **options)
+    update = Trainer._update
+
+    def stopping(self, step):
+        if step == 5:
+            raise RuntimeError("the power fails")
+        return update(self, step)
+
+    monkeypatch.setattr(Trainer, "_update", stopping)
     out = tmp_path / "run"
-    asked = dict(init=first, save_every=3, resid_pdrop=0.1)
-    model, _, _ = learn(out, STRANGE, steps=9, **asked)
-    state = checkpoint.load_state(out)
-    assert state.facts["identity"]["data"]["initial weights"]
-    # A finished run is left alone; one with other first weights is another run.
-    again, _, _ = learn(out, STRANGE, steps=9, resume=True, **asked)
+    with pytest.raises(RuntimeError, match="power"):
+        learn(out, STRANGE, **options)
+    assert checkpoint.load_state(out).facts["step"] == 3
+    monkeypatch.setattr(Trainer, "_update", update)
+    resumed, _, _ = learn(out, STRANGE, resume=True, **options)
     for name, weight in whole.state_dict().items():
-        assert np.array_equal(weight, model.state_dict()[name])
-        assert np.array_equal(weight, again.state_dict()[name])
-    other = GPT(hub.load(first)[0].config)
-    hub.save(tmp_path / "other", other, hub.load(first)[1])
+        assert np.array_equal(weight, resumed.state_dict()[name]), name
+
+
+def test_a_run_with_other_first_weights_is_another_run(first, tmp_path):
+    learn(tmp_path / "run", FIRST, init=first, steps=1)
+    model, tokenizer = hub.load(first)
+    hub.save(tmp_path / "other", GPT(model.config), tokenizer)
     with pytest.raises(TinylmError, match="has data initial weights = "):
-        learn(out, STRANGE, steps=9, resume=True, **(asked | {"init": tmp_path / "other"}))
+        learn(tmp_path / "run", FIRST, init=tmp_path / "other", steps=1, resume=True)
 
 
 def test_a_copy_of_the_folder_continues_the_run(first, tmp_path):

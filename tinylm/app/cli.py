@@ -17,6 +17,7 @@ from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
 from . import options as values
+from . import writing_options
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
 ENCODINGS = ("chars", "bytes", "words", "bpe", "wordpiece", "unigram")
@@ -277,36 +278,14 @@ def _predict(commands):
 
 def _generate(commands):
     """generate: continue a text."""
-    p = commands.add_parser("generate", help="continue a text")
-    p.add_argument("dir", metavar="DIR", help="run of a causal model, ours or a published GPT-2")
-    p.add_argument("--prompt", default="", metavar="TEXT")
-    p.add_argument(
-        "--tokens",
-        type=values.count,
-        default=200,
-        metavar="N",
-        help="tokens to write at most (default 200)",
-    )
-    p.add_argument(
-        "--temperature",
-        type=float,
-        default=1.0,
-        help="0 = always the most probable (default 1)",
-    )
-    p.add_argument(
-        "--top-k",
-        type=int,
-        default=0,
-        metavar="K",
-        help="keep the K most probable (default 0 = all)",
-    )
-    p.add_argument(
-        "--top-p",
-        type=float,
-        default=1.0,
-        metavar="P",
-        help="keep the smallest set of mass P (default 1)",
-    )
+    p = writing_options.generate(commands)
+    _code(p)
+    return p
+
+
+def _score(commands):
+    """score: how probable texts are."""
+    p = writing_options.score(commands)
     _code(p)
     return p
 
@@ -345,6 +324,27 @@ def _neighbors(commands):
         action="store_true",
         help="measure from the mean of all tokens (default: plain cosine)",
     )
+    return p
+
+
+def _search(commands):
+    """search: lines by meaning."""
+    p = commands.add_parser("search", help="the lines of a file nearest to a query in meaning")
+    p.add_argument(
+        "dir",
+        metavar="DIR|NAME",
+        help="a sentence encoder, minilm, or any pretrained run",
+    )
+    p.add_argument("file", metavar="FILE", help="one text per line")
+    p.add_argument("query", metavar="QUERY")
+    p.add_argument(
+        "--count",
+        type=values.count,
+        default=10,
+        metavar="N",
+        help="how many (default 10)",
+    )
+    _code(p)
     return p
 
 
@@ -414,8 +414,10 @@ COMMANDS = (
     _finetune,
     _predict,
     _generate,
+    _score,
     _fill,
     _neighbors,
+    _search,
     _evaluate_words,
     _convert,
     _data,

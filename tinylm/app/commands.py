@@ -11,16 +11,12 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import filling, words
+from . import filling, search, words, writing
 from .options import nested
 from .results import given_of, load, print_result
-
-HALF = "\N{REPLACEMENT CHARACTER}"  # decoding gives it for the first bytes of a character
 
 
 def run(options: Namespace) -> int:
@@ -240,56 +236,6 @@ def _lines(path: str | None) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-# ---- generate
-
-
-def _generate(options: Namespace) -> int:
-    from tinylm.training.generate import generate
-
-    model, tokenizer = load(options.dir)
-    prompt = tokenizer.encode(options.prompt)
-    end = tokenizer.end_id
-    if not prompt and end is None:
-        raise DataError("the prompt holds no token that the model knows; give a longer --prompt")
-    stream = generate(
-        model,
-        prompt or [end],  # a text begins where another one ends
-        options.tokens,
-        np.random.default_rng(options.seed),
-        end,
-        tokenizer.vocab_size,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-    )
-    show = (lambda text: None) if options.json else _typewriter(options.prompt)
-    ids = list(prompt)
-    text = ""
-    for new_id in stream:
-        if new_id == end:
-            break
-        ids.append(new_id)
-        begun = len(tokenizer.decode(prompt))
-        text = tokenizer.decode(ids)[begun:]
-        show(text.rstrip(HALF))  # the next token may complete the character
-    show(text)
-    result = {"prompt": options.prompt, "text": text, "tokens": len(ids) - len(prompt)}
-    return print_result(options, result, [""])
-
-
-def _typewriter(prompt: str) -> Callable[[str], None]:
-    """Print the prompt; return a function that prints the new part of a growing text at once."""
-    print(prompt, end="", flush=True)
-    shown = 0
-
-    def show(text):
-        nonlocal shown
-        print(text[shown:], end="", flush=True)
-        shown = max(shown, len(text))
-
-    return show
-
-
 # ---- data
 
 
@@ -331,9 +277,11 @@ COMMANDS = {
     "check": _check,
     "finetune": _finetune,
     "predict": _predict,
-    "generate": _generate,
+    "generate": writing.generate,
+    "score": writing.score,
     "fill": filling.fill,
     "neighbors": words.neighbors,
+    "search": search.search,
     "evaluate-words": words.evaluate_words,
     "convert": words.convert,
     "data": _data,

@@ -4,33 +4,41 @@ A folder holds `config.json`, `model.safetensors` and the tokenizer's own files.
 the tensors are those of the model's state_dict. A family that others publish too has a module here,
 named after its `model_type`, which says how the published folder differs:
 
-    to_config(config, end_id) -> dict      further fields of config.json, beside our own
-    from_config(fields, config_class)      our config from a config.json
-    layout(config)                         iterator of `Stored`: where the file keeps each tensor
+    to_config(config, end_id) -> dict          further fields of config.json, beside our own
+    canonical(name) -> name                    an older or shorter name of a tensor -> today's
+    from_config(fields, config_class, names)   our config from a config.json and the names of the
+                                               file's tensors, which tell the heads that it has
+    layout(config)                             iterator of `Stored`: the place of each tensor
+    IGNORED                                    pattern of harmless buffers in older files
 
 A config cannot ask for more memory than its file justifies. For a published family, loading
 compares every shape with the file before it builds a model. Any other model may ask nn's layers
 for some times the bytes of its file, see `memory.at_most`; its shapes are compared after that.
 """
 
+import contextlib
 import dataclasses
 import importlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from tinylm import files, folders, memory, objectives, settings, text
+from tinylm import data, files, folders, memory, objectives, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.objectives import Objective
 from tinylm.training import checkpoint
 from tinylm.vectors import VECTORS
 
+from . import weights
+from .sentences import SENTENCES
+from .stored import Stored, match, renamed
+from .weights import INDEX, WEIGHTS
+
+__all__ = ["CONFIG", "HEADS", "OURS", "WEIGHTS", "Stored", "fields_of", "load", "save"]
+
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
+GENERATION = "generation_config.json"
 HEADS = (
     checkpoint.STATE,
     checkpoint.LABELS,
@@ -39,6 +47,9 @@ HEADS = (
 OURS = (  # all files that we write into such a folder; overwriting removes them all
     *HEADS,
     WEIGHTS,
+    INDEX,
+    GENERATION,
+    *SENTENCES,
     VECTORS,
     checkpoint.SUMMARY,
     checkpoint.HEAD,
@@ -49,79 +60,9 @@ OURS = (  # all files that we write into such a folder; overwriting removes them
 # A model may ask for so many bytes for each number in its file, and some more.
 BYTES_EACH = 32
 SLACK = 2**20
-PUBLISHED = ("gpt2",)  # model types whose folders other programs write and read too
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Where a published folder keeps one of our tensors.
-
-    ours : its name in our state_dict
-    theirs : its published name; several are stacked along our first axis (query, key, value)
-    shape : of each published tensor
-    transposed : published [in, out], ours [out, in]
-    also : names of the first published tensor in older files
-    tied : names under which files may repeat it; loading refuses a repetition that differs
-
-    >>> stored = Stored("w", ("q", "k"), (2, 1), transposed=True)
-    >>> stored.write(np.array([[1, 2], [3, 4]]))["k"]
-    array([[3],
-           [4]])
-    """
-
-    ours: str
-    theirs: tuple[str, ...]
-    shape: tuple[int, ...]
-    transposed: bool = False
-    also: tuple[str, ...] = ()
-    tied: tuple[str, ...] = ()
-
-    def write(self, array: np.ndarray) -> dict[str, np.ndarray]:
-        """Published name -> array, from our array."""
-        parts = np.split(array, len(self.theirs)) if len(self.theirs) > 1 else [array]
-        return dict(zip(self.theirs, self._turned(parts), strict=True))
-
-    def read(self, path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Our array, from the published ones.
-
-        raises CheckpointError  if one is missing or misshapen, or a repetition differs from it
-        """
-        parts = [self._find(path, arrays, name) for name in self.theirs]
-        for name in self.tied:
-            if name in arrays and not np.array_equal(arrays[name], parts[0]):
-                raise CheckpointError(
-                    f"{path}: {name} differs from {self.theirs[0]}, "
-                    "which this model shares with it; a model with its own head cannot be loaded."
-                )
-        turned = self._turned(parts)
-        return np.concatenate(turned) if len(turned) > 1 else turned[0]
-
-    def _turned(self, parts: Iterable[np.ndarray]) -> list[np.ndarray]:
-        """The parts, transposed if published and ours are transposed."""
-        if not self.transposed:
-            return list(parts)
-        return [np.ascontiguousarray(part.T) for part in parts]
-
-    def _find(self, path: Path, arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-        """A published tensor under the first of its names that the file has."""
-        names = [name]
-        if name == self.theirs[0]:
-            names.extend(self.also)
-        found = None
-        for each in names:
-            if found is None:
-                found = arrays.get(each)
-        if found is None:
-            raise CheckpointError(
-                f"{path} lacks the tensor {name}, which its {CONFIG} asks for; "
-                "the two files do not belong together"
-            )
-        if found.shape != self.shape:
-            raise CheckpointError(
-                f"{path}: {name} has the shape {found.shape}, its {CONFIG} asks for {self.shape}; "
-                "the two files do not belong together"
-            )
-        return found
+# Model types whose folders other programs write and read too.
+PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra")
+ALIASES: dict[str, str] = {}  # a model type that is read as another one
 
 
 def save(path, model: Objective, tokenizer=None, overwrite: bool = False) -> None:
@@ -175,38 +116,69 @@ def save_weights(path, model: Objective) -> None:
 def load(path) -> tuple[Objective, Any]:
     """The model and the tokenizer of a folder, written by us or published in the same layout.
 
+    path : the folder, or the name of a named set that holds a model, which is fetched if need be
     returns model (in evaluation mode), tokenizer (None if the folder holds none)
     raises CheckpointError  if a file is missing, damaged, of an unknown kind, or does not fit the
-    others
+        others
+    raises DataError        if a named set cannot be fetched
     """
-    path = Path(path)
+    path = folder_of(path)
     fields = checkpoint.read_json(path / CONFIG)
-    try:
-        model_class = objectives.by_model_type(fields.get("model_type")).reader(fields)
-        family = _family(model_class.model_type)
-        read_config = fields_of if family is None else family.from_config
-        config = read_config(fields, model_class.Config)
-    except TinylmError as error:
-        raise CheckpointError(
-            f"{path / CONFIG} describes no model that tinylm has: {error}"
-        ) from error
-    arrays, _ = checkpoint.load_tensors(path / WEIGHTS)
-    state = arrays
+    with _described(path):
+        model_type = fields.get("model_type")
+        model_class = objectives.by_model_type(ALIASES.get(str(model_type), model_type)).reader(
+            fields
+        )
+        family = _family(model_type)
+    place, state = weights.read(path)
+    sizes = [array.size for array in state.values()]
+    with _described(path):
+        if family is None:
+            config = fields_of(fields, model_class.Config)
+        else:
+            arrays = renamed(place, state, family.canonical)
+            config = family.from_config(fields, model_class.Config, frozenset(arrays))
     if family is not None:
-        state = {s.ours: s.read(path / WEIGHTS, arrays) for s in family.layout(config)}
-    tokenizer = _tokenizer(path, config)
+        state = match(place, arrays, family.layout(config), family.IGNORED)
+    tokenizer = _tokenizer(path, fields, config)
     try:
-        with memory.at_most(_justified(arrays)):
+        with memory.at_most(SLACK + BYTES_EACH * sum(sizes)):
             model = model_class(config)
         if tokenizer is not None:
             model.spell(tokenizer.vocab, tokenizer.special_ids)
         model.load_state_dict(state)
     except TinylmError as error:
         raise CheckpointError(
-            f"{path / WEIGHTS} does not fit its {CONFIG}, "
-            f"the two files do not belong together: {error}"
+            f"{place} does not fit its {CONFIG}, the two files do not belong together: {error}"
         ) from error
     return model.eval(), tokenizer
+
+
+def folder_of(path) -> Path:
+    """A folder as a Path; the name of a named set that holds a model is the folder of its files.
+
+    raises DataError  if the set cannot be fetched
+
+    >>> folder_of("runs/gpt").name
+    'gpt'
+    """
+    names = [row.name for row in data.sets() if CONFIG in {member.name for member in row.files}]
+    if str(path) in names and not Path(path).exists():
+        return data.get(str(path))[CONFIG].parent
+    return Path(path)
+
+
+@contextlib.contextmanager
+def _described(path):
+    """Context in which a TinylmError is about the config.json of a folder."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except TinylmError as error:
+        raise CheckpointError(
+            f"{path / CONFIG} describes no model that tinylm has: {error}"
+        ) from error
 
 
 def fields_of(fields: Mapping[str, Any], config_class: type) -> Any:
@@ -222,20 +194,28 @@ def fields_of(fields: Mapping[str, Any], config_class: type) -> Any:
     return settings.build(config_class, known)
 
 
-def _justified(arrays):
-    """Bytes that the weights of a file justify for building their model; temporaries included."""
-    return SLACK + BYTES_EACH * sum(array.size for array in arrays.values())
+def refuse_others(fields: Mapping[str, Any], fixed: Mapping[str, Any], name: str) -> None:
+    """Refuse a config.json with a switch that changes the model to one that tinylm does not have.
+
+    fixed : switch -> the only value that the model computes     name : of the model
+    raises TinylmError  naming the switch
+    """
+    for switch, value in fixed.items():
+        if fields.get(switch, value) != value:
+            raise TinylmError(
+                f"{switch} is {fields[switch]}, tinylm's {name} computes only {value}"
+            )
 
 
 def _family(model_type: str) -> ModuleType | None:
     """The module of a published family; None for a model type that only we write."""
     if model_type not in PUBLISHED:
         return None
-    return importlib.import_module(f"tinylm.hub.{model_type}")
+    return importlib.import_module(f"tinylm.hub.{model_type.replace('-', '_')}")
 
 
-def _tokenizer(path, config):
-    """The encoding beside the weights, or None.
+def _tokenizer(path, fields, config):
+    """The encoding beside the weights, with the folder's own end of text; or None.
 
     raises CheckpointError  if it is damaged or has more ids than the model has rows
     """
@@ -250,4 +230,12 @@ def _tokenizer(path, config):
             f"the tokenizer in {path} has {tokenizer.vocab_size} ids, the model only "
             f"{config.vocab_size}; they do not belong together"
         )
+    generation = {}
+    if (path / GENERATION).exists():
+        generation = checkpoint.read_json(path / GENERATION)
+    for source in (fields, generation):  # the later one counts
+        ends = source.get("eos_token_id")
+        first = ends[0] if isinstance(ends, list) and ends else ends
+        if type(first) is int and 0 <= first < tokenizer.vocab_size:
+            tokenizer.end_id = first
     return tokenizer

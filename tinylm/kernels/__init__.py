@@ -1,15 +1,23 @@
 """Floor 0: arrays in, arrays out. Each kernel stands beside the NumPy reference that defines it.
 
+>>> import numpy as np
+>>> x = np.log([[1.0, 3.0]])
+>>> out = np.empty_like(x)
+>>> softmax(x, 0, out)  # 0: not its logarithm
+>>> out
+array([[0.25, 0.75]])
+
 Read in this order: runtime/registry.py, elementary.py, softmax.py, layer_norm.py, dropout.py,
-activation.py, linear.py, attention.py, lstm.py, convolution.py, cross_entropy.py, embedding.py,
-adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py. The rest of
-runtime/ shows how they are compiled, cached and run on one pool of threads.
+activation.py, linear.py, attention.py, block_step.py, lstm.py, convolution.py, cross_entropy.py,
+embedding.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py.
+The rest of runtime/ shows how they are compiled, cached and run on one pool of threads.
 """
 
 from .activation import ACTIVATIONS, activate_ref, derivative_ref
 from .adamw import BLOCK as NORM_BLOCK
 from .adamw import adamw, squared_norm
 from .attention import attention, attention_backward
+from .block_step import block_step
 from .convolution import conv1d_max, conv1d_max_backward
 from .cross_entropy import head_backward, linear_cross_entropy
 from .dropout import dropout
@@ -42,6 +50,7 @@ __all__ = [
     "alias_table",
     "attention",
     "attention_backward",
+    "block_step",
     "conv1d_max",
     "conv1d_max_backward",
     "cooccurrence",

@@ -207,6 +207,38 @@ def _scale_row(row, scale):
         row[d] *= scale
 
 
+@helper
+def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
+    """The forward of head h of text b for a single query, which uses each key once: no copies."""
+    bh = b * lse.shape[1] + h
+    group = bh // k.shape[3]
+    place = bh % k.shape[3]
+    width = q.shape[4]
+    scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
+    query = np.empty((1, width), q.dtype)
+    _load(q, bh, QUERY, 0, scale, query)
+    row = np.empty(reach, q.dtype)
+    for s in range(reach):
+        mine = k[group, s, min(KEY, k.shape[2] - 1), place]
+        total = q.dtype.type(0)
+        for d in range(width):
+            total += query[0, d] * mine[d]
+        row[s] = total
+    _open_row(row, mask, is_open, bias, b, h, 0)
+    top = largest(row)
+    total = _exp_row(row, top)
+    lse[b, h, 0] = np.inf if total == 0 else top + np.log(total)
+    if rate > 0:
+        drop_row(row, bh * k.shape[1], key, rate)
+    query[:] = 0
+    for s in range(reach):
+        mine = v[group, s, min(VALUE, v.shape[2] - 1), place]
+        for d in range(width):
+            query[0, d] += row[s] * mine[d]
+    inverse = q.dtype.type(0 if total == 0 else 1 / total)
+    _store(query, inverse, out, bh, QUERY, 0)
+
+
 @kernel(
     reference=_attention_ref,
     parallel=True,
@@ -244,6 +276,9 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
         h = nth // batch
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
+        if length == 1:
+            one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open)
+            continue
         turned = np.empty((width, source + PAD), q.dtype)
         values = np.empty((source, width), q.dtype)
         _load_turned(k, bh, KEY, turned)

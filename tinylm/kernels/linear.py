@@ -8,6 +8,10 @@ The forward multiplies a block of rows and finishes it (bias, activation, dropou
 it is still in cache. It keeps the activation's slope, not its input: the memory is the same, and
 the backward needs no second exponential.
 
+For a single row, such as the newest token of a text, all the work is to read the weights. Then the
+forward is split by the weight's rows, one dot product each. This reads large weights about twice as
+fast as BLAS's product of a matrix and a vector.
+
 The input's gradient is split by rows. The weight's gradient is split by the weight's rows, which
 are columns of dpre: so no two threads ever add to the same number, and no matrix needs partial
 sums. For a small product both gradients share one parallel loop, because starting a loop costs as
@@ -22,6 +26,7 @@ from .dropout import drop_ref, drop_row
 from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
+STRIP = 64  # outputs of one task, for a single row
 MANY_ROWS = 512  # from here on the two gradients have a parallel loop each
 
 
@@ -87,6 +92,36 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
     out[...] = y + residual if residual.size else y
 
 
+@helper
+def strips_of(width):
+    """How many strips of STRIP outputs there are; the last one may be narrower."""
+    return (width + STRIP - 1) // STRIP
+
+
+@helper
+def one_row(x, weight, bias, residual, act, rate, key, slope, out, strip):
+    """One strip of the forward's outputs for a single row x (C,)."""
+    first = strip * STRIP
+    last = min(first + STRIP, out.shape[1])
+    row = out[0, first:last]
+    for j in range(first, last):
+        weights = weight[j]
+        total = x.dtype.type(0)
+        for c in range(x.size):
+            total += x[c] * weights[c]
+        row[j - first] = total
+    if bias.size:
+        for j in range(row.size):
+            row[j] += bias[first + j]
+    if act:
+        activate_row(row, slope[0, first:last], act)
+    if rate > 0:
+        drop_row(row, first, key, rate)
+    if residual.size:
+        for j in range(row.size):
+            row[j] += residual[0, first + j]
+
+
 @kernel(
     reference=_linear_ref,
     parallel=True,
@@ -110,7 +145,13 @@ def linear(x, weight, bias, residual, act, rate, key, slope, out):
     """
     n, width = out.shape
     size = rows_per_block(n)
-    for block in prange((n + size - 1) // size):
+    blocks = (n + size - 1) // size
+    if n == 1:
+        blocks = strips_of(width)
+    for block in prange(blocks):
+        if n == 1:
+            one_row(x[0], weight, bias, residual, act, rate, key, slope, out, block)
+            continue
         first = block * size
         last = min(first + size, n)
         rows = x[first:last]

@@ -1,9 +1,15 @@
 """Floor 3: modules.
 
-Read in this order: module.py, layers.py, recurrent.py, transformer.py, encoder.py, characters.py,
-pooling.py.
+>>> import numpy as np
+>>> layer = Linear(3, 2, rng=np.random.default_rng(0))
+>>> layer(np.ones((5, 3), np.float32)).shape
+(5, 2)
+
+Read in this order: module.py, layers.py, recurrent.py, transformer.py, cache.py, encoder.py,
+characters.py, pooling.py.
 """
 
+from .cache import Cache, LayerCache
 from .characters import CharCNN, CharCNNConfig, Highway
 from .encoder import ACTIVATION_NAMES, Embeddings, Encoder, EncoderConfig, TokenHead
 from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear
@@ -22,7 +28,7 @@ from .module import (
 )
 from .pooling import ConcatPool, Pooler, ScalarMix, masked_mean
 from .recurrent import LSTM, LSTMConfig, detach
-from .transformer import MLP, BlockConfig, Cache, MultiHeadAttention, TransformerBlock
+from .transformer import MLP, BlockConfig, MultiHeadAttention, TransformerBlock
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -36,6 +42,7 @@ __all__ = [
     "Encoder",
     "EncoderConfig",
     "LSTMConfig",
+    "LayerCache",
     "LayerNorm",
     "Linear",
     "Module",

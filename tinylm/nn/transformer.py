@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinylm import kernels
 from tinylm import ops as F
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.kernels import ACTIVATIONS
 from tinylm.memory import must_fit
+from tinylm.ops.registry import contiguous
 from tinylm.settings import Config, at_least, from_to_below, one_of
-from tinylm.tensor import Tensor
+from tinylm.tensor import Tensor, is_grad_enabled
 
 from .layers import LayerNorm, Linear
 from .module import STANDARD, Module, Noise
@@ -33,7 +34,7 @@ class BlockConfig(Config):
         "width": at_least(1),
         "heads": at_least(1),
         "hidden": at_least(1),
-        "activation": one_of(*(name for name in ACTIVATIONS if name)),
+        "activation": one_of(*(name for name in kernels.ACTIVATIONS if name)),
         "eps": at_least(0),
         "residual_dropout": from_to_below(0, 1),
         "attention_dropout": from_to_below(0, 1),
@@ -61,43 +62,6 @@ class BlockConfig(Config):
         must_fit((rows, self.width), 4, "BlockConfig: the weights of a block")
 
 
-class Cache:
-    """Keys and values of the positions seen so far, (B, H, length, D) each.
-
-    size : the most positions that it can hold     width : D
-
-    >>> cache = Cache(batch_size=2, heads=3, size=11, width=5)
-    >>> keys, values = cache.extend(np.ones((2, 3, 7, 5)), np.ones((2, 3, 7, 5)))
-    >>> cache.length, keys.shape
-    (7, (2, 3, 7, 5))
-    """
-
-    def __init__(self, batch_size: int, heads: int, size: int, width: int, dtype=np.float32):
-        shape = (batch_size, heads, size, width)
-        must_fit((2, *shape), np.dtype(dtype).itemsize, "A key/value cache")
-        self.keys = np.zeros(shape, dtype)
-        self.values = np.zeros_like(self.keys)
-        self.length = 0
-
-    def extend(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Append (B, H, T, D) keys and values; returns all so far, (B, H, length, D) each.
-
-        raises ShapeError  if they do not fit any more
-        """
-        end = self.length + keys.shape[2]
-        if end > self.keys.shape[2]:
-            raise ShapeError(
-                f"Cache: {end} positions do not fit its room for {self.keys.shape[2]}; "
-                "make a larger one."
-            )
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
-        self.length = end
-        keys = self.keys[:, :, :end]
-        values = self.values[:, :, :end]
-        return keys, values
-
-
 class MultiHeadAttention(Module):
     """Self-attention with H heads.   x : (B, T, C) -> (B, T, C)
 
@@ -117,7 +81,7 @@ class MultiHeadAttention(Module):
 
         mask : bool, broadcasts to (B, H, T, S), True = may attend
         causal : True hides the positions after each query
-        cache : a Cache, which takes the new keys and values; only without gradients
+        cache : a LayerCache, which takes the new keys and values; only without gradients
         """
         c = self.config
         qkv = self.c_attn(x)  # (B,T,C) -> (B,T,3C)
@@ -191,8 +155,36 @@ class TransformerBlock(Module):
 
     def forward(self, x, mask=None, causal=False, cache=None):
         """x : (B, T, C) -> (B, T, C); mask, causal and cache as in MultiHeadAttention."""
+        if cache is not None and mask is None and x.size == x.shape[-1]:
+            if not (self.training or is_grad_enabled()):
+                return self._read_one(x, cache)
         if self.pre_norm:
             h = self.attn(self.ln_1(x), mask, causal, cache, residual=x)
             return self.mlp(self.ln_2(h), residual=h)
         h = self.ln_1(self.attn(x, mask, causal, cache, residual=x))
         return self.ln_2(self.mlp(h, residual=h))
+
+    def _read_one(self, x, cache):
+        """`forward` for the newest token of one text: the same equations in one kernel.
+
+        x : (1, 1, C) -> (1, 1, C)
+        """
+        c = self.attn.config
+        parts = (self.ln_1, self.attn.c_attn, self.attn.c_proj, self.ln_2)
+        weights = []
+        for part in (*parts, self.mlp.c_fc, self.mlp.c_proj):
+            weights += [contiguous(part.weight.data), contiguous(part.bias.data)]
+        keys, values = cache.slots()  # (S,1,H,D)
+        row = contiguous(x.data).reshape(1, c.width)
+        out = np.empty_like(row)
+        kernels.block_step(
+            row,
+            *weights,
+            keys[None],
+            values[None],
+            kernels.ACTIVATIONS[c.activation],
+            int(self.pre_norm),
+            c.eps,
+            out,
+        )
+        return Tensor(out[None])

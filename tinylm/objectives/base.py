@@ -133,8 +133,10 @@ class Objective(nn.Module):
     fast_step = None  # (batch, lr) -> mean loss: a lock-free kernel that updates the weights itself
     logits = None  # (ids, mask=None, **family) -> Tensor (B, T, V): the head's scores
     states_and_loss = None  # (ids, mask, **family) -> states as of encode, the texts' own mean loss
+    # Generation. Left-padded batches give `step` a mask (B, T), beams and samples call the cache's
+    # `reorder(rows)`, see nn.Cache; one text alone needs neither.
     start_cache = None  # (batch_size, length) -> a cache for `step`
-    step = None  # (ids (B, T), cache) -> array (B, V): the next token's scores
+    step = None  # (ids (B, T), cache, mask=None) -> array (B, V): the next token's scores
     gap_id: int | None = None  # the token that stands for a gap, which `logits` can fill
 
     def __init_subclass__(cls, name: str | None = None, encoding: str | None = None, **more):

@@ -41,9 +41,11 @@ from tinylm.settings import at_least, between, one_of
 from tinylm.tensor import Tensor
 from tinylm.text.template import BERT as PAIRED
 
-from .base import Objective, ObjectiveConfig
+from .base import ObjectiveConfig
+from .bidirectional import Bidirectional
 
 NOT_COUNTED = -100  # the target of a padded pick
+HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
 SPECIALS = ("[CLS]", "[SEP]", "[MASK]")
 AROUND = 3  # special tokens of a pair: [CLS] A [SEP] B [SEP]
 
@@ -84,6 +86,7 @@ class BertConfig(ObjectiveConfig):
     short_rate : share of the documents whose pieces are shorter, by chance
     duplicates : the text is cut and masked in so many ways, which come again and again (the
         release: 10); 0: in a new way in every epoch
+    heads : those that the model has; encoders are published without them
 
     >>> BertConfig.base().num_hidden_layers
     12
@@ -127,6 +130,7 @@ num_attention_heads = 3.
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    heads: tuple[str, ...] = HEADS
     batch_size: int = 32
     sequence_length: int = 128
     mask_rate: float = 0.15
@@ -142,8 +146,14 @@ num_attention_heads = 3.
         """Check the fields that depend on each other.
 
         raises ShapeError   if num_attention_heads does not divide hidden_size
-        raises ArgumentError if the shares exceed 1 or memory is short
+        raises ArgumentError for heads that cannot be, shares above 1, or if memory is short
         """
+        in_order = tuple(head for head in HEADS if head in self.heads)
+        if self.heads != in_order or ("next" in self.heads and "pooler" not in self.heads):
+            raise ArgumentError(
+                f"BertConfig: heads = {self.heads}; expected some of {', '.join(HEADS)} in this "
+                "order, next only with pooler."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ShapeError(
                 f"BertConfig: hidden_size = {self.hidden_size} is not a multiple of "
@@ -263,7 +273,7 @@ class _Row(NamedTuple):
     targets: np.ndarray
 
 
-class Bert(Objective, name="bert", encoding="wordpiece"):
+class Bert(Bidirectional, name="bert", encoding="wordpiece"):
     """The model and its two objectives.
 
     config : BertConfig     rng : numpy Generator of the initial weights (a fixed one by default)
@@ -279,7 +289,6 @@ one such as gpt.
     Config = BertConfig
     model_type = "bert"
     unit = "nats per masked token"
-    structured = True
     needs_tokens = SPECIALS
     template = PAIRED
     training_defaults = dict(
@@ -298,8 +307,22 @@ one such as gpt.
         self.noise = nn.Noise()
         encoder, block = config.sizes()
         self.encoder = nn.Encoder(encoder, block, noise=self.noise, rng=rng)
-        self.pooler = nn.Pooler(config.hidden_size, rng=rng, std=config.initializer_range)
-        self.head = nn.TokenHead(
+        self.pooler = None
+        self.head = None
+        self.next = None
+        if "pooler" in config.heads:
+            self.pooler = nn.Pooler(config.hidden_size, rng=rng, std=config.initializer_range)
+        if "masked" in config.heads:
+            self.head = self._masked_head(config, block, rng)
+        else:
+            self.logits = None  # the ability is missing
+        if "next" in config.heads:
+            self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
+        nn.truncate(self, rng, config.initializer_range)
+
+    def _masked_head(self, config, block, rng):
+        """The head that scores all tokens at some states."""
+        return nn.TokenHead(
             config.hidden_size,
             config.hidden_size,
             config.vocab_size,
@@ -308,13 +331,6 @@ one such as gpt.
             std=block.std,
             rng=rng,
         )
-        self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
-        nn.truncate(self, rng, config.initializer_range)
-
-    @property
-    def max_length(self) -> int:
-        """Tokens that `encode` reads at most: each position needs its own vector."""
-        return self.config.max_position_embeddings
 
     # -- learning from text ----------------------------------------------------------------------
 
@@ -405,11 +421,12 @@ one such as gpt.
 
     def loss(self, batch: BertBatch) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per picked token, plus those per pair of pieces if the batch has pairs."""
+        self.need("scores")
         states = self.encode(batch.ids, batch.mask, batch.token_types)[-1]
         picked = F.gather_positions(states, batch.picks)  # (B,T,C) -> (B,P,C)
         loss = self.head.loss(picked, self.encoder.embeddings.words.weight, batch.targets)
         parts: dict[str, Any] = {"masked": loss.item()}
-        if batch.is_random is not None:
+        if batch.is_random is not None and self.next is not None:
             scores = self.next(self.pooler(states))  # (B,T,C) -> (B,C) -> (B,2)
             pairs = F.cross_entropy(scores, batch.is_random)
             right = scores.data.argmax(axis=1) == batch.is_random
@@ -419,31 +436,9 @@ one such as gpt.
             loss = loss + pairs
         return loss, parts
 
-    def tokens_read(self, batch: BertBatch) -> int:
-        """The real tokens of a batch."""
-        return int(batch.mask.sum())
-
     # -- the model -------------------------------------------------------------------------------
-
-    def encode(self, ids, mask=None, token_types=None, position_ids=None) -> list[Tensor]:
-        """The normed embeddings, then every layer's states.
-
-        ids : (B, T) integers     mask : (B, T) bool, True = a real token
-        token_types : (B, T), None = all 0     position_ids : (T,) or (B, T), None = 0 … T − 1
-        returns num_hidden_layers + 1 Tensors (B, T, C)
-        raises ShapeError  if the text is longer than max_position_embeddings
-        """
-        return self.encoder(ids, mask, token_types, position_ids)
 
     def logits(self, ids, mask=None, **family) -> Tensor:
         """Scores of the token at every position.   ids : (B, T) -> (B, T, V)"""
         states = self.encode(ids, mask, **family)[-1]
         return self.head(states, self.encoder.embeddings.words.weight)
-
-    def embedding_table(self) -> np.ndarray:
-        """The token embeddings as an array (V, C)."""
-        return self.encoder.embeddings.words.weight.data
-
-    def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The Parameters of the encoder from the bottom up: the tables, then each block."""
-        return self.encoder.layer_groups()

@@ -32,12 +32,6 @@ from tinylm.tensor import Tensor, no_grad
 
 from .base import Objective, ObjectiveConfig
 
-_ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-    "relu": "relu",
-}
 NOT_COUNTED = -100  # the target of a position without a next token
 
 
@@ -93,7 +87,7 @@ class GPTConfig(ObjectiveConfig):
         "n_layer": at_least(1, 2**10),
         "n_head": at_least(1, 2**16),
         "n_inner": at_least(1, 2**18),
-        "activation_function": one_of(*_ACTIVATIONS),
+        "activation_function": one_of(*nn.ACTIVATION_NAMES),
         "resid_pdrop": between(0, 1),
         "embd_pdrop": between(0, 1),
         "attn_pdrop": between(0, 1),
@@ -231,7 +225,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             width=c.n_embd,
             heads=c.n_head,
             hidden=c.n_inner or 4 * c.n_embd,
-            activation=_ACTIVATIONS[c.activation_function],
+            activation=nn.ACTIVATION_NAMES[c.activation_function],
             pre_norm=True,
             eps=c.layer_norm_epsilon,
             residual_dropout=c.resid_pdrop,
@@ -334,31 +328,42 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         """The embeddings, then every layer's states; the last entry is after ln_f.
 
         ids : (B, T) integers     mask : (B, T) bool, True = a real token
-        position_ids : (B, T); by default they count on from the end of the cache
-        cache : one nn.Cache for each layer, from `start_cache`
+        position_ids : (B, T) or (T,); by default 0 … T − 1, and with a cache the number of real
+            tokens before each one
+        cache : an nn.Cache from `start_cache`: the ids follow what it holds
         tables : of `tables`, if the caller needs the same ones for the head
         returns n_layer + 1 Tensors (B, T, C)
         raises ShapeError  if the text is longer than n_positions or an id is out of range
         """
         ids = np.asarray(ids)
-        past = cache[0].length if cache else 0
-        if ids.ndim != 2 or past + ids.shape[1] > self.config.n_positions:
+        past = 0 if cache is None else cache.length
+        if position_ids is None and ids.ndim == 2:
+            position_ids = self._positions(ids, mask, cache)
+        if ids.ndim != 2 or np.max(position_ids, initial=0) >= self.config.n_positions:
             raise ShapeError(
                 f"GPT: ids have shape {ids.shape} after {past} cached positions; "
                 f"expected (B, T) with at most n_positions = {self.config.n_positions} in all."
             )
-        if position_ids is None:
-            position_ids = past + np.arange(ids.shape[1])
         allowed = None
+        if cache is not None:
+            cache.open(ids.shape[1], mask)
+            mask = cache.real if cache.padded else None
         if mask is not None:
-            allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,T) -> (B,1,1,T)
+            allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,S) -> (B,1,1,S)
         x = self.embed(ids, position_ids, tables or self.tables())  # (B,T) -> (B,T,C)
         states = [x]
         for i, block in enumerate(self.h):
-            x = block(x, allowed, causal=True, cache=cache[i] if cache else None)
+            layer = None if cache is None else cache.layer(i)
+            x = block(x, allowed, causal=True, cache=layer)
             states.append(x)
         states[-1] = self.finish(x)
         return states
+
+    @staticmethod
+    def _positions(ids, mask, cache):
+        """The default of `encode`'s position_ids."""
+        length = ids.shape[1]
+        return np.arange(length) if cache is None else cache.positions(length, mask)
 
     def logits(self, ids, mask=None, **family) -> Tensor:
         """Scores of the next token at every position.   ids : (B, T) -> (B, T, V)"""
@@ -366,18 +371,21 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         states = self.encode(ids, mask, tables=tables, **family)
         return F.linear(states[-1], tables[0])
 
-    def start_cache(self, batch_size: int, length: int) -> list[nn.Cache]:
-        """An empty key/value cache for each layer, with room for `length` positions, for step()."""
+    def start_cache(self, batch_size: int, length: int) -> nn.Cache:
+        """An empty key/value cache for `step`, with room for `length` tokens in each row."""
         c = self.config
         width = c.n_embd // c.n_head
         dtype = self.tables()[0].dtype
-        return [nn.Cache(batch_size, c.n_head, length, width, dtype) for _ in self.h]
+        return nn.Cache(c.n_layer, batch_size, c.n_head, length, width, dtype)
 
-    def step(self, ids, cache: list[nn.Cache]) -> np.ndarray:
-        """Read ids (B, T) after the tokens in the cache; returns the next token's scores (B, V)."""
+    def step(self, ids, cache: nn.Cache, mask=None) -> np.ndarray:
+        """Read ids (B, T) after the tokens in the cache; returns the next token's scores (B, V).
+
+        mask : (B, T) bool, False at padding, which stands on the left; None = all real
+        """
         with no_grad():
             tables = self.tables()
-            last = self.encode(ids, cache=cache, tables=tables)[-1][:, -1]
+            last = self.encode(ids, mask, cache=cache, tables=tables)[-1][:, -1]
             return F.linear(last, tables[0]).data
 
     def embedding_table(self) -> np.ndarray:

@@ -59,14 +59,20 @@ def _full_bias(bias, shape, dtype):
 
 
 def _to_kernel(x):
-    """(B, H, T, D) -> (B, T, 1, H, D) if x lies in memory as (B, T, H, D), else (B·H, T, 1, 1, D).
+    """The kernel's view (G, T, 1, H', D) of an array (B, H, T, D), whose layout may be any.
 
-    So neither layout needs a copy.
+    in memory (B, T, H, D): G = B,   H' = H     a packed product
+    in memory (T, B, H, D): G = 1,   H' = B·H   an nn.Cache
+    in memory (B, H, T, D): G = B·H, H' = 1
+    None of these is copied.
     """
     batch, heads, length, width = x.shape
     turned = x.transpose(0, 2, 1, 3)
     if turned.flags.c_contiguous and turned.flags.writeable:
         return turned[:, :, None]
+    by_time = x.transpose(2, 0, 1, 3)
+    if by_time.flags.c_contiguous and by_time.flags.writeable:
+        return by_time.reshape(1, length, 1, batch * heads, width)
     x = contiguous(x)
     return x.reshape(batch * heads, length, 1, 1, width)
 

@@ -1,6 +1,15 @@
 """Floor 3: optimisers and learning-rate schedules.
 
 Read in this order: flat.py, groups.py, base.py, adamw.py, sgd.py, schedules.py.
+
+>>> import numpy as np
+>>> from tinylm import nn
+>>> weight = nn.Parameter(np.array([4.0]))
+>>> optimizer = SGD([("weight", weight)], lr=0.1)
+>>> (weight * weight).sum().backward()  # the gradient is 2 · 4
+>>> optimizer.step()
+>>> weight.data
+array([3.2])
 """
 
 import inspect

@@ -5,6 +5,12 @@
     BPE, WordPiece, Unigram parts of words, learned       bpe.py, wordpiece.py, unigram.py
 
 Each is a `base.Encoding`. `learn` trains one by name, `load` reads one from a folder.
+
+>>> encoding = learn("words", ["the cat", "the dog"])
+>>> encoding.encode("the dog")
+[3, 5]
+>>> encoding.decode([3, 4])
+'the cat'
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ from .checks import (
     read_vocabulary,
 )
 from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
+from .formats.settings import ADDED, added_tokens, end_name
 from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
 
@@ -62,7 +63,6 @@ __all__ = [
     "shared",
 ]
 
-ADDED = "added_tokens.json"  # beside the files of any encoding, as transformers has it
 BYTE_TOKENS = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  # a byte as a token
 
 
@@ -403,7 +403,8 @@ similar tokens are 'talk', 'walk'.
     def load(cls, folder: str | Path) -> Encoding:
         """Read what save() wrote into a folder; raises DataError for a missing or damaged file."""
         encoding = cls._load(Path(folder))
-        encoding._restore(Path(folder) / ADDED)
+        encoding._restore(Path(folder))
+        encoding.end_as_named(Path(folder))
         arrangement = Path(folder) / FILE
         if arrangement.exists():
             encoding.arrange(Template.read(arrangement))
@@ -414,17 +415,19 @@ similar tokens are 'talk', 'walk'.
     def _load(cls, folder: Path) -> Encoding:
         """`load` without the special tokens that were added."""
 
-    def _restore(self, path: Path) -> None:
+    def end_as_named(self, folder: Path) -> None:
+        """Let a text end as a folder's files say, if they name a token.   raises DataError"""
+        self.end_id = self._index().get(end_name(folder), self.end_id)
+
+    def _restore(self, folder: Path) -> None:
         """Add the special tokens that were added before saving; raises DataError."""
-        stored = files.read_json(path) if path.exists() else {}
-        if not isinstance(stored, dict) or not all(isinstance(i, int) for i in stored.values()):
-            raise DataError(f"{str(path)!r} must map tokens to ids; the file is damaged.")
+        stored = added_tokens(folder, self.vocab_size)
         for name, i in sorted(stored.items(), key=lambda item: item[1]):
             if i == len(self.vocab) and name not in self._index():
                 self._append(name)
             elif self._index().get(name) != i:
                 raise DataError(
-                    f"{str(path)!r} says that {name!r} has the id {i}, "
+                    f"{str(folder)!r} says that {name!r} has the id {i}, "
                     "but the vocabulary says otherwise."
                 )
             if name not in self.specials:

@@ -139,6 +139,9 @@ class Spelling(ABC):
 class ByteLevel(Spelling):
     """GPT-2's spelling: each byte becomes a visible character, so a word is an ordinary string.
 
+    prefix : put a space in front of a text that begins without one, so that its first word is
+        spelled like the others
+
     >>> BYTES.words("The cat", False)
     ['The', ' cat']
     >>> BYTES.units(" né")
@@ -149,8 +152,22 @@ class ByteLevel(Spelling):
     alphabet = "".join(BYTE_OF)
     unknown = None
 
+    def __init__(self, prefix: bool = False):
+        self.prefix = prefix
+
+    def _prefixed(self, text: str) -> str:
+        """The text with its prefix, if it gets one."""
+        if self.prefix and text and not text.startswith(" "):
+            return " " + text
+        return text
+
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The text cut at its spaces, or whole if it has other white space or two in a row."""
+        if self.prefix:
+            first, *pieces = self._prefixed(text).split(" ")
+            if first or pieces != text.split():
+                return self._prefixed(text), []
+            return "", pieces
         pieces = text.split(" ")
         if pieces != text.split():
             return text, []
@@ -166,7 +183,13 @@ class ByteLevel(Spelling):
         return raw.decode("latin-1").translate(TRANSLATE)
 
     def spans(self, text: str) -> list[Word]:
-        """Each word; all bytes of a character begin and end with that character."""
+        """Each word; all bytes of a character begin and end with that character.
+
+        The space of the prefix is no part of the text: it begins and ends at 0.
+        """
+        whole = self._prefixed(text)
+        if whole != text:
+            return self._after_prefix(whole)
         found: list[Word] = []
         at = 0
         for word in PATTERN.findall(text):  # the words leave no character out
@@ -179,6 +202,15 @@ class ByteLevel(Spelling):
             found.append((word, begins, ends))
             at = end
         return found
+
+    def _after_prefix(self, whole: str) -> list[Word]:
+        """`spans` of a text with its prefix, as places in the text without it."""
+        moved: list[Word] = []
+        for word, begins, ends in self.spans(whole):
+            begins = [max(place - 1, 0) for place in begins]
+            ends = [place - 1 for place in ends]
+            moved.append((word, begins, ends))
+        return moved
 
     def vocabulary(
         self, specials: tuple[str, ...], alphabet: list[str], made: list[str]
@@ -374,3 +406,4 @@ class Metaspace(Spelling):
 
 
 BYTES = ByteLevel()
+SPACED_BYTES = ByteLevel(prefix=True)  # RoBERTa's and others' way

@@ -1,22 +1,27 @@
-"""Sampling from a causal model, token by token.
+"""Sampling from a causal model, token by token: one text as a stream, or several side by side.
 
     id_{t+1} ~ softmax(logits(id_1 ... id_t) / temperature), cut to top_k and top_p
 
-Each step reads only the newest token; a key/value cache holds the rest. See sampling.py.
+Each step reads only the newest token of every text; a key/value cache holds the rest. `Texts` is
+the state behind this, and behind beam.py. How an id is chosen by its score: see sampling.py.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinylm.data import pad
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import one_thread
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
+
+# From so many weights on, reading one token is reading the weights, which threads can share.
+LARGE = 2**23
 
 
 def generate(
@@ -24,7 +29,7 @@ def generate(
     ids: ArrayLike,
     steps: int,
     rng: np.random.Generator | None = None,
-    end_id: int | None = None,
+    end_id: int | Collection[int] | None = None,
     vocab_size: int | None = None,
     **sampling,
 ) -> Iterator[int]:
@@ -33,7 +38,7 @@ def generate(
     model : causal, with start_cache and step
     ids : (T,) the prompt, at least one id
     rng : needed unless temperature is 0
-    end_id : stop after this id
+    end_id : stop after this id, or after any of these
     vocab_size : the number of tokens: draw only ids below it. A model's table may be padded with
         rows that no token has. None draws from every row
     sampling : the fields of `sampling.Sampling`
@@ -47,51 +52,230 @@ def generate(
     raises TinylmError      on a model that cannot continue text
     Example: demos/04_gpt.py
     """
+    choice = _choice(rng, sampling)
+    texts = Texts(model, [ids], steps, vocab_size)
+    ends = end_ids(end_id)
+
+    def drawn():
+        with evaluating(model):
+            for _ in range(steps):
+                [scores] = texts.scores()
+                new = int(choice.draw(choice.penalise(scores, texts.ids[0]), rng))
+                texts.extend([0], [new])
+                yield new
+                if new in ends:
+                    return
+
+    return drawn()
+
+
+def generate_batch(
+    model: Any,
+    prompts: Sequence[ArrayLike],
+    steps: int,
+    rng: np.random.Generator | None = None,
+    end_id: int | Collection[int] | None = None,
+    vocab_size: int | None = None,
+    stop: Callable[[int, list[int]], bool] | None = None,
+    **sampling,
+) -> list[list[int]]:
+    """Continue several texts side by side: the new ids of each, `steps` at most.
+
+    prompts : B texts, (T,) ids each, of any lengths; the same one n times gives n samples of it
+    rng : text b draws from the b-th generator of rng.spawn(B), so it depends on no other text
+    stop : (b, the new ids of text b so far) -> whether that text is finished, see `stop_at`
+    The other arguments are those of `generate`, and text b becomes what `generate` would make of
+    prompt b alone, up to the rounding of products with more rows.
+
+    raises ShapeError, ArgumentError, TinylmError  as `generate`
+    """
+    choice = _choice(rng, sampling)
+    texts = Texts(model, prompts, steps, vocab_size)
+    ends = end_ids(end_id)
+    count = len(texts.ids)
+    rngs = [None] * count if rng is None else rng.spawn(count)
+    new: list[list[int]] = [[] for _ in range(count)]
+    left = list(range(count))  # the texts that are not finished, in the order of the cache's rows
+    with evaluating(model):
+        for _ in range(steps):
+            rows = []
+            ids = []
+            for row, scores in enumerate(texts.scores()):
+                b = left[row]
+                drawn = int(choice.draw(choice.penalise(scores, texts.ids[row]), rngs[b]))
+                new[b].append(drawn)
+                if drawn not in ends and not (stop and stop(b, new[b])):
+                    rows.append(row)
+                    ids.append(drawn)
+            if not rows:
+                break
+            left = [left[row] for row in rows]
+            texts.extend(rows, ids)
+    return new
+
+
+def stop_at(
+    tokenizer: Any, prompts: Sequence[Sequence[int]], strings: Sequence[str]
+) -> Callable[[int, list[int]], bool]:
+    """A `stop` for `generate_batch`: a text is finished once what is new holds one of the strings.
+
+    >>> from tinylm.text import Chars
+    >>> letters = Chars("abc")
+    >>> stop = stop_at(letters, [letters.encode("b")], ["ca"])
+    >>> stop(0, letters.encode("cc")), stop(0, letters.encode("cca"))
+    (False, True)
+    """
+
+    def stop(b, new):
+        text = continuation(tokenizer, prompts[b], new)
+        return any(string in text for string in strings)
+
+    return stop
+
+
+def continuation(tokenizer: Any, prompt: Sequence[int], new: Sequence[int]) -> str:
+    """The text that new ids add to that of a prompt, such as the space between two words.
+
+    >>> from tinylm.text import Words
+    >>> continuation(Words(["the", "cat"]), [3], [4])
+    ' cat'
+    """
+    begun = len(tokenizer.decode(prompt))
+    return tokenizer.decode([*prompt, *new])[begun:]
+
+
+def before_first(text: str, strings: Sequence[str]) -> str:
+    """The part of a text before the first of these strings in it, or the whole text.
+
+    >>> before_first("one. two! three", ["!", "."])
+    'one'
+    """
+    places = [text.find(string) for string in strings]
+    return text[: min([place for place in places if place >= 0], default=len(text))]
+
+
+class Texts:
+    """Texts that a model continues side by side, and the cache of what it has read of them.
+
+    model : causal, with start_cache and step     prompts : B texts, ids of at least one token each
+    steps : how many ids each text gets at most     vocab_size : as in `generate`
+    ids : B lists, the texts so far
+
+    The model sees the window ids[starts[b]:] of text b. A window that outgrows the model's
+    n_positions moves to the newest half of it, for each text on its own, see `generate`. Then the
+    windows of all texts are read anew, flush right, with padding on the left.
+    raises ShapeError  on an empty prompt or vocabulary
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[ArrayLike],
+        steps: int,
+        vocab_size: int | None = None,
+    ):
+        model.need("generation")
+        steps = argument("generate", "steps", steps, int, at_least(0))
+        if vocab_size is not None and vocab_size < 1:
+            raise ShapeError(f"generate: vocab_size is {vocab_size}, expected at least 1, or None")
+        self.model = model
+        self.vocab_size = vocab_size
+        self.ids = [_prompt(ids) for ids in prompts]
+        needed = max(map(len, self.ids), default=0) + steps
+        self.size = min(needed, model.max_length or needed)
+        self.starts = [max(len(ids) - self.size, 0) for ids in self.ids]
+        self.cache: Any = None
+        self.slots = self.size  # of the cache in use; a full one makes `scores` read anew
+        self.is_large = sum(p.size for p in model.parameters()) >= LARGE
+
+    def scores(self) -> np.ndarray:
+        """The scores of the next id of each text, (B, V)."""
+        if self.slots < self.size:
+            self.slots += 1
+            scores = self._step([ids[-1:] for ids in self.ids])
+        else:
+            scores = self._read_windows()
+        return scores[:, : self.vocab_size]
+
+    def extend(self, rows: Sequence[int], ids: Sequence[int]) -> None:
+        """Go on with these rows, in this order, each with one more id.
+
+        A row may come several times, or no more.
+        """
+        if list(rows) != list(range(len(self.ids))):
+            self.cache.reorder(rows)
+            self.starts = [self.starts[row] for row in rows]
+            self.ids = [list(self.ids[row]) for row in rows]
+        for text, new in zip(self.ids, ids, strict=True):
+            text.append(new)
+
+    def _read_windows(self):
+        """Slide the windows that are too long, and read all windows into a new cache."""
+        for b, text in enumerate(self.ids):
+            if len(text) - self.starts[b] > self.size:
+                self.starts[b] = len(text) - max(self.size // 2, 1)
+        windows = [text[start:] for text, start in zip(self.ids, self.starts, strict=True)]
+        self.slots = max(map(len, windows), default=0)
+        count = len(windows)
+        alike = count > 1 and all(window == windows[0] for window in windows)
+        if alike:  # read it once
+            windows = windows[:1]
+        self.cache = self.model.start_cache(len(windows), self.size)
+        scores = self._step(windows)
+        if alike:
+            self.cache.reorder([0] * count)
+            scores = np.repeat(scores, count, axis=0)
+        return scores
+
+    def _step(self, rows):
+        """The model's scores (B, V) after some rows of ids."""
+        ids, mask = pad(rows, left=True)  # (B,T)
+        is_small = ids.size == 1 and not self.is_large
+        alone = one_thread() if is_small else contextlib.nullcontext()
+        with no_grad(), alone:
+            if mask.all():
+                return self.model.step(ids, self.cache)
+            return self.model.step(ids, self.cache, mask)
+
+
+@contextlib.contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Within this context the model is in evaluation mode, so without dropout."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def end_ids(end_id: int | Collection[int] | None) -> set[int]:
+    """The ids that end a text, as a set.
+
+    >>> end_ids(None), end_ids(3), end_ids([3, 5])
+    (set(), {3}, {3, 5})
+    """
+    if end_id is None:
+        return set()
+    return {int(i) for i in np.ravel(list(end_id) if isinstance(end_id, Collection) else end_id)}
+
+
+def _choice(rng, sampling):
+    """The Sampling of some options; raises TinylmError if it needs a generator and gets none."""
     choice = Sampling(**sampling)
-    model.need("generation")
-    steps = argument("generate", "steps", steps, int, at_least(0))
     if rng is None and choice.temperature > 0:
         raise TinylmError(
             "sampling needs a random generator: pass rng=np.random.default_rng(seed), "
             "or temperature=0"
         )
+    return choice
+
+
+def _prompt(ids):
+    """A prompt as a list of ids; raises ShapeError for an empty one."""
     ids = np.asarray(ids)
     if ids.ndim != 1 or not len(ids):
         raise ShapeError(
             f"generate: got a prompt of shape {ids.shape}, expected (T,) ids with T of at least 1"
         )
-    if vocab_size is not None and vocab_size < 1:
-        raise ShapeError(f"generate: vocab_size is {vocab_size}, expected at least 1, or None")
-
-    def draw(logits):
-        return int(choice.draw(logits[:vocab_size], rng))
-
-    return _continue(model, [int(i) for i in ids], steps, draw, end_id)
-
-
-def _continue(model, ids, steps, draw, end_id):
-    """The loop behind `generate`; it holds the model in evaluation mode, so without dropout."""
-    size = model.max_length or len(ids) + steps
-    cached = 0  # tokens that the cache holds
-    was_training = model.training
-    model.eval()
-    try:
-        for _ in range(steps):
-            if cached == 0:
-                new = ids[-size:]
-                cache = model.start_cache(1, size)
-            elif cached == size:  # the window is full
-                new = ids[-max(size // 2, 1) :]
-                cache = model.start_cache(1, size)
-                cached = 0
-            alone = one_thread() if len(new) == 1 else contextlib.nullcontext()
-            with no_grad(), alone:
-                logits = model.step(np.array([new]), cache)[0]  # (1,T) -> (V,)
-            cached += len(new)
-            ids.append(draw(logits))
-            new = ids[-1:]
-            yield ids[-1]
-            if ids[-1] == end_id:
-                return
-    finally:
-        model.train(was_training)
+    return [int(i) for i in ids]

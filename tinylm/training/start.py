@@ -47,7 +47,10 @@ class FromScratch:
     def encoding(
         self, texts: Sequence[str], vocab_size: int | None, options: Mapping[str, Any]
     ) -> Any:
-        """An encoding learned from the texts; the arguments are those of text.learn."""
+        """An encoding learned from the texts, with the special tokens that the objective needs.
+
+        The arguments are those of text.learn.
+        """
         note(f"learning an encoding ({self.kind}) from {len(texts):,} documents")
         return learn_encoding(self.chapter, self.kind, texts, vocab_size, options)
 

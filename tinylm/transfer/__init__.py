@@ -19,6 +19,7 @@ from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
+from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Classifier",
     "Features",
     "Majority",
+    "SentenceEncoder",
     "SoftmaxRegression",
     "Tfidf",
     "TfidfClassifier",

@@ -131,7 +131,7 @@ class Features:
     After `fit`: mean_ and std_, (F,).
 
     >>> import tinylm
-    >>> tokenizer = tinylm.text.Words(["<unk>", "<pad>", "<eos>", "sea", "ice"])
+    >>> tokenizer = tinylm.text.Words(["sea", "ice"])
     >>> encoder = tinylm.Word2Vec(tinylm.Word2VecConfig(vocab_size=5, size=3))
     >>> Features(encoder, tokenizer).fit_transform(["sea", "ice", "sea ice"]).shape
     (3, 3)

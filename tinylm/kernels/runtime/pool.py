@@ -122,6 +122,12 @@ def one_pool() -> Iterator[None]:
     commands and the benchmarks use it; so should a hand-written loop that calls NumPy between
     steps. Contexts may overlap: when the last one ends, NumPy's thread count is what it was before
     the first.
+
+    >>> import numpy as np
+    >>> with one_pool():
+    ...     np.ones((2, 3)) @ np.ones((3, 2))
+    array([[3., 3.],
+           [3., 3.]])
     """
     start()
     _keep_freed_memory()
@@ -154,6 +160,12 @@ def set_threads(count: int) -> None:
     """Use `count` threads in all parallel kernels that this thread calls.
 
     raises TinylmError  unless 1 ≤ count ≤ the number of threads that Numba started with
+
+    >>> before = threads()
+    >>> set_threads(1)
+    >>> threads()
+    1
+    >>> set_threads(before)
     """
     most = numba.config.NUMBA_NUM_THREADS
     if not 1 <= count <= most:

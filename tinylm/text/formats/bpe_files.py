@@ -21,10 +21,20 @@ from tinylm.files import as_json, lines_read, read_json, read_text
 from ..base import BYTE_TOKENS, Encoding
 from ..merging import Merge, splits
 from ..normalise.normalizing import SPACE, Normalizer
-from ..spelling import BYTE_OF, BYTES, END_OF_WORD, ByteLevel, EndOfWord, Metaspace, Spelling
+from ..spelling import (
+    BYTE_OF,
+    BYTES,
+    END_OF_WORD,
+    SPACED_BYTES,
+    ByteLevel,
+    EndOfWord,
+    Metaspace,
+    Spelling,
+)
 from ..unigram import NAMES
 from . import protobuf
 from .protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
+from .settings import read_settings
 
 HEADER = "#version: 0.2"
 OURS = ("vocab.json", "merges.txt")
@@ -63,7 +73,7 @@ def _settings(encoding: Encoding) -> dict[str, Any]:
         "unk_token": spelling.unknown or end,
     }
     if is_gpt2:
-        settings["add_prefix_space"] = False
+        settings["add_prefix_space"] = spelling.prefix
     return {name: value for name, value in settings.items() if value is not None}
 
 
@@ -144,15 +154,18 @@ def read(folder: Path) -> Parts:
     vocab_name, merges_name = RELEASED if released else OURS
     vocab = _read_vocab(folder / vocab_name)
     merges = _read_merges(folder / merges_name, set(vocab))
-    return of_merges(vocab, merges, folder / vocab_name)
+    prefix = read_settings(folder).get("add_prefix_space") is True
+    return of_merges(vocab, merges, folder / vocab_name, prefix)
 
 
-def of_merges(vocab: list[str], merges: list[Merge], path: str | Path) -> Parts:
+def of_merges(
+    vocab: list[str], merges: list[Merge], path: str | Path, prefix: bool = False
+) -> Parts:
     """The arguments of BPE from a vocabulary and its merges, of GPT-2's kind or GPT-1's.
 
     A token is special if no merge makes it and it is no unit.
 
-    path : the file, for messages
+    path : the file, for messages     prefix : of GPT-2's spelling, see ByteLevel
     raises DataError        if the vocabulary is of neither kind
     """
     units = set(BYTE_OF)
@@ -161,7 +174,7 @@ def of_merges(vocab: list[str], merges: list[Merge], path: str | Path) -> Parts:
     if units <= known:
         ordinary = units | made
         specials = tuple(token for token in vocab if token not in ordinary)
-        return vocab, merges, specials, BYTES, None
+        return vocab, merges, specials, SPACED_BYTES if prefix else BYTES, None
     if not any(token.endswith(END_OF_WORD) for token in vocab):
         lacking = len(units - known)
         raise DataError(

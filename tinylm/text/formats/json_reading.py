@@ -187,7 +187,9 @@ def _read_bpe(stored: Json, model: Json, vocab: list[str], added: Json) -> BPE:
         _expect_byte_level(stored)
     else:
         _expect_end_of_word(stored, model)
-    return BPE(*bpe_files.of_merges(vocab, merges, NAME))
+    cutter = stored.get("pre_tokenizer") or {}
+    prefix = suffix is None and cutter.get("add_prefix_space", True)
+    return BPE(*bpe_files.of_merges(vocab, merges, NAME, prefix))
 
 
 def _merges(stored: list[str | list[str]], known: set[str]) -> list[tuple[str, ...]]:
@@ -207,7 +209,7 @@ def _expect_byte_level(stored: Json) -> None:
     """Raise DataError unless text is cut as GPT-2 does."""
     cutter = stored.get("pre_tokenizer")
     _expect("normalizer", stored.get("normalizer"), None)
-    _expect("pre_tokenizer", cutter, "ByteLevel", add_prefix_space=False, use_regex=True)
+    _expect("pre_tokenizer", cutter, "ByteLevel", use_regex=True)
     _expect("decoder", stored.get("decoder"), "ByteLevel")
 
 

@@ -123,7 +123,8 @@ def _special(encoding: Encoding, name: str) -> Json:
 
 
 def _byte_level(encoding: BPE) -> Json:
-    return {"pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL, "model": _bpe(encoding)}
+    cutter = BYTE_LEVEL | {"add_prefix_space": encoding.spelling.prefix}
+    return {"pre_tokenizer": cutter, "decoder": BYTE_LEVEL, "model": _bpe(encoding)}
 
 
 def _end_of_word(encoding: BPE) -> Json:

@@ -28,6 +28,7 @@ from tinylm.errors import DataError, TinylmError
 from ..base import Encoding
 from .json_reading import understand
 from .json_writing import NAME, Json, describe
+from .settings import read_settings
 
 __all__ = ["NAME", "Json", "describe", "load", "save", "understand"]
 
@@ -45,8 +46,13 @@ def load(folder: str | Path) -> Encoding:
     """
     path = Path(folder) / NAME
     stored = files.read_json(path)
+    prefix = read_settings(Path(folder)).get("add_prefix_space")
     try:
-        return understand(stored)
+        if isinstance(prefix, bool) and (stored["pre_tokenizer"] or {}).get("type") == "ByteLevel":
+            stored["pre_tokenizer"]["add_prefix_space"] = prefix  # the other file decides
+        encoding = understand(stored)
+        encoding.end_as_named(Path(folder))
+        return encoding
     except TinylmError as error:
         raise DataError(f"{str(path)!r}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:

@@ -1,0 +1,25 @@
+"""The command search: the lines of a file that mean nearly the same as a query."""
+
+from argparse import Namespace
+
+from tinylm.errors import DataError
+
+from .results import print_result
+
+
+def search(options: Namespace) -> int:
+    """Print the nearest lines with their cosines; returns the exit status."""
+    from tinylm.files import read_text
+    from tinylm.transfer import SentenceEncoder
+
+    encoder = SentenceEncoder.load(options.dir)
+    lines = [line.strip() for line in read_text(options.file).split("\n")]
+    numbers = [number for number, line in enumerate(lines, 1) if line]
+    if not numbers:
+        raise DataError(f"{options.file} holds no text; give one text per line")
+    texts = [lines[number - 1] for number in numbers]
+    rows = []
+    for place, cosine in encoder.search(options.query, encoder(texts), options.count):
+        rows.append({"line": numbers[place], "cosine": cosine, "text": texts[place]})
+    shown = [f"{row['cosine']:.3f}\t{row['line']}\t{row['text']}" for row in rows]
+    return print_result(options, rows, shown)

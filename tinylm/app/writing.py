@@ -1,0 +1,202 @@
+"""The commands that write and score text with a causal model: generate, score."""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinylm.errors import DataError, TinylmError
+
+from .results import load, print_result
+
+HALF = "\N{REPLACEMENT CHARACTER}"  # decoding gives it for the first bytes of a character
+CHANCE = (  # options of sampling, which a beam does not do
+    "temperature",
+    "top_k",
+    "top_p",
+    "top_p_rule",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+)
+
+
+# ---- generate
+
+
+def generate(options: Namespace) -> int:
+    """Continue a text, or write several continuations; returns the exit status."""
+    _check_beam(options)
+    model, tokenizer = load(options.dir)
+    prompt = tokenizer.encode(options.prompt)
+    if not prompt and tokenizer.end_id is None:
+        raise DataError("the prompt holds no token that the model knows; give a longer --prompt")
+    if options.beam:
+        rows = _searched(options, model, tokenizer, prompt)
+    elif options.n > 1:
+        rows = _sampled(options, model, tokenizer, prompt)
+    else:
+        return _streamed(options, model, tokenizer, prompt)
+    lines = []
+    for number, row in enumerate(rows, 1):
+        score = f" ({row['score']:.3f} nats per token^P)" if "score" in row else ""
+        lines.append(f"--- {number}{score}\n{options.prompt}{row['text']}")
+    return print_result(options, {"prompt": options.prompt, "texts": rows}, lines)
+
+
+def _check_beam(options: Namespace) -> None:
+    """raises TinylmError for options of which one makes the other meaningless"""
+    given = vars(options).get("given", set())
+    if options.beam:
+        without = [name for name in CHANCE if name in given]
+        if without:
+            name = without[0].replace("_", "-")
+            problem = f"--beam searches for the most probable text, so --{name} has no effect"
+            raise TinylmError(f"{problem}; leave one of them out")
+        if options.n > options.beam:
+            problem = f"a beam of {options.beam} holds no {options.n} texts"
+            raise TinylmError(f"{problem}; give --beam {options.n} or more")
+    elif options.length_penalty is not None:
+        raise TinylmError("--length-penalty belongs to a beam; give --beam WIDTH too")
+
+
+def _begin(tokenizer: Any, prompt: list[int]) -> list[int]:
+    """The ids that a model reads first: a text begins where another one ends."""
+    return prompt or [tokenizer.end_id]
+
+
+def _sampling(options: Namespace) -> dict[str, Any]:
+    """The options that are fields of Sampling."""
+    return {name: getattr(options, name) for name in CHANCE}
+
+
+def _row(options: Namespace, tokenizer: Any, prompt: list[int], new: list[int]) -> dict[str, Any]:
+    """A finished text, without its end: {"text", "tokens"}."""
+    from tinylm.training.generate import before_first, continuation
+
+    kept = [i for i in new if i != tokenizer.end_id]
+    text = before_first(continuation(tokenizer, prompt, kept), options.stop)
+    return {"text": text, "tokens": len(kept)}
+
+
+def _searched(options, model, tokenizer, prompt):
+    """The best texts of a beam, as rows."""
+    from tinylm.training.beam import beam_search
+
+    penalty = 1.0 if options.length_penalty is None else options.length_penalty
+    found = beam_search(
+        model,
+        _begin(tokenizer, prompt),
+        options.tokens,
+        options.beam,
+        penalty,
+        tokenizer.end_id,
+        tokenizer.vocab_size,
+        count=options.n,
+    )
+    rows = []
+    for best in found:
+        row = _row(options, tokenizer, prompt, best.ids)
+        rows.append({**row, "score": best.score, "log_probability": best.log_probability})
+    return rows
+
+
+def _sampled(options, model, tokenizer, prompt):
+    """Several texts that are sampled side by side, as rows."""
+    from tinylm.training.generate import generate_batch, stop_at
+
+    prompts = [prompt] * options.n
+    found = generate_batch(
+        model,
+        [_begin(tokenizer, prompt)] * options.n,
+        options.tokens,
+        np.random.default_rng(options.seed),
+        tokenizer.end_id,
+        tokenizer.vocab_size,
+        stop_at(tokenizer, prompts, options.stop) if options.stop else None,
+        **_sampling(options),
+    )
+    return [_row(options, tokenizer, prompt, new) for new in found]
+
+
+def _streamed(options, model, tokenizer, prompt) -> int:
+    """Sample one text and show it as it grows."""
+    from tinylm.training.generate import before_first, continuation, generate
+
+    stream = generate(
+        model,
+        _begin(tokenizer, prompt),
+        options.tokens,
+        np.random.default_rng(options.seed),
+        tokenizer.end_id,
+        tokenizer.vocab_size,
+        **_sampling(options),
+    )
+    show = (lambda text: None) if options.json else _typewriter(options.prompt)
+    new = []
+    text = ""
+    for new_id in stream:
+        if new_id == tokenizer.end_id:
+            break
+        new.append(new_id)
+        whole = continuation(tokenizer, prompt, new)
+        text = before_first(whole, options.stop)
+        if text != whole:
+            break
+        # The next token may complete a character, or a text to stop at.
+        show(text[: len(text) - begun(text, options.stop)].rstrip(HALF))
+    show(text)
+    result = {"prompt": options.prompt, "text": text, "tokens": len(new)}
+    return print_result(options, result, [""])
+
+
+def begun(text: str, strings: Sequence[str]) -> int:
+    """How many characters at the end of a text may be the beginning of one of these strings.
+
+    >>> begun("the en", ["end", "stop"]), begun("the", ["end"])
+    (2, 1)
+    """
+    longest = 0
+    for string in strings:
+        for size in range(1, len(string)):
+            if text.endswith(string[:size]):
+                longest = max(longest, size)
+    return longest
+
+
+def _typewriter(prompt: str) -> Callable[[str], None]:
+    """Print the prompt; return a function that prints the new part of a growing text at once."""
+    print(prompt, end="", flush=True)
+    shown = 0
+
+    def show(text):
+        nonlocal shown
+        print(text[shown:], end="", flush=True)
+        shown = max(shown, len(text))
+
+    return show
+
+
+# ---- score
+
+
+def score(options: Namespace) -> int:
+    """Print how probable each text is after the prompt; returns the exit status."""
+    from tinylm.training.zero_shot import score as scores_of
+
+    model, tokenizer = load(options.dir)
+    rows = []
+    lines = []
+    for text, found in zip(
+        options.texts, scores_of(model, tokenizer, options.prompt, options.texts), strict=True
+    ):
+        row = {
+            "text": text,
+            "nats": found.total,
+            "nats_per_token": found.mean,
+            "tokens": len(found.nats),
+        }
+        rows.append(row)
+        lines.append(f"{found.total:.3f}\t{found.mean:.3f}\t{text}")
+    head = "log p (nats)\tper token\ttext"
+    return print_result(options, {"prompt": options.prompt, "texts": rows}, [head, *lines])
