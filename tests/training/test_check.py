@@ -433,7 +433,7 @@ CHAPTERS = {
         "in training mode too",
     ),
     "gpt relu": ("gpt", {"n_layer": 1, "activation_function": "relu"}, "16 parameters"),
-    "bert": ("bert", {"num_hidden_layers": 1}, "28 parameters"),
+    "bert": ("bert", {"num_hidden_layers": 1}, "26 parameters"),
     "bert without pairs": (
         "bert",
         {"num_hidden_layers": 1, "next_sentence": False, "max_predictions": 3},
@@ -447,7 +447,7 @@ CHAPTERS = {
     "bert whole words": (
         "bert",
         {"num_hidden_layers": 1, "whole_words": True, "duplicates": 2, "hidden_act": "gelu_new"},
-        "28 parameters",
+        "26 parameters",
     ),
     "gpt averaged": ("gpt", {"n_layer": 1, "optimizer": "asgd"}, "16 parameters"),
 }

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,8 @@ class Piece(NamedTuple):
 
     is_random : 1 if the second span does not follow the first, else 0
 
-    >>> [span.tolist() for span in Piece(1, 3, 5, 6, 1).spans(np.arange(7))]
-    [[1, 2], [5]]
+    >>> Piece(1, 3, 5, 6, 1).framed(np.arange(10, 17), 0, 9).tolist()
+    [0, 11, 12, 9, 15, 9]
     """
 
     begin: int
@@ -43,12 +43,15 @@ class Piece(NamedTuple):
     other_end: int
     is_random: int
 
-    def spans(self, array: np.ndarray) -> list[np.ndarray]:
-        """The parts of an array (N,) over the corpus: two, or one if there is no second span."""
-        found = [array[self.begin : self.end]]
+    def framed(self, array: np.ndarray, first: Any, last: Any) -> np.ndarray:
+        """The parts of an array (N,) over the corpus, with `first` before and `last` behind each.
+
+        returns (T,): [CLS] A [SEP] B [SEP], or [CLS] A [SEP] if there is no second span
+        """
+        parts = [[first], array[self.begin : self.end], [last]]
         if self.other_end > self.other_begin:
-            found.append(array[self.other_begin : self.other_end])
-        return found
+            parts += [array[self.other_begin : self.other_end], [last]]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def pairs(outline: Outline, size: int, short_rate: float, rng: np.random.Generat
     short_rate : share of the documents whose pieces aim at a random shorter length
 
     >>> outline = Outline([0, 5, 9], [5, 9, 12], [0, 2, 3], n_cut=0)
-    >>> for piece in pairs(outline, 20, 0, np.random.default_rng(1)):
+    >>> for piece in pairs(outline, 20, 0, np.random.default_rng(0)):
     ...     print(*piece)
     0 5 9 12 1
     5 9 9 12 1
@@ -267,6 +270,13 @@ class Epochs:
         if self.outline is None:
             return stretches(self.n_ids, self.size, self.short_rate, rng)
         return pairs(self.outline, self.size, self.short_rate, rng)
+
+    def in_order(self) -> list[Piece]:
+        """The pieces for an evaluation, always the same; stretches all have the full length."""
+        if self.outline is None:
+            rng = np.random.default_rng(0)
+            return stretches(self.n_ids, self.size, 0.0, rng, first=self.size)
+        return self.pieces(0, 0)
 
     def _shuffled(self, epoch, n, seed):
         return np.random.default_rng([seed, 12, epoch]).permutation(n)

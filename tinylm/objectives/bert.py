@@ -59,7 +59,7 @@ def mask_tokens(ids, candidates, n, mask_id, vocab_size, rng) -> tuple[list[int]
 
     >>> ids = [2, 14, 15, 16, 17, 18, 3]
     >>> mask_tokens(ids, [1, 2, 3, 4, 5], 2, 4, 30, np.random.default_rng(0))
-    ([2, 14, 15, 4, 17, 4, 3], [3, 5])
+    ([2, 14, 15, 4, 17, 27, 3], [3, 5])
     """
     picks = sorted(int(place) for place in rng.permutation(candidates)[:n])
     lots = rng.random(len(picks))
@@ -79,9 +79,8 @@ class BertConfig(ObjectiveConfig):
 
     batch_size : pieces per step     sequence_length : tokens of a piece at most, specials included
     mask_rate : share of a piece's tokens to predict     max_predictions : and at most so many
-    masked_share, random_share : of the picks that show [MASK], and a random word; the others show
-        themselves
-    whole_words : pick whole words; each of their tokens still draws its own lot
+    masked_share, random_share : of the picks that show [MASK], a random word; the others stay
+    whole_words : pick whole words; each of their tokens draws its own lot
     next_sentence : pieces are pairs, and the second task is learned; False: one stretch of text
     short_rate : share of the documents whose pieces are shorter, by chance
     duplicates : the text is cut and masked in so many ways, which come again and again (the
@@ -256,14 +255,6 @@ class BertBatch:
         return int((self.targets != NOT_COUNTED).sum())
 
 
-def _framed(spans, first, last):
-    """Spans with `first` before them and `last` behind each: [CLS] A [SEP] B [SEP]."""
-    parts = [[first]]
-    for span in spans:
-        parts += [span, [last]]
-    return np.concatenate(parts)
-
-
 class _Row(NamedTuple):
     """One corrupted piece: T ids and token types, P picks and targets."""
 
@@ -373,12 +364,15 @@ one such as gpt.
         return self._together(rows, [piece for _, _, piece in taken])
 
     def evaluation_batches(self, corpus: Corpus) -> Iterator[BertBatch]:
-        """The pieces of another corpus, each once, in the order of the text, always alike."""
+        """The pieces of another corpus in the order of the text, always alike.
+
+        Pieces of one span all have the full length, except for the last.
+        """
         c = self.config
         other = copy.copy(self)  # it shares the weights
         other.prepare(corpus)
         rng = np.random.default_rng(0)
-        pieces = other.epochs.pieces(0, 0)
+        pieces = other.epochs.in_order()
         for first in range(0, len(pieces), c.batch_size):
             some = pieces[first : first + c.batch_size]
             batch = self._together([self._row(corpus, piece, rng) for piece in some], some)
@@ -393,20 +387,34 @@ one such as gpt.
                 f"Bert does not know the tokens {', '.join(SPECIALS)}; call "
                 "spell(tokenizer.vocab, tokenizer.special_ids), after add_specials if they lack."
             )
-        spans = piece.spans(corpus.ids)
-        ids = _framed(spans, self.cls_id, self.sep_id).astype(np.int64)
+        ids = piece.framed(corpus.ids, self.cls_id, self.sep_id).astype(np.int64)
         candidates = np.flatnonzero(~np.isin(ids, self.special_ids))
         n = masking.count_picks(len(ids), c.mask_rate, c.max_predictions)
+        begins_word = None
         if c.whole_words:
-            begins_word = _framed(piece.spans(corpus.word_starts), True, True)
-            picks = masking.pick_words(candidates, begins_word, n, rng)
-        else:
-            picks = masking.pick_tokens(candidates, n, rng)
+            begins_word = piece.framed(corpus.word_starts, True, True)
+        picks = self.choose(candidates, begins_word, n, rng)
         shares = (c.masked_share, c.random_share)
         corrupted = masking.corrupt(ids, picks, self.gap_id, corpus.vocab_size, rng, *shares)
-        second = len(spans[0]) + 2  # the place behind the first [SEP]
+        second = piece.end - piece.begin + 2  # the place behind the first [SEP]
         token_types = (np.arange(len(ids)) >= second).astype(np.int64)
         return _Row(corrupted, token_types, picks, ids[picks])
+
+    def choose(
+        self,
+        candidates: np.ndarray,
+        begins_word: np.ndarray | None,
+        n: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """n places of a piece to hide, rising; a subclass may choose in another way.
+
+        candidates : (M,) places that are not special
+        begins_word : (T,) bool, True where a token begins a word; None without whole_words
+        """
+        if begins_word is not None:
+            return masking.pick_words(candidates, begins_word, n, rng)
+        return masking.pick_tokens(candidates, n, rng)
 
     def _together(self, rows: list[_Row], pieces: list[Piece]) -> BertBatch:
         """Rows as one batch, padded on the right."""
@@ -435,8 +443,6 @@ one such as gpt.
             parts["next_accuracy"] = (float(right.sum()), n_pairs)
             loss = loss + pairs
         return loss, parts
-
-    # -- the model -------------------------------------------------------------------------------
 
     def logits(self, ids, mask=None, **family) -> Tensor:
         """Scores of the token at every position.   ids : (B, T) -> (B, T, V)"""
