@@ -34,15 +34,14 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.data import Corpus, masking, pad
 from tinylm.data.pairs import SPAN, Epochs, Piece
-from tinylm.errors import ArgumentError, ShapeError, TinylmError
+from tinylm.errors import ArgumentError, TinylmError
 from tinylm.memory import must_fit
 from tinylm.progress import note
-from tinylm.settings import at_least, between, one_of
+from tinylm.settings import at_least, between
 from tinylm.tensor import Tensor
 from tinylm.text.template import BERT as PAIRED
 
-from .base import ObjectiveConfig
-from .bidirectional import Bidirectional
+from .bidirectional import Bidirectional, BidirectionalConfig
 
 NOT_COUNTED = -100  # the target of a padded pick
 HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
@@ -74,7 +73,7 @@ def mask_tokens(ids, candidates, n, mask_id, vocab_size, rng) -> tuple[list[int]
 
 
 @dataclass(frozen=True)
-class BertConfig(ObjectiveConfig):
+class BertConfig(BidirectionalConfig):
     """Sizes and rates under the names of the published config.json, and how text becomes batches.
 
     batch_size : pieces per step     sequence_length : tokens of a piece at most, specials included
@@ -97,18 +96,6 @@ num_attention_heads = 3.
     """
 
     ranges = {
-        "hidden_size": at_least(1, 2**16),
-        "num_hidden_layers": at_least(0, 2**10),
-        "num_attention_heads": at_least(1, 2**16),
-        "intermediate_size": at_least(1, 2**18),
-        "hidden_act": one_of(*nn.ACTIVATION_NAMES),
-        "hidden_dropout_prob": between(0, 1),
-        "attention_probs_dropout_prob": between(0, 1),
-        "max_position_embeddings": at_least(1, 2**20),
-        "type_vocab_size": at_least(0, 2**10),
-        "initializer_range": at_least(0),
-        "layer_norm_eps": at_least(0),
-        "batch_size": at_least(1, 2**20),
         "sequence_length": at_least(AROUND + 2, 2**20),
         "mask_rate": between(0, 1),
         "max_predictions": at_least(1, 2**20),
@@ -117,21 +104,12 @@ num_attention_heads = 3.
         "short_rate": between(0, 1),
         "duplicates": at_least(0, 10_000),
     }
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
+    changeable = (
+        *BidirectionalConfig.changeable,
+        *"mask_rate max_predictions masked_share random_share".split(),
+        *"whole_words next_sentence short_rate duplicates".split(),
+    )
     heads: tuple[str, ...] = HEADS
-    batch_size: int = 32
-    sequence_length: int = 128
     mask_rate: float = 0.15
     max_predictions: int = 20
     masked_share: float = 0.8
@@ -144,19 +122,15 @@ num_attention_heads = 3.
     def check(self) -> None:
         """Check the fields that depend on each other.
 
-        raises ShapeError   if num_attention_heads does not divide hidden_size
-        raises ArgumentError for heads that cannot be, shares above 1, or if memory is short
+        raises ShapeError     if num_attention_heads does not divide hidden_size
+        raises ArgumentError  for heads that cannot be, shares above 1, or if memory is short
         """
+        super().check()
         in_order = tuple(head for head in HEADS if head in self.heads)
         if self.heads != in_order or ("next" in self.heads and "pooler" not in self.heads):
             raise ArgumentError(
                 f"BertConfig: heads = {self.heads}; expected some of {', '.join(HEADS)} in this "
                 "order, next only with pooler."
-            )
-        if self.hidden_size % self.num_attention_heads:
-            raise ShapeError(
-                f"BertConfig: hidden_size = {self.hidden_size} is not a multiple of "
-                f"num_attention_heads = {self.num_attention_heads}."
             )
         if self.masked_share + self.random_share > 1:
             raise ArgumentError(
@@ -165,11 +139,6 @@ num_attention_heads = 3.
             )
         shape = (self.batch_size, self.length, self.hidden_size)
         must_fit(shape, 4, f"One layer's states of a batch, {shape},")
-
-    @property
-    def length(self) -> int:
-        """Tokens of a piece at most: sequence_length, as far as there are positions."""
-        return min(self.sequence_length, self.max_position_embeddings)
 
     @classmethod
     def tiny(cls, vocab_size: int, **over) -> "BertConfig":
@@ -207,29 +176,6 @@ num_attention_heads = 3.
     def base(cls, **over) -> "BertConfig":
         """The published model of 110 million parameters."""
         return replace(cls(), **over)
-
-    def sizes(self, table_width: int | None = None) -> tuple[nn.EncoderConfig, nn.BlockConfig]:
-        """The encoder's sizes, under the names of nn.   table_width : None for hidden_size"""
-        encoder = nn.EncoderConfig(
-            vocab_size=self.vocab_size,
-            positions=self.max_position_embeddings,
-            types=self.type_vocab_size,
-            layers=self.num_hidden_layers,
-            table_width=table_width or self.hidden_size,
-        )
-        block = nn.BlockConfig(
-            width=self.hidden_size,
-            heads=self.num_attention_heads,
-            hidden=self.intermediate_size,
-            activation=nn.ACTIVATION_NAMES[self.hidden_act],
-            pre_norm=False,
-            eps=self.layer_norm_eps,
-            residual_dropout=self.hidden_dropout_prob,
-            attention_dropout=self.attention_probs_dropout_prob,
-            std=self.initializer_range,
-            residual_std=self.initializer_range,
-        )
-        return encoder, block
 
 
 @dataclass(frozen=True)

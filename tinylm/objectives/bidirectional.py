@@ -19,7 +19,6 @@ from .base import Objective, ObjectiveConfig
 class BidirectionalConfig(ObjectiveConfig):
     """Sizes and rates under their published names, those of BERT's config.json.
 
-    embedding_size : E, width of the tables, which are projected where hidden_size differs
     sequence_length : tokens of an example at most, specials included
     batch_size : examples per step
 
@@ -34,7 +33,6 @@ num_attention_heads = 3.
     """
 
     ranges = {
-        "embedding_size": at_least(1, 2**16),
         "hidden_size": at_least(1, 2**16),
         "num_hidden_layers": at_least(0, 2**10),
         "num_attention_heads": at_least(1, 2**16),
@@ -49,12 +47,17 @@ num_attention_heads = 3.
         "sequence_length": at_least(5, 2**20),
         "batch_size": at_least(1, 2**20),
     }
+    changeable = (
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "sequence_length",
+        "batch_size",
+    )
     vocab_size: int = 30522
-    embedding_size: int = 128
-    hidden_size: int = 256
+    hidden_size: int = 768
     num_hidden_layers: int = 12
-    num_attention_heads: int = 4
-    intermediate_size: int = 1024
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
     hidden_act: str = "gelu"
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
@@ -63,7 +66,7 @@ num_attention_heads = 3.
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     sequence_length: int = 128
-    batch_size: int = 128
+    batch_size: int = 32
 
     def check(self) -> None:
         """raises ShapeError if num_attention_heads does not divide hidden_size"""
@@ -78,6 +81,11 @@ num_attention_heads = 3.
         """Tokens of an example at most: sequence_length, as far as there are positions."""
         return min(self.sequence_length, self.max_position_embeddings)
 
+    @property
+    def table_width(self) -> int:
+        """E, the width of the tables; where it is not hidden_size, they are projected."""
+        return self.hidden_size
+
     def sizes(self) -> tuple[nn.EncoderConfig, nn.BlockConfig]:
         """The encoder's sizes, under the names of nn."""
         encoder = nn.EncoderConfig(
@@ -85,7 +93,7 @@ num_attention_heads = 3.
             positions=self.max_position_embeddings,
             types=self.type_vocab_size,
             layers=self.num_hidden_layers,
-            table_width=self.embedding_size,
+            table_width=self.table_width,
         )
         block = nn.BlockConfig(
             width=self.hidden_size,

@@ -77,6 +77,7 @@ def electra_loss(
 class ElectraConfig(BidirectionalConfig):
     """Sizes and rates under their published names; the defaults are the published small model.
 
+    embedding_size : E, width of the tables, which are projected where hidden_size differs
     generator_size, generator_layers : the generator's width and depth, as shares of the model's
     mask_prob : share of the tokens that are picked
     gen_weight, disc_weight : λ_G, λ_D     temperature : of the generator's samples
@@ -99,6 +100,7 @@ num_attention_heads = 3.
     """
 
     ranges = {
+        "embedding_size": at_least(1, 2**16),
         "generator_size": above(0, 1),
         "generator_layers": between(0, 1),
         "mask_prob": above(0, 1),
@@ -108,6 +110,16 @@ num_attention_heads = 3.
         "discriminate": one_of("all", "picked"),
         "repeats": one_of("last", "mean"),
     }
+    changeable = (
+        *BidirectionalConfig.changeable,
+        *"mask_prob gen_weight disc_weight temperature disallow_correct".split(),
+        *("discriminate", "repeats"),
+    )
+    embedding_size: int = 128
+    hidden_size: int = 256
+    num_attention_heads: int = 4
+    intermediate_size: int = 1024
+    batch_size: int = 128
     generator_size: float = 0.25
     generator_layers: float = 1.0
     mask_prob: float = 0.15
@@ -121,6 +133,11 @@ num_attention_heads = 3.
     electra_objective: bool = True
     discriminate: str = "all"
     repeats: str = "last"
+
+    @property
+    def table_width(self) -> int:
+        """E, the width of the tables."""
+        return self.embedding_size
 
     def check(self) -> None:
         """raises ShapeError if heads do not divide the width of their layers"""
