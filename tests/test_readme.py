@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ops_table
 import pytest
+import reading_table
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.S)
@@ -73,6 +74,10 @@ def test_the_reading_order_is_complete_for_its_imports():
         late += [f"{name} needs {file}" for file in imported_files(name) if file not in read]
         read.add(name)
     assert "transfer/compare.py" in read and not late
+
+
+def test_the_line_counts_of_the_reading_order_are_current():
+    assert reading_table.counted(README) == README, "run: python tests/reading_table.py"
 
 
 def commands():

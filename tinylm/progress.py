@@ -97,7 +97,7 @@ class Progress:
             self._bar.close()
 
     def update(self, step: int, loss: float, tokens: int) -> None:
-        """Show update number `step`, from 1 on: its loss in nats per token, the tokens it read."""
+        """Show update number `step`, from 1 on: its loss, and the tokens that it read."""
         if self._loss is None:  # the first update compiles kernels, so its time is left out
             self._begin = time.perf_counter()
             self.start = step

@@ -497,6 +497,7 @@ QUIET = {
     "score": ["RUN", "--prompt", "the", " e"],
     "fill": ["MASKED", "sea [MASK]"],
     "neighbors": ["RUN", "e"],
+    "search": ["RUN", "TMP/new.txt", "sea"],
     "evaluate-words": ["TMP/a.vec"],
     "convert": ["TMP/a.vec", "TMP/b.bin"],
     "data": ["get", "spam"],

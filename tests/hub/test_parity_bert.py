@@ -8,7 +8,7 @@ import tinylm
 from tinylm import hub
 from tinylm import ops as F
 from tinylm.errors import TinylmError
-from tinylm.hub import bert
+from tinylm.hub import bert, distilbert
 from tinylm.objectives.bert import HEADS, Bert, BertBatch, BertConfig
 from tinylm.training import checkpoint
 
@@ -202,3 +202,72 @@ def test_a_bert_written_here_computes_there_what_it_computes_here(tmp_path, case
             parity.expect_close(model.next(model.pooler(states[-1])), out.logits, 1e-9, "next")
         elif heads:
             parity.expect_close(model.pooler(states[-1]), out.pooler_output, 1e-9, "pooler")
+
+
+# ---- DistilBERT, which is read as a BERT
+
+
+def distilled(sizes):
+    """DistilBertConfig of a case."""
+    from transformers import DistilBertConfig
+
+    return DistilBertConfig(
+        vocab_size=sizes.vocab,
+        dim=sizes.width,
+        n_layers=sizes.layers,
+        n_heads=sizes.heads,
+        hidden_dim=sizes.inner,
+        activation=sizes.activation,
+        max_position_embeddings=sizes.positions,
+        sinusoidal_pos_embds=sizes.case % 2 == 0,
+        pad_token_id=None,
+        attn_implementation="eager",
+    )
+
+
+@pytest.mark.parametrize("dtype", parity.DTYPES)
+@pytest.mark.parametrize("case", parity.CASES)
+def test_a_published_distilbert_computes_here_what_it_computes_there(tmp_path, case, dtype):
+    import torch
+    from transformers import DistilBertForMaskedLM
+
+    sizes = parity.draw(case)
+    theirs = DistilBertForMaskedLM(distilled(sizes))
+    for p in theirs.parameters():
+        p.requires_grad = True  # sinusoids too
+    theirs = parity.publish(theirs, sizes, tmp_path)
+    model = hub.load(tmp_path)[0].astype(dtype)
+    assert model.config.heads == ("masked",) and model.config.type_vocab_size == 0
+    batch, _ = batch_of(sizes)
+
+    out = theirs(
+        torch.tensor(batch.ids),
+        attention_mask=torch.tensor(batch.mask),
+        labels=torch.tensor(labels_of(batch)),
+        output_hidden_states=True,
+    )
+    out.loss.backward()
+    loss, _ = model.loss(batch)
+    loss.backward()
+
+    tolerance = parity.TOLERANCE[dtype]
+    expect_same_states(model, batch, out, tolerance)
+    scores = model.logits(batch.ids, batch.mask)
+    parity.expect_close(scores, out.logits, tolerance, "logits", batch.mask)
+    parity.expect_close(loss, out.loss, tolerance, "loss")
+    parity.expect_same_gradients(model, theirs, distilbert, dtype)
+
+
+@pytest.mark.parametrize("kind", ["DistilBertModel", "DistilBertForSequenceClassification"])
+def test_a_distilbert_without_its_head_loads_and_is_saved_as_a_bert(tmp_path, kind):
+    import transformers
+
+    sizes = parity.draw(4)
+    parity.publish(getattr(transformers, kind)(distilled(sizes)), sizes, tmp_path / "theirs")
+    model, _ = hub.load(tmp_path / "theirs")
+    assert model.config.heads == () and model.config.num_hidden_layers == sizes.layers
+    hub.save(tmp_path / "ours", model)
+    again, _ = hub.load(tmp_path / "ours")
+    assert again.config == model.config
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], array)

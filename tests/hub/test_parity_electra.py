@@ -18,6 +18,7 @@ from tinylm.tensors import load_tensors, read_json, save_tensors
 pytestmark = pytest.mark.peer
 
 N_TYPES = 3
+NARROW = 5  # width of generators
 
 
 def config_of(sizes, **over):
@@ -39,6 +40,11 @@ def config_of(sizes, **over):
         attn_implementation="eager",
     )
     return ElectraConfig(**fields | over)
+
+
+def narrow_of(sizes):
+    """ElectraConfig of the generator beside it, transformers' own."""
+    return config_of(sizes, hidden_size=NARROW, num_attention_heads=1, intermediate_size=4 * NARROW)
 
 
 def inputs_of(sizes):
@@ -138,9 +144,8 @@ def both_sides(sizes, folder):
     from transformers import ElectraForMaskedLM, ElectraForPreTraining
 
     judge = parity.publish(ElectraForPreTraining(config_of(sizes)), sizes, folder / "judge")
-    share = 3 / sizes.width
-    narrow = config_of(sizes, hidden_size=3, num_attention_heads=1, intermediate_size=12)
-    narrow.embedding_size = judge.config.embedding_size
+    share = NARROW / sizes.width
+    narrow = narrow_of(sizes)
     filler = parity.perturb(ElectraForMaskedLM(narrow), sizes).double().eval()
     with torch.no_grad():
         own = filler.electra.embeddings.state_dict()
@@ -227,7 +232,7 @@ def drawn(case, **over):
         hidden_act=sizes.activation,
         max_position_embeddings=sizes.positions,
         type_vocab_size=N_TYPES,
-        generator_size=3 / sizes.width,
+        generator_size=NARROW / sizes.width,
     )
     model = Electra(dataclasses.replace(config, **over), np.random.default_rng(case)).eval()
     for array in model.state_dict().values():
@@ -247,9 +252,8 @@ def test_an_electra_written_here_computes_there_what_it_computes_here(tmp_path, 
     )
     assert not found["missing_keys"] and not found["mismatched_keys"]
     assert all(name.startswith(OWN) for name in found["unexpected_keys"])
-    narrow = config_of(sizes, hidden_size=3, num_attention_heads=1, intermediate_size=12)
+    narrow = narrow_of(sizes)
     narrow.layer_norm_eps = 1e-12
-    narrow.embedding_size = model.config.embedding_size
     filler = ElectraForMaskedLM(narrow)
     stored = {}
     for name, array in load_tensors(tmp_path / "model.safetensors")[0].items():

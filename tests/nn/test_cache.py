@@ -6,6 +6,7 @@ import pytest
 from tinylm import nn, ops
 from tinylm.errors import ShapeError
 from tinylm.ops.attention import _to_kernel
+from tinylm.tensor import no_grad
 
 B, H, D, SIZE = 3, 2, 5, 17
 RNG = np.random.default_rng(0)
@@ -65,6 +66,33 @@ def test_gradients_do_not_depend_on_it_either():
         found.append([x.grad for x in tensors])
     for first, second in zip(*found, strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh", "silu"])
+@pytest.mark.parametrize("length", [0, 1, 6])
+def test_the_newest_token_in_one_kernel_is_the_block_in_parts(pre_norm, activation, length):
+    config = nn.BlockConfig(
+        width=H * D, heads=H, hidden=67, activation=activation, pre_norm=pre_norm, std=0.5
+    )
+    block = nn.TransformerBlock(config, noise=nn.Noise(), rng=np.random.default_rng(1))
+    for p in block.parameters():
+        p.data += RNG.normal(size=p.shape) * 0.3
+    block.astype(np.float64).eval()
+    past = RNG.normal(size=(1, length, H * D))
+    newest = RNG.normal(size=(1, 1, H * D))
+    found = []
+    for allowed in (None, np.ones((1, 1, 1, length + 1), bool)):  # a mask asks for the parts
+        cache = nn.Cache(1, 1, H, SIZE, D, np.float64)
+        with no_grad():
+            if length:
+                cache.open(length)
+                block(past, causal=True, cache=cache.layer(0))
+            cache.open(1)
+            y = block(newest, allowed, causal=True, cache=cache.layer(0))
+        found.append([y.data, *cache.layer(0).slots()])
+    for one, parts in zip(*found, strict=True):
+        np.testing.assert_allclose(one, parts, rtol=1e-12, atol=1e-12)
 
 
 def test_rows_move_with_keys_values_padding_and_length():

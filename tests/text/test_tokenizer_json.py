@@ -1,6 +1,7 @@
 """tokenizer.json: what we write reads the same here and in tokenizers, what tokenizers writes reads the same here."""
 
 import json
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.text import BPE, Template, Unigram, WordPiece, Words
 from tinylm.text.formats import tokenizer_json
 from tinylm.text.normalise.normalizing import Normalizer
-from tinylm.text.spelling import EndOfWord, Metaspace
+from tinylm.text.spelling import BYTES, SPACED_BYTES, EndOfWord, Metaspace
 from tinylm.text.template import BERT, XLNET
 
 TEXT = [*toy.documents(60), "Unaffable ünïted 東京 it's IT'S 12-123 naïve naïveté \"quoted\" ''"]
@@ -308,3 +309,59 @@ def test_their_file_frames_texts_alike_here(pair):
     assert ours.vocab == [theirs.id_to_token(i) for i in range(theirs.get_vocab_size())]
     for t in TEXT:
         assert ours(t)["ids"].tolist() == [theirs.encode(t).ids]
+
+
+@pytest.mark.parametrize(
+    "t", ["the sea", " the sea", "", " ", "\nthe", "  the", "né東京!", "the  sea "]
+)
+def test_a_prefix_space_spells_the_first_word_like_the_others(t, tmp_path):
+    plain = MAKERS["gpt2"]()
+    spaced = BPE(list(plain.vocab), plain.merges, plain.specials, SPACED_BYTES)
+    whole = t if not t or t.startswith(" ") else " " + t
+    assert spaced.encode(t) == plain.encode(whole)
+    assert spaced.decode(spaced.encode(t)) == whole
+    shift = len(whole) - len(t)
+    moved = [(max(a - shift, 0), b - shift) for a, b in plain.offsets(whole)]
+    assert spaced.offsets(t) == moved
+    spaced.save(tmp_path / "files")
+    tokenizer_json.save(spaced, tmp_path / "one")
+    for folder in ("files", "one"):
+        assert text.load(tmp_path / folder).encode(t) == spaced.encode(t)
+    (tmp_path / "one" / "tokenizer_config.json").write_text('{"add_prefix_space": false}')
+    assert text.load(tmp_path / "one").encode(t) == plain.encode(t)
+
+
+@pytest.mark.peer
+@settings(max_examples=200)
+@given(ANY_TEXT)
+def test_their_prefix_space_is_ours(t):
+    from tokenizers import Tokenizer
+
+    spaced = BPE(*bpe_parts(), SPACED_BYTES)
+    theirs = Tokenizer.from_str(json.dumps(tokenizer_json.describe(spaced)))
+    assert spaced.encode(t) == theirs.encode(t, add_special_tokens=False).ids
+
+
+@cache
+def bpe_parts():
+    """Vocabulary, merges and specials of a byte-pair encoding."""
+    made = MAKERS["gpt2"]()
+    return made.vocab, made.merges, made.specials
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("prefix", [True, False])
+def test_their_folder_says_whether_the_first_word_gets_a_space(prefix, tmp_path):
+    from transformers import AutoTokenizer
+
+    plain = MAKERS["gpt2"]()
+    spaced = BPE(list(plain.vocab), plain.merges, plain.specials, SPACED_BYTES if prefix else BYTES)
+    spaced.save(tmp_path / "ours")
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "ours")
+    theirs.add_tokens(["<x>"], special_tokens=True)
+    theirs.save_pretrained(tmp_path / "theirs")
+    for folder in ("ours", "theirs"):
+        ours = text.load(tmp_path / folder)
+        for t in ["the sea", " the sea", "it's"]:
+            assert ours.encode(t) == theirs(t)["input_ids"]
+    assert ours.vocab[-1] == "<x>" and ours.end_id == theirs.eos_token_id

@@ -61,8 +61,8 @@ OURS = (  # all files that we write into such a folder; overwriting removes them
 BYTES_EACH = 32
 SLACK = 2**20
 # Model types whose folders other programs write and read too.
-PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra")
-ALIASES: dict[str, str] = {}  # a model type that is read as another one
+PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra", "distilbert")
+ALIASES = {"distilbert": "bert"}  # a model type that is read as another one
 
 
 def save(path, model: Objective, tokenizer=None, overwrite: bool = False) -> None:

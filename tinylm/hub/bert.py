@@ -68,7 +68,8 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str]):
         fixed["tie_word_embeddings"] = True
     hub.refuse_others(fields, fixed, "BERT")
     heads = [head for head, sign in SIGNS.items() if sign in names]
-    return hub.fields_of({**fields, "heads": heads}, config_class)
+    usual = {"next_sentence": "next" in heads}  # of a model that others published
+    return hub.fields_of({**usual, **fields, "heads": heads}, config_class)
 
 
 def layout(config) -> Iterator["hub.Stored"]:

@@ -185,7 +185,7 @@ def block_step(
             lse,
             mixed,
             0,
-            head,
+            np.int64(head),
             last + 1,
             True,
         )

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm import ops as F
 from tinylm.errors import ArgumentError
 from tinylm.memory import must_fit
+from tinylm.ops.registry import Operand
 from tinylm.settings import Config, at_least, one_of
 from tinylm.tensor import Tensor
 
@@ -34,7 +36,7 @@ class Highway(Module):
         self.transform = Linear(width, width, rng=rng, std=width**-0.5)
         self.carry.bias.data -= 2
 
-    def forward(self, x) -> Tensor:
+    def forward(self, x: Operand) -> Tensor:
         """x : (..., C) -> (..., C)"""
         gate = self.carry(x, activation="sigmoid")
         return x + gate * (self.transform(x, activation="relu") - x)
@@ -137,7 +139,7 @@ class CharCNN(Module):
             std = c.n_filters**-0.5
             self.projection = Linear(c.n_filters, c.projection_dim, rng=rng, std=std)
 
-    def forward(self, ids) -> Tensor:
+    def forward(self, ids: ArrayLike) -> Tensor:
         """ids : (B, T, L) characters of every word -> (B, T, projection_dim)"""
         longest = max(size for size, _ in self.config.filters)
         *places, characters = np.shape(ids)  # (B, T) and L

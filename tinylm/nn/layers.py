@@ -1,8 +1,10 @@
 """The layers: Linear, Conv1d, Embedding, LayerNorm, BatchNorm1d and Dropout."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm import ops as F
+from tinylm.ops.registry import Operand
 from tinylm.settings import argument, at_least, between, from_to_below
 from tinylm.tensor import Tensor
 
@@ -34,7 +36,12 @@ class Linear(Module):
         self.bias = Parameter(full((n_out,), 0)) if bias else None
 
     def forward(
-        self, x, activation: str | None = None, dropout: float = 0.0, key=0, residual=None
+        self,
+        x: Operand,
+        activation: str | None = None,
+        dropout: float = 0.0,
+        key: int = 0,
+        residual: Operand | None = None,
     ) -> Tensor:
         """x : (..., n_in) -> (..., n_out); the other arguments as in ops.linear."""
         return F.linear(x, self.weight, self.bias, activation, dropout, key, residual)
@@ -56,11 +63,11 @@ class Conv1d(Module):
         self.weight = Parameter(normal(rng, (n_out, n_in, size), std))
         self.bias = Parameter(full((n_out,), 0))
 
-    def forward(self, x, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
+    def forward(self, x: Operand, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
         """x : (B, T, n_in) -> (B, T', n_out); the other arguments as in ops.conv1d."""
         return F.conv1d(x, self.weight, self.bias, stride, padding, dilation)
 
-    def maximum(self, x) -> Tensor:
+    def maximum(self, x: Operand) -> Tensor:
         """x : (B, T, n_in) -> (B, n_out), the maximum over time of forward(x)."""
         return F.conv1d_max(x, self.weight, self.bias)
 
@@ -75,7 +82,7 @@ class Embedding(Module):
     def __init__(self, n: int, c: int, *, rng: np.random.Generator, std: float = 0.02):
         self.weight = Parameter(normal(rng, (n, c), std))
 
-    def forward(self, ids) -> Tensor:
+    def forward(self, ids: ArrayLike) -> Tensor:
         """ids : integers of any shape -> (*ids.shape, c)"""
         return F.embedding(ids, self.weight)
 
@@ -94,7 +101,7 @@ class LayerNorm(Module):
         self.bias = Parameter(full((c,), 0))
         self.eps = argument("LayerNorm", "eps", eps, float, at_least(0))
 
-    def forward(self, x) -> Tensor:
+    def forward(self, x: Operand) -> Tensor:
         """x : (..., c) -> (..., c)"""
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
@@ -122,7 +129,7 @@ class BatchNorm1d(Module):
         self.eps = argument("BatchNorm1d", "eps", eps, float, at_least(0))
         self.momentum = argument("BatchNorm1d", "momentum", momentum, float, between(0, 1))
 
-    def forward(self, x) -> Tensor:
+    def forward(self, x: Operand) -> Tensor:
         """x : (N, c) -> (N, c)"""
         return F.batch_norm(
             x,
@@ -155,7 +162,7 @@ class Dropout(Module):
         self.noise = noise
         self.shared = shared
 
-    def forward(self, x) -> Tensor:
+    def forward(self, x: Operand) -> Tensor:
         """x : any shape -> the same"""
         if not (self.training and self.rate):
             return x

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinylm.errors import CheckpointError
 from tinylm.finite import is_finite
@@ -256,7 +257,7 @@ class Module:
             lines.append(f"  {name}: {indented}")
         return "\n".join(lines)
 
-    def astype(self, dtype) -> Self:
+    def astype(self, dtype: DTypeLike) -> Self:
         """Convert every parameter and buffer to float32 or float64 in place; returns self."""
         for _, p in self._named(SAVED):
             p.data = p.data.astype(dtype)

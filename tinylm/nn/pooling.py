@@ -1,6 +1,7 @@
 """One vector from many: a mix of layers, and heads that pool a sequence."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm import ops as F
 from tinylm.errors import ShapeError
@@ -42,7 +43,7 @@ class ScalarMix(Module):
         self.gamma = Parameter(np.ones((), np.float32))
         self.layer_norm = layer_norm
 
-    def forward(self, layers: list[Tensor], mask=None) -> Tensor:
+    def forward(self, layers: list[Tensor], mask: ArrayLike | None = None) -> Tensor:
         """layers : L tensors (B, T, C) -> (B, T, C)
 
         mask : bool (B, T), True = a real position, None = all are
@@ -106,7 +107,7 @@ class ConcatPool(Module):
     array([[1., 4., 2.]], dtype=float32)
     """
 
-    def forward(self, x: Tensor, mask=None) -> Tensor:
+    def forward(self, x: Tensor, mask: ArrayLike | None = None) -> Tensor:
         """x : (B, T, C) -> (B, 3·C)
 
         mask : bool (B, T), True = a real position, None = all are; a row without any gives zeros

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm import ops as F
 from tinylm.memory import must_fit
+from tinylm.ops.registry import Operand
 from tinylm.settings import Config, above, at_least, from_to_below
 from tinylm.tensor import Tensor
 
@@ -120,7 +122,9 @@ class LSTM(Module):
         projection = vars(self).get("weight_hr" + suffix)
         return inputs, recurrent, bias, projection
 
-    def forward(self, x, state: State | None = None, mask=None) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Operand, state: State | None = None, mask: ArrayLike | None = None
+    ) -> tuple[Tensor, State]:
         """x : (B, T, C) -> out (B, T, D·P), and the state after the last step.
 
         state : for every layer and direction a pair h (B, P), c (B, H), as an earlier call returned

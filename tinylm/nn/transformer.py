@@ -8,7 +8,7 @@ from tinylm import kernels
 from tinylm import ops as F
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.memory import must_fit
-from tinylm.ops.registry import contiguous
+from tinylm.ops.registry import contiguous, tensor
 from tinylm.settings import Config, at_least, from_to_below, one_of
 from tinylm.tensor import Tensor, is_grad_enabled
 
@@ -175,7 +175,7 @@ class TransformerBlock(Module):
         for part in (*parts, self.mlp.c_fc, self.mlp.c_proj):
             weights += [contiguous(part.weight.data), contiguous(part.bias.data)]
         keys, values = cache.slots()  # (S,1,H,D)
-        row = contiguous(x.data).reshape(1, c.width)
+        row = contiguous(tensor(x).data).reshape(1, c.width)
         out = np.empty_like(row)
         kernels.block_step(
             row,

@@ -10,7 +10,9 @@ or the generator's? All tokens teach, so the same text teaches more.
 
 Sees x̂, both directions; predicts T answers, yes or no. A guess of the generator that happens to be
 right is not a replacement. No gradient flows from the discriminator through x̂. `electra_loss`
-below is the objective as one writes it on paper.
+below is the objective as one writes it on paper. At first the discriminator's loss rests at the
+entropy of its labels: a wrong word shows only beside its neighbours. Tables or weights that learned
+to fill gaps end that wait, see demos/13_electra_limit.py.
 
 Changes from bert.py: two encoders that share their tables; the tables are narrower than the layers;
 the picks change from step to step, 85 % of them are hidden and none becomes a random word; there is
@@ -246,10 +248,11 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
     template = PAIRED
     unit = "nats, generator plus weighted discriminator"
     training_defaults = dict(
-        lr=2e-3,
-        betas=(0.9, 0.98),
+        lr=1e-3,
+        eps=1e-6,
         weight_decay=0.01,
-        no_decay=(r"bias$", r"ln_", r"norm"),
+        no_decay=("bias$", "norm", "ln_"),
+        bias_correction=False,
         warmup=0.1,
         schedule="linear",
         clip=1.0,

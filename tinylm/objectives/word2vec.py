@@ -162,8 +162,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
     config : Word2VecConfig
     rng : numpy Generator of the initial vectors (a fixed one by default)
     vectors : (V, C), the result; drawn from U(−½, ½)/C, special tokens are zero
-    context : (V, C), the words as predicted, at first zero; with hs (2·V − 1, C): the nodes of the
-        tree follow
+    context : (V, C) zeros, the words as predicted; with hs (2·V − 1, C): the tree's nodes follow
     bags : the rows of `vectors` that make up each word, see `first_bags`
     chances, alias, ways : what `prepare` derives from the counts for kernels.word2vec, see there
     Source: Mikolov et al. 2013b; subsampling, windows and skipped negatives as in the released C

@@ -39,7 +39,7 @@ from .checks import (
     damaged,
     read_vocabulary,
 )
-from .cutting import Window, as_texts, cut_at, spread, windows
+from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
 from .formats.settings import ADDED, added_tokens, end_name
 from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
@@ -244,7 +244,7 @@ allow it by name.
         """
         words = strings(words, "words")
         text = " ".join(words)
-        return self.encode(text), spread(words, self.offsets(text))
+        return self.encode(text), word_of_each_token(words, self.offsets(text))
 
     def windows(self, text: str, max_length: int, stride: int) -> list[Window]:
         """A text in overlapping windows, for models that read fewer tokens than it has.

@@ -1,4 +1,4 @@
-"""Texts cut at special names and into windows, and tokens counted to the words they belong to."""
+"""Texts cut at special names and into windows, and the word that each token belongs to."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def windows(
         first += stride
 
 
-def spread(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
+def word_of_each_token(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
     """The word of each token, from the offsets in the words joined by single spaces.
 
-    A token that covers several words counts to the first, a lone space to the word behind it.
+    A token that covers several words belongs to the first, a lone space to the word behind it.
 
-    >>> spread(["an", "ox"], [(0, 1), (1, 2), (2, 3), (3, 5)])
+    >>> word_of_each_token(["an", "ox"], [(0, 1), (1, 2), (2, 3), (3, 5)])
     [0, 0, 1, 1]
     """
     ends = []  # of each word

@@ -93,6 +93,8 @@ def generate_batch(
     texts = Texts(model, prompts, steps, vocab_size)
     ends = end_ids(end_id)
     count = len(texts.ids)
+    if not count:
+        return []
     rngs = [None] * count if rng is None else rng.spawn(count)
     new: list[list[int]] = [[] for _ in range(count)]
     left = list(range(count))  # the texts that are not finished, in the order of the cache's rows
@@ -215,7 +217,7 @@ class Texts:
             if len(text) - self.starts[b] > self.size:
                 self.starts[b] = len(text) - max(self.size // 2, 1)
         windows = [text[start:] for text, start in zip(self.ids, self.starts, strict=True)]
-        self.slots = max(map(len, windows), default=0)
+        self.slots = max(map(len, windows))
         count = len(windows)
         alike = count > 1 and all(window == windows[0] for window in windows)
         if alike:  # read it once
@@ -229,12 +231,13 @@ class Texts:
 
     def _step(self, rows):
         """The model's scores (B, V) after some rows of ids."""
-        ids, mask = pad(rows, left=True)  # (B,T)
-        is_small = ids.size == 1 and not self.is_large
+        lengths = {len(row) for row in rows}
+        is_small = len(rows) == 1 and lengths == {1} and not self.is_large
         alone = one_thread() if is_small else contextlib.nullcontext()
         with no_grad(), alone:
-            if mask.all():
-                return self.model.step(ids, self.cache)
+            if len(lengths) <= 1:
+                return self.model.step(np.array(rows), self.cache)
+            ids, mask = pad(rows, left=True)  # (B,T)
             return self.model.step(ids, self.cache, mask)
 
 

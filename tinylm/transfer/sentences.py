@@ -9,6 +9,7 @@ Source: Reimers & Gurevych 2019 (mean pooling); the folder says how its own mode
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,12 @@ from tinylm import hub
 from tinylm.errors import TinylmError
 from tinylm.hub.sentences import Pooling, read_pooling
 from tinylm.kernels.runtime.pool import one_pool
+from tinylm.objectives import Objective
 from tinylm.tensor import no_grad
 
 from .features import encode_texts, take
 
-SMALLEST = 1e-12  # vectors shorter than that are divided by it instead
+SMALLEST = 1e-12  # shorter vectors are divided by this, not by their length
 
 
 class SentenceEncoder:
@@ -29,9 +31,25 @@ class SentenceEncoder:
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder is read, never changed
     pooling : how states become a vector; by default their mean, of length 1
     batch_size : texts that are read together
+
+    >>> import tinylm
+    >>> tokenizer = tinylm.text.Words(["sea", "ice"])
+    >>> model = tinylm.Word2Vec(tinylm.Word2VecConfig(vocab_size=5, size=3))
+    >>> encoder = SentenceEncoder(model, tokenizer)
+    >>> vectors = encoder(["ice", "sea sea", "sea"])
+    >>> vectors.shape
+    (3, 3)
+    >>> [place for place, cosine in encoder.search("sea", vectors, count=2)]
+    [1, 2]
     """
 
-    def __init__(self, encoder, tokenizer, pooling: Pooling | None = None, batch_size: int = 32):
+    def __init__(
+        self,
+        encoder: Objective,
+        tokenizer: Any,
+        pooling: Pooling | None = None,
+        batch_size: int = 32,
+    ):
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.pooling = pooling or Pooling()
