@@ -11,7 +11,9 @@ The texts grow. At first the only way to a lower loss is to look at the neighbou
 knows nothing hardly ever finds them: the loss rests at the counts, 3.18 nats, for thousands of updates. Among 5 places it
 finds them, and what it has learned makes longer texts easy. (Published BERT reads short texts for 9 of 10 updates too.)
 
-Measured, one seed, on a busy machine: RESULT
+Measured with one seed: 93.9 % on 60,000 picks that all show [MASK], after 8,100 updates (at 1,250, 2,500, 4,500 updates on
+texts of 64: 86, 90, 92 %, and still rising), and 83.9 % on 56,998 picks with 80/10/10 after 2,000 more. Learning with 30 %
+of gaps first helps: with 15 % throughout, 1,500 updates on texts of 64 reached 76 %. Without shorter texts, 800 reached 0 %.
 """
 
 import sys
