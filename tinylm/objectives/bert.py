@@ -24,7 +24,7 @@ picked; where a document has no sentence ends, spans of some 20 tokens stand for
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -39,13 +39,11 @@ from tinylm.memory import must_fit
 from tinylm.progress import note
 from tinylm.settings import at_least, between
 from tinylm.tensor import Tensor
-from tinylm.text.template import BERT as PAIRED
 
-from .bidirectional import Bidirectional, BidirectionalConfig
+from .bidirectional import SPECIALS, Bidirectional, BidirectionalConfig
 
 NOT_COUNTED = -100  # the target of a padded pick
 HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
-SPECIALS = ("[CLS]", "[SEP]", "[MASK]")
 AROUND = 3  # special tokens of a pair: [CLS] A [SEP] B [SEP]
 
 
@@ -226,18 +224,6 @@ one such as gpt.
     Config = BertConfig
     model_type = "bert"
     unit = "nats per masked token"
-    needs_tokens = SPECIALS
-    template = PAIRED
-    training_defaults = dict(
-        lr=1e-3,
-        eps=1e-6,
-        weight_decay=0.01,
-        no_decay=("bias$", "norm", "ln_"),
-        bias_correction=False,
-        warmup=0.1,
-        schedule="linear",
-        clip=1.0,
-    )
 
     def build(self, config: BertConfig, rng: np.random.Generator) -> None:
         """Make the encoder, the pooler and the heads; the token table serves as the head's too."""
@@ -270,12 +256,6 @@ one such as gpt.
         )
 
     # -- learning from text ----------------------------------------------------------------------
-
-    def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
-        """Learn how tokens are spelled, and which ones are [CLS], [SEP] and [MASK]."""
-        super().spell(words, special_ids)
-        find = {word: i for i, word in enumerate(self.words)}
-        self.cls_id, self.sep_id, self.gap_id = (find.get(name) for name in SPECIALS)
 
     def prepare(self, corpus: Corpus) -> None:
         """Keep the corpus, and find its sentences if pieces are pairs.

@@ -3,6 +3,7 @@
 A chapter subclasses both, sets `self.encoder` in `build`, and adds its heads, corruption and loss.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,11 @@ from tinylm import nn
 from tinylm.errors import ShapeError
 from tinylm.settings import at_least, from_to_below, one_of
 from tinylm.tensor import Tensor
+from tinylm.text.template import BERT as PAIRED
 
 from .base import Objective, ObjectiveConfig
+
+SPECIALS = ("[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclass(frozen=True)
@@ -111,16 +115,41 @@ num_attention_heads = 3.
 
 
 class Bidirectional(Objective):
-    """A model on `self.encoder`, an nn.Encoder that the subclass builds."""
+    """A model on `self.encoder`, an nn.Encoder that the subclass builds.
+
+    .cls_id, .sep_id, .gap_id, .pad_id : the special tokens' ids, None until `spell` says them
+    """
 
     Config = BidirectionalConfig
     structured = True
+    needs_tokens = SPECIALS
+    template = PAIRED
+    training_defaults = dict(
+        lr=1e-3,
+        eps=1e-6,
+        weight_decay=0.01,
+        no_decay=("bias$", "norm", "ln_"),
+        bias_correction=False,
+        warmup=0.1,
+        schedule="linear",
+        clip=1.0,
+    )
+    cls_id: int | None = None
+    sep_id: int | None = None
+    pad_id: int | None = None
     encoder: nn.Encoder
 
     @property
     def max_length(self) -> int:
         """Tokens that `encode` reads at most: each position needs its own vector."""
         return self.config.max_position_embeddings
+
+    def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
+        """Learn how tokens are spelled, and which ones are [CLS], [SEP], [MASK] and [PAD]."""
+        super().spell(words, special_ids)
+        find = {word: i for i, word in enumerate(self.words)}
+        self.cls_id, self.sep_id, self.gap_id = (find.get(name) for name in SPECIALS)
+        self.pad_id = find.get("[PAD]", 0)
 
     def tokens_read(self, batch) -> int:
         """The real tokens of a batch, which has a `mask` (B, T)."""

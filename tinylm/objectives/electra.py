@@ -20,7 +20,7 @@ no second task.
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,12 +36,10 @@ from tinylm.errors import ShapeError, TinylmError
 from tinylm.sampling import gumbel_max
 from tinylm.settings import above, at_least, between, one_of
 from tinylm.tensor import Tensor, no_grad
-from tinylm.text.template import BERT as PAIRED
 
-from .bidirectional import Bidirectional, BidirectionalConfig
+from .bidirectional import SPECIALS, Bidirectional, BidirectionalConfig
 
 HIDDEN = 0.85  # of the picks are [MASK] for the generator; the others stay as they are
-SPECIALS = ("[CLS]", "[SEP]", "[MASK]")
 
 
 def electra_loss(
@@ -261,26 +259,13 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
 
     Config = ElectraConfig
     model_type = "electra"
-    needs_tokens = SPECIALS
-    template = PAIRED
     unit = "nats, generator plus weighted discriminator"
-    training_defaults = dict(
-        lr=1e-3,
-        eps=1e-6,
-        weight_decay=0.01,
-        no_decay=("bias$", "norm", "ln_"),
-        bias_correction=False,
-        warmup=0.1,
-        schedule="linear",
-        clip=1.0,
-    )
 
     def build(self, config: ElectraConfig, rng: np.random.Generator) -> None:
         """Make the encoder, the generator with its head, and the discriminator's head."""
         c = config
         self.noise = nn.Noise()
         self.pieces: Pieces | None = None
-        self.cls_id = self.sep_id = self.gap_id = None  # until `spell`
         encoder, block = c.sizes()
         self.encoder = nn.Encoder(encoder, block, noise=self.noise, rng=rng)
         if c.uniform_generator and c.electra_objective:
@@ -319,13 +304,6 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
         )
 
     # -- learning from text ----------------------------------------------------------------------
-
-    def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
-        """Learn how tokens are spelled, and which ones are [CLS], [SEP], [MASK] and [PAD]."""
-        super().spell(words, special_ids)
-        find = {word: i for i, word in enumerate(self.words)}
-        self.cls_id, self.sep_id, self.gap_id = (find.get(name) for name in SPECIALS)
-        self.pad_id = find.get("[PAD]", 0)
 
     def prepare(self, corpus: Corpus) -> None:
         """Keep the corpus and cut it into examples.
