@@ -1,12 +1,14 @@
-"""Demo 13: how close does a small ELECTRA come to the best that anybody could do at finding replaced tokens?
+"""How close does a small ELECTRA come to the best that anybody could do at finding replaced tokens?
 
-Question: each token of a hidden Markov text was replaced with a chance of 15 % by any word. How much of the gap between
+    python -m benchmarks.electra_limit [SEED]       some four minutes
+
+Each token of a hidden Markov text was replaced with a chance of 15 % by any word. How much of the gap between
 knowing only that share and the exact chance of every token, which the forward-backward algorithm gives, does the
 discriminator close? Expected: 90 % or a little more after 4,300 updates (86 % after 2,100). 0 % is the entropy of the
-labels, 100 % nobody can beat: more than 100.5 % would be a leak. Time: 4 minutes. Run it with a number to try another seed.
+labels, 100 % nobody can beat: more than 100.5 % would be a leak.
 """
 
-# %% Why the weights come from a masked language model
+# Why the weights come from a masked language model
 # Whether a token was replaced shows only in the token and its neighbours together: from scratch the loss rests at the
 # entropy of the labels, 0.41 nats, for more than a thousand updates. So the encoder first learns to fill gaps, in texts
 # that grow from 5 tokens to 20, and then to judge. Clark et al. 2020 call this two-stage training (section 3.2).
@@ -73,7 +75,7 @@ def train(model, stages, part):
         )
 
 
-# %% First fill gaps, then judge
+# First fill gaps, then judge
 config = tinylm.ElectraConfig.tiny(
     V + 1, num_attention_heads=4, initializer_range=0.02, max_position_embeddings=T
 )
@@ -85,7 +87,7 @@ model = Channel(replace(config, uniform_generator=True), np.random.default_rng(S
 model.encoder.load_state_dict(filler.encoder.state_dict())
 train(model, JUDGE, part=1)
 
-# %% The same new texts for the model and for the exact answer
+# The same new texts for the model and for the exact answer
 texts = source.sample(N_TEXTS * T, rng).reshape(-1, T).astype(np.int64)
 picks = np.flatnonzero(rng.random(texts.size) < RATE)
 seen = fill(texts, picks, rng.integers(V + 1, size=picks.size))
@@ -109,7 +111,7 @@ print(
     f"{seen.size:,} tokens: labels {labels:.3f}, ELECTRA {found:.3f}, exact {exact:.3f} nats: {100 * share:.1f} % closed"
 )
 
-# %% Verdict
+# Verdict
 assert LEAST <= share <= 1.005
 print(
     f"VERDICT: pass. The discriminator closed {100 * share:.1f} % of the gap to the exact chances."
