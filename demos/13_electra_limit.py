@@ -2,8 +2,8 @@
 
 Question: each token of a hidden Markov text was replaced with a chance of 15 % by any word. How much of the gap between
 knowing only that share and the exact chance of every token, which the forward-backward algorithm gives, does the
-discriminator close? Expected: 90 % after 4,300 updates (seed 0: 90.4, seed 1: 89.4; 86 after 2,100). 0 % is the entropy of the
-labels, 100 % nobody can beat: more than 100.5 % would be a leak. Time: 4 minutes. Run it with a number to try another seed.
+discriminator close? Expected: 90 % after 4,300 updates (seed 0: 90.4, seed 1: 89.4). 0 % is the entropy of the labels,
+100 % nobody can beat: more than 100.5 % would be a leak. Time: 4 minutes. Run it with a number to try another seed.
 """
 
 # %% Why the weights come from a masked language model
