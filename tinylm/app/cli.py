@@ -158,7 +158,8 @@ def _compare(commands):
         "--objectives",
         type=values.words,
         metavar="a,b,c",
-        help="chapters to compare, or files of yours (default: word2vec,gpt)",
+        help="chapters to compare, or files of yours; all for the whole history "
+        "(default: word2vec,gpt)",
     )
     _encoding(p)
     p.add_argument(

@@ -39,10 +39,12 @@ def run(options: Namespace) -> int:
 
 
 def _compare(options: Namespace) -> int:
-    from tinylm import report
+    from tinylm import objectives, report
     from tinylm.transfer import compare, verdict
 
     given = given_of(options, "data objectives encoding minutes labels seeds out")
+    if given.get("objectives") == ("all",):
+        given["objectives"] = tuple(objectives.CHAPTERS)
     config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
     config.check()
     with compare.claim(config):
