@@ -264,14 +264,18 @@ one such as gpt.
         """
         c = self.config
         super().prepare(corpus)
-        size = c.length - AROUND if c.next_sentence else c.length - AROUND + 1
+        around = AROUND if c.next_sentence else AROUND - 1
+        size = c.length - around
         if size < 2 or (c.next_sentence and c.type_vocab_size == 1):
             raise TinylmError(
                 f"Pieces of {c.length} tokens with {c.type_vocab_size} token types cannot be "
                 f"learned from; give at least {AROUND + 2} positions and 2 types, or "
                 "next_sentence = False."
             )
-        self.epochs = Epochs(corpus, size, c.short_rate, c.next_sentence, c.duplicates)
+        how = (c.short_rate, c.next_sentence, c.duplicates)
+        self.epochs = Epochs(corpus, size, *how)
+        self.by_length = {length: Epochs(corpus, length - around, *how) for length in c.lengths}
+        self.by_length[c.length] = self.epochs
         outline = self.epochs.outline
         if outline is not None and outline.n_cut:
             note(
@@ -282,7 +286,8 @@ one such as gpt.
 
     def batch(self, step: int, seed: int) -> BertBatch:
         """Pieces of the text in a new order in every epoch, with gaps."""
-        taken = self.epochs.take(step, self.config.batch_size, seed)
+        length, count, turn = self.config.turn(step)
+        taken = self.by_length[length].take(turn, count, seed)
         rows = []
         for version, number, piece in taken:
             rng = np.random.default_rng([seed, 13, version, number])

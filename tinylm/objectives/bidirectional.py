@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinylm import nn
-from tinylm.errors import ShapeError
+from tinylm.errors import ArgumentError, ShapeError
 from tinylm.settings import at_least, from_to_below, one_of
 from tinylm.tensor import Tensor
 from tinylm.text.template import BERT as PAIRED
@@ -25,6 +25,9 @@ class BidirectionalConfig(ObjectiveConfig):
 
     sequence_length : tokens of an example at most, specials included
     batch_size : examples per step
+    lengths : lengths that examples have by turns, step by step: (16, 16, 128). Shorter ones come in
+        larger numbers, so that a step reads as many tokens. () for sequence_length alone. Among few
+        places a model finds sooner which ones help
 
     >>> encoder, block = BidirectionalConfig(11, hidden_size=6, num_attention_heads=3).sizes()
     >>> encoder.positions, block.width, block.pre_norm
@@ -50,12 +53,14 @@ num_attention_heads = 3.
         "layer_norm_eps": at_least(0),
         "sequence_length": at_least(5, 2**20),
         "batch_size": at_least(1, 2**20),
+        "lengths": at_least(5, 2**20),
     }
     changeable = (
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
         "sequence_length",
         "batch_size",
+        "lengths",
     )
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -71,9 +76,19 @@ num_attention_heads = 3.
     layer_norm_eps: float = 1e-12
     sequence_length: int = 128
     batch_size: int = 32
+    lengths: tuple[int, ...] = ()
 
     def check(self) -> None:
-        """raises ShapeError if num_attention_heads does not divide hidden_size"""
+        """Check the fields that depend on each other.
+
+        raises ShapeError     if num_attention_heads does not divide hidden_size
+        raises ArgumentError  if one of `lengths` is above sequence_length
+        """
+        if any(length > self.length for length in self.lengths):
+            raise ArgumentError(
+                f"{type(self).__name__}: lengths = {self.lengths}; expected none above "
+                f"{self.length}, the length of an example."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ShapeError(
                 f"{type(self).__name__}: hidden_size = {self.hidden_size} is not a multiple of "
@@ -84,6 +99,21 @@ num_attention_heads = 3.
     def length(self) -> int:
         """Tokens of an example at most: sequence_length, as far as there are positions."""
         return min(self.sequence_length, self.max_position_embeddings)
+
+    def turn(self, step: int) -> tuple[int, int, int]:
+        """What a step reads: the length of its examples, their number, and its own number.
+
+        Steps of one length are numbered from 0, so that each goes on where the last one ended.
+
+        >>> config = BidirectionalConfig(11, sequence_length=64, batch_size=2, lengths=(16, 16, 64))
+        >>> [config.turn(step) for step in range(4)]
+        [(16, 8, 0), (16, 8, 1), (64, 2, 0), (16, 8, 2)]
+        """
+        turns = self.lengths or (self.length,)
+        rounds, place = divmod(step, len(turns))
+        length = turns[place]
+        number = rounds * turns.count(length) + turns[:place].count(length)
+        return length, self.batch_size * self.length // length, number
 
     @property
     def table_width(self) -> int:

@@ -319,6 +319,8 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
             )
         super().prepare(corpus)
         self.pieces = Pieces(corpus, special, self.config.length)
+        self.by_length = {n: Pieces(corpus, special, n) for n in self.config.lengths}
+        self.by_length[self.config.length] = self.pieces
 
     def batch(self, step: int, seed: int) -> ElectraBatch:
         """B examples, all of them once per epoch in a new order; their gaps change with the step.
@@ -326,9 +328,11 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
         A pure function of the prepared corpus, the step and the seed.
         """
         self.prepared()
-        examples = self.pieces.examples(seed)
-        chosen = windows(len(examples), 1, self.config.batch_size, step, seed)
-        return self._batch(examples[chosen], np.random.default_rng([seed, 11, step]))
+        length, count, turn = self.config.turn(step)
+        pieces = self.by_length[length]
+        examples = pieces.examples(seed)
+        chosen = windows(len(examples), 1, count, turn, seed)
+        return self._batch(pieces, examples[chosen], np.random.default_rng([seed, 11, step]))
 
     def evaluation_batches(self, corpus: Corpus) -> Iterator[ElectraBatch]:
         """All examples of a corpus in order, always with the same gaps and the same dice.
@@ -341,12 +345,12 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
         for first in range(0, len(examples), self.config.batch_size):
             self.noise.at(0, first)
             chosen = examples[first : first + self.config.batch_size]
-            yield other._batch(chosen, np.random.default_rng([0, 13, first]))
+            yield other._batch(other.pieces, chosen, np.random.default_rng([0, 13, first]))
 
-    def _batch(self, examples, rng):
-        """Some examples, as rows of Pieces.examples, with their gaps."""
+    def _batch(self, pieces, examples, rng):
+        """Some examples, as rows of pieces.examples, with their gaps."""
         c = self.config
-        ids, token_types, mask = self.pieces.rows(examples, self.cls_id, self.sep_id, self.pad_id)
+        ids, token_types, mask = pieces.rows(examples, self.cls_id, self.sep_id, self.pad_id)
         never = [self.cls_id, self.sep_id, self.gap_id]
         picks = pick(ids, mask, never, c.mask_prob, c.most_picks, rng)
         hidden = picks[rng.random(picks.size) < HIDDEN]
