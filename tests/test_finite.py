@@ -55,6 +55,7 @@ NEEDED = {
     "LSTMConfig": {"input_size": 3, "hidden_size": 5},
     "ObjectiveConfig": {"vocab_size": 7},
     "BlockConfig": {"width": 6, "heads": 2, "hidden": 7},
+    "EncoderConfig": {"vocab_size": 11, "positions": 7, "types": 2, "layers": 1, "table_width": 6},
 }  # where a config has fields without a default
 CONFIGS = subclasses(settings.Config)
 

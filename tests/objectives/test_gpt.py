@@ -250,8 +250,8 @@ def test_config_and_input_mistakes_are_one_sentence_each():
                 GPTConfig(**{"vocab_size": V, name: wrong})
     with pytest.raises(TinylmError, match="initializer_range is nan; expected a finite number"):
         GPTConfig(V, initializer_range=float("nan"))
-    with pytest.raises(TinylmError, match="activation_function is 'swish'"):
-        GPTConfig(V, activation_function="swish")
+    with pytest.raises(TinylmError, match="activation_function is 'mish'"):
+        GPTConfig(V, activation_function="mish")
     model = GPT(CONFIG)
     with pytest.raises(ShapeError, match="at most n_positions = 11"):
         model.encode(ids(1, T + 1))

@@ -125,6 +125,7 @@ def test_a_vocabulary_of_any_strings_comes_back_or_is_refused_when_it_is_made(ki
 @example("\ud83d")
 @example("\ud83d\ude00")
 @example("")
+@example("0EOS0")
 def test_an_added_special_comes_back_or_is_refused_when_it_is_added(kind, name):
     encoding = TRAINED[kind]("the cat")
     before = list(encoding.vocab)

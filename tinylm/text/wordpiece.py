@@ -249,8 +249,9 @@ class WordPiece(Encoding):
             "do_lower_case": self.cleaning.lower,
             "strip_accents": self.cleaning.strip_accents,
         }
-        for name in self.specials:
-            settings[f"{name[1:-1].lower()}_token"] = name
+        for name in SPECIALS:  # a special token that was added has no such role
+            if name in self.specials:
+                settings[f"{name[1:-1].lower()}_token"] = name
         return {
             "vocab.txt": "".join(f"{token}\n" for token in self.vocab),
             "tokenizer_config.json": as_json(settings, indent=1) + "\n",
