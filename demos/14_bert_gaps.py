@@ -25,13 +25,11 @@ words.add_specials(tinylm.Bert.needs_tokens)
 words.arrange(tinylm.Bert.template)
 corpus = encode_corpus(texts[:3800], words, structure=True)
 held_out = encode_corpus(texts[3800:], words, structure=True)
-config = tinylm.BertConfig.tiny(
-    words.vocab_size, initializer_range=0.02, sequence_length=48, batch_size=32
-)
+config = tinylm.BertConfig.tiny(words.vocab_size, sequence_length=48, batch_size=32)
 model = tinylm.Bert(config)
 model.spell(words.vocab, words.special_ids)
 model.prepare(corpus)
-training = TrainConfig.of(tinylm.Bert, steps=1500, lr=3e-3, bias_correction=True)
+training = TrainConfig.of(tinylm.Bert, steps=1500, **tinylm.objectives.bert.RECIPE)
 result = Trainer(model, words, config=training, held_out=held_out, quiet=True).run()
 found = evaluate(model, held_out)["components"]
 print(

@@ -224,7 +224,7 @@ def test_published_sizes():
     assert (c.hidden_size, c.intermediate_size, c.max_position_embeddings) == (768, 3072, 512)
     assert (c.mask_rate, c.max_predictions, c.masked_share, c.random_share) == (0.15, 20, 0.8, 0.1)
     for size in (BertConfig.tiny, BertConfig.small):
-        assert size(100, mask_rate=0.15, max_predictions=20).initializer_range > 0.02
+        assert size(100, mask_rate=0.15, max_predictions=20).sinusoids
 
 
 def test_what_cannot_be_is_one_sentence():

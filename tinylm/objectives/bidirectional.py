@@ -25,6 +25,8 @@ class BidirectionalConfig(ObjectiveConfig):
 
     sequence_length : tokens of an example at most, specials included
     batch_size : examples per step
+    sinusoids : positions begin as sinusoids (Vaswani et al. 2017): what is learned at one place
+        helps at all. False, as published: at random
     lengths : lengths that examples have by turns, step by step: (16, 16, 128). Shorter ones come in
         larger numbers, so that a step reads as many tokens. () for sequence_length alone. Among few
         places a model finds sooner which ones help
@@ -77,6 +79,7 @@ num_attention_heads = 3.
     sequence_length: int = 128
     batch_size: int = 32
     lengths: tuple[int, ...] = ()
+    sinusoids: bool = False
 
     def check(self) -> None:
         """Check the fields that depend on each other.
@@ -128,6 +131,7 @@ num_attention_heads = 3.
             types=self.type_vocab_size,
             layers=self.num_hidden_layers,
             table_width=self.table_width,
+            sinusoids=self.sinusoids,
         )
         block = nn.BlockConfig(
             width=self.hidden_size,
