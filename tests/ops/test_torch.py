@@ -194,6 +194,12 @@ def power(draw):
 
 
 @pair
+def silu(draw):
+    x = 2 * draw(generators).normal(size=shape(draw))
+    return F.silu, torch().nn.functional.silu, [x]
+
+
+@pair
 def gelu(draw):
     kind = draw(st.sampled_from(("none", "tanh")))
     return (
