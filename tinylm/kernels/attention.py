@@ -211,15 +211,13 @@ def _scale_row(row, scale):
 def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
     """The forward of head h of text b for a single query, which uses each key once: no copies."""
     bh = b * lse.shape[1] + h
-    group = bh // k.shape[3]
-    place = bh % k.shape[3]
     width = q.shape[4]
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     query = np.empty((1, width), q.dtype)
     _load(q, bh, QUERY, 0, scale, query)
     row = np.empty(reach, q.dtype)
     for s in range(reach):
-        mine = k[group, s, min(KEY, k.shape[2] - 1), place]
+        mine = k[bh // k.shape[3], s, min(KEY, k.shape[2] - 1), bh % k.shape[3]]
         total = q.dtype.type(0)
         for d in range(width):
             total += query[0, d] * mine[d]
@@ -232,7 +230,7 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
         drop_row(row, bh * k.shape[1], key, rate)
     query[:] = 0
     for s in range(reach):
-        mine = v[group, s, min(VALUE, v.shape[2] - 1), place]
+        mine = v[bh // v.shape[3], s, min(VALUE, v.shape[2] - 1), bh % v.shape[3]]
         for d in range(width):
             query[0, d] += row[s] * mine[d]
     inverse = q.dtype.type(0 if total == 0 else 1 / total)
