@@ -240,3 +240,13 @@ def test_what_cannot_be_is_one_sentence():
         silent.batch(0, 0)
     with pytest.raises(TinylmError, match="no filling"):
         silent.need("filling")
+
+
+def test_lengths_come_by_turns_and_every_step_reads_as_many_tokens():
+    config = BertConfig(100, sequence_length=32, batch_size=3, lengths=(8, 8, 32))
+    turns = [config.turn(step) for step in range(6)]
+    assert [length for length, _, _ in turns] == [8, 8, 32, 8, 8, 32]
+    assert {length * count for length, count, _ in turns} == {3 * 32}
+    assert [number for length, _, number in turns if length == 8] == [0, 1, 2, 3]
+    with pytest.raises(TinylmError, match="none above 32"):
+        BertConfig(100, sequence_length=32, lengths=(8, 33))

@@ -1,4 +1,4 @@
-"""Floor 5: one chapter per system, in the order of history: word2vec, fastText, GloVe, GPT.
+"""Floor 5: one chapter per system, in the order of history: from word2vec to ELECTRA.
 
 base.py says what each of them promises.
 
