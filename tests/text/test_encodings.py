@@ -186,7 +186,7 @@ def test_unknown_token_names_similar_ones():
 
 
 def test_unknown_kind_and_empty_folder_name_what_there_is(tmp_path):
-    with pytest.raises(VocabularyError, match="chars, bytes, words, bpe, wordpiece, unigram"):
+    with pytest.raises(VocabularyError, match="chars, bytes, words, elmo, bpe, wordpiece, unigram"):
         text.learn("syllables", TEXTS, 300)
     with pytest.raises(DataError, match="words.json"):
         text.load(tmp_path)

@@ -63,4 +63,10 @@ def test_encodings_that_spell_from_parts_never_grow(kind):
 def test_every_kind_knows_its_name():
     for kind in text.KINDS:
         assert text.kind_of(text.learn(kind, [OLD], 400)) == kind
-    assert text.kind_of(text.ElmoWords(["the"])) is None
+
+
+def test_an_encoding_that_nobody_learns_by_name_is_of_no_kind():
+    class Mine(text.Chars):
+        """Another class, though it reads the same letters."""
+
+    assert text.kind_of(Mine("abc")) is None

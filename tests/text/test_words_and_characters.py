@@ -37,7 +37,7 @@ def test_bytes_that_are_no_text_are_replaced():
 @given(ANY_TEXT)
 def test_a_word_is_its_bytes_between_two_marks_and_padding(word):
     ids, raw = character_ids(word), word.encode("utf-8", "ignore")[:48]
-    assert ids.shape == (LENGTH,) and ids.dtype == np.int64
+    assert ids.shape == (LENGTH,) and ids.dtype == np.int16
     assert ids.tolist() == [259, *(b + 1 for b in raw), 260, *[261] * (48 - len(raw))]
 
 

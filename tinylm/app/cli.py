@@ -20,7 +20,7 @@ from . import options as values
 from . import writing_options
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
-ENCODINGS = ("chars", "bytes", "words", "bpe", "wordpiece", "unigram")
+ENCODINGS = ("chars", "bytes", "words", "elmo", "bpe", "wordpiece", "unigram")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -84,6 +84,7 @@ _CLASSES: dict[str, Any] = {
     "chars": Chars,
     "bytes": Bytes,
     "words": Words,
+    "elmo": ElmoWords,
     "bpe": BPE,
     "wordpiece": WordPiece,
     "unigram": Unigram,
@@ -92,17 +93,19 @@ _USUAL_SIZES = {
     "chars": None,
     "bytes": None,
     "words": 20_000,
+    "elmo": 20_000,
     "bpe": 4096,
     "wordpiece": 4096,
     "unigram": 4096,
 }
 KINDS = tuple(_CLASSES)
-GROWING = ("chars", "words")  # the kinds that `grow` can give more tokens
+GROWING = ("chars", "words", "elmo")  # the kinds that `grow` can give more tokens
 _MAY_GIVE_FEWER = ("bpe", "wordpiece", "unigram")  # `train(exact=False)` accepts a short text
 
 # Further options of `learn`, by kind: name -> type.
 OPTIONS: dict[str, dict[str, type]] = {
     "words": {"min_count": int, "lower": bool, "phrases": int, "rules": bool},
+    "elmo": {"min_count": int, "lower": bool},
 }
 
 
@@ -124,7 +127,7 @@ def learn(
     Traceback (most recent call last):
         ...
     tinylm.errors.VocabularyError: There is no encoding 'letters'; it is one of chars, bytes, \
-words, bpe, wordpiece, unigram.
+words, elmo, bpe, wordpiece, unigram.
     """
     if kind not in _CLASSES:
         known = ", ".join(_CLASSES)

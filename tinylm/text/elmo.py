@@ -35,10 +35,10 @@ PAD = 261
 
 
 def character_ids(word: str) -> np.ndarray:
-    """The ids of a word, (50,) int64: word begins, at most 48 bytes, word ends, padding.
+    """The ids of a word, (50,) int16: word begins, at most 48 bytes, word ends, padding.
 
-    >>> character_ids("cat")[:7]
-    array([259, 100,  98, 117, 260, 261, 261])
+    >>> character_ids("cat")[:7].tolist()
+    [259, 100, 98, 117, 260, 261, 261]
     """
     raw = word.encode("utf-8", "ignore")
     return _framed([byte + 1 for byte in raw[: LENGTH - 2]])
@@ -46,7 +46,7 @@ def character_ids(word: str) -> np.ndarray:
 
 def _framed(inside: list[int]) -> np.ndarray:
     """The (50,) ids of a word: it begins, what stands inside it, it ends, padding."""
-    ids = np.full(LENGTH, PAD)
+    ids = np.full(LENGTH, PAD, np.int16)
     ids[: len(inside) + 2] = [WORD_BEGINS, *inside, WORD_ENDS]
     return ids
 
@@ -72,7 +72,7 @@ class ElmoWords(Words):
         pairs: str | Sequence[str] | None = None,
         max_length: int | None = None,
     ) -> dict[str, np.ndarray]:
-        """As in every encoding, and "chars": (B, T, 50) int64, 0 where no word stands.
+        """As in every encoding, and "chars": (B, T, 50) int16, 0 where no word stands.
 
         >>> found = ElmoWords(["cat"])(["a cat"])
         >>> found["ids"]
@@ -92,17 +92,41 @@ class ElmoWords(Words):
         found = Encoding.__call__(here, texts, pairs, max_length)
         # Then translate: places in `here.vocab` -> characters, and -> ids of the real vocabulary.
         places = found["ids"]  # (B, T)
-        chars = np.stack([_characters(word) for word in here.vocab])
+        chars = np.stack([token_characters(word) for word in here.vocab])
         ids = np.array([self._index().get(word, self.unk_id) for word in here.vocab])
         return found | {"ids": ids[places], "chars": chars[places]}  # (B, T), (B, T, 50)
 
 
-def _characters(token: str) -> np.ndarray:
-    """The (50,) ids of a word or a special token."""
+def token_characters(token: str) -> np.ndarray:
+    """The (50,) ids of a word or of one of the special tokens <S>, </S> and <pad>.
+
+    >>> token_characters("<S>")[:4].tolist()
+    [259, 257, 260, 261]
+    """
     if token == "<S>":
         return _framed([SENTENCE_BEGINS])
     if token == "</S>":
         return _framed([SENTENCE_ENDS])
     if token == "<pad>":
-        return np.zeros(LENGTH, np.int64)
+        return np.zeros(LENGTH, np.int16)
     return character_ids(token)
+
+
+def sentence_characters(sentences: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Sentences that are cut into words, each between <S> and </S>.
+
+    Any string is a word, so a word that is called <S> is spelled.
+    returns ids (B, T, 50) int16, 0 where no word stands; mask (B, T) bool, True = something stands
+
+    >>> chars, mask = sentence_characters([["a", "cat"], []])
+    >>> chars.shape, mask.sum(axis=1).tolist()
+    ((2, 4, 50), [4, 2])
+    """
+    longest = max(map(len, sentences), default=0)
+    chars = np.zeros((len(sentences), longest + 2, LENGTH), np.int16)
+    for row, words in zip(chars, sentences, strict=True):
+        row[0] = token_characters("<S>")
+        for place, word in enumerate(words, 1):
+            row[place] = character_ids(word)
+        row[len(words) + 1] = token_characters("</S>")
+    return chars, chars.any(axis=2)
