@@ -1,7 +1,8 @@
 """Floor 4: corpora, labelled sets, batches, and the toy language.
 
-Read in this order: batching.py, cuts.py, documents.py, sentences.py, cooccurrence.py; then, from a
-name to its texts: sets.py, fetch.py, readers.py, labelled.py, markov.py, toy.py, sources.py.
+Read in this order: batching.py, cuts.py, documents.py, twoway.py, sentences.py,
+cooccurrence.py; then, from a name to its texts: sets.py, fetch.py, readers.py, labelled.py,
+markov.py, toy.py, sources.py.
 
 >>> training, held_out = split_documents(load_texts("toy"))
 >>> len(training), len(held_out)
@@ -21,11 +22,15 @@ from .sources import (
     load_tagged,
     load_texts,
 )
+from .twoway import Lanes, TwoWay, both_ways
 
 __all__ = [
     "Corpus",
     "Labelled",
+    "Lanes",
     "NamedSet",
+    "TwoWay",
+    "both_ways",
     "encode_corpus",
     "get",
     "length_buckets",
