@@ -5,10 +5,11 @@
 >>> layer(np.ones((5, 3), np.float32)).shape
 (5, 2)
 
-Read in this order: module.py, layers.py, recurrent.py, transformer.py, cache.py, encoder.py,
-characters.py, pooling.py.
+Read in this order: module.py, layers.py, recurrent.py, bilm.py, transformer.py, cache.py,
+encoder.py, characters.py, pooling.py.
 """
 
+from .bilm import BiLM
 from .cache import Cache, LayerCache
 from .characters import CharCNN, CharCNNConfig, Highway
 from .encoder import ACTIVATION_NAMES, Embeddings, Encoder, EncoderConfig, TokenHead
@@ -34,6 +35,7 @@ __all__ = [
     "ACTIVATION_NAMES",
     "LSTM",
     "MLP",
+    "BiLM",
     "BlockConfig",
     "Cache",
     "Dropout",

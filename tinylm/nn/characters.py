@@ -153,3 +153,16 @@ class CharCNN(Module):
         if self.projection is not None:
             x = self.projection(x)
         return F.reshape(x, (*places, x.shape[1]))  # -> (B,T,P)
+
+    def each_once(self, ids: ArrayLike) -> Tensor:
+        """As `forward`, but equal words are read once.   (..., L) -> (..., projection_dim)
+
+        A text repeats its words, so this is several times as fast.
+        """
+        *places, length = np.shape(ids)
+        rows = np.ascontiguousarray(np.reshape(ids, (-1, length)))
+        known: dict[bytes, int] = {}
+        numbers = [known.setdefault(row.tobytes(), len(known)) for row in rows]
+        _, firsts = np.unique(numbers, return_index=True)
+        vectors = self.forward(rows[None, firsts])[0]  # (1,N,L) -> (N,P)
+        return F.embedding(np.reshape(numbers, places), vectors)

@@ -13,7 +13,16 @@ Read in this order: names.py, ngrams.py, formats.py, search.py.
 """
 
 from .formats import FORMATS, VECTORS, read_vectors, write_vectors
-from .ngrams import NGrams, Subwords
+from .ngrams import AnyWord, NGrams, Subwords
 from .search import Vectors
 
-__all__ = ["FORMATS", "NGrams", "Subwords", "VECTORS", "Vectors", "read_vectors", "write_vectors"]
+__all__ = [
+    "AnyWord",
+    "FORMATS",
+    "NGrams",
+    "Subwords",
+    "VECTORS",
+    "Vectors",
+    "read_vectors",
+    "write_vectors",
+]

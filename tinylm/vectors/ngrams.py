@@ -8,7 +8,7 @@ So nobody keeps a dictionary of pieces. Now and then two pieces share a row.
 Source: Bojanowski et al. 2017; the released fastText, byte for byte.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,3 +129,24 @@ class Subwords:
     def __getitem__(self, word: str) -> np.ndarray:
         """The vector (D,) of a word that has pieces."""
         return self.table[self.ngrams.rows(word)].mean(axis=0)
+
+
+class AnyWord:
+    """Vectors for all words, by a function of the spelling.
+
+    read : word -> (D,)
+
+    >>> AnyWord(lambda word: np.array([len(word)]))["sea"]
+    array([3])
+    """
+
+    def __init__(self, read: Callable[[str], np.ndarray]):
+        self.read = read
+
+    def __contains__(self, word: str) -> bool:
+        """Whether there is a word at all."""
+        return bool(word)
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        """The vector (D,) of a word."""
+        return self.read(word)
