@@ -34,6 +34,8 @@ _PLACES = {
     "FastTextConfig": "objectives.fasttext",
     "GloVe": "objectives.glove",
     "GloVeConfig": "objectives.glove",
+    "Elmo": "objectives.elmo",
+    "ElmoConfig": "objectives.elmo",
     "Electra": "objectives.electra",
     "ElectraConfig": "objectives.electra",
     "Vectors": "vectors",

@@ -255,7 +255,7 @@ def build(
         if name not in known:
             names = ", ".join(known)
             raise TinylmError(f"{config_class.__name__} has no option {name!r}; it knows {names}")
-        given[name] = tuple(value) if isinstance(value, list) else value
+        given[name] = _plain(value) if isinstance(value, list) else value
         if not _is_a(given[name], hints[name]):
             raise TinylmError(f"{name} is {value!r}, expected {spoken(hints[name])}")
     return (make or config_class)(**given)

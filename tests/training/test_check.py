@@ -407,6 +407,15 @@ def prepared(chapter, **options):
 
 
 CBOW_REASON = "vectors is not compared: a score takes the mean of a window"
+ELMO = {
+    "embedding_dim": 3,
+    "filters": ((1, 5), (3, 7)),
+    "projection_dim": 5,
+    "dim": 11,
+    "cell_clip": 0.3,
+    "proj_clip": 0.2,
+    "unroll_steps": 7,
+}
 CHAPTERS = {
     "skip-gram": ("word2vec", {}, "2 parameters"),
     "cbow mean": ("word2vec", {"cbow": True}, CBOW_REASON),
@@ -420,6 +429,13 @@ CHAPTERS = {
         "2 parameters",
     ),
     "glove": ("glove", {}, "3 parameters"),
+    "elmo": ("elmo", ELMO | {"dropout": 0.1}, "in training mode too"),
+    "elmo sampled": ("elmo", ELMO | {"n_negative_samples_batch": 31}, "in training mode too"),
+    "elmo without state": (
+        "elmo",
+        ELMO | {"stateful": False, "use_skip_connections": False, "n_tokens_vocab": 99},
+        "29 parameters",
+    ),
     "gpt1": ("gpt1", {"n_layer": 1}, "13 parameters"),
     "gpt1 dropout": (
         "gpt1",

@@ -19,6 +19,7 @@ CHAPTERS = (
     "word2vec",
     "fasttext",
     "glove",
+    "elmo",
     "gpt1",
     "gpt",
     "bert",
@@ -43,7 +44,7 @@ def names() -> list[str]:
     """Names of the package's chapters, then of the objectives defined in this process.
 
     >>> names()[:4]
-    ['word2vec', 'fasttext', 'glove', 'gpt1']
+    ['word2vec', 'fasttext', 'glove', 'elmo']
     """
     return [*CHAPTERS, *(name for name in _CLASSES if name not in CHAPTERS)]
 
