@@ -1,7 +1,7 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
-Read in this order: budgets.py, metrics.py, linear.py, baselines.py, features.py, sentences.py,
-finetune.py, task.py, classifier.py, compare.py, verdict.py.
+Read in this order: budgets.py, metrics.py, linear.py, baselines.py, mixing.py, features.py,
+sentences.py, finetune.py, task.py, classifier.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")

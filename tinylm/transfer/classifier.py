@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinylm import files, folders, hub, settings
+from tinylm import ops as F
 from tinylm.arguments import strings
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
@@ -28,6 +29,7 @@ from .features import Features, encode_texts, take
 from .finetune import AdaptConfig, Network, duplicate, tune
 from .linear import SoftmaxRegression
 from .metrics import accuracy
+from .mixing import MIX, learn_shares, mixed
 from .task import as_labels
 
 METHODS = ("features", "finetune")
@@ -112,6 +114,11 @@ class Classifier:
 
     # ---- fitting
 
+    @property
+    def _tuned(self) -> tuple[str, ...]:
+        """The layers that fine-tuning reads."""
+        return (MIX,) if self.config.mixes else ("summary",)
+
     def _features(self, encoder: Objective, layers: Sequence[str | int]) -> Features:
         """Features of this classifier's tokenizer and text length; not fitted yet."""
         return Features(encoder, self.tokenizer, max_length=self.config.max_length, layers=layers)
@@ -119,10 +126,23 @@ class Classifier:
     def _fit_features(self, texts: list[str], codes: np.ndarray) -> None:
         """Softmax regression on the states of the encoder as it is."""
         self.features_ = self._features(self.encoder, self.config.layers)
-        rows = self.features_.fit_transform(texts)
-        regression = SoftmaxRegression(self.config.C, seed=self.config.seed).fit(rows, codes)
+        regression = SoftmaxRegression(self.config.C, seed=self.config.seed)
+        if self.config.mixes:
+            self._fit_mix(texts, codes, regression)
+        else:
+            regression.fit(self.features_.fit_transform(texts), codes)
         self.encoder_ = self.encoder
         self.head_ = (regression.weights_, regression.bias_)
+
+    def _fit_mix(self, texts: list[str], codes: np.ndarray, regression: SoftmaxRegression) -> None:
+        """Learn the shares of the layers from their equal mix, then the regression on that mix."""
+        self.features_.means(texts[:1])  # fail on layers of different widths
+        every = self._features(self.encoder, ("all",))
+        rows = every.means(texts)  # (N, L·C)
+        layers = np.stack(np.split(rows, every.depth_, axis=1))  # (L,N,C)
+        regression.fit(self.features_.fit_means(mixed(layers)), codes)
+        self.features_.mix_ = learn_shares(layers, codes, regression)
+        regression.fit(self.features_.fit_means(mixed(layers, self.features_.mix_)), codes)
 
     def _fit_all(self, texts: list[str], codes: np.ndarray) -> None:
         """Choose the rate, then tune a copy of the encoder on all labels."""
@@ -151,13 +171,15 @@ class Classifier:
 
     def _tune(self, encoded: dict[str, np.ndarray], codes: np.ndarray, rate: float) -> Network:
         """Train a copy of the encoder and a new head."""
-        features = self._features(duplicate(self.encoder), ("summary",))
+        features = self._features(duplicate(self.encoder), self._tuned)
         return tune(features, encoded, codes, rate, self.config, self.progress)
 
     def _keep(self, network: Network) -> None:
         """Take a tuned network apart into the encoder, features and head that predict."""
         self.encoder_ = network.encoder
-        self.features_ = self._features(network.encoder, ("summary",))
+        self.features_ = self._features(network.encoder, self._tuned)
+        if network.mix is not None:
+            self.features_.mix_ = (F.softmax(network.mix.w) * network.mix.gamma).data
         self.features_.mean_ = network.mean.astype(float)
         self.features_.std_ = 1 / network.scale.astype(float)
         weights = network.head.weight.data.T.astype(float)
@@ -203,6 +225,8 @@ class Classifier:
             "mean": self.features_.mean_,
             "std": self.features_.std_,
         }
+        if self.features_.mix_ is not None:
+            arrays["mix"] = self.features_.mix_
         save_tensors(folder / HEAD, arrays)
         facts = {
             "labels": self.classes_.tolist(),
@@ -250,6 +274,7 @@ class Classifier:
         self.features_ = self._features(encoder, tuple(facts["layers"]))
         self.features_.mean_ = arrays["mean"]
         self.features_.std_ = arrays["std"]
+        self.features_.mix_ = arrays.get("mix")
         if not (arrays["std"] > 0).all():
             raise TinylmError("std holds a number that is not above 0")
         self.head_ = (arrays["weight"], arrays["bias"])

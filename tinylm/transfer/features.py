@@ -21,9 +21,11 @@ from tinylm.nn import masked_mean
 from tinylm.objectives import Objective
 from tinylm.tensor import Tensor, no_grad
 
+from .mixing import MIX, mixed
+
 # The objective shaped the last layer most. The mean of all layers still holds the words themselves.
 LAYERS = ("last", "mean")
-NAMED = {"last", "mean", "all"}  # choices that are the same where there is a single layer
+NAMED = {"last", "mean", "mix", "all"}  # choices that are the same where there is a single layer
 LAST_FOUR = 4  # layers whose sum and concatenation serve as features; fewer where there are fewer
 NO_LIMIT = 2**31  # tokens
 
@@ -45,8 +47,8 @@ def encode_texts(
     limits = [n for n in (max_length, encoder.max_length, NO_LIMIT) if n]
     encoded = read_by(encoder, tokenizer(texts, max_length=min(limits)))
     if encoded["ids"].shape[1] == 0:
-        shape = (len(texts), 1)
-        encoded = {key: np.zeros(shape, dtype=array.dtype) for key, array in encoded.items()}
+        for key, array in encoded.items():
+            encoded[key] = np.zeros((len(texts), 1, *array.shape[2:]), array.dtype)
     mask = np.array(encoded["mask"], dtype=bool)
     empty = ~mask.any(axis=1)
     mask[empty, 0] = True
@@ -84,13 +86,16 @@ def pool(
     mask: np.ndarray,
     layers: Sequence[str | int] = LAYERS,
     summary: Callable[[Sequence[Tensor], np.ndarray], Tensor] | None = None,
+    mix: np.ndarray | None = None,
 ) -> np.ndarray:
     """Chosen layers, each averaged over the real positions, side by side.
 
     states : list of (B,T,C), the embeddings and then every layer, as `encode` returns them
     layers : any of "summary", "last", "second-to-last", "sum-last-4", "concat-last-4", "mean" (the
-        mean of all layers), "all" (every layer, side by side), or a number
+        mean of all layers), "mix" (all layers in shares that the task learns), "all" (every
+        layer, side by side), or a number
     summary : an objective's `summary`, which the layer of that name calls
+    mix : (L,) the shares of "mix", None for equal ones
     returns (B, F) float
     raises ShapeError       for another name, or for a layer that does not exist
 
@@ -106,6 +111,8 @@ def pool(
     for layer in layers:
         if layer == "summary":
             parts.append(summary(states, mask).data)
+        elif layer == MIX:
+            parts.append(mixed(means, mix))
         else:
             parts += _chosen(means, layer)
     return np.concatenate(parts, axis=1)
@@ -130,8 +137,8 @@ def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
         return [means[layer]]
     raise ShapeError(
         f"pool: layer {layer!r} of an encoder with {len(means)} arrays of states of shapes "
-        f"{shapes}; expected 'summary', 'last', 'second-to-last', 'sum-last-4' or 'mean' (of equal "
-        "widths), 'concat-last-4', 'all' or a lower number."
+        f"{shapes}; expected 'summary', 'last', 'second-to-last', 'sum-last-4', 'mean' or 'mix' (of "
+        "equal widths), 'concat-last-4', 'all' or a lower number."
     )
 
 
@@ -141,7 +148,7 @@ class Features:
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder is read, never changed
     batch_size : texts that the encoder reads at a time
     max_length : tokens read of each text      layers : see `pool`
-    After `fit`: mean_ and std_, (F,).
+    After `fit`: mean_ and std_, (F,); depth_, L, the number of the encoder's layers.
 
     >>> import tinylm
     >>> tokenizer = tinylm.text.Words(["sea", "ice"])
@@ -165,6 +172,8 @@ class Features:
         self.layers = tuple(layers)
         self.mean_ = None  # until fit
         self.std_ = None
+        self.depth_ = 0
+        self.mix_: np.ndarray | None = None  # (L,) the shares of "mix"; equal ones until learned
         if not self.layers:
             raise ShapeError(f"Features: no layer was chosen; expected some, for example {LAYERS}.")
 
@@ -201,7 +210,8 @@ class Features:
                 chosen = order[first : first + self.batch_size]
                 batch = take(encoded, chosen)
                 states = self.encoder.encode(**batch)
-                pooled = pool(states, batch["mask"], self.layers, self.encoder.summary)
+                self.depth_ = len(states)
+                pooled = pool(states, batch["mask"], self.layers, self.encoder.summary, self.mix_)
                 if rows is None:
                     rows = np.empty((order.size, pooled.shape[1]), np.float32)
                 rows[chosen] = pooled
@@ -218,7 +228,10 @@ class Features:
 
     def fit_encoded(self, encoded: dict[str, np.ndarray]) -> np.ndarray:
         """The same as `fit_transform`, from the result of `encode_texts`."""
-        rows = self.encode_means(encoded)
+        return self.fit_means(self.encode_means(encoded))
+
+    def fit_means(self, rows: np.ndarray) -> np.ndarray:
+        """The same as `fit_transform`, from the result of `means`."""
         self.mean_ = rows.mean(axis=0, dtype=np.float64)
         std = rows.std(axis=0, dtype=np.float64)
         # A feature that hardly varies carries only rounding errors; do not magnify them.

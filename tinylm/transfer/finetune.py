@@ -26,6 +26,7 @@ from tinylm.tensor import Tensor
 
 from .features import LAYERS, Features, take
 from .linear import GRID, SoftmaxRegression
+from .mixing import MIX
 
 # Unless a config says how many: PASSES over the labels, but within these bounds.
 PASSES = 5
@@ -39,7 +40,8 @@ class AdaptConfig(settings.Config):
 
     max_length : tokens read of each text
     seed : of the order of texts, the dropout and the folds of cross-validation
-    layers, C : for frozen features only, see `pool` and `SoftmaxRegression`
+    layers, C : for frozen features, see `pool` and `SoftmaxRegression`. ("mix",) gives the task all
+        layers in shares that it learns, in fine-tuning too, in place of the encoder's summary
 
     The other fields are for fine-tuning.
     rates : peak learning rates; cross-validation inside the labels chooses among several
@@ -95,6 +97,13 @@ class AdaptConfig(settings.Config):
         for name in ("rates", "C", "layers"):
             if not getattr(self, name):
                 raise TinylmError(f"AdaptConfig: {name} is empty; expected at least one value.")
+        if MIX in self.layers and len(self.layers) > 1:
+            raise TinylmError(f"AdaptConfig: layers is {self.layers}; {MIX!r} stands alone.")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the task learns a mix of the layers."""
+        return self.layers == (MIX,)
 
 
 def updates_for(n_texts: int, batch_size: int) -> int:
@@ -124,14 +133,15 @@ def duplicate(encoder: Objective) -> Objective:
 
 
 class Network(nn.Module):
-    """Encoder, its summary of a text, fixed standardisation, linear head.
+    """Encoder, its summary of a text or a mix of its layers, fixed standardisation, linear head.
 
-    features : Features of that summary, already fitted; their encoder is the one that learns
+    features : Features of that summary or mix, already fitted; their encoder is the one that learns
     regression : SoftmaxRegression fitted on those features; the head starts as a copy of it
     """
 
     def __init__(self, features: Features, regression: SoftmaxRegression, config: AdaptConfig):
         self.encoder = features.encoder
+        self.mix = nn.ScalarMix(features.depth_) if config.mixes else None
         self.mean = features.mean_.astype(np.float32)
         self.scale = (1 / features.std_).astype(np.float32)
         self.dropout = nn.Dropout(config.dropout, nn.Noise(config.seed))
@@ -147,7 +157,10 @@ class Network(nn.Module):
 
     def classify(self, states: list[Tensor], mask: np.ndarray) -> Tensor:
         """The states of every layer, (B,T,C) each -> logits (B,K)."""
-        pooled = self.encoder.summary(states, mask)  # (B,T,C) -> (B,C)
+        if self.mix is None:
+            pooled = self.encoder.summary(states, mask)  # (B,T,C) -> (B,C)
+        else:
+            pooled = nn.masked_mean(self.mix(states), mask)
         standardised = (pooled - self.mean) * self.scale
         return self.head(self.dropout(standardised))  # (B,C) -> (B,K)
 
