@@ -36,7 +36,8 @@ def encode_texts(
     """Texts as the keywords of `encode`: ids and mask, (N,T), and the family's further arrays.
 
     What the encoder does not read is left out, such as the token types of an encoding that was made
-    for BERT. A text without a token is read as one padding token, so that every row has a real position.
+    for BERT. A text without a token is read as one padding token, so that every row has a real
+    position.
     max_length : tokens read of each text; never more than the encoder has positions for
     raises ArgumentError    for one string instead of a list
     raises DataError        if there is no text
@@ -137,8 +138,8 @@ def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
         return [means[layer]]
     raise ShapeError(
         f"pool: layer {layer!r} of an encoder with {len(means)} arrays of states of shapes "
-        f"{shapes}; expected 'summary', 'last', 'second-to-last', 'sum-last-4', 'mean' or 'mix' (of "
-        "equal widths), 'concat-last-4', 'all' or a lower number."
+        f"{shapes}; expected 'summary', 'last', 'second-to-last', 'sum-last-4', 'mean', 'mix' "
+        "(these three of equal widths), 'concat-last-4', 'all' or a lower number."
     )
 
 

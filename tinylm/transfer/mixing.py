@@ -56,7 +56,7 @@ def learn_shares(layers: np.ndarray, codes: np.ndarray, start: SoftmaxRegression
     >>> layers = rng.normal(size=(2, 40, 3))
     >>> layers[1] += codes[:, None]  # only the second layer knows the class
     >>> start = SoftmaxRegression(1.0).fit(layers.mean(axis=0), codes)
-    >>> learn_shares(layers, codes, start).argmax()
+    >>> int(learn_shares(layers, codes, start).argmax())
     1
     """
     n_layers, n_texts, width = layers.shape
