@@ -68,7 +68,9 @@ def test_the_forward_half_never_sees_the_future_nor_the_backward_half_the_past(s
         (left, right), (left_now, right_now) = halves(before), halves(after)
         np.testing.assert_allclose(left_now[:, :place], left[:, :place], atol=1e-12)
         np.testing.assert_allclose(right_now[:, place + 1 :], right[:, place + 1 :], atol=1e-12)
-        if not np.array_equal(model.chars[text[:, place]], model.chars[other[:, place]]):
+        if not np.array_equal(
+            model.reader.chars[text[:, place]], model.reader.chars[other[:, place]]
+        ):
             assert not np.allclose(left_now[:, place], left[:, place], atol=1e-9)
             assert not np.allclose(right_now[:, place], right[:, place], atol=1e-9)
 
@@ -121,6 +123,28 @@ def test_states_of_words_stand_at_their_words_between_sentence_marks():
     assert not np.allclose(marks, model.embedding_table()[0])  # a word called <S>
 
 
+def test_kept_vectors_are_those_that_are_read_and_go_when_the_model_learns(monkeypatch):
+    model = elmo()
+    seen = TOKENIZER(["The Quokka saw", TOKENIZER.vocab[9]])
+    text = ids(2, 5)
+    plain, spelled = read(model, text), read(model, seen["ids"], chars=seen["chars"])
+    model.reader.keep()
+    counted = []
+    each_once = model.reader.each_once
+    monkeypatch.setattr(
+        model.reader, "each_once", lambda chars: counted.append(len(chars)) or each_once(chars)
+    )
+    for before, after in zip(plain, read(model, text), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-12)
+    assert counted == []
+    for before, after in zip(spelled, read(model, seen["ids"], chars=seen["chars"]), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-12)
+    assert counted == [(seen["ids"] == model.unk_id).sum()]
+    model.train()
+    model.encode(text)[0].sum().backward()
+    assert model.reader.kept is None and model.reader.char_embed.weight.grad is not None
+
+
 # ---- what both directions share
 
 
@@ -162,7 +186,7 @@ def test_a_layers_input_is_added_from_the_second_layer_on_and_not_to_the_state()
     _, first, *_ = read(with_skip, text)
     np.testing.assert_allclose(first, read(without, text)[1], atol=1e-12)
     direction = with_skip.lm.directions[0]
-    x = with_skip.read(text)
+    x = with_skip.reader.words(text)
     outputs, ends = direction(x)
     own = x
     for layer, (output, end) in enumerate(zip(outputs, ends, strict=True)):
@@ -175,7 +199,7 @@ def test_a_layers_input_is_added_from_the_second_layer_on_and_not_to_the_state()
 
 def test_the_clips_bound_cells_and_states_but_not_what_skips_them():
     model = elmo(cell_clip=0.07, proj_clip=0.03)
-    outputs, ends = model.lm.directions[1](model.read(ids(2, 5)))
+    outputs, ends = model.lm.directions[1](model.reader.words(ids(2, 5)))
     for h, c in ends:
         assert np.abs(h.data).max() == 0.03 and np.abs(c.data).max() == 0.07
     assert np.abs(outputs[2].data).max() > 0.03

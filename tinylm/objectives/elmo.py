@@ -25,14 +25,14 @@ from tinylm import nn, sampling
 from tinylm import ops as F
 from tinylm.data import Corpus, Lanes, both_ways
 from tinylm.errors import ArgumentError, TinylmError
-from tinylm.ops.registry import check_ids
 from tinylm.settings import above, at_least, from_to_below, one_of
 from tinylm.tensor import Tensor, no_grad
 from tinylm.text import Template
-from tinylm.text.elmo import character_ids, sentence_characters, token_characters
+from tinylm.text.elmo import sentence_characters
 from tinylm.vectors import AnyWord
 
-from .base import TABLE_ROWS, Objective, ObjectiveConfig
+from .base import Objective, ObjectiveConfig
+from .spelled import SpelledWords
 
 BEGIN = "<S>"
 END = "</S>"
@@ -214,7 +214,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
     """The model and its objective.
 
     config : ElmoConfig     rng : numpy Generator of the initial weights (a fixed one by default)
-    reader : an nn.CharCNN, a word's vector from its bytes     lm : an nn.BiLM
+    reader : SpelledWords, a word's vector from its bytes     lm : an nn.BiLM
     softmax : nn.Linear, for both directions
     Source: Peters et al. 2018; the released code. Differs: documents are shuffled, not single
     sentences, and an epoch begins without a state; an LSTM's initial weights are PyTorch's; in
@@ -236,7 +236,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
     template = Template(f"{BEGIN} A {END}")
     unit = "nats per predicted word"
     training_defaults = dict(
-        lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0, schedule="cosine", clip=1.0
+        lr=5e-3, betas=(0.9, 0.98), weight_decay=0.0, schedule="cosine", clip=1.0
     )
     begin_id: int | None = None
     end_id: int | None = None
@@ -248,11 +248,10 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
         words, layer = c.sizes()
         noise = nn.Noise()
         self.drop = nn.Dropout(c.dropout, noise)
-        self.reader = nn.CharCNN(words, rng=rng)
+        self.reader = SpelledWords(words, rng=rng)
         how = dict(skip=c.use_skip_connections, dropout=c.dropout, noise=noise, rng=rng)
         self.lm = nn.BiLM(layer, c.n_layers, **how)
         self.softmax = nn.Linear(c.projection_dim, c.predicted, rng=rng, std=c.projection_dim**-0.5)
-        self.chars = None  # (V, 50), how the vocabulary is spelled
         self.lanes: Lanes | None = None  # the prepared text
 
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
@@ -261,8 +260,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
         raises TinylmError  if <S> or </S> are not among the predicted words
         """
         super().spell(words, special_ids)
-        unused = ["<pad>"] * (self.config.vocab_size - len(self.words))
-        self.chars = np.stack([token_characters(word) for word in [*self.words, *unused]])
+        self.reader.spell(self.words, self.config.vocab_size)
         find = {word: i for i, word in enumerate(self.words)}
         self.begin_id = find.get(BEGIN)
         self.end_id = find.get(END)
@@ -339,7 +337,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
         reading = TRAINING if self.training else EVALUATION
         if batch.fresh or not self.config.stateful:
             self.lm.forget(reading)
-        words = self.read(batch.inputs)  # (2,B,T) -> (2,B,T,P)
+        words = self.reader.words(batch.inputs)  # (2,B,T) -> (2,B,T,P)
         ways = self.lm.read((words[0], words[1]), reading=reading)
         losses = []
         for way, outputs in enumerate(ways):
@@ -383,15 +381,6 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
 
     # -- the model -------------------------------------------------------------------------------
 
-    def read(self, ids) -> Tensor:
-        """The vectors of words from their spelling.   (...) ids -> (..., P)"""
-        if self.chars is None:
-            raise TinylmError(
-                "This Elmo does not know how its words are spelled; call spell(tokenizer.vocab)."
-            )
-        ids = check_ids("Elmo", ids, self.config.vocab_size)
-        return self.reader.each_once(self.chars[ids])
-
     def encode(self, ids, mask=None, chars=None, carry: bool = False) -> list[Tensor]:
         """The words themselves, twice side by side, then every layer of both directions.
 
@@ -401,7 +390,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
             program always does; `forget` begins anew
         returns n_layers + 1 Tensors (B, T, 2·P)
         """
-        words = self.read(ids) if chars is None else self.reader.each_once(chars)
+        words = self.reader.words(ids, chars, self.unk_id)
         mask = None if mask is None else np.asarray(mask, bool)
         above = self.lm(words, mask, ENCODING if carry else None)
         return [F.concatenate([words, words], axis=2), *above]
@@ -425,21 +414,11 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
 
     def embedding_table(self) -> np.ndarray:
         """The vectors of the vocabulary's words from their spelling, (V, P)."""
-        ids = np.arange(self.config.vocab_size)
-        tables = []
-        with no_grad():
-            for first in range(0, len(ids), TABLE_ROWS):
-                tables.append(self.read(ids[first : first + TABLE_ROWS]).data)
-        return np.concatenate(tables)
+        return self.reader.table()
 
     def subwords(self) -> AnyWord:
         """Vectors for words outside the vocabulary, see `Vectors`."""
-        return AnyWord(self._vector)
-
-    def _vector(self, word):
-        """The vector (P,) of one word."""
-        with no_grad():
-            return self.reader.each_once(character_ids(word)[None]).data[0]
+        return AnyWord(self.reader.word)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The Parameters from the bottom up: the reader of words, then each layer both ways."""
