@@ -114,6 +114,21 @@ def test_padding_characters_take_part_in_the_maximum_as_published():
     assert not np.allclose(model(ids).data, before)
 
 
+def test_reading_equal_words_once_changes_neither_vectors_nor_gradients():
+    model, ids = char_cnn(), characters(17, 19, used=5)
+    repeated = ids[0][np.random.default_rng(5).integers(0, 17, (3, 23))]  # (3,23,19)
+    dy = np.random.default_rng(6).normal(size=(3, 23, 13))
+    found = []
+    for read in (model.forward, model.each_once):
+        for p in model.parameters():
+            p.grad = None
+        y = read(repeated)
+        y.backward(dy)
+        found.append([y.data, *(p.grad for p in model.parameters())])
+    for once, each in zip(*found, strict=True):
+        np.testing.assert_allclose(once, each, atol=1e-11)
+
+
 def test_a_mix_is_the_mean_times_gamma_until_it_learns_and_then_can_pick_a_layer():
     layers = [random(2, 3, 5, seed=i) for i in range(4)]
     mix = nn.ScalarMix(4)
