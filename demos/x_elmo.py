@@ -45,7 +45,7 @@ words = ElmoWords.train(texts)
 model = tinylm.Elmo(tinylm.ElmoConfig.tiny(words.vocab_size))
 model.spell(words.vocab, words.special_ids)
 model.prepare(encode_corpus(texts, words, words.end_id, structure=True))
-training = TrainConfig.of(tinylm.Elmo, steps=1300, lr=1e-2)
+training = TrainConfig.of(tinylm.Elmo, steps=1300)
 result = Trainer(model, words, config=training, quiet=True).run()
 some = [spelled(text) for text in held_out[:200]]
 test = encode_corpus(some, words, words.end_id, structure=True)

@@ -236,7 +236,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
     template = Template(f"{BEGIN} A {END}")
     unit = "nats per predicted word"
     training_defaults = dict(
-        lr=5e-3, betas=(0.9, 0.98), weight_decay=0.0, schedule="cosine", clip=1.0
+        lr=1e-2, betas=(0.9, 0.98), weight_decay=0.0, schedule="cosine", clip=1.0
     )
     begin_id: int | None = None
     end_id: int | None = None
