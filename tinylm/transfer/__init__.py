@@ -1,7 +1,8 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, features.py, sentences.py,
-finetune.py, task.py, classifier.py, entities.py, compare.py, verdict.py.
+finetune.py, task.py, adapted.py, classifier.py, words.py, entities.py, tagging.py, tagger.py,
+compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -12,6 +13,7 @@ finetune.py, task.py, classifier.py, entities.py, compare.py, verdict.py.
 True
 """
 
+from .adapted import task_of
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
 from .classifier import Classifier
@@ -22,6 +24,8 @@ from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
 from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
+from .tagger import Tagger
+from .tagging import TagConfig
 
 __all__ = [
     "AdaptConfig",
@@ -31,6 +35,8 @@ __all__ = [
     "Majority",
     "SentenceEncoder",
     "SoftmaxRegression",
+    "TagConfig",
+    "Tagger",
     "Tfidf",
     "TfidfClassifier",
     "accuracy",
@@ -42,5 +48,6 @@ __all__ = [
     "label_budget",
     "macro_f1",
     "summarise",
+    "task_of",
     "token_accuracy",
 ]

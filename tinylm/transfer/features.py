@@ -34,7 +34,8 @@ def encode_texts(
     """Texts as the keywords of `encode`: ids and mask, (N,T), and the family's further arrays.
 
     What the encoder does not read is left out, such as the token types of an encoding that was made
-    for BERT. A text without a token is read as one padding token, so that every row has a real position.
+    for BERT. A text without a token is read as one padding token, so that every row has a real
+    position.
     max_length : tokens read of each text; never more than the encoder has positions for
     raises ArgumentError    for one string instead of a list
     raises DataError        if there is no text
@@ -107,12 +108,16 @@ def pool(
         if layer == "summary":
             parts.append(summary(states, mask).data)
         else:
-            parts += _chosen(means, layer)
+            parts += chosen(means, layer)
     return np.concatenate(parts, axis=1)
 
 
-def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
-    """The means that one entry of `layers` names.   raises ShapeError"""
+def chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
+    """The arrays that one entry of `layers` names, of those of all layers.   raises ShapeError
+
+    >>> [array.tolist() for array in chosen([np.zeros((1, 2)), np.ones((1, 2))], "last")]
+    [[[1.0, 1.0]]]
+    """
     shapes = [mean.shape for mean in means]
     if layer == "last":
         return [means[-1]]
