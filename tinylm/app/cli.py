@@ -248,7 +248,7 @@ def _finetune(commands):
     """finetune: adapt to labels."""
     p = commands.add_parser("finetune", help="adapt a pretrained run to labelled or tagged texts")
     p.add_argument("dir", metavar="DIR", help="pretrained run")
-    tagging.options(p)
+    tagging.add_options(p)
     p.add_argument(
         "--train",
         required=True,

@@ -16,7 +16,7 @@ HEADS = ("linear", "bilstm", "crf", "bilstm-crf")
 HEAD = "bilstm-crf"  # unless told otherwise
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def add_options(p: argparse.ArgumentParser) -> None:
     """Add --task, and the options that only taggers have."""
     p.add_argument(
         "--task",

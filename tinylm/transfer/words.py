@@ -57,7 +57,8 @@ class Reading:
         columns = self.encoded["mask"][needed].any(axis=0)
         column_now = np.cumsum(columns) - 1  # `take` leaves out columns of padding
         width = encoded["mask"].shape[1]
-        found = np.full((len(sentences), self.lengths[sentences].max()), -1)
+        longest = max(len(self.rows[s]) for s in sentences)
+        found = np.full((len(sentences), longest), -1)
         for b, s in enumerate(sentences):
             row_now = np.searchsorted(needed, self.rows[s])
             places = self.places[s]
@@ -162,7 +163,8 @@ def word_vectors(
     raises DataError   if the states are not finite
     raises ShapeError  for a layer that does not exist, or a mix of layers of different widths
     """
-    order = np.argsort(reading.lengths, kind="stable")
+    lengths = reading.lengths
+    order = np.argsort(lengths, kind="stable")
     vectors: list[np.ndarray] = [np.empty(0)] * order.size
     training = encoder.training
     encoder.eval()
@@ -173,7 +175,7 @@ def word_vectors(
                 encoded, found = reading.batch(sentences)
                 states = [gather(state, found).data for state in encoder.encode(**encoded)]
                 for b, s in enumerate(sentences):
-                    words = [state[b, : reading.lengths[s]] for state in states]  # (W,C) a layer
+                    words = [state[b, : lengths[s]] for state in states]  # (W,C) a layer
                     vectors[s] = joined(words, layers)
     finally:
         encoder.train(training)
