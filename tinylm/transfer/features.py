@@ -34,8 +34,7 @@ def encode_texts(
     """Texts as the keywords of `encode`: ids and mask, (N,T), and the family's further arrays.
 
     What the encoder does not read is left out, such as the token types of an encoding that was made
-    for BERT. A text without a token is read as one padding token, so that every row has a real
-    position.
+    for BERT. A text without a token is read as one padding token, so every row has a real position.
     max_length : tokens read of each text; never more than the encoder has positions for
     raises ArgumentError    for one string instead of a list
     raises DataError        if there is no text
