@@ -44,7 +44,8 @@ def test_the_partition_function_is_the_sum_over_all_sequences(length, width, rng
     found = F.crf_log_partition(scores, *rest).data
     for b in range(2):
         totals = np.array([*paths(scores[b], *rest).values()])
-        np.testing.assert_allclose(found[b], np.log(np.exp(totals).sum()), rtol=1e-12)
+        wanted = np.log(np.exp(totals).sum())  # may be near 0, where terms of size 10 cancel
+        np.testing.assert_allclose(found[b], wanted, rtol=1e-12, atol=1e-12)
 
 
 @some
@@ -122,7 +123,8 @@ def test_places_that_the_mask_leaves_out_might_as_well_not_be_there(rng):
     for b in np.flatnonzero(mask.any(axis=1)):
         short = scores[b : b + 1, mask[b]]
         right = tags[b : b + 1, mask[b]]
-        np.testing.assert_allclose(log_z[b], F.crf_log_partition(short, *rest).data[0], rtol=1e-12)
+        sum_of_short = F.crf_log_partition(short, *rest).data[0]
+        np.testing.assert_allclose(log_z[b], sum_of_short, rtol=1e-12, atol=1e-12)
         alone = F.crf_loss(short, right, *rest, reduction="none").data[0]
         np.testing.assert_allclose(losses[b], alone, rtol=1e-9, atol=1e-12)
         np.testing.assert_array_equal(best[b, mask[b]], F.crf_decode(short, *rest)[0])
