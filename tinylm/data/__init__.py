@@ -2,7 +2,7 @@
 
 Read in this order: batching.py, cuts.py, documents.py, twoway.py, sentences.py,
 cooccurrence.py; then, from a name to its texts: sets.py, fetch.py, readers.py, labelled.py,
-markov.py, toy.py, sources.py.
+tags.py, tagged.py, markov.py, toy.py, sources.py.
 
 >>> training, held_out = split_documents(load_texts("toy"))
 >>> len(training), len(held_out)
@@ -20,6 +20,7 @@ from .sources import (
     load_parts,
     load_similarity,
     load_tagged,
+    load_tagged_parts,
     load_texts,
 )
 from .twoway import Lanes, TwoWay, both_ways
@@ -39,6 +40,7 @@ __all__ = [
     "load_parts",
     "load_similarity",
     "load_tagged",
+    "load_tagged_parts",
     "load_texts",
     "named_set",
     "pad",
