@@ -256,7 +256,13 @@ def _finetune(commands):
         help="labelled texts: .tsv, .jsonl, or a named set",
     )
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
-    p.add_argument("--method", default="finetune", choices=("finetune", "features"))
+    p.add_argument(
+        "--method",
+        default="finetune",
+        choices=("finetune", "features", "gradual"),
+        help="all weights at once (default), features of the frozen encoder, or all weights from "
+        "the top layer down at rates of their own, as ULMFiT",
+    )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
     _code(p)
     _overwrite(p)

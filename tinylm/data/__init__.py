@@ -8,7 +8,7 @@ name to its texts: sets.py, fetch.py, readers.py, labelled.py, markov.py, toy.py
 (2850, 150)
 """
 
-from .batching import length_buckets, pad, stream, windows
+from .batching import jittered, length_buckets, pad, stream, windows
 from .documents import Corpus, encode_corpus, split_documents
 from .fetch import get
 from .sets import NamedSet, named_set, sets
@@ -28,6 +28,7 @@ __all__ = [
     "NamedSet",
     "encode_corpus",
     "get",
+    "jittered",
     "length_buckets",
     "load_analogies",
     "load_labelled",

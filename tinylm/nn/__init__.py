@@ -27,7 +27,7 @@ from .module import (
     uniform,
 )
 from .pooling import ConcatPool, Pooler, ScalarMix, masked_mean
-from .recurrent import LSTM, LSTMConfig, detach
+from .recurrent import LSTM, Carried, LSTMConfig, LSTMStack, detach
 from .transformer import MLP, BlockConfig, MultiHeadAttention, TransformerBlock
 
 __all__ = [
@@ -41,7 +41,9 @@ __all__ = [
     "Embeddings",
     "Encoder",
     "EncoderConfig",
+    "Carried",
     "LSTMConfig",
+    "LSTMStack",
     "LayerCache",
     "LayerNorm",
     "Linear",

@@ -250,6 +250,13 @@ class Objective(nn.Module):
         """The tokens that the model reads for a batch; by default as many as it predicts."""
         return batch.tokens
 
+    def rate_scale(self, batch: Any) -> float:
+        """A factor on the learning rate of the update that a batch makes; by default 1.
+
+        Where batches differ in length, a long one can weigh as much as it has tokens.
+        """
+        return 1.0
+
     def evaluation_batches(self, corpus: Corpus) -> Iterator[Any]:
         """Batches that cover another corpus once.
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ from .losses import Components, Divergence, EpochMean
 GLANCE = 20_000  # held-out tokens that an evaluation on the way predicts
 LAST_LOOK = 200_000  # held-out tokens that the last evaluation predicts
 RECENT = 50  # updates over which the reported training loss is averaged
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the batches of one update say together.
+
+    loss, components : means     tokens : predicted     read : tokens that the model saw for them
+    rate_scale : mean of the factors that the objective puts on the learning rate
+    """
+
+    loss: float
+    components: dict[str, float]
+    tokens: int
+    read: int
+    rate_scale: float
 
 
 class Trainer:
@@ -156,6 +172,9 @@ class Trainer:
     def _build_optimizer(self):
         c = self.config
         parameters = self.objective.named_parameters()
+        if c.layer_decay is not None:
+            layers = self.objective.layer_groups()
+            parameters = optim.layerwise(self.objective, layers, c.layer_decay)
         return optim.build(c.optimizer, parameters, vars(c), c.optimizer_options)
 
     def _start(self):
@@ -245,34 +264,32 @@ class Trainer:
         grad_norm = None
         if self.optimizer is None:
             batch = self.objective.batch(step, c.seed)
+            lr *= self.objective.rate_scale(batch)
             loss = float(self.objective.fast_step(batch, lr))
             self._must_be_finite("loss", loss, step)
-            components = {}
-            tokens = batch.tokens
-            read = self.objective.tokens_read(batch)
+            found = Gathered(loss, {}, batch.tokens, self.objective.tokens_read(batch), 1.0)
         else:
-            loss, components, tokens, read = self._add_gradients(step)
+            found = self._add_gradients(step)
+            lr *= found.rate_scale
             grad_norm = self.optimizer.step(lr=lr, max_norm=c.clip or math.inf)
             self._must_be_finite("gradient norm", grad_norm, step * c.accumulate)
         return {
-            "loss": loss,
-            "components": components,
+            "loss": found.loss,
+            "components": found.components,
             "lr": lr,
             "grad_norm": grad_norm,
-            "tokens": tokens,
-            "read": read,
+            "tokens": found.tokens,
+            "read": found.read,
         }
 
-    def _add_gradients(self, step):
-        """Compute the gradients of update `step`, averaged over its batches.
-
-        returns the mean loss, the mean of each component, the tokens predicted, the tokens read
-        """
+    def _add_gradients(self, step) -> Gathered:
+        """Compute the gradients of update `step`, averaged over its batches."""
         c = self.config
         loss = 0.0
         parts = Components()
         tokens = 0
         read = 0
+        rate_scale = 0.0
         self.optimizer.zero_grad()
         first = step * c.accumulate
         for number in range(first, first + c.accumulate):
@@ -285,8 +302,9 @@ class Trainer:
             loss += mean.item() / c.accumulate
             tokens += batch.tokens
             read += self.objective.tokens_read(batch)
+            rate_scale += self.objective.rate_scale(batch) / c.accumulate
             parts.add(components, batch.tokens)
-        return loss, parts.means(), tokens, read
+        return Gathered(loss, parts.means(), tokens, read, rate_scale)
 
     def _must_be_finite(self, what, value, batch=None):
         """Stop before NaN or an infinity is saved, so that the last checkpoint stays good."""

@@ -4,6 +4,7 @@
 
     features    W and b learn, the encoder is frozen
     finetune    every weight learns, and the encoder's own `summary` does the pooling: finetune.py
+    gradual     the same by ULMFiT's recipe: rates by layer, layers unfrozen one after another
 
 Both methods end as an encoder and a linear head on pooled states, so both predict and save alike.
 """
@@ -30,7 +31,7 @@ from .linear import SoftmaxRegression
 from .metrics import accuracy
 from .task import as_labels
 
-METHODS = ("features", "finetune")
+METHODS = ("features", "finetune", "gradual")
 DEFAULTS = AdaptConfig()
 
 
@@ -38,7 +39,8 @@ class Classifier:
     """A text classifier: `Classifier(encoder, tokenizer).fit(texts, labels).predict(texts)`.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed
-    method : "features" (frozen encoder, softmax regression) or "finetune" (all weights)
+    method : "features" (frozen encoder, softmax regression), "finetune" (all weights), or "gradual"
+        (all weights, as `AdaptConfig.gradual` says)
     progress : called as progress(done, updates) during fine-tuning
     After `fit`: classes_ (K,); encoder_, the adapted one; head_ = (W (F,K), b (K,)); and after
     fine-tuning rate_, the learning rate used.
@@ -46,7 +48,8 @@ class Classifier:
     >>> Classifier(None, None, "lora")
     Traceback (most recent call last):
         ...
-    tinylm.errors.TinylmError: Classifier: unknown method 'lora'; expected 'features' or 'finetune'.
+    tinylm.errors.TinylmError: Classifier: unknown method 'lora'; expected 'features' or \
+'finetune' or 'gradual'.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Classifier:
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.method = method
-        self.config = config
+        self.config = config.gradual() if method == "gradual" else config
         self.progress = progress or (lambda done, updates: None)
         self.head_ = None  # until fit
 
