@@ -34,6 +34,8 @@ _PLACES = {
     "FastTextConfig": "objectives.fasttext",
     "GloVe": "objectives.glove",
     "GloVeConfig": "objectives.glove",
+    "Ulmfit": "objectives.ulmfit",
+    "UlmfitConfig": "objectives.ulmfit",
     "Electra": "objectives.electra",
     "ElectraConfig": "objectives.electra",
     "Vectors": "vectors",

@@ -21,6 +21,7 @@ SIZES = {
     "word2vec": {"size": 7},
     "fasttext": {"size": 7, "bucket": 101},
     "glove": {"vector_size": 7},
+    "ulmfit": {"emb_sz": 7, "n_hid": 11, "batch_size": 3, "bptt": 16},
 }
 TEXTS = ["one", "a much longer text that goes on and on and on until it ends", "two words"]
 

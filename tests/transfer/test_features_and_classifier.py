@@ -517,3 +517,11 @@ def test_a_schedule_that_does_not_exist_or_has_no_such_option_is_refused():
         AdaptConfig(schedule="staircase")
     with pytest.raises(TinylmError, match="ratio"):
         AdaptConfig(schedule_options={"ratio": 8})
+
+
+def test_the_mean_of_layers_leaves_out_those_of_other_widths():
+    rng = np.random.default_rng(0)
+    states = [Tensor(rng.normal(size=(2, 3, width))) for width in (5, 7, 5)]
+    mask = np.ones((2, 3), bool)
+    found = pool(states, mask, ["mean"])
+    np.testing.assert_allclose(found, ((states[0] + states[2]) / 2).data.mean(axis=1))

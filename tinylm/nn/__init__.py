@@ -27,7 +27,7 @@ from .module import (
     uniform,
 )
 from .pooling import ConcatPool, Pooler, ScalarMix, masked_mean
-from .recurrent import LSTM, Carried, LSTMConfig, LSTMStack, detach
+from .recurrent import LSTM, Carried, LSTMConfig, LSTMStack, State, detach
 from .transformer import MLP, BlockConfig, MultiHeadAttention, TransformerBlock
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Carried",
     "LSTMConfig",
     "LSTMStack",
+    "State",
     "LayerCache",
     "LayerNorm",
     "Linear",

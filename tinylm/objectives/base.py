@@ -105,6 +105,8 @@ class Objective(nn.Module):
     training_defaults : the fields of TrainConfig that it wants to have other values
     steps_per_epoch : updates that read the whole text once; 0 if it does not count epochs
     max_length : the most tokens that `encode` can read, None for no limit
+    mean_rows : a token that joins the vocabulary of a trained model gets the mean of the old
+        tokens' rows; by default it gets a row drawn as those of a new model
     not_derivatives : parameter name -> why its gradient is not the derivative of the loss, if that
         is on purpose
 
@@ -127,6 +129,7 @@ class Objective(nn.Module):
     training_defaults: ClassVar[dict[str, Any]] = {}
     steps_per_epoch: int = 0
     max_length: int | None = None
+    mean_rows: bool = False
     not_derivatives: dict[str, str] = {}
 
     # Abilities: None where the objective has none, see `need`.
