@@ -12,7 +12,7 @@ adaptation that does not forget: see `AdaptConfig.gradual` and TrainConfig's lay
 Sees x_1 … x_{t−1}, predicts x_t. What comes before a window is not cut off: the LSTM's state is
 carried from batch to batch. `read_on_paper` below is one layer as one writes it on paper.
 
-Changes from glove.py: a word's vector depends on all words before it; what a task gets is a network.
+Changes from glove.py: a word's vector depends on all words before it; a task gets a network.
 Differs from the released classifier: its head is that of transfer/finetune.py, without α and β.
 """
 
