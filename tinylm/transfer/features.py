@@ -76,7 +76,8 @@ def pool(
 
     states : list of (B,T,C), the embeddings and then every layer, as `encode` returns them
     layers : any of "summary", "last", "second-to-last", "sum-last-4", "concat-last-4", "mean" (the
-        mean of all layers that are as wide as the last), "all" (every layer, side by side), or a number
+        mean of all layers that are as wide as the last), "all" (every layer, side by side), or a
+        number
     summary : an objective's `summary`, which the layer of that name calls
     returns (B, F) float
     raises ShapeError       for another name, or for a layer that does not exist
