@@ -4,6 +4,8 @@ No pickle anywhere: reading a file cannot run code. Every file is written whole 
 """
 
 import json
+import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -111,6 +113,49 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         ) from error
     must_be_finite(path, arrays)
     return arrays, metadata
+
+
+def load_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """The named arrays of an .npz file, as copies that may be written to.
+
+    Only what `numpy.savez` writes: numbers with a point, not compressed, so that an array is no
+    larger than its part of the file. Nothing in it is run.
+
+    raises CheckpointError  if the file is missing, damaged, compressed or holds anything else, or
+        if a number is not finite
+    """
+    path = _existing(path)
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                arrays[member.filename.removesuffix(".npy")] = _stored_array(archive, member)
+    except (zipfile.BadZipFile, EOFError, RuntimeError, SyntaxError, *UNREADABLE) as error:
+        raise CheckpointError(
+            f"{path} is damaged or was not written by numpy.savez ({error}); copy it again from "
+            "its source, or write it anew"
+        ) from error
+    must_be_finite(path, arrays)
+    return arrays
+
+
+def _stored_array(archive, member):
+    """The array of one member of an .npz file.   raises ValueError for anything else"""
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size > member.compress_size:
+        raise ValueError(f"{member.filename} is compressed")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        if version[0] not in readers:
+            raise ValueError(f"{member.filename} has a header of version {version}")
+        shape, is_fortran, dtype = readers[version[0]](file)
+        content = file.read()
+    if dtype.kind != "f":
+        raise ValueError(f"{member.filename} holds {dtype}, not numbers with a point")
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError(f"{member.filename} holds {len(content)} bytes for the shape {shape}")
+    flat = np.frombuffer(content, dtype)
+    return flat.reshape(shape, order="F" if is_fortran else "C").astype(dtype.newbyteorder("="))
 
 
 def data_bytes(path: str | Path) -> int:

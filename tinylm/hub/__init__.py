@@ -11,6 +11,8 @@ named after its `model_type`, which says how the published folder differs:
     layout(config)                             iterator of `Stored`: the place of each tensor
     IGNORED                                    pattern of harmless buffers in older files
 
+AWD-LSTM's and fastai's folders have other files, see awd_lstm.py; they are only read.
+
 A config cannot ask for more memory than its file justifies. For a published family, loading
 compares every shape with the file before it builds a model. Any other model may ask nn's layers
 for some times the bytes of its file, see `memory.at_most`; its shapes are compared after that.
@@ -30,7 +32,7 @@ from tinylm.objectives import Objective
 from tinylm.training import checkpoint
 from tinylm.vectors import VECTORS
 
-from . import weights
+from . import awd_lstm, weights
 from .sentences import SENTENCES
 from .stored import Stored, match, renamed
 from .weights import INDEX, WEIGHTS
@@ -123,6 +125,8 @@ def load(path) -> tuple[Objective, Any]:
     raises DataError        if a named set cannot be fetched
     """
     path = folder_of(path)
+    if awd_lstm.found(path):
+        return awd_lstm.load(path)
     fields = checkpoint.read_json(path / CONFIG)
     with _described(path):
         model_type = fields.get("model_type")

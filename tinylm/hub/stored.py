@@ -91,11 +91,13 @@ def match(
     arrays: Mapping[str, np.ndarray],
     layout: Iterable[Stored],
     ignored: re.Pattern,
+    config: str = "config.json",
 ) -> dict[str, np.ndarray]:
     """Our state_dict, from the published tensors of a file.
 
     path : the file, for messages
     ignored : names of harmless buffers in older files
+    config : the file that describes the model, for messages
     raises CheckpointError  naming the tensors that are missing, misshapen, no numbers with a point,
         or unexpected; or a repetition that differs
     """
@@ -111,7 +113,7 @@ def match(
         problems.append(f"it holds {_listed(unexpected)}, for which the model has no place")
     if problems:
         raise CheckpointError(
-            f"{path} does not fit its config.json, the two files do not belong together: "
+            f"{path} does not fit its {config}, the two files do not belong together: "
             + "; ".join(problems)
         )
     for stored in layout:

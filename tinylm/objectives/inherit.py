@@ -8,7 +8,7 @@ stand behind the tokens' (GPT-1's positions, fastText's pieces) stay behind them
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -82,6 +82,38 @@ def grown(old: np.ndarray, fresh: np.ndarray, n_tokens: int, axis: int = 0) -> n
     if behind:
         result[-behind:] = rows[-behind:]
     return np.moveaxis(result, 0, axis)
+
+
+def rows_by_text(
+    old: Sequence[str], new: Sequence[str], names: Mapping[str, Sequence[str]] | None = None
+) -> np.ndarray:
+    """The row that each token of a new vocabulary has in an old one, found by its text.
+
+    names : token of the new vocabulary -> what the old one may call it
+    returns (V,) int64, −1 for a token that the old vocabulary lacks
+
+    >>> rows_by_text(["xxunk", "the", "cat"], ["<unk>", "cat", "dog"], {"<unk>": ["xxunk"]})
+    array([ 0,  2, -1])
+    """
+    places: dict[str, int] = {}
+    for row, token in enumerate(old):
+        places.setdefault(token, row)
+    rows = []
+    for token in new:
+        candidates = [token, *(names or {}).get(token, ())]
+        known = [places[name] for name in candidates if name in places]
+        rows.append(known[0] if known else -1)
+    return np.array(rows, np.int64)
+
+
+def picked(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The rows of a table by their number, and the mean of the table for −1.
+
+    >>> picked(np.array([1.0, 2.0, 6.0]), np.array([2, -1, 0]))
+    array([6., 3., 1.])
+    """
+    mean = table.mean(axis=0, keepdims=True, dtype=np.float64).astype(table.dtype)
+    return np.concatenate([table, mean])[rows]  # −1 is the last row
 
 
 def _token_axis(old: tuple[int, ...], new: tuple[int, ...], added: int) -> int | None:
