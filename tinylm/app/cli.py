@@ -17,7 +17,7 @@ from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
 from . import options as values
-from . import writing_options
+from . import rates, writing_options
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
 ENCODINGS = ("chars", "bytes", "words", "bpe", "wordpiece", "unigram")
@@ -235,6 +235,15 @@ def _pretrain(commands):
     return p
 
 
+def _find_rate(commands):
+    """find-rate: a learning rate to begin with."""
+    p = rates.add(commands)
+    _sizes(p)
+    p.set_defaults(config=None)
+    _encoding(p)
+    return p
+
+
 def _check(commands):
     """check: prove an objective's promises."""
     p = commands.add_parser("check", help="try every promise of an objective on toy text")
@@ -278,6 +287,13 @@ def _predict(commands):
         metavar="FILE",
         nargs="?",
         help="one text per line (default: standard input)",
+    )
+    p.add_argument(
+        "--with",
+        dest="also",
+        metavar="DIR",
+        help="another classifier of the same labels: average its probabilities with DIR's, for "
+        "example those of a model that reads backwards",
     )
     _code(p)
     return p
@@ -417,6 +433,7 @@ def _data(commands):
 COMMANDS = (
     _compare,
     _pretrain,
+    _find_rate,
     _check,
     _finetune,
     _predict,

@@ -27,6 +27,7 @@ __all__ = [
     "complete",
     "divide",
     "learn_encoding",
+    "prepared",
     "pretrain",
     "sized",
     "untrained",
@@ -94,6 +95,23 @@ def pretrain(
 
 def _pretrain(config, texts, resume, quiet):
     """`pretrain` in a claimed folder: nobody else writes there, and its files may be replaced."""
+    trainer, asked, initial = _prepared(config, texts, resume, quiet)
+    result = trainer.run(resume, asked, initial=initial)
+    return trainer.objective, trainer.tokenizer, result
+
+
+def prepared(
+    config: PretrainConfig, texts: Sequence[str] | None = None, quiet: bool = False
+) -> Trainer:
+    """The trainer of a run that has not begun, and that keeps nothing: to look at its objective.
+
+    The arguments are those of `pretrain`.   raises TinylmError as `pretrain`
+    """
+    return _prepared(dataclasses.replace(config, out=None), texts, False, quiet)[0]
+
+
+def _prepared(config, texts, resume, quiet):
+    """The Trainer of a run, the options asked of its encoding, its first weights' fingerprint."""
     chapter = objectives.find(config.objective)
     config = complete(chapter, config)
     if config.init is None:
@@ -126,8 +144,7 @@ def _pretrain(config, texts, resume, quiet):
         evaluation = encode_corpus(held_out, tokenizer, **how)
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     asked = {"kind": start.kind, "vocab_size": vocab_size, **text_options}
-    result = trainer.run(resume, asked, initial=start.fingerprint())
-    return objective, tokenizer, result
+    return trainer, asked, start.fingerprint()
 
 
 def _has_state(out):

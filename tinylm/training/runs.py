@@ -137,8 +137,10 @@ def undone(objective: Any, optimizer: Any):
     before = {}
     for group, arrays in arrays_of(objective, optimizer).items():
         before[group] = {name: np.array(array) for name, array in arrays.items()}
-    yield
-    put_back(objective, optimizer, before)
+    try:
+        yield
+    finally:
+        put_back(objective, optimizer, before)
 
 
 # -- the files of a run -------------------------------------------------------------------------

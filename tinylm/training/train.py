@@ -12,7 +12,7 @@ a run are in `config.py`.
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,24 @@ class Trainer:
                 self._stop()
             return result
 
+    def sweep(self, rates: Iterable[float]) -> Iterator[float]:
+        """The loss of one update at each rate, until it is not finite.
+
+        Afterwards the weights, and all that training carries, are as they were.
+        """
+        with one_pool():
+            self.config.check_for(self.objective)
+            self.objective.train()
+            if self.objective.fast_step is None:
+                self.optimizer = self._build_optimizer()
+            with runs.undone(self.objective, self.optimizer):
+                for step, rate in enumerate(rates):
+                    try:
+                        loss = self._update_at(step, float(rate))["loss"]
+                    except TinylmError:  # it exploded
+                        return
+                    yield loss
+
     def _stop(self):
         """End a run after a signal; the exception also keeps the caller from starting another."""
         saved = "stopped" if self.out is None else "saved"
@@ -254,13 +272,17 @@ class Trainer:
             self._stop()
 
     def _update(self, step):
-        """Make one update of the weights.
+        """Make one update of the weights at the rate of the schedule; returns as `_update_at`."""
+        plan = self.budget.plan
+        share = _multiplier(self.config, plan.place(step), plan.length)
+        return self._update_at(step, self.config.lr * share)
+
+    def _update_at(self, step, lr):
+        """Make one update of the weights at a learning rate, times the objective's own factor.
 
         returns dict: loss, components, lr, grad_norm, tokens (predicted), read (seen for them)
         """
         c = self.config
-        plan = self.budget.plan
-        lr = c.lr * _multiplier(c, plan.place(step), plan.length)
         grad_norm = None
         if self.optimizer is None:
             batch = self.objective.batch(step, c.seed)

@@ -1,7 +1,7 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, features.py, sentences.py,
-finetune.py, task.py, classifier.py, compare.py, verdict.py.
+finetune.py, task.py, classifier.py, averaged.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -12,6 +12,7 @@ finetune.py, task.py, classifier.py, compare.py, verdict.py.
 True
 """
 
+from .averaged import Averaged
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
 from .classifier import Classifier
@@ -24,6 +25,7 @@ from .several import both_orders, choice_scores
 
 __all__ = [
     "AdaptConfig",
+    "Averaged",
     "Classifier",
     "Features",
     "Majority",

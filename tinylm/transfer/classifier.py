@@ -99,7 +99,7 @@ class Classifier:
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, (N,K), columns as in classes_.   raises TinylmError before `fit`"""
-        self._check_fitted()
+        self.check_fitted()
         logits = self._logits(self.features_.transform(texts))
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)
@@ -167,7 +167,8 @@ class Classifier:
         bias = network.head.bias.data.astype(float)
         self.head_ = (weights, bias)
 
-    def _check_fitted(self) -> None:
+    def check_fitted(self) -> None:
+        """raises TinylmError before `fit`"""
         if self.head_ is None:
             raise TinylmError(
                 "Classifier: not fitted yet; "
@@ -191,7 +192,7 @@ class Classifier:
         raises CheckpointError  if the folder holds anything and overwrite is False
         raises DataError        if the disk refuses
         """
-        self._check_fitted()
+        self.check_fitted()
         with folders.claim(path, overwrite=overwrite) as folder:
             with files.together(folder, hub.HEADS, hub.OURS) as hidden:
                 self._write(hidden)
