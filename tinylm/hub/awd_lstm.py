@@ -11,8 +11,8 @@
 
 Names may begin with the number of the part they stand in (0. or 1.), lack "module.", and lack
 "_raw"; a file that has the recurrent weights with and without it keeps its true ones under "_raw".
-Layers may be 1150 wide (AWD-LSTM) or 1152 (fastai). A file whose name holds "bwd" is of a model that
-reads backwards. A token that only we have gets the mean of all rows.
+Layers may be 1150 wide (AWD-LSTM) or 1152 (fastai). A file whose name holds "bwd" is of a model
+that reads backwards. A token that only we have gets the mean of all rows.
 
 Only reading; save the model with `hub.save`. The originals are pickles. PyTorch makes them a file
 that can be read without running it:

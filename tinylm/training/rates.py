@@ -2,8 +2,9 @@
 
     lr_i = low · (high/low)^(i/(n−1)),    one update at each
 
-At first nothing happens, then the loss falls, at last it explodes. The rate to train with lies where
-it falls fastest: a run of some seconds in place of a guess. Afterwards the model is what it was.
+At first nothing happens, then the loss falls, at last it explodes. The rate to train with lies
+where it falls fastest: a run of some seconds in place of a guess. Afterwards the model is what it
+was.
 Source: Smith 2017 (cyclical rates); fastai's lr_find.
 """
 
