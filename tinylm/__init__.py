@@ -36,6 +36,8 @@ _PLACES = {
     "GloVeConfig": "objectives.glove",
     "Elmo": "objectives.elmo",
     "ElmoConfig": "objectives.elmo",
+    "Ulmfit": "objectives.ulmfit",
+    "UlmfitConfig": "objectives.ulmfit",
     "Electra": "objectives.electra",
     "ElectraConfig": "objectives.electra",
     "Vectors": "vectors",

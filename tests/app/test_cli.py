@@ -320,7 +320,7 @@ def test_glove_learns_line_by_line_resumes_and_leaves_vectors(tmp_path, capsys):
     assert json.loads(said(capsys)[0])["loss"] == result["loss"]
 
 
-@pytest.mark.parametrize("method", ["features", "finetune"])
+@pytest.mark.parametrize("method", ["features", "finetune", "gradual"])
 def test_finetune_and_predict_work_on_a_users_own_table(run, tmp_path, capsys, method):
     table, out = labelled(tmp_path / "mine.tsv"), tmp_path / "classifier"
     command = [

@@ -118,6 +118,101 @@ def test_word_dropout_takes_whole_rows():
     assert set(map(tuple, y)) == {(0.0, 0.0, 0.0), (2.0, 2.0, 2.0)}
 
 
+# ---- stacks of single layers
+
+
+def stack(**options):
+    """A float64 stack of three layers of widths 5, 7 and 2 over inputs of width 3."""
+    sizes = [nn.LSTMConfig(3, 5), nn.LSTMConfig(5, 7), nn.LSTMConfig(7, 2)]
+    noise = nn.Noise()
+    made = nn.LSTMStack(sizes, **options, noise=noise, rng=np.random.default_rng(2))
+    return made.astype(np.float64)
+
+
+def test_a_stack_of_equal_layers_is_a_deep_lstm():
+    deep = lstm(num_layers=3)
+    sizes = [nn.LSTMConfig(3, 5), nn.LSTMConfig(5, 5), nn.LSTMConfig(5, 5)]
+    one_by_one = nn.LSTMStack(sizes, noise=nn.Noise(), rng=np.random.default_rng(0))
+    one_by_one.astype(np.float64)
+    for i, layer in enumerate(one_by_one.rnns):
+        for name, array in layer.state_dict().items():
+            array[...] = deep.state_dict()[name.replace("_l0", f"_l{i}")]
+    outs, ends = one_by_one(X)
+    wanted, wanted_ends = deep(X)
+    np.testing.assert_allclose(outs[-1].data, wanted.data, atol=1e-12)
+    for pair, wanted_pair in zip(ends, wanted_ends, strict=True):
+        for part, wanted_part in zip(pair, wanted_pair, strict=True):
+            np.testing.assert_allclose(part.data, wanted_part.data, atol=1e-12)
+
+
+def test_chunks_of_a_stack_with_carried_state_are_the_whole():
+    model = stack()
+    whole, _ = model(X)
+    first, state = model(X[:, :3])
+    second, _ = model(X[:, 3:], nn.detach(state))
+    for all_of_it, one, two in zip(whole, first, second, strict=True):
+        joined = np.concatenate([one.data, two.data], axis=1)
+        np.testing.assert_allclose(joined, all_of_it.data, atol=1e-12)
+
+
+def test_reading_in_reverse_is_reading_the_reversed_text_padding_or_not():
+    model = stack()
+    mask = np.arange(7) < np.array([4, 7])[:, None]
+    outs, _ = model(X, mask=mask, reverse=True)
+    for b, length in enumerate((4, 7)):
+        turned, _ = model(X[b : b + 1, :length][:, ::-1])
+        for out, wanted in zip(outs, turned, strict=True):
+            np.testing.assert_allclose(out.data[b, :length], wanted.data[0, ::-1], atol=1e-12)
+
+
+@pytest.mark.parametrize("variational", [True, False])
+def test_the_mask_between_layers_is_one_for_all_steps_only_if_variational(variational):
+    model = stack(dropout=0.5, variational=variational)
+    read = []
+    second = model.rnns[1]
+
+    class Watched(nn.Module):
+        def forward(self, x, *rest):
+            read.append(x.data)
+            return second(x, *rest)
+
+    model.rnns._list[1] = Watched()
+    outs, _ = model(X)
+    dropped = (read[0] == 0) & (outs[0].data != 0)
+    assert 0.2 < dropped.mean() < 0.8
+    assert (dropped == dropped[:, :1]).all() == variational
+    kept = ~dropped
+    np.testing.assert_allclose(read[0][kept], 2 * outs[0].data[kept])
+    model.eval()(X)
+    np.testing.assert_array_equal(read[1], outs[0].data)
+
+
+def test_a_residual_adds_what_was_read_from_the_second_layer_on_but_not_to_the_state():
+    sizes = [nn.LSTMConfig(5, 5)] * 3
+    options = dict(noise=nn.Noise(), rng=np.random.default_rng(0))
+    model = nn.LSTMStack(sizes, residual=True, **options).astype(np.float64)
+    x = np.random.default_rng(1).normal(size=(2, 7, 5))
+    outs, ends = model(x)
+    np.testing.assert_allclose(outs[0].data[:, -1], ends[0][0].data)
+    for below, out, (h, _) in zip(outs, outs[1:], ends[1:], strict=False):
+        np.testing.assert_allclose(out.data[:, -1], (h + below[:, -1]).data)
+
+
+def test_a_carried_state_goes_on_with_the_rows_that_are_asked_for():
+    model = stack()
+    _, state = model(X[:, :4])
+    cache = nn.Carried(state)
+    cache.reorder([1, 0, 1])
+    outs, _ = model(X[[1, 0, 1], 4:], cache.state)
+    wanted, _ = model(X)
+    np.testing.assert_allclose(outs[-1].data, wanted[-1].data[[1, 0, 1], 4:], atol=1e-12)
+
+
+def test_layers_that_do_not_fit_are_named():
+    with pytest.raises(ShapeError, match="width 5 is read by one of input_size 7"):
+        nn.LSTMStack([nn.LSTMConfig(3, 5), nn.LSTMConfig(7, 2)], noise=nn.Noise(), rng=None)
+
+
 @pytest.mark.parametrize(
     "weights, match",
     [

@@ -16,6 +16,7 @@ SIZES = {
     "fasttext": {"size": 5, "bucket": 101},
     "glove": {"vector_size": 5},
     "elmo": {"filters": ((1, 5), (3, 7)), "projection_dim": 5, "dim": 11},
+    "ulmfit": {"emb_sz": 5, "n_hid": 7},
     "gpt1": {"n_positions": 7, "n_embd": 6, "n_head": 3, "n_layer": 1},
     "gpt": {"n_positions": 7, "n_embd": 6, "n_head": 3, "n_layer": 1},
 }
@@ -42,7 +43,7 @@ def test_old_tokens_keep_their_vectors(name):
     assert larger.embedding_table().shape[0] == MORE
 
 
-@pytest.mark.parametrize("name", ["gpt1", "gpt"])
+@pytest.mark.parametrize("name", ["ulmfit", "gpt1", "gpt"])
 def test_texts_of_old_tokens_keep_their_states_and_logits(name):
     model = made(name)
     larger = with_tokens(model, MORE, np.random.default_rng(5))
@@ -54,11 +55,26 @@ def test_texts_of_old_tokens_keep_their_states_and_logits(name):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_rows_of_new_tokens_are_those_of_a_new_model(name):
+    if find(name).mean_rows:
+        return  # the next test
     larger = with_tokens(made(name), MORE, np.random.default_rng(5))
     fresh = type(larger)(larger.config, np.random.default_rng(5))
     for old, new in zip(fresh.parameters(), larger.parameters(), strict=True):
         if old.shape[0] == MORE:
             assert np.array_equal(old.data[V:], new.data[V:])
+
+
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if find(name).mean_rows])
+def test_the_rows_of_new_tokens_are_the_mean_of_the_old_ones(name):
+    model = made(name)
+    larger = with_tokens(model, MORE, np.random.default_rng(5))
+    seen = 0
+    for old, new in zip(model.parameters(), larger.parameters(), strict=True):
+        if old.shape != new.shape:
+            means = old.data.mean(axis=0)
+            np.testing.assert_allclose(new.data[V:], np.array([means] * (MORE - V)), atol=1e-6)
+            seen += 1
+    assert seen == 2  # vectors and biases
 
 
 def test_entries_behind_the_tokens_stay_behind_them_along_any_axis():

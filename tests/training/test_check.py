@@ -436,6 +436,14 @@ CHAPTERS = {
         ELMO | {"stateful": False, "use_skip_connections": False, "n_tokens_vocab": 99},
         "29 parameters",
     ),
+    "ulmfit": ("ulmfit", {"n_layers": 1}, "in training mode too"),
+    "ulmfit without noise": (
+        "ulmfit",
+        dict.fromkeys(("output_p", "hidden_p", "input_p", "embed_p", "weight_p"), 0.0),
+        "in training mode too",
+    ),
+    "ulmfit averaged": ("ulmfit", {"optimizer": "asgd", "lr": 1.0, "bptt": 7}, "8 parameters"),
+    "ulmfit backward": ("ulmfit", {"backward": True, "bptt": 5, "max_len": 5}, "8 parameters"),
     "gpt1": ("gpt1", {"n_layer": 1}, "13 parameters"),
     "gpt1 dropout": (
         "gpt1",

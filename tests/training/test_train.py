@@ -581,3 +581,49 @@ def test_a_line_ends_at_a_newline_and_nowhere_else():
     lines = pretrain._documents(find("word2vec"), ["one\u2028line\x0c here\n\nanother"])
     assert lines == ["one\u2028line\x0c here", "another"]
     assert pretrain._documents(find("gpt"), ["a\nb"]) == ["a\nb"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_objective_scales_the_rate_of_each_batch(tmp_path, accumulate):
+    config = dataclasses.replace(CONFIG, optimizer="sgd", accumulate=accumulate, steps=5)
+    model = Bigram()
+    model.rate_scale = lambda batch: 0.5
+    Trainer(model, out=tmp_path, config=config, quiet=True).run()
+    plain, _ = trained(config=dataclasses.replace(config, lr=CONFIG.lr / 2))
+    np.testing.assert_allclose(model.state_dict()["table.weight"], plain, rtol=1e-5, atol=1e-8)
+    rates = [r["lr"] for r in checkpoint.read_log(tmp_path / "log.jsonl") if r["event"] == "step"]
+    assert max(rates) <= CONFIG.lr / 2 * (1 + 1e-9)
+
+
+def test_the_scales_of_accumulated_batches_are_averaged():
+    config = dataclasses.replace(CONFIG, optimizer="sgd", accumulate=2, steps=1, warmup=0.0)
+    moved = []
+    for scales in ([1.0, 0.0], [0.5, 0.5]):
+        model = Bigram()
+        left = iter(scales)
+        model.rate_scale = lambda batch, left=left: next(left)
+        Trainer(model, config=config, quiet=True).run()
+        moved.append(model.state_dict()["table.weight"].copy())
+    np.testing.assert_array_equal(*moved)
+
+
+def test_lower_layers_learn_slower_by_the_layer_decay():
+    class Two(Bigram, name="two-tables"):
+        def build(self, config, rng):
+            super().build(config, rng)
+            self.upper = nn.Embedding(V, V, rng=rng)
+
+        def loss(self, batch):
+            scores = self.table(batch.inputs) + self.upper(batch.inputs)
+            return F.cross_entropy(scores, batch.targets), {}
+
+        def layer_groups(self):
+            return [self.table.parameters(), self.upper.parameters()]
+
+    config = TrainConfig(steps=1, optimizer="sgd", layer_decay=0.25, weight_decay=0.0)
+    model = Two()
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    Trainer(model, config=config, quiet=True).run()
+    moved = {name: array - before[name] for name, array in model.state_dict().items()}
+    np.testing.assert_allclose(moved["table.weight"], moved["upper.weight"] / 4, atol=1e-7)
+    assert np.abs(moved["upper.weight"]).max() > 1e-4

@@ -22,6 +22,7 @@ SIZES = {
     "fasttext": {"size": 7, "bucket": 101},
     "glove": {"vector_size": 7},
     "elmo": {"filters": ((1, 5), (3, 7)), "projection_dim": 5, "dim": 11, "batch_size": 3},
+    "ulmfit": {"emb_sz": 7, "n_hid": 11, "batch_size": 3, "bptt": 16},
 }
 TEXTS = ["one", "a much longer text that goes on and on and on until it ends", "two words"]
 

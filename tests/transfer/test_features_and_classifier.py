@@ -1,7 +1,7 @@
 """Laws of frozen features and of the classifier, held by a small encoder that is no chapter of the library."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from tinylm.text import Words
 from tinylm.transfer import AdaptConfig, Classifier, Features
 from tinylm.transfer.adapt import duplicate, twin, updates_for
 from tinylm.transfer.features import encode_texts, pool, take
-from tinylm.transfer.finetune import parameters_of
+from tinylm.transfer.finetune import parameters_of, stages_of
 
 TOPICS = {
     "ice": "puck goal skate rink",
@@ -216,7 +216,7 @@ def test_extracting_features_leaves_the_encoder_as_it_was(encoder, tokenizer):
 # ---- classifier
 
 
-@pytest.mark.parametrize("method", ["features", "finetune"])
+@pytest.mark.parametrize("method", ["features", "finetune", "gradual"])
 def test_a_classifier_learns_topics_and_leaves_the_encoder_unchanged(encoder, tokenizer, method):
     before = weights(encoder)
     model = Classifier(encoder, tokenizer, method, AdaptConfig(rates=(0.01,), updates=80))
@@ -296,7 +296,7 @@ def test_more_labels_never_mean_fewer_updates():
 
 
 def test_mistakes_are_explained(encoder, tokenizer):
-    with pytest.raises(TinylmError, match="'features' or 'finetune'"):
+    with pytest.raises(TinylmError, match="'finetune' or 'gradual'"):
         Classifier(encoder, tokenizer, "prompt")
     with pytest.raises(DataError, match="at least two"):
         Classifier(encoder, tokenizer).fit(["puck", "goal"], ["ice", "ice"])
@@ -427,3 +427,101 @@ def test_a_small_layer_decay_keeps_the_encoder_near_its_pretraining(encoder, tok
         tuned = Classifier(encoder, tokenizer, "finetune", config).fit(*posts(5)).encoder_
         moved.append(np.abs(weights(tuned)["table.weight"] - before).max())
     assert moved[0] < 1e-4 * moved[1]
+
+
+# ---- gradual fine-tuning
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_gradual_rates_are_ulmfits_rule(layers):
+    network = nn.Module()
+    network.encoder = GPT(GPTConfig.tiny(11, n_layer=layers, n_embd=6, n_head=2))
+    network.head = nn.Linear(6, 2, rng=np.random.default_rng(0))
+    config = AdaptConfig().gradual()
+    groups = parameters_of(network, config.layer_decay, config.head_gap)
+    rates = {name: group["scale"] for group in groups for name, _ in group["params"]}
+    assert rates["head.weight"] == 1
+    for i in range(layers):
+        assert rates[f"encoder.h.{i}.attn.c_attn.weight"] == pytest.approx(2.6 ** (i - layers))
+    assert rates["encoder.wte.weight"] == pytest.approx(2.6 ** (-1 - layers))
+
+
+@given(updates=st.integers(1, 400), groups=st.integers(1, 14), per_epoch=st.integers(1, 300))
+def test_stages_make_all_updates_one_epoch_each_and_the_last_what_is_left(
+    updates, groups, per_epoch
+):
+    stages = stages_of(updates, groups, per_epoch)
+    assert len(stages) == groups and sum(stages) == updates
+    assert len(set(stages[:-1])) <= 1 and stages[-1] >= stages[0]
+    if updates >= groups * per_epoch:
+        assert stages[:-1] == [per_epoch] * (groups - 1)
+
+
+def test_layers_thaw_from_the_top_down_one_epoch_after_another(tokenizer):
+    config = GPTConfig.tiny(tokenizer.vocab_size, n_layer=2, n_embd=6, n_head=2)
+    encoder = GPT(config, np.random.default_rng(0))
+    texts, labels = posts(8)  # 24 texts: an epoch is 3 updates of 8
+    frozen = []
+
+    def look(done, updates):
+        groups = live[0].layer_groups()
+        frozen.append([not p.requires_grad for p in (group[0] for group in groups)])
+
+    live = []
+    make = Classifier._features
+
+    class Watched(Classifier):
+        def _features(self, encoder, layers):
+            live[:] = [encoder]
+            return make(self, encoder, layers)
+
+    adapt = AdaptConfig(updates=13, batch_size=8)
+    Watched(encoder, tokenizer, "gradual", adapt, look).fit(texts, labels)
+    below = [[True, True, True], [True, True, False], [True, False, False], [False] * 3]
+    assert frozen == [below[0]] * 3 + [below[1]] * 3 + [below[2]] * 3 + [below[3]] * 4
+
+
+def test_a_frozen_layer_keeps_its_bits(tokenizer):
+    config = GPTConfig.tiny(tokenizer.vocab_size, n_layer=1, n_embd=6, n_head=2)
+    encoder = GPT(config, np.random.default_rng(0))
+    adapt = AdaptConfig(updates=2, batch_size=24, rates=(0.1,))  # too few for the embeddings
+    tuned = Classifier(encoder, tokenizer, "gradual", adapt).fit(*posts(8)).encoder_
+    before = weights(encoder)
+    after = weights(tuned)
+    assert not np.array_equal(before["wte.weight"], after["wte.weight"])  # the last stage has all
+
+    adapt = AdaptConfig(updates=3, batch_size=24, rates=(0.1,), layer_decay=1e-9)
+    adapt = replace(adapt, unfreeze=True)
+    tuned = Classifier(encoder, tokenizer, "finetune", adapt).fit(*posts(8)).encoder_
+    after = weights(tuned)
+    assert np.abs(after["wte.weight"] - before["wte.weight"]).max() < 1e-7
+
+
+def test_the_same_gradual_run_gives_the_same_bits_and_is_saved(encoder, tokenizer, tmp_path):
+    config = AdaptConfig(updates=9)
+    first, again = (
+        Classifier(encoder, tokenizer, "gradual", config).fit(*posts(5)) for _ in range(2)
+    )
+    assert same(weights(first.encoder_), weights(again.encoder_))
+    gpt = GPT(GPTConfig.tiny(tokenizer.vocab_size, n_layer=1, n_embd=6, n_head=2))
+    saved = Classifier(gpt, tokenizer, "gradual", config).fit(*posts(5))
+    saved.save(tmp_path / "out")
+    loaded = Classifier.load(tmp_path / "out")
+    assert loaded.method == "gradual" and loaded.config == saved.config
+    texts = posts(3, seed=1)[0]
+    np.testing.assert_allclose(loaded.predict_proba(texts), saved.predict_proba(texts), atol=1e-6)
+
+
+def test_a_schedule_that_does_not_exist_or_has_no_such_option_is_refused():
+    with pytest.raises(TinylmError, match="schedule"):
+        AdaptConfig(schedule="staircase")
+    with pytest.raises(TinylmError, match="ratio"):
+        AdaptConfig(schedule_options={"ratio": 8})
+
+
+def test_the_mean_of_layers_leaves_out_those_of_other_widths():
+    rng = np.random.default_rng(0)
+    states = [Tensor(rng.normal(size=(2, 3, width))) for width in (5, 7, 5)]
+    mask = np.ones((2, 3), bool)
+    found = pool(states, mask, ["mean"])
+    np.testing.assert_allclose(found, ((states[0] + states[2]) / 2).data.mean(axis=1))

@@ -17,7 +17,7 @@ from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
 from . import options as values
-from . import tagging, writing_options
+from . import rates, tagging, writing_options
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
 ENCODINGS = ("chars", "bytes", "words", "elmo", "bpe", "wordpiece", "unigram")
@@ -241,6 +241,15 @@ def _pretrain(commands):
     return p
 
 
+def _find_rate(commands):
+    """find-rate: a learning rate to begin with."""
+    p = rates.add(commands)
+    _sizes(p)
+    p.set_defaults(config=None)
+    _encoding(p)
+    return p
+
+
 def _check(commands):
     """check: prove an objective's promises."""
     p = commands.add_parser("check", help="try every promise of an objective on toy text")
@@ -262,7 +271,13 @@ def _finetune(commands):
         help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy",
     )
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
-    p.add_argument("--method", default="finetune", choices=("finetune", "features"))
+    p.add_argument(
+        "--method",
+        default="finetune",
+        choices=("finetune", "features", "gradual"),
+        help="all weights at once (default), features of the frozen encoder, or all weights from "
+        "the top layer down at rates of their own, as ULMFiT",
+    )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
     _code(p)
     _overwrite(p)
@@ -278,6 +293,13 @@ def _predict(commands):
         metavar="FILE",
         nargs="?",
         help="one text per line; for a tagger CoNLL columns (default: standard input)",
+    )
+    p.add_argument(
+        "--with",
+        dest="also",
+        metavar="DIR",
+        help="another classifier of the same labels: average its probabilities with DIR's, for "
+        "example those of a model that reads backwards",
     )
     _code(p)
     return p
@@ -417,6 +439,7 @@ def _data(commands):
 COMMANDS = (
     _compare,
     _pretrain,
+    _find_rate,
     _check,
     _finetune,
     _predict,

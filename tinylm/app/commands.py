@@ -14,7 +14,7 @@ from pathlib import Path
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import filling, search, tagging, words, writing
+from . import filling, rates, search, tagging, words, writing
 from .options import nested
 from .results import given_of, load, print_result
 
@@ -189,11 +189,13 @@ def _notes() -> Callable[[int, int], None]:
 
 
 def _predict(options: Namespace) -> int:
-    from tinylm.transfer import Classifier, Tagger, task_of
+    from tinylm.transfer import Averaged, Classifier, Tagger, task_of
 
     if task_of(options.dir) == Tagger.task:
         return tagging.predict(options)
     classifier = Classifier.load(options.dir)
+    if options.also is not None:
+        classifier = Averaged([classifier, Classifier.load(options.also)])
     lines = _lines(options.file)
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
@@ -282,6 +284,7 @@ def _list_sets(options: Namespace) -> int:
 COMMANDS = {
     "compare": _compare,
     "pretrain": _pretrain,
+    "find-rate": rates.find_rate,
     "check": _check,
     "finetune": _finetune,
     "predict": _predict,

@@ -67,6 +67,7 @@ def number(kind: type, low: float, high: float, expected: str) -> Callable[[str]
 
 count = number(int, 1, 10**9, "a whole number of at least 1")
 seed = number(int, 0, 2**63 - 1, "a whole number of at least 0")
+rate = number(float, 1e-30, 1e30, "a learning rate above 0")
 minutes = number(float, 1e-3, 10**6, "a positive number of minutes")
 
 

@@ -9,7 +9,7 @@ tags.py, tagged.py, markov.py, toy.py, sources.py.
 (2850, 150)
 """
 
-from .batching import length_buckets, pad, stream, windows
+from .batching import jittered, length_buckets, pad, stream, windows
 from .documents import Corpus, encode_corpus, split_documents
 from .fetch import get
 from .sets import NamedSet, named_set, sets
@@ -34,6 +34,7 @@ __all__ = [
     "both_ways",
     "encode_corpus",
     "get",
+    "jittered",
     "length_buckets",
     "load_analogies",
     "load_labelled",

@@ -4,6 +4,7 @@ B, T are the batch size and the number of positions, N the number of token ids i
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from tinylm.errors import DataError, ShapeError
 from tinylm.memory import must_fit
 
 CHUNK = 50  # examples are sorted by length within so many batches
+LEAST = 5  # ids of a window whose length is drawn
+SPREAD = 5.0  # deviation of the drawn lengths
 
 
 def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -57,7 +60,13 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
 
 
 def stream(
-    ids: np.ndarray, batch_size: int, length: int, step: int
+    ids: np.ndarray,
+    batch_size: int,
+    length: int,
+    step: int,
+    seed: int | None = None,
+    stride: int | None = None,
+    backward: bool | Sequence[bool] | np.ndarray = False,
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """One batch of a continuous reading of the corpus, for models that carry a state.
 
@@ -65,29 +74,98 @@ def stream(
     s + 1 continue those of step s.
 
     ids : (N,) int
+    seed : draws the length of every window by `jittered`, anew for each epoch; None for windows of
+        `length` throughout
+    stride : how far step s + 1 begins behind step s, if not at the end of its window; without seed
+    backward : the lanes are read from their ends to their beginnings; or one bool for each lane
     returns inputs (B, T), targets (B, T) = the inputs one position later, and fresh, a bool: True
         if the lanes begin again and the carried state must be forgotten
     raises DataError        if a lane holds fewer than T + 1 ids
+    raises ShapeError       if a size is below 1, or stride comes with a seed
 
     >>> inputs, targets, fresh = stream(np.arange(10), batch_size=2, length=2, step=1)
     >>> inputs.tolist(), targets.tolist(), fresh
     ([[2, 3], [7, 8]], [[3, 4], [8, 9]], False)
+    >>> stream(np.arange(10), 2, 3, step=0, backward=[False, True])[0].tolist()
+    [[0, 1, 2], [9, 8, 7]]
     """
+    if min(batch_size, length, 1 if stride is None else stride) < 1 or step < 0:
+        raise ShapeError(
+            f"stream: got batch_size {batch_size}, length {length}, stride {stride}, step {step}; "
+            "expected sizes of at least 1 and a step of at least 0."
+        )
+    if stride is not None and seed is not None:
+        raise ShapeError("stream: windows of drawn lengths have no stride; leave out seed or it.")
     lane = len(ids) // batch_size
-    per_epoch = (lane - 1) // length
-    if per_epoch < 1:
+    if lane <= length:
         least = batch_size * (length + 1)
         raise DataError(
             f"The corpus has {len(ids)} tokens; {batch_size} lanes of {length} positions need "
             f"at least {least}; give more text, fewer lanes or a shorter length."
         )
-    used = np.asarray(ids)[: lane * batch_size]
-    lanes = used.reshape(batch_size, lane)  # (N,) -> (B, N // B)
-    place = step % per_epoch
-    begin = place * length
-    inputs = lanes[:, begin : begin + length]
-    targets = lanes[:, begin + 1 : begin + length + 1]
-    return inputs, targets, place == 0
+    if seed is None:
+        stride = stride or length
+        place = step % ((lane - 1 - length) // stride + 1)
+        begin = place * stride
+        end = begin + length
+    else:
+        begin, end = _drawn_window(lane, length, step, seed)
+    first = lane * np.arange(batch_size)  # of each lane
+    turned = np.broadcast_to(backward, batch_size)
+    origin = np.where(turned, first + lane - 1, first)
+    direction = np.where(turned, -1, 1)
+    steps = np.arange(begin, end + 1)
+    at = origin[:, None] + direction[:, None] * steps  # (B,T+1)
+    window = np.asarray(ids)[at]
+    return window[:, :-1], window[:, 1:], begin == 0
+
+
+def jittered(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Lengths of windows that differ a little, so that the cuts never fall on the same places.
+
+        base = length with probability 0.95, else length / 2
+        T = max(5, a draw from N(base, 5²) without its fraction)
+
+    returns (count,) int64
+    Source: Merity et al. 2018, section 5, and their code.
+
+    >>> jittered(7, 70, np.random.default_rng(0)).tolist()
+    [74, 66, 63, 66, 70, 58, 68]
+    """
+    is_half = rng.random(count) >= 0.95
+    base = np.where(is_half, length / 2, length)
+    drawn = rng.normal(base, SPREAD)
+    return np.maximum(drawn.astype(np.int64), LEAST)
+
+
+def _drawn_window(lane: int, length: int, step: int, seed: int) -> tuple[int, int]:
+    """Begin and end of the window of a step, in a lane that `_cuts` divides anew each epoch."""
+    epoch = 0
+    while step >= _count(lane, length, seed, epoch):
+        step -= _count(lane, length, seed, epoch)
+        epoch += 1
+    cuts = _cuts(lane, length, seed, epoch)
+    return int(cuts[step]), int(cuts[step + 1])
+
+
+@lru_cache(maxsize=1 << 16)
+def _count(lane: int, length: int, seed: int, epoch: int) -> int:
+    """How many windows an epoch has."""
+    return len(_cuts(lane, length, seed, epoch)) - 1
+
+
+@lru_cache(maxsize=4)
+def _cuts(lane: int, length: int, seed: int, epoch: int) -> np.ndarray:
+    """Where the windows of an epoch begin, and the end of the last one: 0 … lane − 1."""
+    rng = np.random.default_rng([seed, 4, epoch])
+    ends = np.zeros(1, np.int64)
+    while ends[-1] < lane - 1:
+        missing = (lane - 1 - ends[-1]) // length + 1
+        lengths = jittered(int(missing), length, rng)
+        ends = np.concatenate([ends, ends[-1] + np.cumsum(lengths)])
+    last = max(lane - 1 - LEAST, 0)  # where a window may begin, so that none is too short
+    begins = ends[ends <= last]
+    return np.append(begins, lane - 1)
 
 
 def length_buckets(

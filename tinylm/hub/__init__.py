@@ -13,7 +13,8 @@ named after its `model_type`, which says how the published folder differs:
     fits(config) -> bool                       of a type that is read as another one, DistilBERT as
                                                BERT: whether such a model is saved as this type
 
-ELMo's folders have other files, see elmo.py; they are only read.
+ELMo's, AWD-LSTM's and fastai's folders have other files, see elmo.py and awd_lstm.py; they are only
+read.
 
 A config cannot ask for more memory than its file justifies. For a published family, loading
 compares every shape with the file before it builds a model. Any other model may ask nn's layers
@@ -34,7 +35,7 @@ from tinylm.objectives import Objective
 from tinylm.training import checkpoint
 from tinylm.vectors import VECTORS
 
-from . import elmo, weights
+from . import awd_lstm, elmo, weights
 from .sentences import SENTENCES
 from .stored import Stored, match, renamed
 from .weights import INDEX, WEIGHTS
@@ -131,6 +132,8 @@ def load(path) -> tuple[Objective, Any]:
     path = folder_of(path)
     if elmo.found(path):
         return elmo.load(path)
+    if awd_lstm.found(path):
+        return awd_lstm.load(path)
     fields = checkpoint.read_json(path / CONFIG)
     with _described(path):
         model_type = fields.get("model_type")

@@ -29,7 +29,7 @@ from .module import (
     uniform,
 )
 from .pooling import ConcatPool, Pooler, ScalarMix, masked_mean
-from .recurrent import LSTM, LSTMConfig, detach
+from .recurrent import LSTM, Carried, LSTMConfig, LSTMStack, State, detach
 from .transformer import MLP, BlockConfig, MultiHeadAttention, TransformerBlock
 
 __all__ = [
@@ -45,7 +45,10 @@ __all__ = [
     "Embeddings",
     "Encoder",
     "EncoderConfig",
+    "Carried",
     "LSTMConfig",
+    "LSTMStack",
+    "State",
     "LayerCache",
     "LayerNorm",
     "Linear",

@@ -1,17 +1,25 @@
-"""The LSTM: layers, directions, projection, carried state, and the dropout of AWD-LSTM."""
+"""The LSTM: layers, directions, projection, carried state, and the dropout of AWD-LSTM.
 
+`LSTM` is PyTorch's: layers of one size. `LSTMStack` is a tower of single layers with sizes of their
+own, and gives back what each of them says.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinylm import ops as F
+from tinylm.errors import ShapeError
 from tinylm.memory import must_fit
 from tinylm.ops.registry import Operand
 from tinylm.settings import Config, above, at_least, from_to_below
 from tinylm.tensor import Tensor
 
-from .module import Module, Noise, Parameter, uniform
+from .layers import Dropout
+from .module import Module, ModuleList, Noise, Parameter, uniform
 
 State = list[tuple[Tensor, Tensor]]  # (h, c) for each layer and direction
 
@@ -123,13 +131,18 @@ class LSTM(Module):
         return inputs, recurrent, bias, projection
 
     def forward(
-        self, x: Operand, state: State | None = None, mask: ArrayLike | None = None
+        self,
+        x: Operand,
+        state: State | None = None,
+        mask: ArrayLike | None = None,
+        reverse: bool = False,
     ) -> tuple[Tensor, State]:
         """x : (B, T, C) -> out (B, T, D·P), and the state after the last step.
 
         state : for every layer and direction a pair h (B, P), c (B, H), as an earlier call returned
             it (`detach` cuts its history); None for zeros
         mask : bool (B, T); at False no step is made: the state passes on, the output is 0
+        reverse : read from the last step to the first (and with two directions, both turned)
         """
         c = self.config
         cell_bound = np.inf if c.cell_clip is None else c.cell_clip
@@ -145,14 +158,100 @@ class LSTM(Module):
                 x = F.dropout(x, c.dropout, self.noise.key(), shared=shared)
             outs = []
             for suffix in self._suffixes(layer):
-                reverse = suffix.endswith("_reverse")
+                turned = suffix.endswith("_reverse") != reverse
                 start = None if state is None else state[len(ends)]
                 weights = self._weights(suffix)
-                out, end = F.lstm(x, start, weights, mask, reverse, bounds)
+                out, end = F.lstm(x, start, weights, mask, turned, bounds)
                 outs.append(out)
                 ends.append(end)
             x = outs[0] if len(outs) == 1 else F.concatenate(outs, axis=2)
         return F.swapaxes(x, 0, 1), ends
+
+
+class LSTMStack(Module):
+    """Single layers of LSTM, one on another, each with its own sizes.   (B, T, C) -> L of (B, T, P)
+
+    configs : an LSTMConfig for each layer, of one layer and one direction; the input size of each
+        is the width of the one below
+    dropout : rate between layers; one mask for all steps if `variational`
+    residual : from the second layer on, an output is what the layer says plus what it has read
+    noise : nn.Noise     rng : Generator of the initial weights
+    raises ShapeError  if two neighbours do not fit
+    Source: Merity et al. 2018 (sizes, variational dropout); Peters et al. 2018 (residual: it adds
+    the dropped input, and the state that is carried on does not hold it).
+
+    >>> sizes = [LSTMConfig(5, 7), LSTMConfig(7, 3)]
+    >>> stack = LSTMStack(sizes, noise=Noise(), rng=np.random.default_rng(0))
+    >>> outs, state = stack(np.zeros((2, 11, 5), np.float32))
+    >>> [out.shape for out in outs]
+    [(2, 11, 7), (2, 11, 3)]
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[LSTMConfig],
+        dropout: float = 0.0,
+        variational: bool = True,
+        residual: bool = False,
+        *,
+        noise: Noise,
+        rng: np.random.Generator,
+    ):
+        for below, above_it in pairwise(configs):
+            if below.width != above_it.input_size:
+                raise ShapeError(
+                    f"LSTMStack: a layer of width {below.width} is read by one of input_size "
+                    f"{above_it.input_size}; expected equal numbers."
+                )
+        self.rnns = ModuleList(LSTM(config, noise=noise, rng=rng) for config in configs)
+        self.drop = Dropout(dropout, noise, shared=(1,) if variational else ())
+        self.residual = residual
+
+    def forward(
+        self,
+        x: Operand,
+        state: State | None = None,
+        mask: ArrayLike | None = None,
+        reverse: bool = False,
+    ) -> tuple[list[Tensor], State]:
+        """x : (B, T, C) -> the output of every layer, (B, T, P) each, and the state after the end.
+
+        The arguments are those of `LSTM.forward`; the state has a pair (h, c) for each layer. What
+        is returned of a layer has not been dropped; the layer above reads it dropped.
+        """
+        outs = []
+        ends = []
+        for i, layer in enumerate(self.rnns):
+            read = self.drop(x) if i else x
+            start = None if state is None else state[i : i + 1]
+            x, end = layer(read, start, mask, reverse)
+            if i and self.residual:
+                x = x + read
+            outs.append(x)
+            ends += end
+        return outs, ends
+
+
+class Carried:
+    """What a stack of LSTMs has read so far, as a cache for generation: a fixed number of numbers.
+
+    state : after the tokens read, None before the first
+
+    >>> cache = Carried([(Tensor([[1.0], [2.0]]), Tensor([[3.0], [4.0]]))])
+    >>> cache.reorder([1, 1])
+    >>> cache.state[0][0].data.tolist()
+    [[2.0], [2.0]]
+    """
+
+    def __init__(self, state: State | None = None):
+        self.state = state
+
+    def reorder(self, rows: ArrayLike) -> None:
+        """Go on with these rows of the batch, in this order; a row may come several times."""
+        rows = np.asarray(rows, np.int64)
+        if self.state is not None:
+            picked = [[Tensor(part.data[rows]) for part in pair] for pair in self.state]
+            self.state = [tuple(pair) for pair in picked]
 
 
 def detach(state: State) -> State:

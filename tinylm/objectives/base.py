@@ -110,6 +110,8 @@ class Objective(nn.Module):
     training_defaults : the fields of TrainConfig that it wants to have other values
     steps_per_epoch : updates that read the whole text once; 0 if it does not count epochs
     max_length : the most tokens that `encode` can read, None for no limit
+    mean_rows : a token that joins the vocabulary of a trained model gets the mean of the old
+        tokens' rows; by default it gets a row drawn as those of a new model
     not_derivatives : parameter name -> why its gradient is not the derivative of the loss, if that
         is on purpose
 
@@ -132,6 +134,7 @@ class Objective(nn.Module):
     training_defaults: ClassVar[dict[str, Any]] = {}
     steps_per_epoch: int = 0
     max_length: int | None = None
+    mean_rows: bool = False
     not_derivatives: dict[str, str] = {}
 
     # Abilities: None where the objective has none, see `need`.
@@ -255,6 +258,13 @@ class Objective(nn.Module):
     def tokens_read(self, batch: Any) -> int:
         """The tokens that the model reads for a batch; by default as many as it predicts."""
         return batch.tokens
+
+    def rate_scale(self, batch: Any) -> float:
+        """A factor on the learning rate of the update that a batch makes; by default 1.
+
+        Where batches differ in length, a long one can weigh as much as it has tokens.
+        """
+        return 1.0
 
     def evaluation_batches(self, corpus: Corpus) -> Iterator[Any]:
         """Batches that cover another corpus once.

@@ -3,11 +3,12 @@
     old table (3, C)    the cat sat
     new table (4, C)    the cat sat slept      three rows as they were, one as it was drawn
 
-Rows that stand behind the tokens' (GPT-1's positions, fastText's pieces) stay behind them.
+Where the objective says `mean_rows`, a new row is the mean of the old ones, as in ULMFiT. Rows that
+stand behind the tokens' (GPT-1's positions, fastText's pieces) stay behind them.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .base import Objective
 
 
 def inherit(model: Objective, weights: Mapping[str, np.ndarray], n_tokens: int) -> None:
-    """Set a model's weights to older ones; the rows of new tokens stay as they are.
+    """Set a model's weights to older ones; the rows of new tokens stay, or are means, see above.
 
     weights : name -> array, of a model of the same sizes
     n_tokens : kinds of tokens that the older model knew, the first ones of the new
@@ -34,6 +35,8 @@ def inherit(model: Objective, weights: Mapping[str, np.ndarray], n_tokens: int) 
                     f"{name} cannot take {added} more tokens: it would grow from {old.shape} to "
                     f"{fresh.shape}; choose a text without new ones."
                 )
+            if model.mean_rows:
+                fresh = mean_everywhere(old, fresh, n_tokens, axis)
             old = grown(old, fresh, n_tokens, axis)
         taken[name] = old
     model.load_state_dict(taken)
@@ -42,13 +45,27 @@ def inherit(model: Objective, weights: Mapping[str, np.ndarray], n_tokens: int) 
 def with_tokens(model: Objective, vocab_size: int, rng: np.random.Generator) -> Objective:
     """A copy of a model that knows more kinds of tokens.
 
-    vocab_size : of the copy     rng : draws the new rows, from the model's initial distribution
+    vocab_size : of the copy     rng : draws the new rows, from the model's initial distribution,
+        unless they are means
     raises TinylmError  as `inherit`
     """
     config = dataclasses.replace(model.config, vocab_size=vocab_size)
     copy = type(model)(config, rng)
     inherit(copy, model.state_dict(), model.config.vocab_size)
     return copy.train(model.training)
+
+
+def mean_everywhere(old: np.ndarray, fresh: np.ndarray, n_tokens: int, axis: int = 0) -> np.ndarray:
+    """An array like the fresh one in which every token has the mean of the old tokens.
+
+    Source: Howard & Ruder 2018, the released code: words that the older model did not know.
+
+    >>> mean_everywhere(np.array([1.0, 2.0, 7.0]), np.zeros(4), n_tokens=2)
+    array([1.5, 1.5, 1.5, 1.5])
+    """
+    tokens = np.moveaxis(old, axis, 0)[:n_tokens]
+    mean = tokens.mean(axis=0, keepdims=True, dtype=np.float64)
+    return np.broadcast_to(np.moveaxis(mean, 0, axis), fresh.shape).astype(old.dtype)
 
 
 def grown(old: np.ndarray, fresh: np.ndarray, n_tokens: int, axis: int = 0) -> np.ndarray:
@@ -65,6 +82,38 @@ def grown(old: np.ndarray, fresh: np.ndarray, n_tokens: int, axis: int = 0) -> n
     if behind:
         result[-behind:] = rows[-behind:]
     return np.moveaxis(result, 0, axis)
+
+
+def rows_by_text(
+    old: Sequence[str], new: Sequence[str], names: Mapping[str, Sequence[str]] | None = None
+) -> np.ndarray:
+    """The row that each token of a new vocabulary has in an old one, found by its text.
+
+    names : token of the new vocabulary -> what the old one may call it
+    returns (V,) int64, −1 for a token that the old vocabulary lacks
+
+    >>> rows_by_text(["xxunk", "the", "cat"], ["<unk>", "cat", "dog"], {"<unk>": ["xxunk"]})
+    array([ 0,  2, -1])
+    """
+    places: dict[str, int] = {}
+    for row, token in enumerate(old):
+        places.setdefault(token, row)
+    rows = []
+    for token in new:
+        candidates = [token, *(names or {}).get(token, ())]
+        known = [places[name] for name in candidates if name in places]
+        rows.append(known[0] if known else -1)
+    return np.array(rows, np.int64)
+
+
+def picked(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The rows of a table by their number, and the mean of the table for −1.
+
+    >>> picked(np.array([1.0, 2.0, 6.0]), np.array([2, -1, 0]))
+    array([6., 3., 1.])
+    """
+    mean = table.mean(axis=0, keepdims=True, dtype=np.float64).astype(table.dtype)
+    return np.concatenate([table, mean])[rows]  # −1 is the last row
 
 
 def _token_axis(old: tuple[int, ...], new: tuple[int, ...], added: int) -> int | None:

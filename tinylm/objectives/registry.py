@@ -20,6 +20,7 @@ CHAPTERS = (
     "fasttext",
     "glove",
     "elmo",
+    "ulmfit",
     "gpt1",
     "gpt",
     "bert",
@@ -43,8 +44,8 @@ def add(cls: type) -> None:
 def names() -> list[str]:
     """Names of the package's chapters, then of the objectives defined in this process.
 
-    >>> names()[:4]
-    ['word2vec', 'fasttext', 'glove', 'elmo']
+    >>> names()[:5]
+    ['word2vec', 'fasttext', 'glove', 'elmo', 'ulmfit']
     """
     return [*CHAPTERS, *(name for name in _CLASSES if name not in CHAPTERS)]
 

@@ -102,6 +102,25 @@ def loss_curves(runs: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
     return _svg(figure)
 
 
+def rate_curve(rates: Sequence[float], losses: Sequence[float], suggested: float) -> bytes:
+    """The loss at each learning rate of a search, and the rate to train with.
+
+    rates : rising, above 0     losses : as many     returns SVG
+    raises ShapeError       if the numbers differ
+    """
+    if len(rates) != len(losses):
+        raise ShapeError(f"rate_curve: {len(rates)} rates, but {len(losses)} losses.")
+    figure, axes = _figure()
+    axes.plot(rates, losses, color=COLOURS[0], linewidth=1.5)
+    label = f"falls fastest at {suggested:.2g}"
+    axes.axvline(suggested, color=COLOURS[1], linewidth=1, linestyle="--", label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss, running mean")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
 def label_efficiency(systems: Mapping[str, Mapping]) -> bytes:
     """Accuracy against labels per class, mean and standard deviation over seeds.
 

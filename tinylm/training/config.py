@@ -11,7 +11,7 @@ from .budget import Budget
 
 # A lock-free kernel updates the weights by itself, so it has no use for these fields.
 NOT_FAST = """optimizer optimizer_options betas eps weight_decay no_decay bias_correction
-    clip accumulate""".split()
+    layer_decay clip accumulate""".split()
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class TrainConfig(settings.Config):
     optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim
     optimizer_options : more arguments for it, by name
     lr, betas, eps, weight_decay, no_decay, bias_correction : passed on if the optimizer knows them
+    layer_decay : d, each layer learns d times as fast as the one above it, and the top one, like
+        all that is in no layer, at the full rate (ULMFiT: 1/2.6); None is one rate for all
     warmup : share of the steps over which the rate rises to lr; then `schedule` brings it down
     schedule : a name in optim.SCHEDULES
     schedule_options : more arguments for it, by name: {"floor": 0.1} ends a cosine at lr/10
@@ -51,6 +53,7 @@ class TrainConfig(settings.Config):
         "betas": from_to_below(0, 1),
         "eps": above(0),
         "weight_decay": at_least(0),
+        "layer_decay": above(0, 1),
         "warmup": between(0, 1),
         "schedule": one_of(*optim.SCHEDULES),
         "clip": at_least(0),
@@ -70,6 +73,7 @@ class TrainConfig(settings.Config):
     weight_decay: float = 0.01
     no_decay: tuple[str, ...] = (r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm")
     bias_correction: bool = True
+    layer_decay: float | None = None
     warmup: float = 0.1
     schedule: str = "linear"
     schedule_options: dict = field(default_factory=dict)

@@ -28,6 +28,7 @@ __all__ = [
     "complete",
     "divide",
     "learn_encoding",
+    "prepared",
     "pretrain",
     "sized",
     "untrained",
@@ -99,6 +100,23 @@ def pretrain(
 
 def _pretrain(config, texts, resume, quiet):
     """`pretrain` in a claimed folder: nobody else writes there, and its files may be replaced."""
+    trainer, asked, initial = _prepared(config, texts, resume, quiet)
+    result = trainer.run(resume, asked, initial=initial)
+    return trainer.objective, trainer.tokenizer, result
+
+
+def prepared(
+    config: PretrainConfig, texts: Sequence[str] | None = None, quiet: bool = False
+) -> Trainer:
+    """The trainer of a run that has not begun, and that keeps nothing: to look at its objective.
+
+    The arguments are those of `pretrain`.   raises TinylmError as `pretrain`
+    """
+    return _prepared(dataclasses.replace(config, out=None), texts, False, quiet)[0]
+
+
+def _prepared(config, texts, resume, quiet):
+    """The Trainer of a run, the options asked of its encoding, its first weights' fingerprint."""
     chapter = objectives.find(config.objective)
     config = complete(chapter, config)
     start = _start(chapter, config)
@@ -129,8 +147,7 @@ def _pretrain(config, texts, resume, quiet):
         evaluation = encode_corpus(held_out, tokenizer, **how)
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
     asked = {"kind": start.kind, "vocab_size": vocab_size, **text_options}
-    result = trainer.run(resume, asked, initial=start.fingerprint())
-    return objective, tokenizer, result
+    return trainer, asked, start.fingerprint()
 
 
 def _start(chapter, config):

@@ -24,7 +24,7 @@ from . import checkpoint
 # The exception is asgd, which decides at evaluations when its average begins.
 FREE_TO_CHANGE = ("save_every", "eval_every")
 # Settings that older runs lack, because they came later: the value that those runs had.
-CAME_LATER = {"schedule_options": {}}
+CAME_LATER = {"schedule_options": {}, "layer_decay": None}
 
 Arrays = dict[str, Mapping[str, np.ndarray]]
 
@@ -137,8 +137,10 @@ def undone(objective: Any, optimizer: Any):
     before = {}
     for group, arrays in arrays_of(objective, optimizer).items():
         before[group] = {name: np.array(array) for name, array in arrays.items()}
-    yield
-    put_back(objective, optimizer, before)
+    try:
+        yield
+    finally:
+        put_back(objective, optimizer, before)
 
 
 # -- the files of a run -------------------------------------------------------------------------

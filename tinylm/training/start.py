@@ -6,7 +6,7 @@
 
 A run that goes on from DIR has its own text, its own training and its own batches. Characters or
 words that DIR's encoding lacks are appended to it. The model's rows for them are drawn as those of
-a new model are; all other weights are DIR's.
+a new model are, or are the mean of the others, as the objective says; all other weights are DIR's.
 """
 
 import dataclasses
@@ -139,7 +139,7 @@ class FromModel:
         return self.tokenizer
 
     def give(self, model: Objective, tokenizer: Any) -> None:
-        """Set the weights of a new model to the folder's; rows of new tokens stay as drawn."""
+        """Set the weights of a new model to the folder's; rows of new tokens: see `inherit`."""
         inherit(model, self.model.state_dict(), self.model.config.vocab_size)
 
     def fingerprint(self) -> str:

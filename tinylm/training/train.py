@@ -12,7 +12,8 @@ a run are in `config.py`.
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ from .losses import Components, Divergence, EpochMean
 GLANCE = 20_000  # held-out tokens that an evaluation on the way predicts
 LAST_LOOK = 200_000  # held-out tokens that the last evaluation predicts
 RECENT = 50  # updates over which the reported training loss is averaged
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the batches of one update say together.
+
+    loss, components : means     tokens : predicted     read : tokens that the model saw for them
+    rate_scale : mean of the factors that the objective puts on the learning rate
+    """
+
+    loss: float
+    components: dict[str, float]
+    tokens: int
+    read: int
+    rate_scale: float
 
 
 class Trainer:
@@ -124,6 +140,24 @@ class Trainer:
                 self._stop()
             return result
 
+    def sweep(self, rates: Iterable[float]) -> Iterator[float]:
+        """The loss of one update at each rate, until it is not finite.
+
+        Afterwards the weights, and all that training carries, are as they were.
+        """
+        with one_pool():
+            self.config.check_for(self.objective)
+            self.objective.train()
+            if self.objective.fast_step is None:
+                self.optimizer = self._build_optimizer()
+            with runs.undone(self.objective, self.optimizer):
+                for step, rate in enumerate(rates):
+                    try:
+                        loss = self._update_at(step, float(rate))["loss"]
+                    except TinylmError:  # it exploded
+                        return
+                    yield loss
+
     def _stop(self):
         """End a run after a signal; the exception also keeps the caller from starting another."""
         saved = "stopped" if self.out is None else "saved"
@@ -156,6 +190,9 @@ class Trainer:
     def _build_optimizer(self):
         c = self.config
         parameters = self.objective.named_parameters()
+        if c.layer_decay is not None:
+            layers = self.objective.layer_groups()
+            parameters = optim.layerwise(self.objective, layers, c.layer_decay)
         return optim.build(c.optimizer, parameters, vars(c), c.optimizer_options)
 
     def _start(self):
@@ -235,44 +272,46 @@ class Trainer:
             self._stop()
 
     def _update(self, step):
-        """Make one update of the weights.
+        """Make one update of the weights at the rate of the schedule; returns as `_update_at`."""
+        plan = self.budget.plan
+        share = _multiplier(self.config, plan.place(step), plan.length)
+        return self._update_at(step, self.config.lr * share)
+
+    def _update_at(self, step, lr):
+        """Make one update of the weights at a learning rate, times the objective's own factor.
 
         returns dict: loss, components, lr, grad_norm, tokens (predicted), read (seen for them)
         """
         c = self.config
-        plan = self.budget.plan
-        lr = c.lr * _multiplier(c, plan.place(step), plan.length)
         grad_norm = None
         if self.optimizer is None:
             batch = self.objective.batch(step, c.seed)
+            lr *= self.objective.rate_scale(batch)
             loss = float(self.objective.fast_step(batch, lr))
             self._must_be_finite("loss", loss, step)
-            components = {}
-            tokens = batch.tokens
-            read = self.objective.tokens_read(batch)
+            found = Gathered(loss, {}, batch.tokens, self.objective.tokens_read(batch), 1.0)
         else:
-            loss, components, tokens, read = self._add_gradients(step)
+            found = self._add_gradients(step)
+            lr *= found.rate_scale
             grad_norm = self.optimizer.step(lr=lr, max_norm=c.clip or math.inf)
             self._must_be_finite("gradient norm", grad_norm, step * c.accumulate)
         return {
-            "loss": loss,
-            "components": components,
+            "loss": found.loss,
+            "components": found.components,
             "lr": lr,
             "grad_norm": grad_norm,
-            "tokens": tokens,
-            "read": read,
+            "tokens": found.tokens,
+            "read": found.read,
         }
 
-    def _add_gradients(self, step):
-        """Compute the gradients of update `step`, averaged over its batches.
-
-        returns the mean loss, the mean of each component, the tokens predicted, the tokens read
-        """
+    def _add_gradients(self, step) -> Gathered:
+        """Compute the gradients of update `step`, averaged over its batches."""
         c = self.config
         loss = 0.0
         parts = Components()
         tokens = 0
         read = 0
+        rate_scale = 0.0
         self.optimizer.zero_grad()
         first = step * c.accumulate
         for number in range(first, first + c.accumulate):
@@ -285,8 +324,9 @@ class Trainer:
             loss += mean.item() / c.accumulate
             tokens += batch.tokens
             read += self.objective.tokens_read(batch)
+            rate_scale += self.objective.rate_scale(batch) / c.accumulate
             parts.add(components, batch.tokens)
-        return loss, parts.means(), tokens, read
+        return Gathered(loss, parts.means(), tokens, read, rate_scale)
 
     def _must_be_finite(self, what, value, batch=None):
         """Stop before NaN or an infinity is saved, so that the last checkpoint stays good."""

@@ -1,8 +1,8 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, mixing.py, features.py,
-sentences.py, finetune.py, task.py, adapted.py, classifier.py, words.py, entities.py, tagging.py,
-tagger.py, compare.py, verdict.py.
+sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, words.py, entities.py,
+tagging.py, tagger.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -14,6 +14,7 @@ True
 """
 
 from .adapted import task_of
+from .averaged import Averaged
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
 from .classifier import Classifier
@@ -29,6 +30,7 @@ from .tagging import TagConfig
 
 __all__ = [
     "AdaptConfig",
+    "Averaged",
     "Classifier",
     "EntityScores",
     "Features",

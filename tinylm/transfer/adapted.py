@@ -38,7 +38,7 @@ class Adapted:
     encoder_: Objective | None = None
     head_: Any = None  # until fit
 
-    def _check_fitted(self) -> None:
+    def check_fitted(self) -> None:
         """raises TinylmError before `fit`"""
         if self.head_ is None:
             name = type(self).__name__
@@ -67,7 +67,7 @@ class Adapted:
         raises CheckpointError  if the folder holds anything and overwrite is False
         raises DataError        if the disk refuses
         """
-        self._check_fitted()
+        self.check_fitted()
         with folders.claim(path, overwrite=overwrite) as folder:
             with files.together(folder, hub.HEADS, hub.OURS) as hidden:
                 self._write(hidden)

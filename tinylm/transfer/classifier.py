@@ -4,6 +4,7 @@
 
     features    W and b learn, the encoder is frozen
     finetune    every weight learns, and the encoder's own `summary` does the pooling: finetune.py
+    gradual     the same by ULMFiT's recipe: rates by layer, layers unfrozen one after another
 
 Both methods end as an encoder and a linear head on pooled states, so both predict and save alike.
 """
@@ -31,7 +32,7 @@ from .metrics import accuracy
 from .mixing import MIX, learn_shares, mixed
 from .task import as_labels
 
-METHODS = ("features", "finetune")
+METHODS = ("features", "finetune", "gradual")
 DEFAULTS = AdaptConfig()
 
 
@@ -39,7 +40,8 @@ class Classifier(Adapted):
     """A text classifier: `Classifier(encoder, tokenizer).fit(texts, labels).predict(texts)`.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed
-    method : "features" (frozen encoder, softmax regression) or "finetune" (all weights)
+    method : "features" (frozen encoder, softmax regression), "finetune" (all weights), or "gradual"
+        (all weights, as `AdaptConfig.gradual` says)
     progress : called as progress(done, updates) during fine-tuning
     After `fit`: classes_ (K,); encoder_, the adapted one; head_ = (W (F,K), b (K,)); and after
     fine-tuning rate_, the learning rate used.
@@ -47,7 +49,8 @@ class Classifier(Adapted):
     >>> Classifier(None, None, "lora")
     Traceback (most recent call last):
         ...
-    tinylm.errors.TinylmError: Classifier: unknown method 'lora'; expected 'features' or 'finetune'.
+    tinylm.errors.TinylmError: Classifier: unknown method 'lora'; expected 'features' or \
+'finetune' or 'gradual'.
     """
 
     task = FIRST_TASK
@@ -66,7 +69,7 @@ class Classifier(Adapted):
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.method = method
-        self.config = config
+        self.config = config.gradual() if method == "gradual" else config
         self.progress = progress or (lambda done, updates: None)
 
     def fit(self, texts: Sequence[str], labels: ArrayLike) -> "Classifier":
@@ -98,7 +101,7 @@ class Classifier(Adapted):
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, (N,K), columns as in classes_.   raises TinylmError before `fit`"""
-        self._check_fitted()
+        self.check_fitted()
         logits = self._logits(self.features_.transform(texts))
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)

@@ -92,8 +92,8 @@ def pool(
 
     states : list of (B,T,C), the embeddings and then every layer, as `encode` returns them
     layers : any of "summary", "last", "second-to-last", "sum-last-4", "concat-last-4", "mean" (the
-        mean of all layers), "mix" (all layers in shares that the task learns), "all" (every
-        layer, side by side), or a number
+        mean of all layers that are as wide as the last), "mix" (all layers in shares that the task
+        learns), "all" (every layer, side by side), or a number
     summary : an objective's `summary`, which the layer of that name calls
     mix : (L,) the shares of "mix", None for equal ones
     returns (B, F) float
@@ -129,8 +129,9 @@ def chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
         return [means[-1]]
     if layer == "second-to-last" and len(means) > 1:
         return [means[-2]]
-    if layer == "mean" and len(set(shapes)) == 1:
-        return [np.mean(means, axis=0)]
+    if layer == "mean":
+        alike = [mean for mean in means if mean.shape == means[-1].shape]
+        return [np.mean(alike, axis=0)]
     if layer == "sum-last-4" and len(set(shapes[-LAST_FOUR:])) == 1:
         return [np.sum(means[-LAST_FOUR:], axis=0)]
     if layer == "concat-last-4":
@@ -141,8 +142,8 @@ def chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
         return [means[layer]]
     raise ShapeError(
         f"pool: layer {layer!r} of an encoder with {len(means)} arrays of states of shapes "
-        f"{shapes}; expected 'summary', 'last', 'second-to-last', 'sum-last-4', 'mean', 'mix' "
-        "(these three of equal widths), 'concat-last-4', 'all' or a lower number."
+        f"{shapes}; expected 'summary', 'last', 'mean', 'second-to-last', 'sum-last-4', 'mix' "
+        "(these two of equal widths), 'concat-last-4', 'all' or a lower number."
     )
 
 

@@ -7,12 +7,18 @@ Training starts from the head that softmax regression finds on the frozen encode
 would send large, meaningless gradients into good features and distort them (Kumar et al. 2022).
 Mean and scale of the features are measured once, before the first update, and then stay fixed.
 
+Gradual fine-tuning (Howard & Ruder 2018) protects these features further: the head learns alone at
+first, then each pass over the labels unfreezes one layer more, from the top down; a lower layer
+learns more slowly than the one above it; and the rate rises for a tenth of a stage and then falls.
+Any encoder can be adapted so, layer by layer of its `layer_groups`.
+
 No label outside the given ones is used: the schedule is fixed, and `classifier.py` chooses the
 learning rate by cross-validation inside the labels.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +27,7 @@ from tinylm import ops as F
 from tinylm.data.batching import length_buckets
 from tinylm.errors import TinylmError
 from tinylm.objectives import Objective
-from tinylm.settings import above, at_least, between, from_to_below
+from tinylm.settings import above, at_least, between, from_to_below, one_of
 from tinylm.tensor import Tensor
 
 from .features import LAYERS, Features, take
@@ -47,10 +53,13 @@ class AdaptConfig(settings.Config):
     rates : peak learning rates; cross-validation inside the labels chooses among several
     updates : how many; None lets `updates_for` decide
     batch_size : texts per update
-    warmup : share of the updates in which the rate rises; after it the rate falls linearly to 0
+    warmup : share of the updates in which the rate rises; after it `schedule` brings it down
+    schedule, schedule_options : a name in optim.SCHEDULES, and more arguments for it
     weight_decay, clip : of AdamW
-    layer_decay : d, each layer learns d times as fast as the one above: the top layer d² as fast as
-        the head, the embeddings of L layers d^(L+2), as in ELECTRA's code; None is one rate for all
+    layer_decay : d, each layer learns d times as fast as the one above; None is one rate for all
+    head_gap : g, the top layer learns d^g times as fast as the head; 2 in ELECTRA's code, where the
+        embeddings of L layers have d^(L+2), 1 in ULMFiT
+    unfreeze : begin with the head alone, and train one layer more after each pass over the labels
     dropout : on the pooled features, before the head
     lm_coef : λ, the weight of the texts' own loss beside the task's (GPT-1: 0.5); above 0 the
         encoder must predict next tokens
@@ -60,6 +69,8 @@ class AdaptConfig(settings.Config):
     Traceback (most recent call last):
         ...
     tinylm.errors.TinylmError: AdaptConfig: rates is empty; expected at least one value.
+    >>> AdaptConfig(max_length=512).gradual().schedule
+    'slanted_triangular'
     """
 
     ranges = {
@@ -69,9 +80,11 @@ class AdaptConfig(settings.Config):
         "updates": at_least(1),
         "batch_size": at_least(1),
         "warmup": between(0, 1),
+        "schedule": one_of(*optim.SCHEDULES),
         "weight_decay": at_least(0),
         "clip": above(0),
         "layer_decay": above(0, 1),
+        "head_gap": at_least(0),
         "dropout": from_to_below(0, 1),
         "lm_coef": at_least(0),
         "n_folds": at_least(0),
@@ -84,26 +97,51 @@ class AdaptConfig(settings.Config):
     updates: int | None = None
     batch_size: int = 16
     warmup: float = 0.1
+    schedule: str = "linear"
+    schedule_options: dict = field(default_factory=dict)
     weight_decay: float = 0.01
     clip: float = 1.0
     layer_decay: float | None = None
+    head_gap: int = 2
+    unfreeze: bool = False
     dropout: float = 0.1
     lm_coef: float = 0.0
     n_folds: int = 2
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse a config without a rate, a C or a layer to try.   raises TinylmError"""
+        """Refuse a config without a rate, a C or a layer to try.   raises TinylmError
+
+        raises ArgumentError for options that the schedule lacks
+        """
         for name in ("rates", "C", "layers"):
             if not getattr(self, name):
                 raise TinylmError(f"AdaptConfig: {name} is empty; expected at least one value.")
         if MIX in self.layers and len(self.layers) > 1:
             raise TinylmError(f"AdaptConfig: layers is {self.layers}; {MIX!r} stands alone.")
+        optim.schedules.check_options(self.schedule, self.schedule_options)
 
     @property
     def mixes(self) -> bool:
         """Whether the task learns a mix of the layers."""
         return self.layers == (MIX,)
+
+    def gradual(self) -> "AdaptConfig":
+        """The same with ULMFiT's three means against forgetting: how the method "gradual" adapts.
+
+        Slanted triangular rates (up for a tenth of a stage, down to 1/32), a rate of 1/2.6 from
+        each layer to the one below, gradual unfreezing.
+        Source: Howard & Ruder 2018, sections 3.2 and 3.3.
+        """
+        return replace(
+            self,
+            warmup=0.1,
+            schedule="slanted_triangular",
+            schedule_options={"ratio": 32},
+            layer_decay=1 / 2.6,
+            head_gap=1,
+            unfreeze=True,
+        )
 
 
 def updates_for(n_texts: int, batch_size: int) -> int:
@@ -194,38 +232,70 @@ def tune(
     rows = features.fit_encoded(encoded)
     regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
     network = Network(features, regression, config)
-    trained = parameters_of(network, config.layer_decay)
-    optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
     updates = config.updates or updates_for(codes.size, config.batch_size)
-    warmup = round(config.warmup * updates)
     batches = _batches(encoded["mask"], config.batch_size, config.seed)
+    groups = [*network.encoder.layer_groups(), network.head.parameters()]
+    per_epoch = -(-codes.size // config.batch_size)  # rounded up
+    stages = [updates]
+    if config.unfreeze:
+        stages = stages_of(updates, len(groups), per_epoch)
     network.train()
-    for step in range(updates):
-        chosen = next(batches)
-        _set_noise(network, config.seed, step)
-        optimiser.zero_grad()
-        network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
-        multiplier = optim.schedules.linear(step, updates, warmup)
-        norm = optimiser.step(lr=rate * multiplier, max_norm=config.clip)
-        if not np.isfinite(norm):
-            raise TinylmError(
-                f"fine-tuning diverged: the gradient norm became {norm} "
-                f"at update {step + 1} of {updates}; give smaller rates than {rate}"
+    done = 0
+    for lowest, length in zip(reversed(range(len(stages))), stages, strict=True):
+        if config.unfreeze:
+            nn.freeze_to(groups, lowest)
+        # As in the release, every stage has an optimiser and a schedule of its own.
+        trained = parameters_of(network, config.layer_decay, config.head_gap)
+        optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
+        for place in range(length):
+            chosen = next(batches)
+            _set_noise(network, config.seed, done)
+            optimiser.zero_grad()
+            network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
+            norm = optimiser.step(
+                lr=rate * _multiplier(config, place, length), max_norm=config.clip
             )
-        progress(step + 1, updates)
+            done += 1
+            if not np.isfinite(norm):
+                raise TinylmError(
+                    f"fine-tuning diverged: the gradient norm became {norm} "
+                    f"at update {done} of {updates}; give smaller rates than {rate}"
+                )
+            progress(done, updates)
     network.eval()
     return network
 
 
-def parameters_of(network: Network, layer_decay: float | None) -> list:
+def stages_of(updates: int, groups: int, per_epoch: int) -> list[int]:
+    """The updates of each stage of gradual unfreezing; a stage trains one group more than before.
+
+    updates : in all     groups : of parameters, the head included
+    per_epoch : updates that see every label once. Each stage but the last takes one epoch, or less
+        where the updates do not suffice; all that is left is the last one's
+
+    >>> stages_of(60, groups=5, per_epoch=3), stages_of(20, groups=3, per_epoch=11)
+    ([3, 3, 3, 3, 48], [6, 6, 8])
+    """
+    early = min(per_epoch, updates // groups)
+    last = updates - early * (groups - 1)
+    return [early] * (groups - 1) + [last]
+
+
+def parameters_of(network: Network, layer_decay: float | None, head_gap: int = 2) -> list:
     """What an optimiser trains: named parameters, or groups whose rates fall from layer to layer.
 
-    layer_decay : as in AdaptConfig
+    layer_decay, head_gap : as in AdaptConfig
     """
     if layer_decay is None:
         return network.named_parameters()
     layers = network.encoder.layer_groups()
-    return optim.layerwise(network, layers, layer_decay, top=layer_decay**2)
+    return optim.layerwise(network, layers, layer_decay, top=layer_decay**head_gap)
+
+
+def _multiplier(config: AdaptConfig, step: int, steps: int) -> float:
+    """The schedule's share of the peak rate at update `step` of `steps`, counted from 0."""
+    schedule: Any = optim.SCHEDULES[config.schedule]
+    return schedule(step, steps, round(config.warmup * steps), **config.schedule_options)
 
 
 def _batches(mask: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:

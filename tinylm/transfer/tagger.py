@@ -308,7 +308,7 @@ class Tagger(Adapted):
 
     def _scores(self, sentences: Sentences) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Scores (B, W, K) and mask (B, W) of batches of sentences, short ones first."""
-        self._check_fitted()
+        self.check_fitted()
         sentences = _checked(sentences, "sentences")
         with one_pool(), no_grad():
             texts = self._read(self.encoder_, sentences)
@@ -332,7 +332,7 @@ class Tagger(Adapted):
 
     def score(self, sentences: Sentences, tags: Sentences) -> float:
         """F1 of entities, or the share of right tags where they mark none; in [0, 1]."""
-        self._check_fitted()
+        self.check_fitted()
         if self.entities_:
             return self.evaluate(sentences, tags).f1
         return token_accuracy(_matching(sentences, tags), self.predict(sentences))

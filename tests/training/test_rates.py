@@ -1,0 +1,91 @@
+"""Laws of the search for a learning rate: it finds the valley, forgets what it did, and says when there is none."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm import GPT, GPTConfig
+from tinylm.app.cli import main
+from tinylm.data import Corpus
+from tinylm.errors import ShapeError, TinylmError
+from tinylm.report import pictures
+from tinylm.training.rates import find_rate, smoothed, steepest
+from tinylm.training.train import TrainConfig, Trainer
+
+V = 11
+
+
+def trainer(**options):
+    """Of a GPT on a text that repeats itself."""
+    ids = (np.arange(997) * 3 % V).astype(np.int32)
+    corpus = Corpus(ids, np.array([0, 997]), V, words=997, characters=997)
+    model = GPT(GPTConfig.tiny(V, n_positions=7, n_embd=12, n_layer=1, n_head=2))
+    model.prepare(corpus)
+    return Trainer(model, config=TrainConfig.of(model, steps=10, **options), quiet=True)
+
+
+def test_a_model_learns_at_the_suggested_rate_and_explodes_beyond_the_last_one():
+    found = find_rate(trainer(optimizer="sgd", clip=0.0), 1e-4, 1e4, 60)
+    assert len(found.rates) == len(found.losses) < 60
+    assert 1e-3 < found.suggested <= found.largest < found.rates[-1]
+    losses = []
+    for rate in (found.suggested / 1000, found.suggested):
+        run = trainer(optimizer="sgd", clip=0.0, lr=rate, schedule="constant", warmup=0.0)
+        losses.append(run.run()["loss"])
+    assert losses[1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "asgd"])
+def test_the_search_leaves_every_weight_as_it_was_even_after_an_explosion(optimizer):
+    searched = trainer(optimizer=optimizer)
+    before = {name: array.copy() for name, array in searched.objective.state_dict().items()}
+    find_rate(searched, 1e-5, 1e6, 40)
+    for name, array in searched.objective.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    alone = trainer(optimizer=optimizer).run()
+    assert searched.run()["loss"] == alone["loss"]
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=40), st.floats(-3, 3))
+def test_a_running_mean_lies_inside_what_it_has_seen_and_moves_with_it(losses, shift):
+    means = smoothed(losses)
+    for i, mean in enumerate(means):
+        seen = losses[: i + 1]
+        assert min(seen) - 1e-9 <= mean <= max(seen) + 1e-9
+    np.testing.assert_allclose(smoothed(np.array(losses) + shift), means + shift, atol=1e-9)
+
+
+def test_the_steepest_rate_is_measured_by_factors_not_by_differences():
+    rates = np.geomspace(1e-4, 1, 9)
+    losses = 5 - np.tanh(np.log10(rates / 1e-2))
+    assert steepest(rates, losses) == pytest.approx(1e-2)
+    assert steepest(rates * 7, losses) == pytest.approx(7e-2)
+
+
+def test_too_little_to_see_is_said():
+    with pytest.raises(TinylmError, match="exploded after 3 updates"):
+        steepest([1, 2, 3], [1, 2, 3])
+    with pytest.raises(TinylmError, match="falls at no rate"):
+        steepest([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+    with pytest.raises(TinylmError, match="high"):
+        find_rate(trainer(), 1e-3, 1e-4)
+
+
+def test_the_command_suggests_a_rate_and_draws_the_search(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "rates.svg"
+    command = ["find-rate", "gpt", "--data", "toy", "--out", str(picture), "--steps", "30"]
+    sizes = ["n_positions=16", "n_embd=12", "n_layer=1", "n_head=2", "vocab_size=300"]
+    for size in sizes:
+        command += ["--set", size]
+    assert main([*command, "--json", "--quiet"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["suggested"] in found["rates"] and len(found["rates"]) == len(found["losses"])
+    text = picture.read_text()
+    assert text.startswith("<?xml") and "learning rate" in text
+    assert pictures.rate_curve([1, 2], [3, 4], 1) == pictures.rate_curve([1, 2], [3, 4], 1)
+    with pytest.raises(ShapeError, match="2 rates, but 1 losses"):
+        pictures.rate_curve([1, 2], [3], 1)
