@@ -1,0 +1,358 @@
+"""How close do small models come to the best that anybody could do?
+
+    python -m benchmarks.limits [bert|bert_noisy|gpt1|electra] [SEED] [SHARE]
+
+SHARE of the updates, 1 by default. Text from a hidden Markov model has an exact limit, which the forward-backward
+algorithm gives. 0 % of the gap is what counting tokens gives, 100 % is the limit, and more than 100.5 % would be a leak.
+
+TABLE
+"""
+
+import sys
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+import tinylm
+from tinylm import ops as F
+from tinylm.data import Corpus, toy
+from tinylm.data.batching import windows
+from tinylm.data.gaps import fill
+from tinylm.data.markov import HiddenMarkov, Masking
+from tinylm.nn.encoder import sinusoids
+from tinylm.objectives.bert import NOT_COUNTED
+from tinylm.objectives.electra import ElectraBatch
+from tinylm.tensor import no_grad
+from tinylm.text import Words
+from tinylm.training.train import TrainConfig, Trainer
+
+T = 64  # tokens of a text
+RATE = 0.15  # of them are picked
+LEARN = 2_000_000  # tokens to learn from
+SCORED = 6000  # texts; some 58,000 picks
+LEAK = 1.005
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean nats of n predictions: by counting tokens, by the model, by the exact answer."""
+
+    n: int
+    counts: float
+    found: float
+    exact: float
+
+    @property
+    def share(self) -> float:
+        """The share of the gap that the model closes."""
+        return (self.counts - self.found) / (self.counts - self.exact)
+
+    def must_not_leak(self) -> None:
+        """Nobody can know more than the exact answer, but for the chance of the texts."""
+        assert self.share <= LEAK, f"a leak: {self}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n:,} predictions: counts {self.counts:.3f}, found {self.found:.3f}, "
+            f"exact {self.exact:.3f} nats: {100 * self.share:.1f} % closed"
+        )
+
+
+# ---- texts
+
+
+def words_of(source: HiddenMarkov) -> Words:
+    """An encoding of the source's tokens, with BERT's special tokens before them."""
+    tokenizer = Words(source.words)
+    tokenizer.add_specials(tinylm.Bert.needs_tokens)
+    return tokenizer
+
+
+def corpus_of(ids: np.ndarray, tokenizer: Words | None = None) -> Corpus:
+    """One long document. Any window of it is a text from the stationary start.
+
+    ids : (N,) tokens of the source     tokenizer : None leaves these ids as they are
+    """
+    first = 0
+    vocab_size = int(ids.max()) + 1
+    special_ids = ()
+    if tokenizer is not None:
+        first = tokenizer.first
+        vocab_size = tokenizer.vocab_size
+        special_ids = tokenizer.special_ids
+    ends = np.array([0, len(ids)])
+    return Corpus(
+        ids + first,
+        ends,
+        vocab_size,
+        words=len(ids),
+        characters=3 * len(ids),
+        special_ids=special_ids,
+        sentences=ends,
+        word_starts=np.ones(len(ids), bool),
+    )
+
+
+def some(texts: np.ndarray) -> list[np.ndarray]:
+    """Texts in parts of 256, so that a model reads them in little memory."""
+    return [texts[first : first + 256] for first in range(0, len(texts), 256)]
+
+
+def look_near(encoder, std: float) -> None:
+    """Let attention begin at the near places: there stands what helps.
+
+    A query equals the key of its place, and the positions are sinusoids, so a place is most like itself and its
+    neighbours. Where a model begins to look everywhere, each of 64 places adds next to nothing, and the loss rests
+    at the counts for thousands of updates.
+    """
+    positions = encoder.embeddings.positions.weight.data
+    positions[...] = sinusoids(*positions.shape, std, base=30.0)
+    for block in encoder.h:
+        queries, keys, _ = np.split(block.attn.c_attn.weight.data, 3)
+        queries *= 2  # so that near places get most of the weight
+        keys[...] = queries
+
+
+# ---- BERT
+
+
+class EachByItself(tinylm.Bert):
+    """BERT whose every token is picked with the same chance, whatever happens to the others.
+
+    The published count of picks is fixed, so that the number of [MASK]s tells how many words to doubt.
+    """
+
+    def choose(self, candidates, begins_word, n, rng):
+        """Places to hide."""
+        return candidates[rng.random(len(candidates)) < self.config.mask_rate]
+
+
+def bert(tokenizer: Words, seed: int, **over):
+    """A new BERT without the second task. [CLS] and [SEP] stand around each text."""
+    width = 128
+    config = tinylm.BertConfig.tiny(
+        tokenizer.vocab_size,
+        hidden_size=width,
+        num_attention_heads=8,
+        intermediate_size=4 * width,
+        initializer_range=width**-0.5,
+        max_position_embeddings=T + 2,
+        sequence_length=T + 2,
+        batch_size=24,
+        next_sentence=False,
+        short_rate=0.0,
+    )
+    model = EachByItself(replace(config, **over), np.random.default_rng(seed))
+    look_near(model.encoder, config.initializer_range)
+    model.spell(tokenizer.vocab, tokenizer.special_ids)
+    return model
+
+
+def score_masked(
+    model, corpus: Corpus, source: HiddenMarkov, masking: Masking, first: int
+) -> Score:
+    """A masked language model beside the exact answer.
+
+    first : the id of the source's token 0
+    """
+    found = 0.0
+    counts = 0.0
+    exact = 0.0
+    n = 0
+    for batch in model.evaluation_batches(corpus):
+        scores = F.log_softmax(model.logits(batch.ids, batch.mask)).data  # (B,T,V)
+        rows, columns = np.nonzero(batch.targets != NOT_COUNTED)
+        places = batch.picks[rows, columns]
+        targets = batch.targets[rows, columns]
+        ids = batch.ids.copy()
+        ids[rows, places] = targets
+        picks = np.zeros(ids.shape, bool)
+        picks[rows, places] = True
+        texts = [array[:, 1:-1] for array in (ids - first, batch.ids - first, picks)]
+        n += len(targets)
+        found -= scores[rows, places, targets].sum(dtype=float)
+        counts += len(targets) * source.masked_loss(*texts, masking, blind=True)
+        exact += len(targets) * source.masked_loss(*texts, masking)
+    return Score(n, counts / n, found / n, exact / n)
+
+
+# ---- GPT-1
+
+
+def gpt1(tokenizer: Words, seed: int):
+    """A new GPT-1."""
+    config = tinylm.GPT1Config.tiny(
+        tokenizer.vocab_size, n_positions=T, n_head=4, initializer_range=64**-0.5, batch_size=24
+    )
+    return tinylm.GPT1(config, np.random.default_rng(seed))
+
+
+def score_causal(model, texts: np.ndarray, source: HiddenMarkov, first: int) -> Score:
+    """A left-to-right model beside the exact answer, from the second token of each text on.
+
+    texts : (B, T) tokens of the source     first : the id of the source's token 0
+    """
+    inputs = texts[:, :-1] + first
+    targets = texts[:, 1:]
+    parts = [F.log_softmax(model.logits(part)).data for part in some(inputs)]
+    scores = np.concatenate(parts)  # (B,T-1,V)
+    found = np.take_along_axis(scores, targets[..., None] + first, axis=2)
+    exact = [source.token_losses(text)[1:] for text in texts]
+    chances = source.start @ source.emission
+    return Score(
+        targets.size,
+        -np.log(chances[targets]).mean(),
+        -found.mean(dtype=float),
+        np.mean(exact),
+    )
+
+
+# ---- ELECTRA
+
+
+class Channel(tinylm.Electra):
+    """ELECTRA on windows of the text, whose tokens are picked each by itself; no [CLS], no [SEP]."""
+
+    def prepare(self, corpus):
+        """Keep the corpus; there are no examples to cut."""
+        self.corpus = corpus
+        self.fingerprint = corpus.fingerprint
+
+    def batch(self, step, seed):
+        """Windows of the text, and the places that a random word takes."""
+        starts = windows(len(self.corpus.ids), T, self.config.batch_size, step, seed)
+        ids = self.corpus.ids[starts[:, None] + np.arange(T)].astype(np.int64)
+        rng = np.random.default_rng([seed, 11, step])
+        picks = np.flatnonzero(rng.random(ids.size) < RATE)
+        real = np.ones(ids.shape, bool)
+        return ElectraBatch(ids, np.zeros_like(ids), real, ids, picks, real, ids.size)
+
+
+def electra(vocab_size: int, seed: int):
+    """A new discriminator, and no generator: its replacements are any word."""
+    width = 64
+    config = tinylm.ElectraConfig.tiny(
+        vocab_size,
+        embedding_size=width,
+        hidden_size=width,
+        num_attention_heads=4,
+        initializer_range=width**-0.5,
+        max_position_embeddings=T,
+        batch_size=24,
+        uniform_generator=True,
+        disc_weight=1.0,
+    )
+    model = Channel(config, np.random.default_rng(seed))
+    look_near(model.encoder, config.initializer_range)
+    return model
+
+
+def score_judge(model, texts: np.ndarray, source: HiddenMarkov, rng: np.random.Generator) -> Score:
+    """A discriminator beside the exact answer, for every token.   texts : (B, T) tokens of the source"""
+    V = source.vocab_size
+    picks = np.flatnonzero(rng.random(texts.size) < RATE)
+    seen = fill(texts, picks, rng.integers(V, size=picks.size))
+    replaced = seen != texts
+    logits = np.concatenate([model.judge(part).data for part in some(seen)]).astype(float)
+
+    def nats(chances):
+        return -np.log(np.where(replaced, chances, 1 - chances)).mean()
+
+    labels = np.full(seen.shape, RATE * (V - 1) / V)
+    found = np.where(replaced, np.logaddexp(0, -logits), np.logaddexp(0, logits)).mean()
+    return Score(seen.size, nats(labels), found, nats(source.replaced_chances(seen, RATE)))
+
+
+# ---- the four lines
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Updates with the same settings. The rate rises for a tenth of them, then falls to 0.
+
+    config : fields of the model's config that change     batch_size : texts
+    """
+
+    steps: int
+    lr: float
+    config: dict
+
+
+HIDDEN = {"masked_share": 1.0, "random_share": 0.0}  # every pick shows [MASK]
+NOISY = {"masked_share": 0.8, "random_share": 0.1}  # as published
+RECIPES = {
+    "bert": (Stage(2400, 2e-3, {"mask_rate": 0.4, **HIDDEN}),),
+    "bert_noisy": (
+        Stage(2400, 2e-3, {"mask_rate": 0.4, **HIDDEN}),
+        Stage(1200, 1e-3, {"mask_rate": RATE, **NOISY}),
+    ),
+    "gpt1": (Stage(2400, 3e-3, {}),),
+    "electra": (Stage(3000, 3e-3, {}),),
+}
+
+
+def learn(model, corpus: Corpus, stages, seed: int, share: float) -> int:
+    """Train a model stage by stage; returns the number of updates."""
+    total = 0
+    for number, stage in enumerate(stages):
+        model.config = replace(model.config, **stage.config)
+        model.prepare(corpus)
+        steps = max(round(share * stage.steps), 1)
+        options = dict(lr=stage.lr, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01, clip=1.0)
+        options |= dict(warmup=0.1, schedule="linear", bias_correction=True)
+        how = TrainConfig.of(model, steps=steps, seed=100 * seed + number, **options)
+        result = Trainer(model, config=how, quiet=True).run()
+        print(f"  {steps:,} updates: {result['loss']:.3f} nats", flush=True)
+        total += steps
+    return total
+
+
+def measure(name: str, seed: int = 0, share: float = 1.0) -> Score:
+    """Train the model of one line and hold it beside the exact answer, on new texts."""
+    source = toy.hidden_markov()
+    tokenizer = words_of(source)
+    if name == "electra":
+        tokenizer = None
+        model = electra(source.vocab_size, seed)
+    elif name == "gpt1":
+        model = gpt1(tokenizer, seed)
+    else:
+        model = bert(tokenizer, seed)
+    rng = np.random.default_rng([seed, 1])
+    corpus = corpus_of(source.sample(LEARN, rng), tokenizer)
+    wall = time.perf_counter()
+    core = time.process_time()
+    steps = learn(model, corpus, RECIPES[name], seed, share)
+    wall = time.perf_counter() - wall
+    core = time.process_time() - core
+    ids = source.sample(SCORED * T, rng)
+    model.eval()
+    with no_grad():
+        score = score_of(name, model, ids, source, tokenizer, rng)
+    took = f"{steps:,} updates, {wall:.0f} s, {core:.0f} s of one core"
+    print(f"{name}, seed {seed}: {score} ({took})", flush=True)
+    score.must_not_leak()
+    return score
+
+
+def score_of(name, model, ids, source, tokenizer, rng) -> Score:
+    """The score of one line on the tokens of new texts.   ids : (N,)"""
+    texts = ids.reshape(-1, T).astype(np.int64)
+    if name == "electra":
+        return score_judge(model, texts, source, rng)
+    first = tokenizer.first
+    if name == "gpt1":
+        return score_causal(model, texts, source, first)
+    model.config = replace(model.config, mask_rate=RATE)
+    c = model.config
+    masking = Masking(RATE, c.masked_share, c.random_share, tokenizer.vocab_size)
+    return score_masked(model, corpus_of(ids, tokenizer), source, masking, first)
+
+
+if __name__ == "__main__":
+    asked = sys.argv[1:2] or list(RECIPES)
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    share = float(sys.argv[3]) if len(sys.argv) > 3 else 1.0
+    for name in asked:
+        measure(name, seed, share)
