@@ -8,6 +8,7 @@ import pytest
 import tinylm
 from tinylm import report
 from tinylm.errors import VocabularyError
+from tinylm.hub.vectors import word_vectors
 from tinylm.objectives import find
 from tinylm.report import looking, pictures
 from tinylm.text import BPE, Words
@@ -114,7 +115,7 @@ def test_neighbours_are_those_of_vectors_and_of_gensim_unless_they_are_centred(m
         found = looking.nearest(model, tokenizer, "c", 99, centred)
         assert [word for word, _ in found] == wanted
         np.testing.assert_allclose([s for _, s in found], np.sort(cosines)[::-1], atol=1e-6)
-    vectors = looking.word_vectors(model, tokenizer)
+    vectors = word_vectors(model, tokenizer)
     plain = looking.nearest(model, tokenizer, "c", 5)
     answers = vectors.most_similar("c", n=5)
     assert [word for word, _ in plain] == [word for word, _ in answers]
@@ -126,14 +127,14 @@ def test_a_model_padded_beyond_its_tokenizer_names_only_tokens(model):
     assert model.config.vocab_size > tokenizer.vocab_size + 30
     found = looking.nearest(model, tokenizer, "c", n=99)
     assert {word for word, _ in found} == set("abdefgh")
-    assert looking.word_vectors(model, tokenizer).words == list("abcdefgh")
+    assert word_vectors(model, tokenizer).words == list("abcdefgh")
 
 
 def test_tokens_of_the_same_text_are_different_words_of_vectors(model):
     tokenizer = BPE.train(["the of and"] * 9, 270, exact=False)
     chapter = find("gpt")
     model = chapter(chapter.Config.tiny(tokenizer.vocab_size), np.random.default_rng(3))
-    vectors = looking.word_vectors(model, tokenizer)
+    vectors = word_vectors(model, tokenizer)
     assert len(vectors.index) == len(vectors) == tokenizer.vocab_size - len(tokenizer.specials)
 
 

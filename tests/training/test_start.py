@@ -210,3 +210,90 @@ def test_a_recipe_trains_a_size_and_every_option_of_it_can_be_replaced(tmp_path,
     assert text.kind_of(tokenizer) == "chars" and model.config.n_layer == 1
     assert option["lr"] == 2e-3 and option["betas"] == [0.9, 0.99]
     assert option["schedule_options"] == {"floor": 0.1}
+
+
+# ---- beginning with the vectors of words
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    """A word2vec of whole words, 20 numbers each."""
+    out = tmp_path_factory.mktemp("vectors") / "run"
+    pretrain(PretrainConfig("word2vec", "mine", out, options={"steps": 20, "size": 20}), FIRST)
+    return out
+
+
+def test_tokens_begin_with_the_vectors_of_their_names_in_the_models_own_spread(vectors, tmp_path):
+    words, known = hub.load(vectors)
+    options = SIZES | {"steps": 1, "lr": 1e-30, "weight_decay": 0.0}
+    asked = PretrainConfig(
+        "gpt", "mine", tmp_path, options=options, encoding="words", init_embeddings=vectors
+    )
+    model, tokenizer, _ = pretrain(asked, SECOND, quiet=True)
+    fresh = GPT(model.config, np.random.default_rng(0)).embedding_table()
+    found = 0
+    given = words.embedding_table()
+    for i, token in enumerate(tokenizer.vocab):
+        row = model.embedding_table()[i]
+        if token in known.vocab and token not in tokenizer.specials:
+            old = given[known.token_id(token)]
+            cosine = row @ old / np.linalg.norm(row) / np.linalg.norm(old)
+            assert cosine == pytest.approx(1, abs=1e-5)
+            found += 1
+        else:
+            assert np.array_equal(row, fresh[i]), token
+    assert found > 50
+    assert model.embedding_table().std() == pytest.approx(fresh.std(), rel=0.1)
+
+
+def test_a_file_of_vectors_serves_as_well_as_the_run_that_wrote_it(vectors, tmp_path):
+    tables = []
+    for source in (vectors, vectors / "vectors.bin"):
+        options = SIZES | {"steps": 1}
+        asked = PretrainConfig(
+            "gpt", "mine", options=options, encoding="words", init_embeddings=source
+        )
+        tables.append(pretrain(asked, SECOND, quiet=True)[0].embedding_table())
+    np.testing.assert_array_equal(*tables)
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("gpt", {"n_embd": 22}, "20 numbers each, those of gpt 22"),
+        ("fasttext", {"size": 20, "bucket": 101}, "fasttext has no own vectors"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(vectors, name, options, message):
+    if name == "gpt":
+        options = SIZES | options
+    asked = PretrainConfig(name, "mine", options=options, init_embeddings=vectors)
+    with pytest.raises(TinylmError, match=message):
+        pretrain(asked, SECOND, quiet=True)
+
+
+def test_a_model_that_goes_on_keeps_its_own_vectors(first, vectors):
+    asked = PretrainConfig("gpt", "mine", init=first, init_embeddings=vectors)
+    with pytest.raises(TinylmError, match="brings its own vectors"):
+        pretrain(asked, SECOND, quiet=True)
+
+
+def test_a_run_that_began_with_other_vectors_is_not_resumed(vectors, tmp_path):
+    def run(source, resume):
+        options = SIZES | {"steps": 3, "save_every": 1}
+        out = tmp_path / "run"
+        asked = PretrainConfig("gpt", "mine", out, options=options, init_embeddings=source)
+        return pretrain(asked, SECOND, resume=resume, quiet=True)
+
+    run(vectors, resume=False)
+    with pytest.raises(TinylmError, match="initial weights"):
+        run(None, resume=True)
+
+
+def test_the_command_says_how_many_tokens_found_their_vectors(vectors, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("\n\n".join(SECOND))
+    command = ["pretrain", "gpt", "--data", str(tmp_path / "mine.txt"), "--encoding", "words"]
+    command += ["--init-embeddings", str(vectors), "--steps", "1", "--out", str(tmp_path / "run")]
+    assert main([*command, "--set", "n_embd=20", "--set", "n_head=2"]) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"\d+ of \d+ tokens begin with vectors of their own", said)

@@ -37,6 +37,17 @@ def models():
 
 
 @pytest.mark.parametrize("name", registry.CHAPTERS)
+def test_every_chapter_can_be_adapted_on_an_encoding_that_was_made_for_bert(name):
+    options = SIZES.get(name, {}) | {"steps": 2}
+    asked = PretrainConfig(name, "toy", options=options, encoding="wordpiece")
+    model, tokenizer, _ = pretrain(asked, quiet=True)
+    for method in ("features", "finetune"):
+        config = AdaptConfig(max_length=13, updates=2)
+        fitted = Classifier(model, tokenizer, method, config).fit(TEXTS, ["a", "b", "a"])
+        assert fitted.predict_proba(TEXTS).shape == (3, 2)
+
+
+@pytest.mark.parametrize("name", registry.CHAPTERS)
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
 def test_a_texts_features_depend_on_no_other_text_and_no_padding(models, name, batch_size):
     model, tokenizer = models[name]

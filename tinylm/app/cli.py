@@ -205,6 +205,12 @@ def _pretrain(commands):
         help="go on from the model in DIR, a run of ours or a published folder, "
         "with its sizes and its encoding",
     )
+    p.add_argument(
+        "--init-embeddings",
+        metavar="DIR|FILE",
+        help="let the tokens begin with the word vectors of a run, or of a file of vectors, "
+        "as wide as the model's",
+    )
     length = p.add_mutually_exclusive_group()
     length.add_argument(
         "--steps",

@@ -81,6 +81,7 @@ def _pretrain(options: Namespace) -> int:
         seed=options.seed,
         encoding=options.encoding,
         init=options.init,
+        init_embeddings=options.init_embeddings,
     )
     objective, _, result = pretrain(
         config, resume=options.resume, quiet=options.quiet, overwrite=options.overwrite

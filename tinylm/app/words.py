@@ -1,7 +1,6 @@
 """The commands about word vectors: neighbors, evaluate-words, convert."""
 
 from argparse import Namespace
-from pathlib import Path
 
 from .results import load, print_result
 
@@ -17,26 +16,12 @@ def neighbors(options: Namespace) -> int:
     return print_result(options, {"word": options.word, "neighbors": rows}, lines)
 
 
-def _vectors(path: str, errors: str = "surrogateescape"):
-    """The word vectors of a run folder, or of a file or folder of vectors.
-
-    A folder of vectors is mapped, not read into memory.
-    """
-    from tinylm import hub
-    from tinylm.report.looking import word_vectors
-    from tinylm.vectors import Vectors
-
-    if (Path(path) / hub.CONFIG).exists():
-        model, tokenizer = load(path)
-        return word_vectors(model, tokenizer)
-    return Vectors.load(path, errors, mapped=True)
-
-
 def evaluate_words(options: Namespace) -> int:
     """Print how well word vectors agree with people's judgements; returns the exit status."""
     from tinylm import data
+    from tinylm.hub.vectors import load_vectors
 
-    vectors = _vectors(options.dir)
+    vectors = load_vectors(options.dir)
     result = {}
     lines = []
     for name in ("wordsim353", "simlex999"):
@@ -78,7 +63,9 @@ def convert(options: Namespace) -> int:
 
 def _converted(options: Namespace, form: str) -> int:
     """`convert`, once its file or folder is claimed."""
-    vectors = _vectors(options.source, options.errors)
+    from tinylm.hub.vectors import load_vectors
+
+    vectors = load_vectors(options.source, options.errors)
     changed = vectors.save(options.target, form)
     result = {
         "out": options.target,

@@ -44,6 +44,11 @@ ABILITIES = {  # ability -> the attributes that it needs, and what to do where t
         "it does not predict a text's next tokens; choose one that does, such as gpt1, or set "
         "lm_coef to 0",
     ),
+    "own vectors": (
+        ("token_table",),
+        "its tokens have no vectors that could begin as others; choose one with a table of them, "
+        "such as bert or gpt",
+    ),
     "filling": (
         ("logits", "gap_id"),
         "it cannot fill gaps in a text; choose one that learned to, such as bert",
@@ -137,6 +142,7 @@ class Objective(nn.Module):
     # `reorder(rows)`, see nn.Cache; one text alone needs neither.
     start_cache = None  # (batch_size, length) -> a cache for `step`
     step = None  # (ids (B, T), cache, mask=None) -> array (B, V): the next token's scores
+    token_table: nn.Parameter | None = None  # a table whose first V rows are the tokens' vectors
     gap_id: int | None = None  # the token that stands for a gap, which `logits` can fill
 
     def __init_subclass__(cls, name: str | None = None, encoding: str | None = None, **more):
@@ -277,7 +283,9 @@ class Objective(nn.Module):
         return nn.masked_mean(states[-1], mask)
 
     def embedding_table(self) -> np.ndarray:
-        """The vectors of all tokens, (V, C): by default `encode` of each token alone."""
+        """The vectors of all tokens, (V, C): `token_table`'s, or else `encode` of each alone."""
+        if self.token_table is not None:
+            return self.token_table.data[: self.config.vocab_size]
         ids = np.arange(self.config.vocab_size)[:, None]  # (V,1)
         tables = []
         with no_grad():

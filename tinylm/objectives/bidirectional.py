@@ -6,8 +6,6 @@ A chapter subclasses both, sets `self.encoder` in `build`, and adds its heads, c
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from tinylm import nn
 from tinylm.errors import ArgumentError, ShapeError
 from tinylm.settings import at_least, from_to_below, one_of
@@ -199,9 +197,10 @@ class Bidirectional(Objective):
         """
         return self.encoder(ids, mask, token_types, position_ids)
 
-    def embedding_table(self) -> np.ndarray:
-        """The token embeddings as an array (V, E)."""
-        return self.encoder.embeddings.words.weight.data
+    @property
+    def token_table(self) -> nn.Parameter:
+        """The token embeddings, (V, E)."""
+        return self.encoder.embeddings.words.weight
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The Parameters of the encoder from the bottom up: the tables, then each block."""

@@ -168,6 +168,7 @@ num_attention_heads = 3.
         sizes = dict(num_hidden_layers=2, max_position_embeddings=256, sequence_length=64)
         sizes |= dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
         sizes |= dict(sinusoids=True, batch_size=16)
+        sizes |= dict(initializer_range=over["hidden_size"] ** -0.5)
         return cls(vocab_size, **sizes | over)
 
     @classmethod

@@ -174,6 +174,8 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
         sums, sizes = self.sums(ids)
         return [sums * (1 / sizes)[..., None].astype(sums.dtype)]
 
+    token_table = None  # a word's vector is the mean of its pieces'
+
     def embedding_table(self) -> np.ndarray:
         """The word vectors as an array (V, C).   raises TinylmError before `spell`"""
         self._spelled()

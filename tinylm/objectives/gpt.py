@@ -388,9 +388,10 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             last = self.encode(ids, mask, cache=cache, tables=tables)[-1][:, -1]
             return F.linear(last, tables[0]).data
 
-    def embedding_table(self) -> np.ndarray:
-        """The token embeddings as an array (V, C)."""
-        return self.wte.weight.data
+    @property
+    def token_table(self) -> nn.Parameter:
+        """The token embeddings, (V, C)."""
+        return self.wte.weight
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The Parameters from the bottom up: embeddings, then each block, the last with ln_f."""

@@ -176,9 +176,10 @@ class GPT1(GPT, name="gpt1", encoding="bpe"):
         top = F.gather_positions(states[-1], last[:, None])  # (B,T,C) -> (B,1,C)
         return top.reshape(len(last), -1)
 
-    def embedding_table(self) -> np.ndarray:
-        """The token embeddings as an array (V, C)."""
-        return self.table.weight.data[: self.config.vocab_size]
+    @property
+    def token_table(self) -> nn.Parameter:
+        """The token embeddings, and those of the positions behind them, (V + n_positions, C)."""
+        return self.table.weight
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The Parameters from the bottom up: the table, then each block."""

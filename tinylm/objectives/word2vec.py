@@ -411,9 +411,10 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
             context = context[: self.config.vocab_size]
         return F.linear(self.encode(ids)[0], context)
 
-    def embedding_table(self) -> np.ndarray:
-        """The word vectors as an array (V, C)."""
-        return self.vectors.data
+    @property
+    def token_table(self) -> nn.Parameter:
+        """The word vectors, (V, C)."""
+        return self.vectors
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """[vectors], [context]: from the bottom up."""

@@ -14,6 +14,7 @@ from tinylm.errors import VocabularyError
 from tinylm.objectives import Objective
 from tinylm.tensor import no_grad
 from tinylm.text import Encoding
+from tinylm.text.names import spellings
 from tinylm.transfer.baselines import Tfidf
 from tinylm.vectors import Vectors
 
@@ -111,40 +112,13 @@ def nearest(
         middle = table.mean(axis=0)
         table = table - middle
         target = target - middle
-    vectors = Vectors(_spellings(tokenizer), table)
+    vectors = Vectors(spellings(tokenizer), table)
     left_out = (word, *tokenizer.specials)
     found = {}
     for token, cosine in vectors.most_similar([target], n=len(table)):
         if token and token not in left_out:
             found.setdefault(token, cosine)
     return list(found.items())[:n]
-
-
-def word_vectors(encoder: Objective, tokenizer: Encoding) -> Vectors:
-    """The embeddings of a model's tokens, without those of the special ones.
-
-    Two tokens may read the same, for example "the" at the start of a text and after a space. The
-    first keeps that name; the second gets its name in the vocabulary ("Ġthe").
-    """
-    specials = set(tokenizer.specials)
-    spellings = _spellings(tokenizer)
-    names: dict[str, int] = {}
-    for i, token in enumerate(tokenizer.vocab):
-        if token in specials:
-            continue
-        name = spellings[i]
-        if not name or name in names:
-            name = token
-        while name in names:
-            name += "_"
-        names[name] = i
-    rows = list(names.values())
-    return Vectors(list(names), encoder.embedding_table()[rows], encoder.subwords())
-
-
-def _spellings(tokenizer: Encoding) -> list[str]:
-    """Every token as text, without the space before it."""
-    return [tokenizer.decode([i]).strip() for i in range(tokenizer.vocab_size)]
 
 
 def _id_of(tokenizer: Encoding, word: str) -> int:

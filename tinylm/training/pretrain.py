@@ -15,6 +15,7 @@ import numpy as np
 from tinylm import objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
+from tinylm.hub.vectors import load_vectors
 from tinylm.progress import hidden
 
 from . import checkpoint, runs
@@ -52,6 +53,8 @@ class PretrainConfig(settings.Config):
     held_out : share of the documents kept for evaluation, None for one in twenty
     encoding : kind of encoding, see text.KINDS; None for the one that the objective prefers
     init : folder of a trained model to go on from, with its sizes and its encoding, see start.py
+    init_embeddings : run folder, file or folder of vectors as wide as the model's; tokens of the
+        same name begin with theirs
 
     >>> PretrainConfig("gpt", "toy", options={"lr": 3e-4}).options
     {'lr': 0.0003}
@@ -71,6 +74,7 @@ class PretrainConfig(settings.Config):
     held_out: float | None = None
     encoding: str | None = None
     init: str | Path | None = None
+    init_embeddings: str | Path | None = None
 
 
 def pretrain(
@@ -87,7 +91,8 @@ def pretrain(
     returns the trained objective, its tokenizer, and the result of `Trainer.run`
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
-    reading = [path for path in (config.data, config.init) if path is not None]
+    sources = (config.data, config.init, config.init_embeddings)
+    reading = [path for path in sources if path is not None]
     with runs.claim_run(config.out, resume, overwrite, reading):
         return _pretrain(config, texts, resume, quiet)
 
@@ -96,10 +101,7 @@ def _pretrain(config, texts, resume, quiet):
     """`pretrain` in a claimed folder: nobody else writes there, and its files may be replaced."""
     chapter = objectives.find(config.objective)
     config = complete(chapter, config)
-    if config.init is None:
-        start = FromScratch(chapter, config.size or SIZE, config.encoding or chapter.encoding)
-    else:
-        start = from_model(config.init, chapter, config.size, config.encoding)
+    start = _start(chapter, config)
     model_options, train_options, text_options = divide(chapter, start.kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     vocab_size = model_options.pop("vocab_size", None)
@@ -120,7 +122,8 @@ def _pretrain(config, texts, resume, quiet):
     corpus = encode_corpus(train, tokenizer, progress=progress, **how)
     rng = np.random.default_rng(config.seed)
     objective = untrained(chapter, model_config, tokenizer, corpus, rng)
-    start.give(objective)
+    with hidden(quiet):
+        start.give(objective, tokenizer)
     evaluation = None
     if held_out:
         evaluation = encode_corpus(held_out, tokenizer, **how)
@@ -128,6 +131,22 @@ def _pretrain(config, texts, resume, quiet):
     asked = {"kind": start.kind, "vocab_size": vocab_size, **text_options}
     result = trainer.run(resume, asked, initial=start.fingerprint())
     return objective, tokenizer, result
+
+
+def _start(chapter, config):
+    """The beginning that a config asks for, see start.py."""
+    if config.init is None:
+        vectors = None
+        if config.init_embeddings is not None:
+            vectors = load_vectors(config.init_embeddings)
+        size = config.size or SIZE
+        return FromScratch(chapter, size, config.encoding or chapter.encoding, vectors)
+    if config.init_embeddings is not None:
+        raise TinylmError(
+            f"the model in {config.init} brings its own vectors; leave out --init-embeddings "
+            "or --init"
+        )
+    return from_model(config.init, chapter, config.size, config.encoding)
 
 
 def _has_state(out):

@@ -1,6 +1,7 @@
 """Where a run begins: with nothing, or with a trained model (`tinylm pretrain --init DIR`).
 
-    FromScratch    sizes by name, an encoding learned from the text, random weights
+    FromScratch    sizes by name, an encoding learned from the text, random weights; the tokens'
+                   vectors may begin as others', `--init-embeddings DIR`
     FromModel      sizes, encoding and weights of DIR: a run of ours or a published folder
 
 A run that goes on from DIR has its own text, its own training and its own batches. Characters or
@@ -23,6 +24,8 @@ from tinylm.errors import TinylmError
 from tinylm.objectives import Objective
 from tinylm.objectives.inherit import inherit
 from tinylm.progress import note
+from tinylm.text.names import names
+from tinylm.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class FromScratch:
 
     chapter : the objective's class     size : class method of its Config
     kind : of the encoding, one of text.KINDS
+    vectors : what the vectors of the tokens begin as, where both know a name; None for random ones
     """
 
     chapter: type
     size: str
     kind: str
+    vectors: Vectors | None = None
 
     def config(self, options: Mapping[str, Any], vocab_size: int) -> Any:
         """The config of the named size, with some fields replaced.
@@ -54,11 +59,22 @@ class FromScratch:
         note(f"learning an encoding ({self.kind}) from {len(texts):,} documents")
         return learn_encoding(self.chapter, self.kind, texts, vocab_size, options)
 
-    def give(self, model: Objective) -> None:
-        """Nothing: a new model keeps its random weights."""
+    def give(self, model: Objective, tokenizer: Any) -> None:
+        """Set the tokens' vectors, if there are some to begin as; all else stays random.
+
+        raises TinylmError  if the model has no such table, or one of another width
+        """
+        if self.vectors is not None:
+            known = take_vectors(model, tokenizer, self.vectors)
+            note(f"{known:,} of {tokenizer.vocab_size:,} tokens begin with vectors of their own")
 
     def fingerprint(self) -> str | None:
-        """None: the seed says what the first weights are."""
+        """SHA-256 of the given vectors; None without them: the seed says the first weights."""
+        if self.vectors is None:
+            return None
+        digest = hashlib.sha256("\n".join(self.vectors.words).encode("utf-8", "surrogatepass"))
+        digest.update(np.ascontiguousarray(self.vectors.table))
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -122,7 +138,7 @@ class FromModel:
         )
         return self.tokenizer
 
-    def give(self, model: Objective) -> None:
+    def give(self, model: Objective, tokenizer: Any) -> None:
         """Set the weights of a new model to the folder's; rows of new tokens stay as drawn."""
         inherit(model, self.model.state_dict(), self.model.config.vocab_size)
 
@@ -163,6 +179,33 @@ def from_model(
             "or --init"
         )
     return start
+
+
+def take_vectors(model: Objective, tokenizer: Any, vectors: Vectors) -> int:
+    """Let the vectors of a new model's tokens begin as given ones of the same name.
+
+    They are scaled to the spread of the model's own: what it was drawn for, it stays. The others
+    stay as drawn.
+    returns how many tokens were found
+    raises TinylmError  if the model has no table for them, or one of another width
+    """
+    model.need("own vectors")
+    table = model.token_table.data
+    width = vectors.table.shape[1]
+    if width != table.shape[1]:
+        raise TinylmError(
+            f"the given vectors have {width} numbers each, those of {model.name} "
+            f"{table.shape[1]}; make either as wide as the other, for example with --set"
+        )
+    rows = {}  # of the model's table -> of the given one
+    for name, i in names(tokenizer).items():
+        if name in vectors.index:
+            rows[i] = vectors.index[name]
+    if rows:
+        given = np.asarray(vectors.table[list(rows.values())], np.float32)
+        spread = given.std() or 1.0
+        table[list(rows)] = given * (table.std() / spread)
+    return len(rows)
 
 
 def sized(chapter: type, size: str, options: Mapping[str, Any]) -> Any:

@@ -6,7 +6,8 @@ Any objective serves: all that is used of it is `encode`, which returns the stat
 and, for the layer "summary", its `summary`.
 """
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def encode_texts(
 ) -> dict[str, np.ndarray]:
     """Texts as the keywords of `encode`: ids and mask, (N,T), and the family's further arrays.
 
-    A text without a token is read as one padding token, so that every row has a real position.
+    What the encoder does not read is left out, such as the token types of an encoding that was made
+    for BERT. A text without a token is read as one padding token, so every row has a real position.
     max_length : tokens read of each text; never more than the encoder has positions for
     raises ArgumentError    for one string instead of a list
     raises DataError        if there is no text
@@ -41,7 +43,7 @@ def encode_texts(
     if not texts:
         raise DataError("Encoding texts: the list is empty; expected at least one text.")
     limits = [n for n in (max_length, encoder.max_length, NO_LIMIT) if n]
-    encoded = dict(tokenizer(texts, max_length=min(limits)))
+    encoded = read_by(encoder, tokenizer(texts, max_length=min(limits)))
     if encoded["ids"].shape[1] == 0:
         shape = (len(texts), 1)
         encoded = {key: np.zeros(shape, dtype=array.dtype) for key, array in encoded.items()}
@@ -50,6 +52,17 @@ def encode_texts(
     mask[empty, 0] = True
     encoded["mask"] = mask
     return encoded
+
+
+def read_by(encoder: Objective, encoded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of a tokenizer's arrays that an encoder's `encode` has arguments for.
+
+    encoded : name -> (N,T), as calling the tokenizer returns them
+    """
+    arguments = inspect.signature(encoder.encode).parameters
+    if any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
+        return dict(encoded)
+    return {name: array for name, array in encoded.items() if name in arguments}
 
 
 def take(encoded: dict[str, np.ndarray], rows: ArrayLike) -> dict[str, np.ndarray]:

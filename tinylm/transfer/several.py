@@ -17,6 +17,8 @@ from tinylm.arguments import strings
 from tinylm.errors import DataError
 from tinylm.tensor import Tensor
 
+from .features import read_by
+
 
 def summaries(
     encoder: Any,
@@ -31,7 +33,8 @@ def summaries(
     returns (B, C)
     """
     limits = [n for n in (max_length, encoder.max_length) if n is not None]
-    batch = tokenizer(firsts, seconds, max_length=min(limits, default=None))
+    encoded = tokenizer(firsts, seconds, max_length=min(limits, default=None))
+    batch = read_by(encoder, encoded)
     return encoder.summary(encoder.encode(**batch), batch["mask"])
 
 
