@@ -191,3 +191,27 @@ def test_more_than_anybody_can_know_is_a_leak():
     limits.Score(7, counts=3.0, found=2.0, exact=2.0).must_not_leak()
     with pytest.raises(AssertionError, match="leak"):
         limits.Score(7, counts=3.0, found=1.99, exact=2.0).must_not_leak()
+
+
+def near_share(model, reach):
+    """How much of the first block's attention stays within some places, over all heads and places."""
+    c = model.config
+    ids = np.full((1, limits.T), 5)
+    x = model.encoder.embeddings(ids).data[0]  # (T,C)
+    weight = model.encoder.h[0].attn.c_attn.weight.data
+    queries, keys, _ = np.split(x @ weight.T, 3, axis=1)
+    heads = (limits.T, c.num_attention_heads, -1)
+    scores = np.einsum("thd,shd->hts", queries.reshape(heads), keys.reshape(heads))
+    chances = np.exp(scores * (c.hidden_size / c.num_attention_heads) ** -0.5)
+    chances /= chances.sum(axis=2, keepdims=True)
+    places = np.arange(limits.T)
+    near = np.abs(places[:, None] - places) <= reach
+    return (chances * near).sum(axis=2).mean()
+
+
+def test_attention_begins_at_the_near_places_and_would_begin_everywhere_without(monkeypatch):
+    tokenizer = limits.words_of(SOURCE)
+    near = near_share(limits.bert(tokenizer, 0), reach=4)
+    monkeypatch.setattr(limits, "look_near", lambda encoder, std: None)
+    everywhere = near_share(limits.bert(tokenizer, 0), reach=4)
+    assert near > 0.5 and everywhere < 0.2
