@@ -11,8 +11,8 @@ or the generator's? All tokens teach, so the same text teaches more.
 Sees x̂, both directions; predicts T answers, yes or no. A guess of the generator that happens to be
 right is not a replacement. No gradient flows from the discriminator through x̂. `electra_loss`
 below is the objective as one writes it on paper. At first the discriminator's loss rests at the
-entropy of its labels: a wrong word shows only beside its neighbours. Tables or weights that learned
-to fill gaps end that wait, see benchmarks/electra_limit.py.
+entropy of its labels: a wrong word shows only beside its neighbours. Weights that learned to fill
+gaps end that wait, and so does attention that begins at near places, see benchmarks/limits.py.
 
 Changes from bert.py: two encoders that share their tables; the tables are narrower than the layers;
 the picks change from step to step, 85 % of them are hidden and none becomes a random word; there is
