@@ -6,7 +6,7 @@
 (5, 2)
 
 Read in this order: module.py, layers.py, recurrent.py, transformer.py, cache.py, encoder.py,
-characters.py, pooling.py.
+relative.py, streams.py, characters.py, pooling.py.
 """
 
 from .cache import Cache, LayerCache
@@ -28,6 +28,8 @@ from .module import (
 )
 from .pooling import ConcatPool, Pooler, ScalarMix, masked_mean
 from .recurrent import LSTM, LSTMConfig, detach
+from .relative import RelativeLayer, View, distance_table, distances
+from .streams import Memory, Streams, StreamsConfig, TwoStreams, remember
 from .transformer import MLP, BlockConfig, MultiHeadAttention, TransformerBlock
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "LayerCache",
     "LayerNorm",
     "Linear",
+    "Memory",
     "Module",
     "ModuleList",
     "MultiHeadAttention",
@@ -68,5 +71,13 @@ __all__ = [
     "Conv1d",
     "Highway",
     "Pooler",
+    "RelativeLayer",
     "ScalarMix",
+    "Streams",
+    "StreamsConfig",
+    "TwoStreams",
+    "View",
+    "distance_table",
+    "distances",
+    "remember",
 ]
