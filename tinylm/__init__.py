@@ -34,6 +34,8 @@ _PLACES = {
     "FastTextConfig": "objectives.fasttext",
     "GloVe": "objectives.glove",
     "GloVeConfig": "objectives.glove",
+    "XLNet": "objectives.xlnet",
+    "XLNetConfig": "objectives.xlnet",
     "Electra": "objectives.electra",
     "ElectraConfig": "objectives.electra",
     "Vectors": "vectors",
