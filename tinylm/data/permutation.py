@@ -129,7 +129,7 @@ def visibility(order: np.ndarray, is_target: np.ndarray, is_special: np.ndarray)
 
 
 def in_two_parts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Join the visibilities of two parts: the second sees all of the first, the first nothing of it.
+    """Join what two parts may see: the second sees all of the first, the first nothing of it.
 
     (T, T) and (U, U) bool -> (T + U, T + U)
 

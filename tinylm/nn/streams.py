@@ -63,7 +63,8 @@ class TwoStreams(Module):
     rng : Generator of the initial weights
 
     >>> block = BlockConfig(width=6, heads=3, hidden=24)
-    >>> network = TwoStreams(StreamsConfig(11, 2), block, noise=Noise(), rng=np.random.default_rng(0))
+    >>> sizes = StreamsConfig(11, layers=2)
+    >>> network = TwoStreams(sizes, block, noise=Noise(), rng=np.random.default_rng(0))
     >>> content, query = network(np.zeros((2, 5), int), picks=np.zeros((2, 1), int))
     >>> content[-1].shape, query[-1].shape
     ((2, 5, 6), (2, 1, 6))
@@ -241,7 +242,7 @@ class Memory:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> "Memory":
-        """The memory that `arrays` wrote.   raises CheckpointError if one is missing or misshapen"""
+        """The memory that `arrays` wrote.   raises CheckpointError if a part is missing or wrong"""
         whole = arrays.get("memory")
         length = arrays.get("remembered")
         fits = whole is not None and length is not None
