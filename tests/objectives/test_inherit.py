@@ -15,6 +15,7 @@ SIZES = {
     "word2vec": {"size": 5},
     "fasttext": {"size": 5, "bucket": 101},
     "glove": {"vector_size": 5},
+    "xlnet": {"d_model": 6, "n_head": 3, "n_layer": 1},
     "gpt1": {"n_positions": 7, "n_embd": 6, "n_head": 3, "n_layer": 1},
     "gpt": {"n_positions": 7, "n_embd": 6, "n_head": 3, "n_layer": 1},
 }
