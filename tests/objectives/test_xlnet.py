@@ -258,6 +258,15 @@ def test_a_memory_comes_back_from_its_state_and_a_damaged_one_is_refused():
         other.load_state(arrays | {"remembered": np.array([99])})
 
 
+def test_a_batch_with_other_rows_begins_without_a_memory():
+    model = model_of()
+    model.loss(model.batch(0, 0))
+    other = model_of(batch_size=2)
+    step = other.batch(1, 0)
+    assert model.loss(step)[0].item() == other.loss(step)[0].item()
+    assert model.state()["remembered"] == 0
+
+
 def test_evaluation_has_a_memory_of_its_own():
     model = model_of()
     model.loss(model.batch(0, 0))
@@ -316,7 +325,8 @@ def test_without_special_tokens_there_are_no_batches():
     "options,said",
     [
         ({"reuse_len": 60}, "reuse_len"),
-        ({"num_predict": 40}, "num_predict"),
+        ({"num_predict": 64}, "num_predict"),
+        ({"num_predict": 58}, "num_predict"),
         ({"d_model": 10, "n_head": 3}, "not a multiple"),
     ],
 )

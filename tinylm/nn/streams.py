@@ -229,13 +229,19 @@ class Memory:
     def __init__(self):
         self.states: np.ndarray | None = None
 
+    def fits(self, rows: int) -> bool:
+        """Whether the next step may have so many rows."""
+        return self.states is None or self.states.shape[1] == rows
+
     def arrays(self, shape: tuple[int, ...], dtype: DTypeLike) -> dict[str, np.ndarray]:
         """The memory at the end of an array of its full size, and its length.
 
         shape : (L, B, M, C), M the most tokens that it may hold
         """
         whole = np.zeros(shape, dtype)
-        length = 0 if self.states is None else self.states.shape[2]
+        length = 0
+        if self.states is not None and self.fits(shape[1]):
+            length = self.states.shape[2]
         if length:
             whole[:, :, -length:] = self.states
         return {"memory": whole, "remembered": np.array([length])}

@@ -164,10 +164,13 @@ class XLNetConfig(ObjectiveConfig):
                 f"XLNetConfig: reuse_len is {self.reuse_len} of seq_len = {self.seq_len}; expected "
                 f"at least 1, and at least {AROUND + 2} tokens beside it."
             )
-        if self.num_predict > self.seq_len // 2:
+        first = self.num_predict // 2
+        text = self.seq_len - self.reused - AROUND
+        if first >= self.reused or self.num_predict - first >= text:
             raise ArgumentError(
-                f"XLNetConfig: num_predict is {self.num_predict} of seq_len = {self.seq_len}; "
-                "expected half of it at most."
+                f"XLNetConfig: num_predict is {self.num_predict}; expected less, because half of "
+                f"them stand among {self.reused} reused tokens and half among {text} others, and "
+                "each half needs tokens that are not predicted."
             )
         shape = (self.batch_size, self.seq_len, self.d_model)
         must_fit(shape, 4, f"One layer's states of a batch, {shape},")
@@ -371,7 +374,7 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
     def loss(self, batch: XLNetBatch) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per predicted token; the memory moves on by a step."""
         carried = self.memory if batch.memory is None else batch.memory
-        if batch.fresh:
+        if batch.fresh or not carried.fits(len(batch.ids)):
             carried.states = None
         content, query = self.streams(
             batch.ids,
