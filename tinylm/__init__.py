@@ -38,6 +38,8 @@ _PLACES = {
     "ElmoConfig": "objectives.elmo",
     "Ulmfit": "objectives.ulmfit",
     "UlmfitConfig": "objectives.ulmfit",
+    "XLNet": "objectives.xlnet",
+    "XLNetConfig": "objectives.xlnet",
     "Electra": "objectives.electra",
     "ElectraConfig": "objectives.electra",
     "Vectors": "vectors",

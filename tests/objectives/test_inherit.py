@@ -17,6 +17,7 @@ SIZES = {
     "glove": {"vector_size": 5},
     "elmo": {"filters": ((1, 5), (3, 7)), "projection_dim": 5, "dim": 11},
     "ulmfit": {"emb_sz": 5, "n_hid": 7},
+    "xlnet": {"d_model": 6, "n_head": 3, "n_layer": 1},
     "gpt1": {"n_positions": 7, "n_embd": 6, "n_head": 3, "n_layer": 1},
     "gpt": {"n_positions": 7, "n_embd": 6, "n_head": 3, "n_layer": 1},
 }

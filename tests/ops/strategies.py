@@ -283,8 +283,14 @@ def getitem(draw):
 @case
 def relative_shift(draw):
     length, source, more = size(draw), size(draw), draw(st.integers(0, 2))
+    rng = draw(generators)
+    if draw(st.booleans()):  # some of the queries only
+        batch, heads, some = size(draw), size(draw), size(draw)
+        places = rng.integers(length, size=(batch, some))
+        x = rng.normal(size=(batch, heads, some, length + source))
+        return lambda x: F.relative_shift(x, source, places), [x]
     dims = (*shape(draw, most=2), length, length + source + more)
-    return lambda x: F.relative_shift(x, source), [draw(generators).normal(size=dims)]
+    return lambda x: F.relative_shift(x, source), [rng.normal(size=dims)]
 
 
 # --- products

@@ -19,7 +19,8 @@ from tinylm.text.formats import protobuf
 from tinylm.text.formats.protobuf import CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.normalise import charsmap
 from tinylm.text.normalise.normalizing import Normalizer
-from tinylm.text.unigram import log_probability
+from tinylm.text.template import XLNET
+from tinylm.text.unigram import XLNET_CONTROLS, log_probability
 
 TEXT = [*toy.documents(80), "naïve 東京 it's 12-123 don't, the 3rd (of) 44"]
 ANY_TEXT = st.lists(st.one_of(
@@ -360,3 +361,23 @@ def test_our_model_file_loads_in_transformers(kind, tmp_path):
     for t in lines:
         expected = [unknown if i == ours.unk_id else i for i in ours.encode(t)]
         assert theirs(t, add_special_tokens=False)["input_ids"] == expected
+
+
+def test_a_vocabulary_may_begin_with_xlnets_control_ids(tmp_path):
+    encoding = Unigram.train(["the cat sat on the mat"] * 3, 24, controls=XLNET_CONTROLS)
+    controls = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
+    assert encoding.vocab[:9] == controls and encoding.pad_id == 5
+    encoding.arrange(XLNET)
+    encoding.save(tmp_path)
+    again = text.load(tmp_path)
+    assert again.vocab == encoding.vocab and set(again.specials) == set(controls)
+    inputs = again(["the cat", "the cat sat on the mat"], ["the mat", "the cat"])
+    assert inputs["ids"][0, 0] == 5 and inputs["token_types"][0, 0] == 3  # padding on the left
+    assert (inputs["ids"][:, -2:] == [4, 3]).all() and (inputs["token_types"][:, -1] == 2).all()
+    assert not again("<sep>")["ids"][0, :-2].tolist().count(4)  # a text spells no control
+
+
+def test_the_tokens_that_an_objective_needs_come_first_in_a_unigram_vocabulary_only():
+    texts = ["the cat sat on the mat"] * 3
+    assert text.learn("unigram", texts, 31, ["<cls>"]).vocab[3] == "<cls>"
+    assert text.learn("words", texts, None, ["<cls>"]).vocab[-1] == "<cls>"

@@ -18,6 +18,7 @@ SIZES = {
         "batch_size": 3,
     },
     "electra": {"hidden_size": 10, "embedding_size": 7, "sequence_length": 16, "batch_size": 3},
+    "xlnet": {"d_model": 12, "n_head": 2, "d_inner": 20, "n_layer": 1, "batch_size": 2},
     "word2vec": {"size": 7},
     "fasttext": {"size": 7, "bucket": 101},
     "glove": {"vector_size": 7},

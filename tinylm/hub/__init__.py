@@ -66,7 +66,7 @@ OURS = (  # all files that we write into such a folder; overwriting removes them
 BYTES_EACH = 32
 SLACK = 2**20
 # Model types whose folders other programs write and read too.
-PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra", "distilbert")
+PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra", "distilbert", "xlnet")
 # Model types that are read as another one; the module's `fits` says which models are saved so.
 ALIASES = {"distilbert": "bert"}
 

@@ -27,6 +27,8 @@ class Stored:
     rows : the first axis of each published tensor, where they differ in it
     transposed : published [in, out], ours [out, in]
     tied : names under which files may repeat it; loading refuses a repetition that differs
+    repeated : we write it under the tied names too, because others ask for all of them
+    folded : published with its last axes apart, [C, H, D]; ours has them as one, [C, H·D]
 
     >>> stored = Stored("w", ("q", "k"), (2, 1), transposed=True)
     >>> stored.write(np.array([[1, 2], [3, 4]]))["k"]
@@ -34,6 +36,9 @@ class Stored:
            [4]])
     >>> Stored("table", ("tokens", "positions"), (3, 7), rows=(3, 2)).shapes
     [(3, 7), (2, 7)]
+    >>> heads = Stored("w", ("q",), (5, 2, 3), transposed=True, folded=True)
+    >>> heads.read({"q": np.zeros((5, 2, 3))}).shape
+    (6, 5)
     """
 
     ours: str
@@ -42,6 +47,8 @@ class Stored:
     rows: tuple[int, ...] = ()
     transposed: bool = False
     tied: tuple[str, ...] = ()
+    repeated: bool = False
+    folded: bool = False
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -54,12 +61,20 @@ class Stored:
         """Published name -> array, from our array of any shape."""
         axis = -1 if self.transposed else 0
         sizes = [shape[axis] for shape in self.shapes]
-        parts = np.split(array, np.cumsum(sizes)[:-1])
-        return dict(zip(self.theirs, self._turned(parts), strict=True))
+        parts = self._turned(np.split(array, np.cumsum(sizes)[:-1]))
+        if self.folded:
+            parts = [part.reshape(self.shape) for part in parts]
+        found = dict(zip(self.theirs, parts, strict=True))
+        if self.repeated:
+            found |= {name: parts[0].copy() for name in self.tied}
+        return found
 
     def read(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Our array, from the published ones of any shape; all of them must be there."""
-        turned = self._turned([arrays[name] for name in self.theirs])
+        parts = [arrays[name] for name in self.theirs]
+        if self.folded:
+            parts = [part.reshape(len(part), -1) for part in parts]
+        turned = self._turned(parts)
         return np.concatenate(turned) if len(turned) > 1 else turned[0]
 
     def _turned(self, parts: Iterable[np.ndarray]) -> list[np.ndarray]:

@@ -6,7 +6,7 @@
 (5, 2)
 
 Read in this order: module.py, layers.py, recurrent.py, bilm.py, transformer.py, cache.py,
-encoder.py, characters.py, pooling.py, crf.py.
+encoder.py, relative.py, streams.py, characters.py, pooling.py, crf.py.
 """
 
 from .bilm import BiLM
@@ -30,6 +30,8 @@ from .module import (
 )
 from .pooling import ConcatPool, Pooler, ScalarMix, masked_mean
 from .recurrent import LSTM, Carried, LSTMConfig, LSTMStack, State, detach
+from .relative import RelativeLayer, View, distance_table, distances
+from .streams import Memory, Streams, StreamsConfig, TwoStreams, remember
 from .transformer import MLP, BlockConfig, MultiHeadAttention, TransformerBlock
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "LayerCache",
     "LayerNorm",
     "Linear",
+    "Memory",
     "Module",
     "ModuleList",
     "MultiHeadAttention",
@@ -75,5 +78,13 @@ __all__ = [
     "Conv1d",
     "Highway",
     "Pooler",
+    "RelativeLayer",
     "ScalarMix",
+    "Streams",
+    "StreamsConfig",
+    "TwoStreams",
+    "View",
+    "distance_table",
+    "distances",
+    "remember",
 ]

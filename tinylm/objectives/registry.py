@@ -24,6 +24,7 @@ CHAPTERS = (
     "gpt1",
     "gpt",
     "bert",
+    "xlnet",
     "electra",
 )  # as history has them
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs

@@ -1,11 +1,13 @@
 """Ops that move elements without changing them."""
 
 import builtins
+import math
 from collections.abc import Sequence
 from types import EllipsisType, NoneType
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm.errors import ShapeError
 from tinylm.tensor import Tensor, record
@@ -169,20 +171,26 @@ def getitem(x: Operand, index: Any) -> Tensor:
 
 
 @op
-def relative_shift(x: Operand, source: int) -> Tensor:
+def relative_shift(x: Operand, source: int, places: ArrayLike | None = None) -> Tensor:
     """y[…, t, s] = x[…, t, T − t + s]: scores by distance become scores by position.
     dx = dy, put back where it came from
 
     x : (..., T, R), column r holds the scores at distance S − r, with S = `source` keys
-    returns (..., T, S). Query t stands at place S − T + t, so its distance to key s is
-        S − T + t − s, which is column T − t + s.
-    raises ShapeError  if R < T + S
+    places : None, or (B, K) integers for x (B, H, K, R) with R = T + S: only K of the T queries are
+        there, query k of row b is number places[b, k]
+    returns (..., T, S), or (B, H, K, S). Query t stands at place S − T + t, so its distance to key
+        s is S − T + t − s, which is column T − t + s.
+    raises ShapeError  if R < T + S, or a place is not one of T
     Source: Dai et al. 2019, appendix B, as in XLNet (distances from S down to 1 − T).
 
     >>> relative_shift([[0, 1, 2, 3], [0, 1, 2, 3]], 2).numpy().tolist()
     [[2.0, 3.0], [1.0, 2.0]]
+    >>> relative_shift([[[[0, 1, 2, 3]]]], 2, places=[[1]]).numpy().tolist()
+    [[[[1.0, 2.0]]]]
     """
     x = tensor(x)
+    if places is not None:
+        return _shift_some(x, source, np.asarray(places))
     if x.ndim < 2 or x.shape[-1] < x.shape[-2] + source:
         raise ShapeError(
             f"relative_shift: x {x.shape} is too narrow for {source} keys; "
@@ -201,4 +209,26 @@ def relative_shift(x: Operand, source: int) -> Tensor:
         return (dx.reshape(x.shape),)
 
     y = shifted(x.data.reshape(*outer, length * width))
+    return record("relative_shift", y, (x,), vjp)
+
+
+def _shift_some(x, source, places):
+    """`relative_shift` of the queries at some places.   x (B, H, K, R) -> (B, H, K, S)"""
+    length = x.shape[-1] - source  # T
+    fits = x.ndim == 4 and places.shape == (x.shape[0], x.shape[2])
+    if not fits or np.any((places < 0) | (places >= length)):
+        raise ShapeError(
+            f"relative_shift: x {x.shape} and places {places.shape} do not fit {source} keys; "
+            f"expected (B, H, K, R) and (B, K) with places from 0 to below R − {source}."
+        )
+    lines = np.arange(math.prod(x.shape[:-1])).reshape(x.shape[:-1])  # (B,H,K)
+    begins = lines * x.shape[-1] + length - places[:, None]
+    index = begins[..., None] + np.arange(source)  # (B,H,K,S), no entry twice
+
+    def vjp(dy):
+        dx = np.zeros(x.size, x.dtype)
+        dx[index] = dy
+        return (dx.reshape(x.shape),)
+
+    y = x.data.reshape(-1)[index]
     return record("relative_shift", y, (x,), vjp)

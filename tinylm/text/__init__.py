@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 from tinylm.settings import argument
 
@@ -110,13 +111,19 @@ OPTIONS: dict[str, dict[str, type]] = {
 
 
 def learn(
-    kind: str, texts: Iterable[str], vocab_size: int | None = None, **options: Any
+    kind: str,
+    texts: Iterable[str],
+    vocab_size: int | None = None,
+    controls: Iterable[str] = (),
+    **options: Any,
 ) -> Encoding:
     """Train an encoding by the name of its kind.
 
     kind : one of KINDS
     texts : a single string counts as one text
     vocab_size : at most this many tokens, a short text gives fewer (None: a usual number)
+    controls : names of special tokens that a model needs; a unigram vocabulary begins with them,
+        as the published ones do, any other ends with those that it lacks
     options : those in OPTIONS for this kind, see its `train`
     raises VocabularyError  for another kind or option, for empty text, or for a vocab_size too
         small for the kind
@@ -137,7 +144,12 @@ words, elmo, bpe, wordpiece, unigram.
         vocab_size = _USUAL_SIZES[kind]
     if kind in _MAY_GIVE_FEWER:
         options["exact"] = False
-    return _CLASSES[kind].train(texts, vocab_size, **options)
+    controls = strings(controls, "controls")
+    if kind == "unigram":
+        options["controls"] = controls
+    encoding = _CLASSES[kind].train(texts, vocab_size, **options)
+    encoding.add_specials(name for name in controls if name not in encoding.specials)
+    return encoding
 
 
 def check_options(kind: str, vocab_size: int | None, options: dict[str, Any]) -> None:

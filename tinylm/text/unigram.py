@@ -47,6 +47,7 @@ from .trie import Dictionary
 # In training no piece reaches over the end of such a word.
 WORD = regex.compile(r"▁*(?:[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}▁]+|$)")
 SPECIALS = (("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL))
+XLNET_CONTROLS = ("<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>")
 NAMES = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 UNKNOWN_TEXT = " ⁇ "
 DEFAULT = em.EMConfig()
@@ -161,19 +162,23 @@ class Unigram(Encoding):
         byte_fallback: bool = False,
         exact: bool = True,
         config: em.EMConfig = DEFAULT,
+        controls: Iterable[str] = (),
     ) -> Unigram:
         """Learn pieces until the vocabulary holds `vocab_size` tokens.
 
-        These are <unk>, <s>, </s>, the bytes if wanted, then the pieces, the best one first.
+        These are <unk>, <s>, </s>, further controls and the bytes if wanted, then the pieces, the
+        best one first.
 
         byte_fallback : unknown characters are written as their UTF-8 bytes, 256 tokens more
         exact : False takes vocab_size as an upper bound (SentencePiece: hard_vocab_limit=false)
+        controls : names of further special tokens, which get the ids from 3 on. XLNET_CONTROLS
+            gives XLNet's ids: <cls> 3, <sep> 4, <pad> 5, <mask> 6, <eod> 7, <eop> 8
         raises VocabularyError  if there is no text, or vocab_size is too small for its characters
             or larger than the text supports
         """
         check_numbers("Unigram", vocab_size=vocab_size)
         normalizer = normalizer or Normalizer()
-        first = list(SPECIALS)
+        first = [*SPECIALS, *((name, 0.0, CONTROL) for name in controls)]
         if byte_fallback:
             first += [(name, 0.0, BYTE) for name in BYTE_TOKENS]
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")

@@ -226,12 +226,11 @@ def sized(chapter: type, size: str, options: Mapping[str, Any]) -> Any:
 def learn_encoding(
     chapter: type, kind: str, texts: Sequence[str], vocab_size: int | None, options: Mapping
 ) -> Any:
-    """An encoding of a kind, with the special tokens that an objective needs on top.
+    """An encoding of a kind, with the special tokens that an objective needs.
 
     chapter : the objective's class     options : of `text.learn` for this kind
     """
-    tokenizer = text.learn(kind, texts, vocab_size, **options)
-    tokenizer.add_specials(x for x in chapter.needs_tokens if x not in tokenizer.specials)
+    tokenizer = text.learn(kind, texts, vocab_size, chapter.needs_tokens, **options)
     if chapter.template is not None:
         tokenizer.arrange(chapter.template)
     return tokenizer
