@@ -13,7 +13,7 @@ import tinylm
 from tinylm.data import encode_corpus, toy
 from tinylm.data.documents import Corpus
 from tinylm.text import Words
-from tinylm.training.generate import generate
+from tinylm.training.generate import generate, unwritten
 from tinylm.training.train import TrainConfig, Trainer
 
 source = toy.hidden_markov()
@@ -57,7 +57,12 @@ language.prepare(encode_corpus(texts, words, end_id=words.end_id))
 Trainer(language, words, config=TrainConfig.of(tinylm.GPT, steps=400, lr=2e-3), quiet=True).run()
 prompt = texts[0].split()[:3]
 ids = generate(
-    language, words.encode(" ".join(prompt)), 20, np.random.default_rng(0), temperature=0.8
+    language,
+    words.encode(" ".join(prompt)),
+    20,
+    np.random.default_rng(0),
+    without=unwritten(words),
+    temperature=0.8,
 )
 print("after 400 steps GPT continues", " ".join(prompt), "…:", words.decode(list(ids)))
 
