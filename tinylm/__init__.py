@@ -36,6 +36,8 @@ _PLACES = {
     "GloVeConfig": "objectives.glove",
     "Electra": "objectives.electra",
     "ElectraConfig": "objectives.electra",
+    "Distil": "objectives.distil",
+    "DistilConfig": "objectives.distil",
     "Vectors": "vectors",
     "Trainer": "training.train",
     "TrainConfig": "training.train",

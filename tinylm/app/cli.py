@@ -16,8 +16,8 @@ from tinylm import __version__
 from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
+from . import distil_options, writing_options
 from . import options as values
-from . import writing_options
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
 ENCODINGS = ("chars", "bytes", "words", "bpe", "wordpiece", "unigram")
@@ -54,7 +54,7 @@ def _interrupted(stop: KeyboardInterrupt, command: str) -> str:
     """`interrupted; saved at step 40, continue with --resume`, or only the first word."""
     if not str(stop):
         return "interrupted"
-    how = "with --resume" if command == "pretrain" else "with the same command"
+    how = "with --resume" if command in ("pretrain", "distil") else "with the same command"
     return f"interrupted; {stop}, continue {how}"
 
 
@@ -231,12 +231,20 @@ def _pretrain(commands):
     )
     _sizes(p)
     p.set_defaults(config=None)  # --init has sizes of its own
+    p.set_defaults(teacher=None)
     _encoding(p)
     p.add_argument(
         "--resume",
         action="store_true",
         help="continue the run in DIR, or start it if DIR is empty",
     )
+    _overwrite(p)
+    return p
+
+
+def _distil(commands):
+    """distil: learn from a trained model."""
+    p = distil_options.distil(commands)
     _overwrite(p)
     return p
 
@@ -417,6 +425,7 @@ def _data(commands):
 COMMANDS = (
     _compare,
     _pretrain,
+    _distil,
     _check,
     _finetune,
     _predict,
