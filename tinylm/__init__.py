@@ -38,6 +38,8 @@ _PLACES = {
     "ElectraConfig": "objectives.electra",
     "Distil": "objectives.distil",
     "DistilConfig": "objectives.distil",
+    "TinyBert": "objectives.tinybert",
+    "TinyBertConfig": "objectives.tinybert",
     "Vectors": "vectors",
     "Trainer": "training.train",
     "TrainConfig": "training.train",

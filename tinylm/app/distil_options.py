@@ -21,6 +21,13 @@ def distil(commands) -> argparse.ArgumentParser:
     )
     p.add_argument("--out", required=True, metavar="DIR", help="run folder of the student")
     p.add_argument(
+        "--method",
+        dest="objective",
+        default="distil",
+        choices=("distil", "tinybert"),
+        help="learn the teacher's answers, or imitate its layers, half as wide (default distil)",
+    )
+    p.add_argument(
         "--layers",
         type=values.count,
         metavar="N",
@@ -53,6 +60,5 @@ def distil(commands) -> argparse.ArgumentParser:
         action="store_true",
         help="continue the run in DIR, or start it if DIR is empty",
     )
-    p.set_defaults(objective="distil", config=None, encoding=None)
-    p.set_defaults(init=None, init_embeddings=None, replay=None)
+    p.set_defaults(config=None, encoding=None, init=None, init_embeddings=None, replay=None)
     return p

@@ -47,8 +47,8 @@ def soft_loss(student, teacher, temperature: float = 2.0) -> float:
 
     >>> soft_loss([0.0, 1.0], [5.0, 6.0])
     0.0
-    >>> soft_loss([0.0, 0.0], [0.0, 99.0], temperature=1.0) == np.log(2)  # a sure teacher
-    True
+    >>> round(soft_loss([0.0, 0.0], [0.0, 99.0], temperature=1.0), 4)  # a sure teacher: log 2
+    0.6931
     """
 
     def softened(scores):

@@ -24,7 +24,10 @@ CHAPTERS = (
     "bert",
     "electra",
 )  # as history has them
-STUDENTS = ("distil",)  # they learn from a model of another chapter, so none stands alone
+STUDENTS = (
+    "distil",
+    "tinybert",
+)  # they learn from a model of another chapter, so none stands alone
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}  # the objectives that this process has imported, by name
 
