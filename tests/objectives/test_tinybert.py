@@ -43,6 +43,11 @@ def student_of(teacher, **options):
     return student
 
 
+def text_of(batch):
+    """What a batch shows to student and teacher."""
+    return batch.ids, batch.mask, batch.token_types
+
+
 def arrays(tensors):
     """The arrays of some Tensors."""
     return [tensor.data for tensor in tensors]
@@ -55,8 +60,8 @@ def test_the_loss_is_the_one_on_paper(layers):
     student.teacher.astype(np.float64)
     batch = student.batch(3, 0)
     assert not batch.mask.all()
-    states, scores = student.looked_into(student.encoder, batch)
-    shown, their_scores = student.looked_into(student.teacher.encoder, batch)
+    states, scores = student.looked_into(student.encoder, *text_of(batch))
+    shown, their_scores = student.looked_into(student.teacher.encoder, *text_of(batch))
     w, b = student.fit.weight.data, student.fit.bias.data
     on_paper = tinybert_loss(
         arrays(states), arrays(scores), arrays(shown), arrays(their_scores), batch.mask, w, b
@@ -65,13 +70,14 @@ def test_the_loss_is_the_one_on_paper(layers):
     assert loss.item() == pytest.approx(on_paper, rel=1e-12)
     named = sum(parts[name][0] / parts[name][1] for name in ("embeddings", "states", "scores"))
     assert loss.item() == pytest.approx(named, rel=1e-12)
+    assert student.loss_of_texts(*text_of(batch)).item() == loss.item()
 
 
 def test_a_student_of_one_layer_copies_the_teachers_last_and_its_embeddings():
     student = student_of(teacher_of(), num_hidden_layers=1).eval()
     batch = student.batch(0, 0)
-    states, scores = student.looked_into(student.encoder, batch)
-    shown, their_scores = student.looked_into(student.teacher.encoder, batch)
+    states, scores = student.looked_into(student.encoder, *text_of(batch))
+    shown, their_scores = student.looked_into(student.teacher.encoder, *text_of(batch))
     before = student.imitate(states, scores, shown, their_scores, batch.mask)[0].item()
     other = Tensor(np.full_like(shown[0].data, 9.0))
     for place, counts in enumerate([True, False, False, False, True]):

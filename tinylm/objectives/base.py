@@ -53,6 +53,10 @@ ABILITIES = {  # ability -> the attributes that it needs, and what to do where t
         ("student_config", "learn_from", "stand_in"),
         "it learns from text alone; choose one that learns from a teacher, such as distil",
     ),
+    "imitation": (
+        ("learn_from", "loss_of_texts"),
+        "it imitates no layers of a teacher; choose one that does, such as tinybert",
+    ),
     "filling": (
         ("logits", "gap_id"),
         "it cannot fill gaps in a text; choose one that learned to, such as bert",
@@ -150,6 +154,7 @@ class Objective(nn.Module):
     # Learning from a teacher, a trained model of any class that the student can read.
     student_config = None  # class method (teacher, size, options) -> the config of its student
     learn_from = None  # (teacher, begin=True) -> None: keeps it; begin takes over its layers too
+    loss_of_texts = None  # (ids, mask, **family) -> Tensor: how far it is from its teacher on them
     stand_in = None  # class method (config, rng) -> an untrained teacher, to try a student with
     gap_id: int | None = None  # the token that stands for a gap, which `logits` can fill
 

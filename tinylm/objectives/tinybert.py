@@ -184,22 +184,34 @@ class TinyBert(Bert, name="tinybert", encoding="wordpiece"):
 
         raises TinylmError  before `learn_from`
         """
-        states, scores = self.looked_into(self.encoder, batch)
-        with no_grad():
-            shown = self.looked_into(self.teacher.encoder, batch)
-        loss, parts = self.imitate(states, scores, *shown, batch.mask)
+        loss, parts = self._compared(batch.ids, batch.mask, batch.token_types)
         parts["tokens"] = int(batch.mask.sum())
         return loss, parts
 
+    def loss_of_texts(self, ids, mask, token_types=None) -> Tensor:
+        """The same loss on texts without gaps, for the task stage.
+
+        ids, token_types : (B, T) integers     mask : (B, T) bool, True = a real token
+        """
+        return self._compared(ids, mask, token_types)[0]
+
+    def _compared(self, *text):
+        states, scores = self.looked_into(self.encoder, *text)
+        with no_grad():
+            shown = self.looked_into(self.teacher.encoder, *text)
+        return self.imitate(states, scores, *shown, text[1])
+
     @staticmethod
-    def looked_into(encoder: nn.Encoder, batch: Any) -> tuple[list[Tensor], list[Tensor]]:
+    def looked_into(
+        encoder: nn.Encoder, ids, mask, token_types=None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """The states and the attention's scores that an encoder computes.
 
-        batch : with ids, mask and token_types, (B, T) each
+        ids, token_types : (B, T) integers     mask : (B, T) bool, True = a real token
         returns L + 1 Tensors (B, T, C), L Tensors (B, H, T, T)
         """
         scores: list[Tensor] = []
-        states = encoder(batch.ids, batch.mask, batch.token_types, scores=scores)
+        states = encoder(ids, mask, token_types, scores=scores)
         return states, scores
 
     def imitate(

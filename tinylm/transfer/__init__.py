@@ -1,7 +1,7 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, features.py, sentences.py,
-finetune.py, task.py, classifier.py, compare.py, verdict.py.
+finetune.py, task.py, classifier.py, distil.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -15,6 +15,7 @@ True
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
 from .classifier import Classifier
+from .distil import distilled, imitated
 from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
@@ -35,7 +36,9 @@ __all__ = [
     "beats",
     "both_orders",
     "choice_scores",
+    "distilled",
     "folds",
+    "imitated",
     "label_budget",
     "macro_f1",
     "summarise",
