@@ -67,7 +67,9 @@ def test_a_student_imitates_the_layers_of_a_fine_tuned_teacher_before_its_answer
     assert after < 0.8 * before
     after = teacher.encoder_.state_dict()
     assert all(np.array_equal(weights[name], after[name]) for name in weights)
-    assert kl(teacher, distilled(teacher, copy, PIECES, TEXTS, CONFIG)) < 0.5 * np.log(len(teacher.classes_))
+    assert kl(teacher, distilled(teacher, copy, PIECES, TEXTS, CONFIG)) < 0.5 * np.log(
+        len(teacher.classes_)
+    )
 
 
 def test_who_imitates_no_layers_is_told_so(teacher):

@@ -17,8 +17,8 @@ Changes from distil.py: narrower, random first weights, no answers; so the heads
 be as many as the teacher's, and its layers a multiple of the student's.
 
 Source: Jiao et al. 2020, and the released code: its sums are unweighted, its means count padded
-places too, where scores are 0 on both sides, and scores of at most −100 count as 0. Differs: W has a
-bias, as in the code, not in the paper; texts are corrupted as our BERT's, in a new way every epoch.
+places too, where scores are 0 on both sides, and scores of at most −100 count as 0. Differs: W has
+a bias, as in the code, not in the paper; texts are corrupted anew in every epoch, as our BERT's.
 """
 
 import dataclasses
@@ -46,8 +46,8 @@ def tinybert_loss(states, scores, their_states, their_scores, mask, w, b) -> flo
     scores, their_scores : (B, H, T, T) each, of every layer     mask : (B, T) bool, True = real
     w : (C', C)     b : (C',)
 
-    >>> h, g, scores, mask = np.ones((1, 1, 2)), np.ones((1, 1, 3)), np.ones((1, 1, 1, 1)), [[True]]
-    >>> tinybert_loss([h, h], [scores], [g, g, 2 * g], [scores, 3 * scores], mask, np.ones((3, 2)), 0)
+    >>> h, g, a = np.ones((1, 1, 2)), np.ones((1, 1, 3)), np.ones((1, 1, 1, 1))
+    >>> tinybert_loss([h, h], [a], [g, g, 2 * g], [a, 3 * a], [[True]], np.ones((3, 2)), 0)
     5.0
     """
     step = len(their_scores) // len(scores)
@@ -85,7 +85,7 @@ class TinyBertConfig(BertConfig):
 class TinyBert(Bert, name="tinybert", encoding="wordpiece"):
     """The student, an encoder without heads. Call `learn_from(teacher)` before its `loss`.
 
-    config : TinyBertConfig     rng : numpy Generator of the initial weights (a fixed one by default)
+    config : TinyBertConfig     rng : Generator of the initial weights (a fixed one by default)
     .fit : the projection to the teacher's width, shared by all layers
 
     >>> model = TinyBert(TinyBertConfig.tiny(11, num_hidden_layers=1))

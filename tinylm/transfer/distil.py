@@ -1,4 +1,4 @@
-"""A classifier teaches a smaller one: soft answers, no labels (Hinton et al. 2015; TinyBERT's task stage).
+"""A classifier teaches a smaller one: soft answers, no labels (Hinton et al. 2015).
 
     loss = τ² · KL(p ‖ q),    p = softmax(log p_teacher / τ),  q = softmax(s / τ)
 
