@@ -490,6 +490,7 @@ QUIET = {
     "compare": ["--data", "TMP/again.tsv", "--objectives", "word2vec", "--minutes", "0.002",
                 "--labels", "2", "--seeds", "1", "--out", "TMP/compare"],
     "pretrain": ["gpt", "--data", "toy", *GPT, "--steps", "2", "--out", "TMP/run"],
+    "distil": ["MASKED", "--data", "toy", "--steps", "1", "--out", "TMP/student"],
     "check": ["word2vec", "--set", "size=5"],
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
     "predict": ["CLASSIFIER", "TMP/new.txt"],

@@ -56,6 +56,23 @@ def test_padding_changes_no_real_position(left):
     np.testing.assert_allclose(found, read(model, a), atol=1e-5)
 
 
+def test_the_scores_that_come_out_are_those_that_the_attention_weighs_by():
+    model = encoder().astype(np.float64)
+    mask = np.ones((2, 7), bool)
+    mask[1, 5:] = False
+    found = []
+    states = model(ids(2, 7), mask, scores=found)
+    assert [scores.shape for scores in found] == [(2, 3, 7, 7)] * 2
+    attention = model.h[1].attn
+    values = attention.c_attn(states[1]).data[..., 2 * C :].reshape(2, 7, 3, 4)  # (B,T,H,D)
+    weights = np.exp(found[1].data) * mask[:, None, None]
+    weights /= weights.sum(axis=-1, keepdims=True)
+    mixed = np.einsum("bhts,bshd->bthd", weights, values).reshape(2, 7, C)
+    out = attention.c_proj(mixed).data
+    expected = attention(states[1], mask[:, None, None]).data
+    np.testing.assert_allclose(out, expected, atol=1e-12)
+
+
 def test_types_are_a_table_of_their_own_and_0_by_default():
     model = encoder()
     a = ids(2, 5)

@@ -16,8 +16,8 @@ from tinylm import __version__
 from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
+from . import distil_options, rates, tagging, writing_options
 from . import options as values
-from . import rates, tagging, writing_options
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
 ENCODINGS = ("chars", "bytes", "words", "elmo", "bpe", "wordpiece", "unigram")
@@ -54,7 +54,7 @@ def _interrupted(stop: KeyboardInterrupt, command: str) -> str:
     """`interrupted; saved at step 40, continue with --resume`, or only the first word."""
     if not str(stop):
         return "interrupted"
-    how = "with --resume" if command == "pretrain" else "with the same command"
+    how = "with --resume" if command in ("pretrain", "distil") else "with the same command"
     return f"interrupted; {stop}, continue {how}"
 
 
@@ -231,6 +231,7 @@ def _pretrain(commands):
     )
     _sizes(p)
     p.set_defaults(config=None)  # --init has sizes of its own
+    p.set_defaults(teacher=None)
     _encoding(p)
     p.add_argument(
         "--resume",
@@ -247,6 +248,13 @@ def _find_rate(commands):
     _sizes(p)
     p.set_defaults(config=None)
     _encoding(p)
+    return p
+
+
+def _distil(commands):
+    """distil: learn from a trained model."""
+    p = distil_options.distil(commands)
+    _overwrite(p)
     return p
 
 
@@ -440,6 +448,7 @@ COMMANDS = (
     _compare,
     _pretrain,
     _find_rate,
+    _distil,
     _check,
     _finetune,
     _predict,

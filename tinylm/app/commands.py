@@ -82,6 +82,7 @@ def _pretrain(options: Namespace) -> int:
         encoding=options.encoding,
         init=options.init,
         init_embeddings=options.init_embeddings,
+        teacher=options.teacher,
     )
     objective, _, result = pretrain(
         config, resume=options.resume, quiet=options.quiet, overwrite=options.overwrite
@@ -92,6 +93,15 @@ def _pretrain(options: Namespace) -> int:
     if result["held_out"]:
         lines.append(f"held-out text: {in_words(result['held_out'])}")
     return print_result(options, {"out": options.out, **result}, lines)
+
+
+def _distil(options: Namespace) -> int:
+    """A run of `pretrain` whose objective and options say who teaches."""
+    if options.layers:
+        options.set.append(("num_hidden_layers", options.layers))
+    if options.twin:
+        options.set.append(("twin", True))
+    return _pretrain(options)
 
 
 def _settings(options: Namespace) -> dict:
@@ -285,6 +295,7 @@ COMMANDS = {
     "compare": _compare,
     "pretrain": _pretrain,
     "find-rate": rates.find_rate,
+    "distil": _distil,
     "check": _check,
     "finetune": _finetune,
     "predict": _predict,

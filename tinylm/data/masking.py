@@ -29,6 +29,21 @@ def pick_tokens(candidates: np.ndarray, n: int, rng: np.random.Generator) -> np.
     return np.sort(rng.permutation(candidates)[:n])
 
 
+def pick_weighted(
+    candidates: np.ndarray, weights: np.ndarray, n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """n of the candidates, drawn one after another, each in proportion to its weight; rising.
+
+    The n largest of log w + a Gumbel variate are such a draw without replacement.
+    candidates : (M,) places     weights : (M,) above 0     returns (P,)
+
+    >>> pick_weighted(np.arange(5), np.array([1, 1e9, 1, 1, 1e9]), 2, np.random.default_rng(0))
+    array([1, 4])
+    """
+    keys = np.log(weights) + rng.gumbel(size=candidates.size)
+    return np.sort(candidates[np.argsort(-keys)[:n]])
+
+
 def pick_words(
     candidates: np.ndarray, word_starts: np.ndarray, n: int, rng: np.random.Generator
 ) -> np.ndarray:

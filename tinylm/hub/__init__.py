@@ -137,9 +137,7 @@ def load(path) -> tuple[Objective, Any]:
     fields = checkpoint.read_json(path / CONFIG)
     with _described(path):
         model_type = fields.get("model_type")
-        model_class = objectives.by_model_type(ALIASES.get(str(model_type), model_type)).reader(
-            fields
-        )
+        model_class = objectives.by_model_type(model_type).reader(fields)
         family = _family(model_type)
     place, state = weights.read(path)
     sizes = [array.size for array in state.values()]

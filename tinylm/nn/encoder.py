@@ -161,11 +161,14 @@ class Encoder(Module):
         )
         truncate(self, rng, block.std)
 
-    def forward(self, ids, mask=None, token_types=None, position_ids=None) -> list[Tensor]:
+    def forward(
+        self, ids, mask=None, token_types=None, position_ids=None, scores=None
+    ) -> list[Tensor]:
         """The input of the first block, then every block's output: L + 1 Tensors (B, T, C).
 
         ids : (B, T) integers     mask : (B, T) bool, True = a real token
         token_types, position_ids : as in Embeddings
+        scores : None, or a list that gets each block's `MultiHeadAttention.scores`, (B, H, T, T)
         """
         x = self.drop(self.embeddings(ids, token_types, position_ids))
         if self.project is not None:
@@ -175,7 +178,7 @@ class Encoder(Module):
             allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,T) -> (B,1,1,T)
         states = [x]
         for block in self.h:
-            x = block(x, allowed)
+            x = block(x, allowed, scores=scores)
             states.append(x)
         return states
 

@@ -76,15 +76,18 @@ class MultiHeadAttention(Module):
         self.c_attn = Linear(config.width, 3 * config.width, rng=rng, std=config.std)
         self.c_proj = Linear(config.width, config.width, rng=rng, std=config.residual_std)
 
-    def forward(self, x, mask=None, causal=False, cache=None, residual=None):
+    def forward(self, x, mask=None, causal=False, cache=None, residual=None, scores=None):
         """x : (B, T, C) -> residual + (B, T, C)
 
         mask : bool, broadcasts to (B, H, T, S), True = may attend
         causal : True hides the positions after each query
         cache : a LayerCache, which takes the new keys and values; only without gradients
+        scores : None, or a list that gets `self.scores` of x
         """
         c = self.config
         qkv = self.c_attn(x)  # (B,T,C) -> (B,T,3C)
+        if scores is not None:
+            scores.append(self.scores(qkv))
         if cache is None:
             rate = c.attention_dropout if self.training else 0.0
             key = self.noise.key() if rate else 0
@@ -94,6 +97,16 @@ class MultiHeadAttention(Module):
         rate = c.residual_dropout if self.training else 0.0
         key = self.noise.key() if rate else 0
         return self.c_proj(y, dropout=rate, key=key, residual=residual)
+
+    def scores(self, qkv) -> Tensor:
+        """q kᵀ/√D of every head, before any mask and the softmax.   (B, T, 3C) -> (B, H, T, T)"""
+        batch, length, triple = qkv.shape
+        heads = self.config.heads
+        width = triple // (3 * heads)
+        split = qkv.reshape(batch, length, 3, heads, width)  # (B,T,3C) -> (B,T,3,H,D)
+        q = split[:, :, 0].transpose((0, 2, 1, 3))  # (B,T,H,D) -> (B,H,T,D)
+        k = split[:, :, 1].transpose((0, 2, 3, 1))  # (B,T,H,D) -> (B,H,D,T)
+        return (q * width**-0.5) @ k
 
     def _attend_cached(self, qkv, cache, mask, causal):
         """Attention over the cached positions and the new ones.   qkv (B, T, 3C) -> (B, T, C)"""
@@ -153,15 +166,15 @@ class TransformerBlock(Module):
         self.ln_2 = LayerNorm(config.width, config.eps)
         self.mlp = MLP(config, noise=noise, rng=rng)
 
-    def forward(self, x, mask=None, causal=False, cache=None):
-        """x : (B, T, C) -> (B, T, C); mask, causal and cache as in MultiHeadAttention."""
-        if cache is not None and mask is None and x.size == x.shape[-1]:
+    def forward(self, x, mask=None, causal=False, cache=None, scores=None):
+        """x : (B, T, C) -> (B, T, C); mask, causal, cache and scores as in MultiHeadAttention."""
+        if cache is not None and mask is None and x.size == x.shape[-1] and scores is None:
             if not (self.training or is_grad_enabled()):
                 return self._read_one(x, cache)
         if self.pre_norm:
-            h = self.attn(self.ln_1(x), mask, causal, cache, residual=x)
+            h = self.attn(self.ln_1(x), mask, causal, cache, residual=x, scores=scores)
             return self.mlp(self.ln_2(h), residual=h)
-        h = self.ln_1(self.attn(x, mask, causal, cache, residual=x))
+        h = self.ln_1(self.attn(x, mask, causal, cache, residual=x, scores=scores))
         return self.ln_2(self.mlp(h, residual=h))
 
     def _read_one(self, x, cache):

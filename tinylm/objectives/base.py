@@ -49,6 +49,14 @@ ABILITIES = {  # ability -> the attributes that it needs, and what to do where t
         "its tokens have no vectors that could begin as others; choose one with a table of them, "
         "such as bert or gpt",
     ),
+    "teacher": (
+        ("student_config", "learn_from", "stand_in"),
+        "it learns from text alone; choose one that learns from a teacher, such as distil",
+    ),
+    "imitation": (
+        ("learn_from", "loss_of_texts"),
+        "it imitates no layers of a teacher; choose one that does, such as tinybert",
+    ),
     "filling": (
         ("logits", "gap_id"),
         "it cannot fill gaps in a text; choose one that learned to, such as bert",
@@ -146,6 +154,11 @@ class Objective(nn.Module):
     start_cache = None  # (batch_size, length) -> a cache for `step`
     step = None  # (ids (B, T), cache, mask=None) -> array (B, V): the next token's scores
     token_table: nn.Parameter | None = None  # a table whose first V rows are the tokens' vectors
+    # Learning from a teacher, a trained model of any class that the student can read.
+    student_config = None  # class method (teacher, size, options) -> the config of its student
+    learn_from = None  # (teacher, begin=True) -> None: keeps it; begin takes over its layers too
+    loss_of_texts = None  # (ids, mask, **family) -> Tensor: how far it is from its teacher on them
+    stand_in = None  # class method (config, rng) -> an untrained teacher, to try a student with
     gap_id: int | None = None  # the token that stands for a gap, which `logits` can fill
 
     def __init_subclass__(cls, name: str | None = None, encoding: str | None = None, **more):

@@ -331,7 +331,7 @@ one such as gpt.
         begins_word = None
         if c.whole_words:
             begins_word = piece.framed(corpus.word_starts, True, True)
-        picks = self.choose(candidates, begins_word, n, rng)
+        picks = self.choose(ids, candidates, begins_word, n, rng)
         shares = (c.masked_share, c.random_share)
         corrupted = masking.corrupt(ids, picks, self.gap_id, corpus.vocab_size, rng, *shares)
         second = piece.end - piece.begin + 2  # the place behind the first [SEP]
@@ -340,6 +340,7 @@ one such as gpt.
 
     def choose(
         self,
+        ids: np.ndarray,
         candidates: np.ndarray,
         begins_word: np.ndarray | None,
         n: int,
@@ -347,7 +348,7 @@ one such as gpt.
     ) -> np.ndarray:
         """n places of a piece to hide, rising; a subclass may choose in another way.
 
-        candidates : (M,) places that are not special
+        ids : (T,) its tokens     candidates : (M,) places that are not special
         begins_word : (T,) bool, True where a token begins a word; None without whole_words
         """
         if begins_word is not None:

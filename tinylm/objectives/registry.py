@@ -27,6 +27,10 @@ CHAPTERS = (
     "xlnet",
     "electra",
 )  # as history has them
+STUDENTS = (
+    "distil",
+    "tinybert",
+)  # they learn from a model of another chapter, so none stands alone
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}  # the objectives that this process has imported, by name
 
@@ -37,18 +41,18 @@ def add(cls: type) -> None:
     Defining it a second time, as a notebook does, replaces the first.
     raises TinylmError  if the name belongs to a chapter of the package
     """
-    if cls.name in CHAPTERS and not cls.__module__.startswith("tinylm.objectives."):
+    if cls.name in (*CHAPTERS, *STUDENTS) and not cls.__module__.startswith("tinylm.objectives."):
         raise TinylmError(f"{cls.name!r} is a chapter of tinylm; give your objective another name.")
     _CLASSES[cls.name] = cls
 
 
 def names() -> list[str]:
-    """Names of the package's chapters, then of the objectives defined in this process.
+    """Names of the package's chapters and students, then of the objectives defined in this process.
 
     >>> names()[:5]
     ['word2vec', 'fasttext', 'glove', 'elmo', 'ulmfit']
     """
-    return [*CHAPTERS, *(name for name in _CLASSES if name not in CHAPTERS)]
+    return list(dict.fromkeys([*CHAPTERS, *STUDENTS, *_CLASSES]))
 
 
 def find(what: "str | type") -> type:
@@ -70,7 +74,7 @@ def find(what: "str | type") -> type:
         return _from_file(what, None)
     if colon and path.endswith(".py"):
         return _from_file(path, name)
-    if what in CHAPTERS and what not in _CLASSES:
+    if what in (*CHAPTERS, *STUDENTS) and what not in _CLASSES:
         importlib.import_module(f"tinylm.objectives.{what}")
     if what not in _CLASSES and (offered := _offers().get(what)):
         _load(offered)
@@ -90,7 +94,7 @@ def by_model_type(model_type: str) -> type:
     >>> by_model_type("gpt2").name
     'gpt'
     """
-    for name in CHAPTERS:
+    for name in (*CHAPTERS, *STUDENTS):
         find(name)
     short = str(model_type).removeprefix("tinylm-")
     if short in _offers() and short not in _CLASSES:

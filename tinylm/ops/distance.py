@@ -44,11 +44,15 @@ def kl_div(
     else:
         p = target.data
         log_p = np.log(np.where(p > 0, p, 1))
-    difference = np.zeros_like(q.data)
-    np.subtract(log_p, q.data, where=p > 0, out=difference)
+    with np.errstate(invalid="ignore"):  # −∞ − −∞, where p is 0
+        difference = log_p - q.data
+    if not p.all():
+        difference[p == 0] = 0
 
     def vjp(dy):
-        dq = -dy * p
+        dq = np.multiply(p, -dy)
+        if not target.requires_grad:
+            return dq, None
         slope = difference + 1
         dtarget = dy * (p * slope if log_target else slope)
         return dq, dtarget

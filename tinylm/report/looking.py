@@ -57,12 +57,7 @@ def attention_weights(encoder: Objective, ids: ArrayLike) -> list[np.ndarray]:
 def _weights(layer, x, mask, causal: bool) -> np.ndarray:
     """The weights (H,T,T) of one call, x (1,T,C)."""
     length = x.shape[1]
-    heads = layer.config.heads
-    qkv = layer.c_attn(x).data[0]  # (1,T,C) -> (T,3C)
-    qkv = qkv.reshape(length, 3, heads, -1).transpose(1, 2, 0, 3)  # (T,3C) -> (3,H,T,D)
-    q, k, _ = qkv
-    products = (q @ k.swapaxes(1, 2)).astype(np.float64)  # (H,T,D) @ (H,D,T) -> (H,T,T)
-    scores = products / np.sqrt(q.shape[-1])
+    scores = layer.scores(layer.c_attn(x)).data[0].astype(np.float64)  # (1,T,C) -> (H,T,T)
     seen = np.ones((length, length), dtype=bool)
     if mask is not None:
         seen = np.broadcast_to(mask, (1, 1, length, length))[0, 0]

@@ -112,7 +112,15 @@ class _Trial:
             without a generator
         """
         rng = np.random.default_rng([self.seed, weights])
-        return untrained(self.chapter, self.config, self.tokenizer, self.corpus, rng)
+        made = untrained(self.chapter, self.config, self.tokenizer, self.corpus, rng)
+        return self.taught(made)
+
+    def taught(self, model):
+        """The model, with a teacher if it learns from one: always the same, an untrained one."""
+        if model.learn_from is not None:
+            rng = np.random.default_rng([self.seed, 3])
+            model.learn_from(model.stand_in(self.config, rng), begin=False)
+        return model
 
     def batch(self):
         """The first batch."""
@@ -287,6 +295,7 @@ def _saving(trial):
     if type(loaded) is not type(model) or loaded.config != model.config:
         raise ObjectiveError(f"{model.config} was saved, {loaded.config} comes back")
     loaded.prepare(trial.corpus)
+    trial.taught(loaded)
     _expect_equal(model.state_dict(), loaded.state_dict(), "other weights come back")
     _expect_equal(_encoded(model), _encoded(loaded), "a model that comes back encodes otherwise")
     before = evaluate(model, trial.held_out)["loss"]

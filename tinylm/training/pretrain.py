@@ -20,7 +20,7 @@ from tinylm.progress import hidden
 
 from . import checkpoint, runs
 from .config import TrainConfig
-from .start import FromScratch, from_model, learn_encoding, sized
+from .start import FromScratch, from_model, from_teacher, learn_encoding, sized
 from .train import Trainer
 
 __all__ = [
@@ -56,6 +56,7 @@ class PretrainConfig(settings.Config):
     init : folder of a trained model to go on from, with its sizes and its encoding, see start.py
     init_embeddings : run folder, file or folder of vectors as wide as the model's; tokens of the
         same name begin with theirs
+    teacher : folder of a trained model to learn from, in its words, for an objective that does
 
     >>> PretrainConfig("gpt", "toy", options={"lr": 3e-4}).options
     {'lr': 0.0003}
@@ -76,6 +77,7 @@ class PretrainConfig(settings.Config):
     encoding: str | None = None
     init: str | Path | None = None
     init_embeddings: str | Path | None = None
+    teacher: str | Path | None = None
 
 
 def pretrain(
@@ -92,7 +94,7 @@ def pretrain(
     returns the trained objective, its tokenizer, and the result of `Trainer.run`
     raises TinylmError, one sentence, on any mistake in the config or the data
     """
-    sources = (config.data, config.init, config.init_embeddings)
+    sources = (config.data, config.init, config.init_embeddings, config.teacher)
     reading = [path for path in sources if path is not None]
     with runs.claim_run(config.out, resume, overwrite, reading):
         return _pretrain(config, texts, resume, quiet)
@@ -152,6 +154,17 @@ def _prepared(config, texts, resume, quiet):
 
 def _start(chapter, config):
     """The beginning that a config asks for, see start.py."""
+    if config.teacher is not None:
+        if config.init is not None or config.init_embeddings is not None:
+            raise TinylmError(
+                "a student begins as its teacher says; leave out --init and --init-embeddings"
+            )
+        return from_teacher(config.teacher, chapter, config.size, config.encoding)
+    if chapter.learn_from is not None:
+        raise TinylmError(
+            f"{chapter.name} learns from a trained model; use `tinylm distil TEACHER`, or say "
+            "teacher=FOLDER"
+        )
     if config.init is None:
         vectors = None
         if config.init_embeddings is not None:

@@ -1,8 +1,10 @@
-"""Where a run begins: with nothing, or with a trained model (`tinylm pretrain --init DIR`).
+"""Where a run begins: with nothing, with a trained model, or as the student of one.
 
     FromScratch    sizes by name, an encoding learned from the text, random weights; the tokens'
                    vectors may begin as others', `--init-embeddings DIR`
-    FromModel      sizes, encoding and weights of DIR: a run of ours or a published folder
+    FromModel      sizes, encoding and weights of DIR, `--init DIR`: a run of ours or a published
+                   folder
+    FromTeacher    the encoding of DIR, and what the student takes from it, `tinylm distil DIR`
 
 A run that goes on from DIR has its own text, its own training and its own batches. Characters or
 words that DIR's encoding lacks are appended to it. The model's rows for them are drawn as those of
@@ -149,6 +151,69 @@ class FromModel:
             digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class FromTeacher(FromModel):
+    """The beginning of a run that learns from a trained model, in the words of that model.
+
+    chapter : the student's class     size : as in PretrainConfig
+    """
+
+    chapter: type
+    size: str | None
+
+    def config(self, options: Mapping[str, Any], vocab_size: int) -> Any:
+        """The student's config; its vocabulary is the teacher's.
+
+        raises TinylmError  for an option that does not fit the teacher
+        """
+        return self.chapter.student_config(self.model, self.size, options)
+
+    def encoding(
+        self, texts: Sequence[str], vocab_size: int | None, options: Mapping[str, Any]
+    ) -> Any:
+        """The teacher's encoding as it is, for it knows no other words.
+
+        raises TinylmError  if there are options or a vocab_size
+        """
+        asked = sorted(options)
+        if vocab_size is not None:
+            asked.append("vocab_size")
+        if asked:
+            raise TinylmError(
+                f"the teacher in {self.folder} brings its own encoding; leave out --set {asked[0]}"
+            )
+        note(f"learning from {self.folder}")
+        return self.tokenizer
+
+    def give(self, model: Objective, tokenizer: Any) -> None:
+        """Let the student know its teacher, and begin with what it takes from it."""
+        model.learn_from(self.model)
+
+
+def from_teacher(
+    folder: str | Path, chapter: type, size: str | None, encoding: str | None
+) -> FromTeacher:
+    """The beginning that a teacher's folder gives; the arguments are those of `from_model`.
+
+    raises TinylmError  if the objective learns from no teacher, the folder holds no tokenizer, or
+        `encoding` contradicts it
+    """
+    if chapter.learn_from is None:
+        raise TinylmError(
+            f"{chapter.name} learns from text alone; choose an objective that learns from a "
+            "teacher, such as distil"
+        )
+    model, tokenizer = hub.load(folder)
+    if tokenizer is None:
+        raise TinylmError(f"{folder} holds no tokenizer; put its files beside the weights")
+    start = FromTeacher(folder, model, tokenizer, chapter, size)
+    if encoding not in (None, start.kind):
+        raise TinylmError(
+            f"the teacher in {folder} brings its own encoding; leave out --encoding {encoding}"
+        )
+    return start
 
 
 def from_model(

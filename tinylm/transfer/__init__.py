@@ -1,8 +1,8 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, mixing.py, features.py,
-sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, words.py, entities.py,
-tagging.py, tagger.py, compare.py, verdict.py.
+sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, distil.py, words.py,
+entities.py, tagging.py, tagger.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -18,6 +18,7 @@ from .averaged import Averaged
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
 from .classifier import Classifier
+from .distil import distilled, imitated
 from .entities import EntityScores, entity_scores, token_accuracy
 from .features import Features
 from .finetune import AdaptConfig
@@ -45,8 +46,10 @@ __all__ = [
     "beats",
     "both_orders",
     "choice_scores",
+    "distilled",
     "entity_scores",
     "folds",
+    "imitated",
     "label_budget",
     "macro_f1",
     "summarise",

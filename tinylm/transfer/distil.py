@@ -1,0 +1,164 @@
+"""A classifier teaches a smaller one: soft answers, no labels (Hinton et al. 2015).
+
+    loss = τ² · KL(p ‖ q),    p = softmax(log p_teacher / τ),  q = softmax(s / τ)
+
+Texts need no labels: the teacher's probabilities take their place. Any classifier can teach any
+encoder; each reads the texts by its own encoding. A student that imitates layers may first
+do so with a teacher that was fine-tuned on the task: layers, then answers is TinyBERT's way.
+
+Source: Jiao et al. 2020, section 3.2. Differs: no augmented texts; the head reads our `summary`,
+standardised, not relu(pooled).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinylm import ops as F
+from tinylm import optim
+from tinylm.arguments import strings
+from tinylm.data.batching import length_buckets
+from tinylm.errors import TinylmError
+from tinylm.kernels.runtime.pool import one_pool
+from tinylm.objectives import Objective
+from tinylm.settings import above, argument
+from tinylm.tensor import Tensor
+
+from .classifier import DEFAULTS, Classifier
+from .features import Features, encode_texts, take
+from .finetune import AdaptConfig, Network, duplicate, parameters_of, updates_for
+from .linear import SoftmaxRegression
+
+Progress = Callable[[int, int], None]
+Encoded = dict[str, np.ndarray]
+
+
+def distilled(
+    teacher: Classifier,
+    student: Objective,
+    tokenizer: Any,
+    texts: Sequence[str],
+    config: AdaptConfig = DEFAULTS,
+    temperature: float = 1.0,
+    progress: Progress = lambda done, updates: None,
+) -> Classifier:
+    """A classifier on a copy of `student` that gives the teacher's answers.
+
+    teacher : fitted     student, tokenizer : a smaller encoder, as hub.load returns them
+    texts : (N,) strings, without labels
+    config : its middle rate is used; the number of updates is `updates_for` unless it says
+    temperature : τ; 1 as in TinyBERT
+    raises TinylmError  if the teacher is not fitted, or training diverges
+    raises DataError    if there is no text
+    """
+    temperature = argument("distilled", "temperature", temperature, float, above(0))
+    texts = strings(texts, "texts")
+    chances = teacher.predict_proba(texts)  # (N,K)
+    encoded = encode_texts(student, tokenizer, texts, config.max_length)
+    rates = sorted(config.rates)
+    rate = rates[len(rates) // 2]
+    features = Features(
+        duplicate(student), tokenizer, max_length=config.max_length, layers=("summary",)
+    )
+    rows = features.fit_encoded(encoded)
+    network = Network(features, _blank(rows.shape[1], chances.shape[1]), config)
+    answers = _softened(chances, temperature)
+
+    def loss(chosen: np.ndarray) -> Tensor:
+        scores = network(take(encoded, chosen))  # (B,K)
+        log_q = F.log_softmax(scores * (1 / temperature))
+        return temperature**2 * F.kl_div(log_q, answers[chosen], reduction="batchmean")
+
+    with one_pool():
+        _learn(
+            network,
+            parameters_of(network, config.layer_decay),
+            loss,
+            encoded,
+            rate,
+            config,
+            progress,
+        )
+    found = Classifier(student, tokenizer, "finetune", config)
+    found.classes_ = teacher.classes_
+    found.rate_ = rate
+    found._keep(network)
+    return found
+
+
+def imitated(
+    teacher: Classifier,
+    student: Objective,
+    texts: Sequence[str],
+    config: AdaptConfig = DEFAULTS,
+    progress: Progress = lambda done, updates: None,
+) -> Objective:
+    """A copy of a student that has imitated the layers of a fine-tuned teacher on a task's texts.
+
+    teacher : fitted, with the student's words     texts : (N,) strings
+    raises TinylmError  if the student imitates no layers or does not fit the teacher
+    """
+    student.need("imitation")
+    copy = duplicate(student)
+    copy.learn_from(teacher.encoder_)
+    encoded = encode_texts(copy, teacher.tokenizer, strings(texts, "texts"), config.max_length)
+    rates = sorted(config.rates)
+
+    def loss(chosen: np.ndarray) -> Tensor:
+        return copy.loss_of_texts(**take(encoded, chosen))
+
+    with one_pool():
+        named = copy.named_parameters()
+        _learn(copy, named, loss, encoded, rates[len(rates) // 2], config, progress)
+    return copy
+
+
+def _learn(model, trained, loss, encoded, rate, config, progress) -> None:
+    """Lower a loss of some rows of the texts, with the schedule of fine-tuning.
+
+    trained : what the optimiser moves     loss : row numbers -> Tensor
+    """
+    optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
+    updates = config.updates or updates_for(len(encoded["ids"]), config.batch_size)
+    batches = _batches(encoded["mask"], config)
+    model.train()
+    for step in range(updates):
+        model.rewind(config.seed, step)
+        optimiser.zero_grad()
+        loss(next(batches)).backward()
+        multiplier = optim.schedules.linear(step, updates, round(config.warmup * updates))
+        norm = optimiser.step(lr=rate * multiplier, max_norm=config.clip)
+        if not np.isfinite(norm):
+            raise TinylmError(
+                f"distillation diverged: the gradient norm became {norm} at update {step + 1} of "
+                f"{updates}; give smaller rates than {rate}"
+            )
+        progress(step + 1, updates)
+    model.eval()
+
+
+def _batches(mask, config) -> Iterator[np.ndarray]:
+    """Row numbers of texts of similar length, epoch after epoch, without end."""
+    epoch = 0
+    while True:
+        yield from length_buckets(mask.sum(axis=1), config.batch_size, config.seed, epoch)
+        epoch += 1
+
+
+def _blank(n_features, n_classes):
+    """A head that prefers no class yet."""
+    head = SoftmaxRegression()
+    head.weights_ = np.zeros((n_features, n_classes))
+    head.bias_ = np.zeros(n_classes)
+    return head
+
+
+def _softened(chances, temperature):
+    """softmax(log p / τ).   (N, K) -> (N, K) float32
+
+    >>> _softened(np.array([[0.2, 0.8]]), 2.0).round(3)
+    array([[0.333, 0.667]], dtype=float32)
+    """
+    powers = chances ** (1 / temperature)
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
