@@ -113,7 +113,7 @@ class EachByItself(tinylm.Bert):
     The published count of picks is fixed, so that the number of [MASK]s tells how many words to doubt.
     """
 
-    def choose(self, candidates, begins_word, n, rng):
+    def choose(self, ids, candidates, begins_word, n, rng):
         """Places to hide."""
         return candidates[rng.random(len(candidates)) < self.config.mask_rate]
 
