@@ -16,7 +16,7 @@ from tinylm import __version__
 from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
-from . import distil_options, rates, tagging, writing_options
+from . import adapting_options, distil_options, rates, writing_options
 from . import options as values
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
@@ -269,24 +269,7 @@ def _check(commands):
 
 def _finetune(commands):
     """finetune: adapt to labels."""
-    p = commands.add_parser("finetune", help="adapt a pretrained run to labelled or tagged texts")
-    p.add_argument("dir", metavar="DIR", help="pretrained run")
-    tagging.add_options(p)
-    p.add_argument(
-        "--train",
-        required=True,
-        metavar="FILE|NAME",
-        help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy",
-    )
-    p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
-    p.add_argument(
-        "--method",
-        default="finetune",
-        choices=("finetune", "features", "gradual"),
-        help="all weights at once (default), features of the frozen encoder, or all weights from "
-        "the top layer down at rates of their own, as ULMFiT",
-    )
-    p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
+    p = adapting_options.finetune(commands)
     _code(p)
     _overwrite(p)
     return p
@@ -294,21 +277,7 @@ def _finetune(commands):
 
 def _predict(commands):
     """predict: apply a classifier."""
-    p = commands.add_parser("predict", help="label lines, or tag words: a file, or standard input")
-    p.add_argument("dir", metavar="DIR", help="folder that finetune wrote")
-    p.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        help="one text per line; for a tagger CoNLL columns (default: standard input)",
-    )
-    p.add_argument(
-        "--with",
-        dest="also",
-        metavar="DIR",
-        help="another classifier of the same labels: average its probabilities with DIR's, for "
-        "example those of a model that reads backwards",
-    )
+    p = adapting_options.predict(commands)
     _code(p)
     return p
 
