@@ -217,6 +217,15 @@ def test_a_model_with_other_heads_or_a_head_of_its_own_is_refused(tmp_path):
         hub.load(tmp_path)
 
 
+@pytest.mark.parametrize("reuse_len", [None, 0, 1, 4, 256, 700])
+def test_a_config_of_others_says_how_to_learn_from_any_reuse_len(reuse_len):
+    fields = {"d_model": 12, "n_head": 3, "reuse_len": reuse_len}
+    config = xlnet.from_config(fields, XLNetConfig)
+    assert config.reuse_len == reuse_len and config.reused == (reuse_len or 256)
+    again = xlnet.from_config(dataclasses.asdict(config), XLNetConfig)
+    assert again == config
+
+
 def test_the_published_sizes_are_those_of_the_published_configs():
     base, large = XLNetConfig.base(), XLNetConfig.large()
     assert (base.d_model, base.n_layer, base.n_head, base.d_inner) == (768, 12, 12, 3072)

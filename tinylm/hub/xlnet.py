@@ -19,6 +19,7 @@ from . import encoder
 PREFIX = "transformer."
 BARE = re.compile(r"(word_embedding|mask_emb|layer)\b.*")  # names without the prefix
 HEAD = "lm_loss.weight"  # files may repeat the table of tokens under this name
+SHORTEST = 16  # tokens beside the reused ones, where others' folders do not say
 BIASES = ("r_w_bias", "r_r_bias", "r_s_bias")
 IGNORED = re.compile(r"$^")  # nothing
 
@@ -65,8 +66,13 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str] = (
     if HEAD not in names:  # a head in the file is compared with the table
         fixed["tie_word_embeddings"] = True
     hub.refuse_others(fields, fixed, "XLNet")
-    rates = {"dropatt": fields.get("dropout", config_class.dropout)}  # theirs has one for both
-    return hub.fields_of({**rates, **fields}, config_class)
+    usual = {"dropatt": fields.get("dropout", config_class.dropout)}  # theirs has one for both
+    reuse = fields.get("reuse_len")
+    if isinstance(reuse, int) and reuse > 0:  # their file does not say how to learn: as usual
+        length = max(2 * reuse, reuse + SHORTEST)
+        count = min(length // 6, 2 * reuse - 1)
+        usual |= {"seq_len": length, "num_predict": count, "perm_size": reuse}
+    return hub.fields_of({**usual, **fields}, config_class)
 
 
 def layout(config) -> Iterator["hub.Stored"]:

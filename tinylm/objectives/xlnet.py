@@ -70,7 +70,7 @@ class XLNetConfig(ObjectiveConfig):
 
     attn_type : "bi", or "uni" for Transformer-XL, which sees the past only
     mem_len : tokens that a layer remembers; None or 0 for no memory in training
-    reuse_len : tokens that a step moves on, and remembers; None for half of seq_len
+    reuse_len : tokens that a step moves on, and remembers; None or 0 for half of seq_len
     clamp_len : distances beyond it count as it, −1 for no limit
     same_length : with "uni", every token sees equally many others
     untie_r : each layer has its own three biases; False: all share them
@@ -103,7 +103,7 @@ class XLNetConfig(ObjectiveConfig):
         "reuse_len": at_least(0, 2**20),
         "clamp_len": at_least(-1, 2**20),
         "seq_len": at_least(AROUND + 4, 2**20),
-        "num_predict": at_least(2, 2**20),
+        "num_predict": at_least(1, 2**20),
         "perm_size": at_least(1, 2**20),
         "mask_alpha": at_least(1, 1000),
         "mask_beta": at_least(1, 1000),
@@ -159,10 +159,10 @@ class XLNetConfig(ObjectiveConfig):
                 f"XLNetConfig: batch_size is {self.batch_size}; expected an even number, since "
                 "half of the rows run backwards."
             )
-        if self.reused < 1 or self.seq_len - self.reused < AROUND + 2:
+        if self.seq_len - self.reused < AROUND + 2:
             raise ArgumentError(
                 f"XLNetConfig: reuse_len is {self.reuse_len} of seq_len = {self.seq_len}; expected "
-                f"at least 1, and at least {AROUND + 2} tokens beside it."
+                f"at least {AROUND + 2} tokens beside it."
             )
         first = self.num_predict // 2
         text = self.seq_len - self.reused - AROUND
@@ -178,7 +178,7 @@ class XLNetConfig(ObjectiveConfig):
     @property
     def reused(self) -> int:
         """Tokens that a step moves on."""
-        return self.seq_len // 2 if self.reuse_len is None else self.reuse_len
+        return self.reuse_len or self.seq_len // 2
 
     @classmethod
     def tiny(cls, vocab_size: int, **over) -> "XLNetConfig":
