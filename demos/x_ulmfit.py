@@ -5,7 +5,7 @@ when all of it learns at once, with slanted triangular rates, with slower lower 
 that thaw one after another, and with all three together?
 Expected: each trick helps at this rate, 0.01, and all three together gain some 15 points over all at
 once (66 to 81 %, each with a spread of 10 to 15 points over three draws of the labels). The twin that
-has read nothing is far below, at about a third; chance is one in six. Time: 60 s.
+has read nothing is far below, at a quarter; chance is one in six. Time: 60 s.
 """
 
 # %% A language model reads text without labels, in lanes whose state is carried on

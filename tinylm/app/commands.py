@@ -18,6 +18,8 @@ from . import filling, rates, search, tagging, words, writing
 from .options import nested
 from .results import given_of, load, print_result
 
+ULMFIT_RATES = (0.01,)  # the head's, with --method gradual; lower layers learn more slowly
+
 
 def run(options: Namespace) -> int:
     """Run the command that argparse found; returns the exit status."""
@@ -162,7 +164,8 @@ def _adapt(options: Namespace) -> int:
 
     model, tokenizer = load(options.dir)
     train, test = load_parts(options.train, options.test)
-    config = AdaptConfig(seed=options.seed)
+    rates = ULMFIT_RATES if options.method == "gradual" else AdaptConfig.rates
+    config = AdaptConfig(seed=options.seed, rates=rates)
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
     classifier = Classifier(model, tokenizer, options.method, config, _notes())
     classifier.fit(train.texts, train.labels).save(options.out)

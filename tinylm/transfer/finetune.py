@@ -130,7 +130,8 @@ class AdaptConfig(settings.Config):
         """The same with ULMFiT's three means against forgetting: how the method "gradual" adapts.
 
         Slanted triangular rates (up for a tenth of a stage, down to 1/32), a rate of 1/2.6 from
-        each layer to the one below, gradual unfreezing.
+        each layer to the one below, gradual unfreezing. `rates` stay: they are the head's, 0.01 in
+        the paper.
         Source: Howard & Ruder 2018, sections 3.2 and 3.3.
         """
         return replace(
