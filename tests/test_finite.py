@@ -56,6 +56,8 @@ NEEDED = {
     "ObjectiveConfig": {"vocab_size": 7},
     "BlockConfig": {"width": 6, "heads": 2, "hidden": 7},
     "EncoderConfig": {"vocab_size": 11, "positions": 7, "types": 2, "layers": 1, "table_width": 6},
+    "StreamsConfig": {"vocab_size": 11, "layers": 1},
+    "Sizes": {"features": 5, "layers": 0, "words": 0, "tags": 3},
 }  # where a config has fields without a default
 CONFIGS = subclasses(settings.Config)
 

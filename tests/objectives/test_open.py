@@ -160,7 +160,7 @@ def test_a_missing_method_is_named_when_the_class_is_defined(method):
 
 def test_unknown_objectives_say_what_there_is_and_what_to_pass(tmp_path):
     with pytest.raises(
-        TinylmError, match="expected one of word2vec, fasttext, glove, elmo, gpt.*mine.py"
+        TinylmError, match="expected one of word2vec, fasttext, glove, elmo, ulmfit, gpt.*mine.py"
     ):
         objectives.find("elmoo")
     (tmp_path / hub.CONFIG).write_text('{"model_type": "tinylm-elsewhere"}', encoding="utf-8")
