@@ -9,6 +9,7 @@ from tinylm import GPT, GPTConfig, hub
 from tinylm.app.cli import main
 from tinylm.text import Chars
 from tinylm.training.beam import beam_search
+from tinylm.training.generate import unwritten
 from tinylm.training.zero_shot import score
 
 LETTERS = Chars("abcdefgh .")
@@ -77,9 +78,8 @@ def test_a_beam_gives_the_best_texts(run, folder):
     model, _ = hub.load(folder)
     prompt = LETTERS.encode("abc")
     found = run("generate", "--prompt", "abc", "--tokens", "7", "--beam", "4", "--n", "2")
-    expected = beam_search(
-        model, prompt, 7, 4, end_id=LETTERS.end_id, vocab_size=LETTERS.vocab_size, count=2
-    )
+    how = {"end_id": LETTERS.end_id, "vocab_size": LETTERS.vocab_size}
+    expected = beam_search(model, prompt, 7, 4, count=2, without=unwritten(LETTERS), **how)
     assert [row["score"] for row in found["texts"]] == [best.score for best in expected]
     short = run("generate", "--tokens", "7", "--beam", "4", "--length-penalty", "-3")
     assert len(short["texts"]) == 1

@@ -1,12 +1,18 @@
-"""Models of transformers and ours with the same weights, compared: what the parity tests of all families share."""
+"""Models of transformers and ours with the same weights, compared: what the parity tests of all families share.
 
-from dataclasses import dataclass
+A family's test file says how its models are made, and two functions, `here` and `there`, that tell
+what a model of ours and one of transformers make of the same batch: each returns an `Answer`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from tinylm import hub
+from tinylm import files, hub
 from tinylm.hub.stored import renamed
 from tinylm.nn import ACTIVATION_NAMES
+from tinylm.tensors import read_json
 
 NOT_COUNTED = -100
 CASES = range(10)  # more than there are activations
@@ -15,6 +21,7 @@ TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
 GRADIENT_TOLERANCE = {np.float64: 1e-8, np.float32: 1e-4}
 DTYPES = tuple(TOLERANCE)
 STORAGE = ("float32", "float16", "bfloat16")
+PROBLEMS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 
 @dataclass
@@ -34,6 +41,8 @@ class Sizes:
     padding: str
     storage: str
     sharded: bool
+    prefixed: bool
+    eps: float | None
 
     @property
     def rng(self):
@@ -65,7 +74,9 @@ def draw(case):
         activation=ACTIVATIONS[case % len(ACTIVATIONS)],
         padding=("none", "right", "left")[case % 3],
         storage=STORAGE[case % len(STORAGE)] if case % 2 else "float32",
-        sharded=case % 4 == 2,
+        sharded=case % 4 in (1, 2),
+        prefixed=case % 3 != 2,
+        eps=1e-3 if case % 5 == 1 else None,
     )
 
 
@@ -88,6 +99,52 @@ def publish(theirs, sizes, folder):
     more = {"max_shard_size": "4KB"} if sizes.sharded else {}
     theirs.save_pretrained(folder, **more)
     assert (folder / hub.weights.INDEX).exists() == sizes.sharded
+    if not sizes.prefixed:
+        strip(folder, theirs.base_model_prefix + ".")
+    return theirs.double().eval()
+
+
+def strip(folder, prefix):
+    """Take a prefix from the names of all tensors in a folder, as old files have them."""
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.glob("*.safetensors"):
+        tensors = load_file(path)
+        bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        assert len(bare) == len(tensors)
+        save_file(bare, path)
+    index = folder / hub.weights.INDEX
+    if index.exists():
+        fields = read_json(index)
+        places = fields["weight_map"]
+        fields["weight_map"] = {name.removeprefix(prefix): places[name] for name in places}
+        files.write_json(index, fields)
+
+
+def moved(model, sizes):
+    """A model of ours as one that has learned: no bias is 0, no norm is 1."""
+    for array in model.state_dict().values():
+        array += 0.2 * sizes.rng.normal(size=array.shape).astype(np.float32)
+    return model.eval()
+
+
+def adopt(model, folder, **more):
+    """Save a model of ours, and return what transformers reads there, in float64.
+
+    more : arguments of from_pretrained, of the class that the folder names
+    """
+    import transformers
+
+    hub.save(folder, model)
+    kind = getattr(transformers, read_json(folder / hub.CONFIG)["architectures"][0])
+    theirs, found = kind.from_pretrained(
+        folder,
+        output_loading_info=True,
+        attn_implementation="eager",
+        pad_token_id=None,  # else the row of padding gets no gradient from its lookups there
+        **more,
+    )
+    assert not any(found[problem] for problem in PROBLEMS)
     return theirs.double().eval()
 
 
@@ -113,11 +170,91 @@ def next_tokens(ids, mask):
     return targets
 
 
+def labels_at(ids, places, targets):
+    """−100 but for the targets at places (P,) of the flattened ids."""
+    labels = np.full(ids.shape, NOT_COUNTED)
+    labels.reshape(-1)[places] = targets
+    return labels
+
+
 def loss_of(logits, targets):
     """Mean cross-entropy; transformers' own loss of a causal model is float32 whatever the model is."""
     import torch
 
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(targets).flatten())
+    return torch.nn.functional.cross_entropy(logits.flatten(0, -2), torch.tensor(targets).flatten())
+
+
+# ---- causal models
+
+
+@dataclass
+class CausalBatch:
+    """A text with padding, and the next token of each place; see `ids_and_mask` and `next_tokens`."""
+
+    ids: np.ndarray
+    mask: np.ndarray
+    position_ids: np.ndarray
+    targets: np.ndarray
+
+
+def causal_batch(sizes):
+    """A CausalBatch of a case."""
+    ids, mask, position_ids = ids_and_mask(sizes)
+    return CausalBatch(ids, mask, position_ids, next_tokens(ids, mask))
+
+
+def causal_there(theirs, batch):
+    """What a causal model of transformers makes of a CausalBatch."""
+    import torch
+
+    out = theirs(
+        torch.tensor(batch.ids),
+        attention_mask=torch.tensor(batch.mask),
+        position_ids=torch.tensor(batch.position_ids),
+        output_hidden_states=True,
+    )
+    loss = loss_of(out.logits, batch.targets)
+    return Answer(list(out.hidden_states), {"logits": out.logits}, loss, {"own": loss})
+
+
+# ---- the comparison
+
+
+@dataclass
+class Answer:
+    """What a model, ours or theirs, makes of a batch.
+
+    states : of each layer, (B, T, C)     scores : by name, (B, T) or (B, T, V), or (B, K) of whole rows
+    loss : a scalar of the tape, whose gradients are compared     losses : further ones by name
+    """
+
+    states: list
+    scores: dict[str, Any]
+    loss: Any
+    losses: dict[str, Any] = field(default_factory=dict)
+
+
+def compare(model, theirs, here, there, batch, family, dtype):
+    """States, scores and losses at real positions, and the gradients of the loss in all weights.
+
+    here, there : (model, batch) -> Answer     batch : has a mask (B, T)     family : module of tinylm.hub
+    """
+    ours = here(model.astype(dtype), batch)
+    reference = there(theirs, batch)
+    for answer in (ours, reference):
+        answer.loss.backward()
+    tolerance = TOLERANCE[dtype]
+    for first, second in zip(ours.states, reference.states, strict=True):
+        expect_close(first, second, tolerance, "states", batch.mask)
+    assert ours.scores.keys() == reference.scores.keys()
+    for name, first in ours.scores.items():
+        places = batch.mask if first.shape[:2] == batch.mask.shape else None
+        expect_close(first, reference.scores[name], tolerance, name, places)
+    expect_close(ours.loss, reference.loss, tolerance, "loss")
+    assert ours.losses.keys() == reference.losses.keys()
+    for name, first in ours.losses.items():
+        expect_close(first, reference.losses[name], tolerance, name)
+    expect_same_gradients(model, theirs, family, dtype)
 
 
 def expect_close(ours, theirs, tolerance, what="", places=None):

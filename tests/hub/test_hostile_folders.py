@@ -3,10 +3,10 @@
 import dataclasses
 import json
 import struct
-import tracemalloc
 
 import numpy as np
 import pytest
+from hostile import refused, shard, weights_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,46 +34,6 @@ def folder(tmp_path):
     """A folder with a whole GPT."""
     hub.save(tmp_path / "gpt", GPT(CONFIG))
     return tmp_path / "gpt"
-
-
-def weights_of(folder):
-    """The published tensors of a folder."""
-    return checkpoint.load_tensors(folder / WEIGHTS)[0]
-
-
-def shard(folder, n=3, **metadata):
-    """Cut the weights of a folder into n shards and an index; returns the index."""
-    arrays = weights_of(folder)
-    (folder / WEIGHTS).unlink()
-    places = {}
-    for i, name in enumerate(arrays):
-        places[name] = f"model-{i % n + 1:05}-of-{n:05}.safetensors"
-    for place in set(places.values()):
-        inside = {name: arrays[name] for name in arrays if places[name] == place}
-        checkpoint.save_tensors(folder / place, inside)
-    total = sum(array.nbytes for array in arrays.values())
-    index = {"metadata": {"total_size": total, **metadata}, "weight_map": places}
-    files.write_json(folder / INDEX, index)
-    return index
-
-
-def contents(folder):
-    """Every file below a folder, with its bytes."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def refused(folder, sentence):
-    """Loading fails with one sentence, changes no file and allocates little."""
-    before = contents(folder.parent)
-    tracemalloc.start()
-    with pytest.raises(TinylmError, match=sentence) as caught:
-        hub.load(folder)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    size = sum(map(len, before.values()))
-    assert "\n" not in str(caught.value)
-    assert contents(folder.parent) == before
-    assert peak < 20 * size + 2**21
 
 
 def test_shards_are_read_as_one_file_is(folder):

@@ -289,6 +289,34 @@ def test_an_epoch_holds_every_example_once():
     assert sorted(rows[:n]) == sorted(tuple(row[m]) for row, m in zip(ids, mask, strict=True))
 
 
+def test_lengths_come_by_turns_and_every_step_reads_as_many_tokens():
+    """Each length has its own examples, of which an epoch holds every one once."""
+    model = model_of(sequence_length=36, batch_size=5, lengths=(9, 9, 36))
+    config = model.config
+    turns = [config.turn(step) for step in range(6)]
+    assert [length for length, _, _ in turns] == [9, 9, 36, 9, 9, 36]
+    assert {length * count for length, count, _ in turns} == {5 * 36}
+    assert [number for length, _, number in turns if length == 9] == [0, 1, 2, 3]
+    for length in (9, 36):
+        pieces = model.by_length[length]
+        n = len(pieces.examples(3))
+        rows = []
+        step = 0
+        while len(rows) < n:
+            if config.turn(step)[0] == length:
+                batch = model.batch(step, 3)
+                assert len(batch.ids) == 5 * 36 // length
+                rows += [tuple(row[m]) for row, m in zip(batch.ids, batch.mask, strict=True)]
+                assert batch.ids.shape[1] <= length
+            step += 1
+        ids, _, mask = pieces.rows(pieces.examples(3), CLS, SEP, PAD)
+        expected = [tuple(row[m]) for row, m in zip(ids, mask, strict=True)]
+        assert sorted(rows[:n]) == sorted(expected)
+        assert max(map(len, rows)) == length
+    with pytest.raises(TinylmError, match="none above 36"):
+        model_of(sequence_length=36, lengths=(9, 37))
+
+
 def losses_and_gradients(threads):
     """Loss and gradients of one step with dropout, as bytes."""
     tinylm.set_threads(threads)

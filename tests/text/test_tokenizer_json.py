@@ -1,6 +1,7 @@
 """tokenizer.json: what we write reads the same here and in tokenizers, what tokenizers writes reads the same here."""
 
 import json
+import unicodedata
 from functools import cache
 
 import pytest
@@ -13,6 +14,7 @@ from tinylm.errors import CheckpointError, DataError, TinylmError, VocabularyErr
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.text import BPE, Template, Unigram, WordPiece, Words
 from tinylm.text.formats import tokenizer_json
+from tinylm.text.normalise import steps
 from tinylm.text.normalise.normalizing import Normalizer
 from tinylm.text.spelling import BYTES, SPACED_BYTES, EndOfWord, Metaspace
 from tinylm.text.template import BERT, XLNET
@@ -278,6 +280,25 @@ def pair(request, tmp_path_factory):
 def test_their_file_encodes_any_text_alike_here(pair, t):
     ours, theirs = pair
     assert ours.encode(t, special="all") == theirs.encode(t, add_special_tokens=False).ids
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("kind", ["StripAccents", "NFKD", "NFKC", "NFD", "NFC"])
+def test_every_mark_and_every_composed_character_is_normalised_as_theirs(kind):
+    from tokenizers import normalizers
+
+    [step] = steps.of({"type": kind})
+    theirs = getattr(normalizers, kind)()
+    told_apart = 0
+    for code in [*range(0xD800), *range(0xE000, 0x110000)]:
+        c = chr(code)
+        is_mark = unicodedata.category(c)[0] == "M"
+        if is_mark or unicodedata.decomposition(c) or code % 997 == 1:
+            t = f"a{c}b"
+            ours = "".join(part for part, _ in step(t))
+            assert ours == theirs.normalize_str(t), hex(code)
+            told_apart += ours != t
+    assert told_apart > 20
 
 
 @pytest.mark.peer

@@ -198,7 +198,10 @@ def test_any_fact_replaced_by_anything_is_refused_or_possible(tmp_path_factory, 
         return
     assert 0 <= found["step"] <= found["steps"] == 11
     assert 0 <= found["seconds"] < float("inf") and found["tokens"] >= 0
-    assert np.isfinite(found["recent"]).all() and len(found["recent"]) <= found["step"]
+    assert all(
+        -float("inf") < loss < float("inf") for loss in found["recent"]
+    )  # integers of any size
+    assert len(found["recent"]) <= found["step"]
 
 
 @given(value=JSON)

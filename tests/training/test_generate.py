@@ -3,16 +3,26 @@
 import numpy as np
 import pytest
 
-from tinylm import kernels
+from tinylm import kernels, text
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.objectives import Objective
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.sampling import Sampling
 from tinylm.text import Words
-from tinylm.training.generate import before_first, generate, generate_batch, stop_at
+from tinylm.text.spelling import EndOfWord, Metaspace
+from tinylm.training.beam import beam_search
+from tinylm.training.generate import (
+    Texts,
+    before_first,
+    generate,
+    generate_batch,
+    stop_at,
+    unwritten,
+)
 
 V, POSITIONS = 13, 8
+TEXTS = ["the cat sat on the mat, the dog sat on the log.", "the cat isn't the dog!"]
 
 
 class Read:
@@ -247,3 +257,60 @@ def test_the_greedy_text_changes_where_it_would_repeat_itself():
     once = [3, 1, *draw(30, temperature=0, no_repeat_ngram_size=2)]
     pairs = list(zip(once, once[1:], strict=False))
     assert len(set(pairs)) == len(pairs)
+
+
+def every_encoding():
+    """One small encoding of every kind, by name."""
+    found = {kind: text.learn(kind, list(TEXTS), 300) for kind in text.KINDS}
+    found["gpt1"] = text.BPE.train(TEXTS, 300, exact=False, spelling=EndOfWord())
+    found["pieces"] = text.BPE.train(TEXTS, 300, exact=False, spelling=Metaspace())
+    found["elmo"] = text.ElmoWords.train(TEXTS)
+    found["added"] = text.learn("bytes", list(TEXTS))
+    found["added"].add_specials(["<stop>", "<name>"])
+    return found
+
+
+@pytest.mark.parametrize("name", every_encoding())
+def test_a_text_holds_no_special_token_but_its_end(name):
+    encoding = every_encoding()[name]
+    rows = encoding.vocab_size + 5
+    sizes = dict(n_positions=16, n_embd=6, n_layer=1, n_head=2, initializer_range=2.0)
+    gpt = GPT(GPTConfig(rows, **sizes)).eval()
+    end = encoding.end_id
+    # Make every special token far more probable than any other.
+    specials = list(encoding.special_ids)
+    assert end is None or end in specials
+    gpt.ln_f.bias.data[:] = 0
+    gpt.ln_f.bias.data[0] = 30
+    gpt.wte.weight.data[:, 0] = 0
+    gpt.wte.weight.data[specials, 0] = 1
+    before = list(generate(gpt, [0], 40, np.random.default_rng(0)))
+    assert set(before) <= set(specials)
+
+    how = {"vocab_size": encoding.vocab_size, "without": unwritten(encoding)}
+    allowed = set(range(encoding.vocab_size)) - set(specials)
+    if end is not None:
+        allowed.add(end)
+    drawn = list(generate(gpt, [0], 40, np.random.default_rng(0), **how))
+    rows = generate_batch(gpt, [[0], [1, 2]], 40, np.random.default_rng(0), **how)
+    beam = beam_search(gpt, [0], 4, 3, count=3, **how)
+    for ids in (drawn, *rows, *(best.ids for best in beam)):
+        assert ids and set(ids) <= allowed
+    if end is not None:
+        assert set(drawn) == {end}  # it is as probable as the other special ones, and may come
+    assert all(np.isfinite(best.score) for best in beam)
+
+
+def test_an_id_left_out_changes_only_the_scores_of_others_by_a_constant():
+    """The distribution is that of the model, given that none of these ids comes."""
+    model = Recalling()
+    plain = Texts(model.eval(), [[3, 1]], 4).scores()[0]
+    left = Texts(model, [[3, 1]], 4, without=[2, 5, 2]).scores()[0]
+    kept = np.delete(np.arange(V), [2, 5])
+    np.testing.assert_array_equal(left[kept], plain[kept])
+    assert np.isneginf(left[[2, 5]]).all()
+    drawn = draw(steps=200, without=[2, 5])
+    assert set(drawn) == set(kept)
+    assert draw(9, without=[]) == draw(9, without=[V, V + 3]) == draw(9)
+    with pytest.raises(ShapeError, match="leaves no id"):
+        draw(without=range(V))

@@ -1,4 +1,4 @@
-"""Generation beside transformers', on GPT-2 folders that transformers has written with random weights."""
+"""Generation beside transformers', on folders of GPT-1 and GPT-2 that transformers has written with random weights."""
 
 import numpy as np
 import pytest
@@ -12,15 +12,10 @@ pytestmark = pytest.mark.peer
 V, POSITIONS = 307, 229
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
-def both(request, tmp_path_factory):
-    """(our model, transformers') of the same folder."""
-    import torch
+def gpt2(width, layers, heads, inner):
+    """A GPT-2 of transformers."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    torch.manual_seed(request.param)
-    sizes = [(36, 2, 3, None), (20, 3, 1, 52), (44, 1, 11, 31)][request.param]
-    width, layers, heads, inner = sizes
     config = GPT2Config(
         vocab_size=V,
         n_positions=POSITIONS,
@@ -32,11 +27,45 @@ def both(request, tmp_path_factory):
         bos_token_id=0,
         eos_token_id=None,
     )
-    theirs = GPT2LMHeadModel(config).eval()
-    folder = tmp_path_factory.mktemp("gpt2")
+    return GPT2LMHeadModel(config)
+
+
+def gpt1(width, layers, heads, inner):
+    """A GPT-1 of transformers; its inner width is always four times its width."""
+    import torch
+    from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+
+    config = OpenAIGPTConfig(
+        vocab_size=V,
+        n_positions=POSITIONS,
+        n_embd=width,
+        n_layer=layers,
+        n_head=heads,
+        initializer_range=0.3,
+    )
+    theirs = OpenAIGPTLMHeadModel(config)
+    # With norms that weigh all alike, the tied table makes each token its own most probable successor.
+    for i in range(layers):
+        torch.nn.init.normal_(theirs.transformer.h[i].ln_2.weight)
+    return theirs
+
+
+def published(make, seed, tmp_path_factory):
+    """(our model, transformers') of the same folder, of a shape that the seed chooses."""
+    import torch
+
+    torch.manual_seed(seed)
+    theirs = make(*[(36, 2, 3, None), (20, 3, 1, 52), (44, 1, 11, 31)][seed]).eval()
+    folder = tmp_path_factory.mktemp(make.__name__)
     theirs.save_pretrained(folder)
     ours, _ = hub.load(folder)
     return ours, theirs
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2])
+def both(request, tmp_path_factory):
+    """(our GPT, transformers' GPT-2) of the same folder."""
+    return published(gpt2, request.param, tmp_path_factory)
 
 
 def ids(length, seed=0):
@@ -76,6 +105,15 @@ def test_greedy_text_is_theirs_over_200_tokens(both, penalty):
         assert close(ours, prompt, found, expected)
     else:
         assert found == expected
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_greedy_text_of_a_gpt1_is_theirs_over_200_tokens(seed, tmp_path_factory):
+    ours, theirs = published(gpt1, seed, tmp_path_factory)
+    prompt = ids(17)
+    [expected] = continued(theirs, prompt, 200)
+    assert len(set(expected)) > 5
+    assert close(ours, prompt, list(generate(ours, prompt, 200, temperature=0)), expected)
 
 
 def test_a_left_padded_batch_is_theirs(both):

@@ -82,6 +82,7 @@ def _row(options: Namespace, tokenizer: Any, prompt: list[int], new: list[int]) 
 def _searched(options, model, tokenizer, prompt):
     """The best texts of a beam, as rows."""
     from tinylm.training.beam import beam_search
+    from tinylm.training.generate import unwritten
 
     penalty = 1.0 if options.length_penalty is None else options.length_penalty
     found = beam_search(
@@ -93,6 +94,7 @@ def _searched(options, model, tokenizer, prompt):
         tokenizer.end_id,
         tokenizer.vocab_size,
         count=options.n,
+        without=unwritten(tokenizer),
     )
     rows = []
     for best in found:
@@ -103,7 +105,7 @@ def _searched(options, model, tokenizer, prompt):
 
 def _sampled(options, model, tokenizer, prompt):
     """Several texts that are sampled side by side, as rows."""
-    from tinylm.training.generate import generate_batch, stop_at
+    from tinylm.training.generate import generate_batch, stop_at, unwritten
 
     prompts = [prompt] * options.n
     found = generate_batch(
@@ -114,6 +116,7 @@ def _sampled(options, model, tokenizer, prompt):
         tokenizer.end_id,
         tokenizer.vocab_size,
         stop_at(tokenizer, prompts, options.stop) if options.stop else None,
+        unwritten(tokenizer),
         **_sampling(options),
     )
     return [_row(options, tokenizer, prompt, new) for new in found]
@@ -121,7 +124,7 @@ def _sampled(options, model, tokenizer, prompt):
 
 def _streamed(options, model, tokenizer, prompt) -> int:
     """Sample one text and show it as it grows."""
-    from tinylm.training.generate import before_first, continuation, generate
+    from tinylm.training.generate import before_first, continuation, generate, unwritten
 
     stream = generate(
         model,
@@ -130,6 +133,7 @@ def _streamed(options, model, tokenizer, prompt) -> int:
         np.random.default_rng(options.seed),
         tokenizer.end_id,
         tokenizer.vocab_size,
+        unwritten(tokenizer),
         **_sampling(options),
     )
     show = (lambda text: None) if options.json else _typewriter(options.prompt)

@@ -10,6 +10,8 @@ named after its `model_type`, which says how the published folder differs:
                                                file's tensors, which tell the heads that it has
     layout(config)                             iterator of `Stored`: the place of each tensor
     IGNORED                                    pattern of harmless buffers in older files
+    fits(config) -> bool                       of a type that is read as another one, DistilBERT as
+                                               BERT: whether such a model is saved as this type
 
 A config cannot ask for more memory than its file justifies. For a published family, loading
 compares every shape with the file before it builds a model. Any other model may ask nn's layers
@@ -62,7 +64,8 @@ BYTES_EACH = 32
 SLACK = 2**20
 # Model types whose folders other programs write and read too.
 PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra", "distilbert", "xlnet")
-ALIASES = {"distilbert": "bert"}  # a model type that is read as another one
+# Model types that are read as another one; the module's `fits` says which models are saved so.
+ALIASES = {"distilbert": "bert"}
 
 
 def save(path, model: Objective, tokenizer=None, overwrite: bool = False) -> None:
@@ -89,20 +92,21 @@ def write(path, model: Objective, tokenizer=None) -> None:
     raises DataError  if a file cannot be written
     """
     path = Path(path)
-    family = _family(model.model_type)
+    model_type = _written_type(model)
+    family = _family(model_type)
     if tokenizer is not None:
         tokenizer.save(path)
     save_weights(path, model)
     end_id = None if tokenizer is None else tokenizer.end_id
     known = {} if family is None else family.to_config(model.config, end_id)
-    fields = {"model_type": model.model_type, **known, **dataclasses.asdict(model.config)}
+    fields = {"model_type": model_type, **known, **dataclasses.asdict(model.config)}
     files.write_json(path / CONFIG, fields)
 
 
 def save_weights(path, model: Objective) -> None:
     """Write only the weights, into a folder that holds the other files of the same model."""
     own = model.state_dict()
-    family = _family(model.model_type)
+    family = _family(_written_type(model))
     if family is None:
         arrays = own
     else:
@@ -205,6 +209,14 @@ def refuse_others(fields: Mapping[str, Any], fixed: Mapping[str, Any], name: str
             raise TinylmError(
                 f"{switch} is {fields[switch]}, tinylm's {name} computes only {value}"
             )
+
+
+def _written_type(model: Objective) -> str:
+    """The model type under which a model is saved: its own, or one that is read as it and fits."""
+    for alias, model_type in ALIASES.items():
+        if model_type == model.model_type and _family(alias).fits(model.config):
+            return alias
+    return model.model_type
 
 
 def _family(model_type: str) -> ModuleType | None:

@@ -3,7 +3,7 @@
     theirs: distilbert.transformer.layer.N.attention.{q_lin, k_lin, v_lin}.weight [C, C] each
     ours:   encoder.h.N.attn.c_attn.weight [3C, C]
 
-Only reading: the model is a Bert afterwards, and is saved as one.
+The model is a Bert. A Bert that DistilBERT's code can compute is saved in this form, see `fits`.
 Source: transformers' DistilBertForMaskedLM.
 """
 
@@ -32,8 +32,32 @@ NAMES = {
     "max_position_embeddings": "max_position_embeddings",
     "initializer_range": "initializer_range",
 }
+EPS = 1e-12  # of all norms; no field of config.json changes it
+ARCHITECTURES = {(): "DistilBertModel", ("masked",): "DistilBertForMaskedLM"}
 # What a config.json that leaves fields out means, where BertConfig's defaults are others.
 DEFAULTS = {"n_layers": 6}
+
+
+def fits(config) -> bool:
+    """Whether DistilBERT's code computes what a Bert of this config does.
+
+    >>> from tinylm.objectives.bert import BertConfig
+    >>> fits(BertConfig(type_vocab_size=0, heads=("masked",))), fits(BertConfig())
+    (True, False)
+    """
+    plain = config.type_vocab_size == 0 and config.layer_norm_eps == EPS
+    return plain and config.heads in ARCHITECTURES
+
+
+def to_config(config, end_id: int | None) -> dict[str, Any]:
+    """The fields that transformers needs beside those of BertConfig.
+
+    >>> from tinylm.objectives.bert import BertConfig
+    >>> to_config(BertConfig(hidden_size=48, heads=("masked",)), None)["dim"]
+    48
+    """
+    named = {theirs: getattr(config, ours) for theirs, ours in NAMES.items()}
+    return {"architectures": [ARCHITECTURES[config.heads]], **named}
 
 
 def canonical(name: str) -> str:
@@ -55,8 +79,11 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str]):
         hub.refuse_others(fields, {"tie_word_embeddings": True}, "BERT")
     heads = ["masked"] if HEAD in names else []
     given = DEFAULTS | fields
-    found = {ours: given[theirs] for theirs, ours in NAMES.items() if theirs in given}
-    found |= {"type_vocab_size": 0, "heads": heads, "next_sentence": False}
+    trained = ("sinusoids", *config_class.changeable)  # how one of ours was trained
+    found = {name: fields[name] for name in trained if name in fields}
+    found |= {ours: given[theirs] for theirs, ours in NAMES.items() if theirs in given}
+    found |= {"type_vocab_size": 0, "layer_norm_eps": EPS, "heads": heads}
+    found.setdefault("next_sentence", False)
     return hub.fields_of(found, config_class)
 
 

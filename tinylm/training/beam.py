@@ -45,6 +45,7 @@ def beam_search(
     end_id: int | Collection[int] | None = None,
     vocab_size: int | None = None,
     count: int = 1,
+    without: Collection[int] = (),
 ) -> list[Continuation]:
     """The best continuations of a prompt, best first, `count` at most.
 
@@ -59,7 +60,7 @@ def beam_search(
     width = argument("beam_search", "width", width, int, at_least(1))
     count = argument("beam_search", "count", count, int, at_least(1, width))
     length_penalty = argument("beam_search", "length_penalty", length_penalty, float)
-    texts = Texts(model, [ids], steps, vocab_size)
+    texts = Texts(model, [ids], steps, vocab_size, without)
     ends = end_ids(end_id)
     begun = len(texts.ids[0])
     totals = np.zeros(1)  # log p of each text of the beam

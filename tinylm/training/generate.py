@@ -31,6 +31,7 @@ def generate(
     rng: np.random.Generator | None = None,
     end_id: int | Collection[int] | None = None,
     vocab_size: int | None = None,
+    without: Collection[int] = (),
     **sampling,
 ) -> Iterator[int]:
     """Continue a text: an iterator over `steps` new ids, each available as soon as it is drawn.
@@ -41,19 +42,20 @@ def generate(
     end_id : stop after this id, or after any of these
     vocab_size : the number of tokens: draw only ids below it. A model's table may be padded with
         rows that no token has. None draws from every row
+    without : ids that are never drawn, see `unwritten`
     sampling : the fields of `sampling.Sampling`
 
     If the text outgrows the model's n_positions, the window slides by half its length: the model
     forgets the older half and reads the rest again from position 0. So it pays for one long read
     every n_positions / 2 tokens.
 
-    raises ShapeError       on an empty prompt
+    raises ShapeError       on an empty prompt, or if no id is left to draw
     raises ArgumentError    on a number out of its range
     raises TinylmError      on a model that cannot continue text
-    Example: demos/04_gpt.py
+    Example: demos/10_gpt.py
     """
     choice = _choice(rng, sampling)
-    texts = Texts(model, [ids], steps, vocab_size)
+    texts = Texts(model, [ids], steps, vocab_size, without)
     ends = end_ids(end_id)
 
     def drawn():
@@ -77,6 +79,7 @@ def generate_batch(
     end_id: int | Collection[int] | None = None,
     vocab_size: int | None = None,
     stop: Callable[[int, list[int]], bool] | None = None,
+    without: Collection[int] = (),
     **sampling,
 ) -> list[list[int]]:
     """Continue several texts side by side: the new ids of each, `steps` at most.
@@ -90,7 +93,7 @@ def generate_batch(
     raises ShapeError, ArgumentError, TinylmError  as `generate`
     """
     choice = _choice(rng, sampling)
-    texts = Texts(model, prompts, steps, vocab_size)
+    texts = Texts(model, prompts, steps, vocab_size, without)
     ends = end_ids(end_id)
     count = len(texts.ids)
     if not count:
@@ -160,13 +163,13 @@ class Texts:
     """Texts that a model continues side by side, and the cache of what it has read of them.
 
     model : causal, with start_cache and step     prompts : B texts, ids of at least one token each
-    steps : how many ids each text gets at most     vocab_size : as in `generate`
+    steps : how many ids each text gets at most     vocab_size, without : as in `generate`
     ids : B lists, the texts so far
 
     The model sees the window ids[starts[b]:] of text b. A window that outgrows the model's
     n_positions moves to the newest half of it, for each text on its own, see `generate`. Then the
     windows of all texts are read anew, flush right, with padding on the left.
-    raises ShapeError  on an empty prompt or vocabulary
+    raises ShapeError  on an empty prompt, or if no id is left to draw
     """
 
     def __init__(
@@ -175,6 +178,7 @@ class Texts:
         prompts: Sequence[ArrayLike],
         steps: int,
         vocab_size: int | None = None,
+        without: Collection[int] = (),
     ):
         model.need("generation")
         steps = argument("generate", "steps", steps, int, at_least(0))
@@ -182,6 +186,12 @@ class Texts:
             raise ShapeError(f"generate: vocab_size is {vocab_size}, expected at least 1, or None")
         self.model = model
         self.vocab_size = vocab_size
+        known = model.config.vocab_size if vocab_size is None else vocab_size
+        self.without = [i for i in sorted(set(without)) if 0 <= i < known]
+        if len(self.without) == known:
+            raise ShapeError(
+                "generate: `without` leaves no id to draw; leave at least one out of it"
+            )
         self.ids = [_prompt(ids) for ids in prompts]
         needed = max(map(len, self.ids), default=0) + steps
         self.size = min(needed, model.max_length or needed)
@@ -191,13 +201,17 @@ class Texts:
         self.is_large = sum(p.size for p in model.parameters()) >= LARGE
 
     def scores(self) -> np.ndarray:
-        """The scores of the next id of each text, (B, V)."""
+        """The scores of the next id of each text, (B, V); −inf for an id in `without`."""
         if self.slots < self.size:
             self.slots += 1
             scores = self._step([ids[-1:] for ids in self.ids])
         else:
             scores = self._read_windows()
-        return scores[:, : self.vocab_size]
+        scores = scores[:, : self.vocab_size]
+        if self.without:
+            scores = scores.copy()
+            scores[:, self.without] = -np.inf
+        return scores
 
     def extend(self, rows: Sequence[int], ids: Sequence[int]) -> None:
         """Go on with these rows, in this order, each with one more id.
@@ -250,6 +264,16 @@ def evaluating(model: Any) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
+
+
+def unwritten(tokenizer: Any) -> tuple[int, ...]:
+    """The ids that a model must not write: tokens that no text spells, but for the end of a text.
+
+    >>> from tinylm.text import Chars
+    >>> [Chars("ab").vocab[i] for i in unwritten(Chars("ab"))]
+    ['<unk>', '<pad>']
+    """
+    return tuple(i for i in tokenizer.special_ids if i != tokenizer.end_id)
 
 
 def end_ids(end_id: int | Collection[int] | None) -> set[int]:

@@ -22,7 +22,7 @@ from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.sampling import log_probabilities
 from tinylm.tensor import no_grad
 
-from .generate import before_first, continuation, evaluating, generate
+from .generate import before_first, continuation, evaluating, generate, unwritten
 
 ROWS = 64  # positions whose probabilities are computed together
 
@@ -232,7 +232,8 @@ def _continued(model, tokenizer, prompt, steps, **how):
     if not ids:
         raise DataError("The prompt holds no token that the model knows; give a longer one.")
     end = tokenizer.end_id
-    new = list(generate(model, ids, steps, end_id=end, vocab_size=tokenizer.vocab_size, **how))
+    how |= {"vocab_size": tokenizer.vocab_size, "without": unwritten(tokenizer)}
+    new = list(generate(model, ids, steps, end_id=end, **how))
     if new and new[-1] == end:
         new.pop()
     return continuation(tokenizer, ids, new)

@@ -7,7 +7,8 @@ A step yields each part of a text with the number of characters it was, so that 
 original are known after any number of steps.
 Source: Hugging Face's tokenizers. Differs: composition looks at a character with its marks; the map
 of characters takes the longest match as SentencePiece does (theirs asks grapheme by grapheme); and
-the space before a word belongs to the word.
+the space before a word belongs to the word. As there, marks and decompositions are those of
+Unicode 9, whatever Python knows of later characters.
 """
 
 from __future__ import annotations
@@ -21,9 +22,23 @@ import regex
 
 from tinylm.errors import DataError, VocabularyError
 
-from .cleaning import is_accent
 from .normalizing import SPACE, Normalizer
+from .ranges import characters, lies_in
 
+# Where Unicode has added marks since version 9; no older mark lies in these ranges.
+LATER_MARKS = """
+    5c8-5c9 7fd 897-8d3 9fe afa-aff b53-b55 c04-c3c cf3-d00 d3b-d3c d81 eba ece 1715 180f 1abf-1af0
+    1cf7 1df6-1dfa a82c a8ff 10d24-10f85 11070-11074 110c2 11145-11146 111c9 111ce-111cf 11241 1133b
+    113b8-113e2 1145e 1182c-11b67 11d31-1612f 16f4f 16f7f-16f87 16fe4-16ff1 1cf00-1d128 1d250-1d281
+    1e08f-1e6f5
+"""
+FORMER_MARKS = "\u1cf2\u1cf3"  # marks in Unicode 9 that are letters now
+# Characters that Unicode has added since version 9 and that have a decomposition: they stay.
+LATER_COMPOSED = """
+    32ff a7f1-a7f4 ab69 105c9 105e4 10781-107ba 11383-11391 113c5-113c8 11938 16121-16128
+    16d68-16d6a 1ccd6-1ccf9 1e030-1e06d 1f16c 1fbf0-1fbf9
+"""
+STAYS = regex.compile(f"([{''.join(characters(LATER_COMPOSED))}])")
 # A character and its marks; Hangul vowels and finals compose as marks do.
 CLUSTER = regex.compile(r"\P{M}[\p{M}\u1160-\u11FF]*|[\p{M}\u1160-\u11FF]+")
 WORD = regex.compile(r"\P{White_Space}+")
@@ -109,16 +124,35 @@ def lowercase(text: str) -> Parts:
 
 
 def strip_accents(text: str) -> Parts:
-    """Each character, accents removed."""
-    return (("" if is_accent(c) else c, 1) for c in text)
+    """Each character; marks, which stand on the letter before them, are removed.
+
+    >>> "".join(part for part, _ in strip_accents("e\\u0301 \\u0915\\u093f")) == "e \\u0915"
+    True
+    """
+    return (("" if _is_mark(c) else c, 1) for c in text)
+
+
+def _is_mark(c):
+    """True for a mark as of Unicode 9, such as an accent, a vowel sign or an enclosing circle."""
+    if c in FORMER_MARKS:
+        return True
+    return unicodedata.category(c)[0] == "M" and not lies_in(c, LATER_MARKS)
 
 
 def composed(form: str) -> Step:
-    """Each character with its marks in a Unicode normal form: NFC, NFD, NFKC or NFKD."""
+    """Each character with its marks in a Unicode normal form: NFC, NFD, NFKC or NFKD.
+
+    >>> ascii("".join(part for part, _ in composed("NFKD")("\\u00bd\\U0001f16c")))
+    "'1\\\\u20442\\\\U0001f16c'"
+    """
 
     def parts(text: str) -> Parts:
-        for cluster in CLUSTER.findall(text):
-            yield unicodedata.normalize(form, cluster), len(cluster)
+        for piece in STAYS.split(text):
+            if STAYS.fullmatch(piece):
+                yield piece, 1
+                continue
+            for cluster in CLUSTER.findall(piece):
+                yield unicodedata.normalize(form, cluster), len(cluster)
 
     return parts
 

@@ -1,4 +1,4 @@
-"""Demo 04: how close does a small GPT come to the best that any model could do?
+"""Demo 10: how close does a small GPT come to the best that any model could do?
 
 Question: the forward algorithm gives the exact loss of text from a hidden Markov model. How much of
 the gap between counting tokens (unigram) and that exact loss does GPT close?
@@ -13,7 +13,7 @@ import tinylm
 from tinylm.data import encode_corpus, toy
 from tinylm.data.documents import Corpus
 from tinylm.text import Words
-from tinylm.training.generate import generate
+from tinylm.training.generate import generate, unwritten
 from tinylm.training.train import TrainConfig, Trainer
 
 source = toy.hidden_markov()
@@ -57,7 +57,12 @@ language.prepare(encode_corpus(texts, words, end_id=words.end_id))
 Trainer(language, words, config=TrainConfig.of(tinylm.GPT, steps=400, lr=2e-3), quiet=True).run()
 prompt = texts[0].split()[:3]
 ids = generate(
-    language, words.encode(" ".join(prompt)), 20, np.random.default_rng(0), temperature=0.8
+    language,
+    words.encode(" ".join(prompt)),
+    20,
+    np.random.default_rng(0),
+    without=unwritten(words),
+    temperature=0.8,
 )
 print("after 400 steps GPT continues", " ".join(prompt), "…:", words.decode(list(ids)))
 
