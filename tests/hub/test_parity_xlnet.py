@@ -129,7 +129,7 @@ def test_a_published_model_reads_and_predicts_here_as_there(tmp_path, case, dtyp
         parity.expect_close(model.predict(**inputs), out.logits, tolerance, "predict")
     parity.expect_close(loss, reference, tolerance, "loss")
     c = model.config
-    memory = nn.remember(content, inputs.get("memory"), c.mem_len, c.reuse_len)
+    memory = nn.remember(content[:-1], inputs.get("memory"), c.mem_len, c.reuse_len)
     for ours, mem in zip(memory, out.mems, strict=True):
         parity.expect_close(ours.swapaxes(0, 1), mem, tolerance, "memory")
     parity.expect_same_gradients(model, theirs, xlnet, dtype)

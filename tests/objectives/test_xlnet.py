@@ -142,7 +142,7 @@ def test_two_texts_with_memory_are_one_whose_first_half_may_not_see_the_second(
     with no_grad():
         whole = model.encode(ids, token_types=types, visible=seen, **way)
         first = model.encode(ids[:, :7], token_types=types[:, :7], **way)
-        memory = nn.remember(first)
+        memory = nn.remember(first[:-1])
         second = model.encode(ids[:, 7:], token_types=types[:, 7:], memory=memory, **way)
     for one, before, after in zip(whole, first, second, strict=True):
         joined = np.concatenate([before.data, after.data], axis=1)
@@ -291,6 +291,16 @@ def test_only_the_picks_pass_through_the_query_stream():
     content, query = model.streams(ids, picks=picks, visible=visible)
     assert content[-1].shape == (B, T, 12) and query[-1].shape == (B, K, 12)
     assert query[0].data.std(axis=(0, 1)).max() == 0  # one vector, wherever it asks
+
+
+def test_the_query_stream_needs_no_content_above_the_last_layer():
+    model = model_of()
+    ids, picks, visible = drawn(0)
+    content, query = model.streams(ids, picks=picks, visible=visible)
+    inputs, alone = model.streams(ids, picks=picks, visible=visible, query_only=True)
+    assert len(inputs) == len(content) - 1
+    for ours, theirs in zip([*inputs, *alone], [*content[:-1], *query], strict=True):
+        assert np.array_equal(ours.data, theirs.data)
 
 
 def test_fine_tuning_reads_the_content_stream_alone():

@@ -257,12 +257,14 @@ class RelativeLayer(Module):
         view: View,
         query_view: View | None = None,
         memory: np.ndarray | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
+        query_only: bool = False,
+    ) -> tuple[Tensor | None, Tensor | None]:
         """content : (B, T, C)     query : (B, K, C), or None for one stream alone
 
         table : (G, R, C), R = T + S; each of G parts of the rows has its own distances
         view, query_view : what the T and the K queries may see of the S = M + T keys
         memory : (B, M, C), what the layer read before this; it gets no gradient
+        query_only : leave out the content's result, which nobody reads above the last layer
         raises ShapeError  if G does not divide B
         """
         if len(content) % len(table):
@@ -277,4 +279,6 @@ class RelativeLayer(Module):
         seen = self.rel_attn.keys(known, table)
         if query is not None:
             query = self.ff(self.rel_attn(query, seen, query_view))
+        if query_only:
+            return None, query
         return self.ff(self.rel_attn(content, seen, view)), query

@@ -98,6 +98,7 @@ class TwoStreams(Module):
         visible=None,
         picks=None,
         half_backwards: bool = False,
+        query_only: bool = False,
     ) -> Streams:
         """Both streams, layer by layer.
 
@@ -108,7 +109,8 @@ class TwoStreams(Module):
         picks : (B, K) different places that the query stream asks for (the published
             target_mapping has a 1 for each); None = there is no query stream
         half_backwards : the second half of the rows counts its positions down
-        returns L + 1 Tensors (B, T, C), and as many (B, K, C), or none
+        query_only : leave out the content above the last layer, which only fine-tuning needs
+        returns L + 1 Tensors (B, T, C), one less with query_only; L + 1 (B, K, C), or none
         raises ShapeError  for an odd number of rows in two directions, or shapes that do not fit
         """
         ids = np.asarray(ids)
@@ -131,11 +133,14 @@ class TwoStreams(Module):
         queries = [] if query is None else [query]
         for i, layer in enumerate(self.layer):
             before = None if memory is None else memory[i]
-            content, query = layer(content, query, table, view, query_view, before)
-            contents.append(content)
+            skip = query_only and i == len(self.layer) - 1
+            content, query = layer(content, query, table, view, query_view, before, skip)
+            if not skip:
+                contents.append(content)
             if query is not None:
                 queries.append(query)
-        contents[-1] = self.drop(content)
+        if not query_only:
+            contents[-1] = self.drop(content)
         if query is not None:
             queries[-1] = self.drop(query)
         return Streams(contents, queries)
@@ -186,26 +191,26 @@ class TwoStreams(Module):
 
 
 def remember(
-    content: list[Tensor],
+    inputs: list[Tensor],
     memory: np.ndarray | None = None,
     most: int | None = None,
     reuse: int | None = None,
 ) -> np.ndarray:
     """What the next text may see: each layer's input, behind what was remembered before.
 
-    content : of TwoStreams     memory : (L, B, M, C) or None
+    inputs : L Tensors (B, T, C), all content states but the last     memory : (L, B, M, C) or None
     most : tokens to remember, the last ones; None or 0 for all
     reuse : the first so many tokens of the text count; None or 0 for all
     returns (L, B, M', C), arrays without history
 
-    >>> content = [Tensor(np.zeros((2, 5, 6)))] * 4
-    >>> remember(content, most=7).shape, remember(content, np.zeros((3, 2, 4, 6)), 7, 5).shape
+    >>> inputs = [Tensor(np.zeros((2, 5, 6)))] * 3
+    >>> remember(inputs, most=7).shape, remember(inputs, np.zeros((3, 2, 4, 6)), 7, 5).shape
     ((3, 2, 5, 6), (3, 2, 7, 6))
     """
-    batch, length, width = content[0].shape
+    batch, length, width = inputs[0].shape
     taken = min(reuse or length, length)
-    states = np.empty((len(content) - 1, batch, taken, width), content[0].dtype)
-    for i, state in enumerate(content[:-1]):
+    states = np.empty((len(inputs), batch, taken, width), inputs[0].dtype)
+    for i, state in enumerate(inputs):
         states[i] = state.data[:, :taken]
     if memory is not None:
         states = np.concatenate([memory.astype(states.dtype, copy=False), states], axis=2)

@@ -376,18 +376,18 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
         carried = self.memory if batch.memory is None else batch.memory
         if batch.fresh or not carried.fits(len(batch.ids)):
             carried.states = None
-        content, query = self.streams(
+        inputs, query = self.streams(
             batch.ids,
             token_types=batch.token_types,
             memory=carried.states,
             visible=batch.visible,
             picks=np.maximum(batch.picks, 0),
             half_backwards=batch.half_backwards,
+            query_only=True,
         )
-        if self.config.mem_len:
-            carried.states = nn.remember(
-                content, carried.states, self.config.mem_len, self.config.reused
-            )
+        c = self.config
+        if c.mem_len and c.n_layer:
+            carried.states = nn.remember(inputs, carried.states, c.mem_len, c.reused)
         table = self.network.word_embedding.weight
         loss = F.linear_cross_entropy(query[-1], table, batch.targets, bias=self.bias)
         return loss, {"loss": loss.item()}
@@ -417,7 +417,7 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
             hidden = np.zeros(np.shape(ids), bool)
             np.put_along_axis(hidden, picks, True, axis=1)
             family["visible"] = np.repeat(~hidden[:, None], hidden.shape[1], axis=1)
-        query = self.streams(ids, mask, picks=picks, **family)[1]
+        query = self.streams(ids, mask, picks=picks, query_only=True, **family)[1]
         return F.linear(query[-1], self.network.word_embedding.weight, self.bias)
 
     @property
