@@ -1,6 +1,6 @@
 """What do BERT and ELECTRA learn from newsgroups in a few minutes, and does it save labels?
 
-    python -m benchmarks.newsgroups [MINUTES] [SEEDS]      of processor time for each row, 5 and 3 by default
+    python -m benchmarks.newsgroups [MINUTES] [SEEDS]      of processor time for each row, 2.5 and 3 by default
 
 Every row gets the same processor time on one thread, so the table does not depend on what else the machine does. Rows
 "from vectors" begin with a skip-gram's vectors, whose time is counted as theirs. Then 10 labelled posts of each of the 20
@@ -43,7 +43,7 @@ ROWS = {  # name -> objective, options, whether it begins with vectors
     "electra from vectors": ("electra", {}, True),
     "electra 15 % from vectors": ("electra", PICKED, True),
 }
-MINUTES = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+MINUTES = float(sys.argv[1]) if len(sys.argv) > 1 else 2.5
 SEEDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 
 

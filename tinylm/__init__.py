@@ -46,6 +46,7 @@ _PLACES = {
     "Classifier": "transfer",
     "Features": "transfer",
     "SentenceEncoder": "transfer",
+    "Tagger": "transfer",
     "TinylmError": "errors",
 }
 _MODULES = {

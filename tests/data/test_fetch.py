@@ -22,6 +22,7 @@ from tinylm.data import (
     load_texts,
     readers,
     sets,
+    tagged,
 )
 from tinylm.data.sets import Member, NamedSet, named_set
 from tinylm.errors import DataError
@@ -272,7 +273,7 @@ def test_text_sets_have_their_known_sizes():
     wikipedia = load_texts("wikipedia")
     assert len(wikipedia) == 106 and not any("{{" in text for text in wikipedia)
     assert len(readers.dialogs(get("dialogs")["moviedialog.csv"])) == 64350
-    sentences = readers.conll(get("entities")["ner.txt"])
+    sentences = tagged.read(get("entities")["ner.txt"])
     types = {tag[2:] for _, tags in sentences for tag in tags} - {""}
     assert sum(len(tokens) for tokens, _ in sentences) // 1000 == 46 and len(types) == 10
     parts = [load_tagged("entities", split) for split in ("train", "test")]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tinylm.data import load_labelled, load_parts, load_tagged, load_texts, readers
+from tinylm.data import load_labelled, load_parts, load_tagged, load_texts, readers, tagged
 from tinylm.errors import DataError
 
 ROWS = [(f"text number {i}", "odd" if i % 2 else "even") for i in range(23)]
@@ -75,7 +75,7 @@ def test_repeated_texts_cannot_fall_on_both_sides(tmp_path):
 
 
 def test_conll_sentences_and_tags(files):
-    assert readers.conll(files / "tags.conll") == [
+    assert tagged.read(files / "tags.conll") == [
         (["John", "runs"], ["B-PER", "O"]),
         (["Rome"], ["B-LOC"]),
     ]

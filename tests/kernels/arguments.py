@@ -120,6 +120,16 @@ def _attention_backward_finish(values, rng):
     forward.reference(*(values[argument.name] for argument in forward.arguments))
 
 
+def _as_the_forward_left_them(values, rng):
+    """The CRF's alphas and scales are what the forward made of the other arguments."""
+    from tinylm.kernels import KERNELS
+
+    forward = KERNELS["crf"]
+    starts = rng.normal(size=values["ends"].shape).astype(values["ends"].dtype)
+    given = values | {"starts": starts, "log_partition": np.empty_like(values["dy"])}
+    forward.reference(*(given[argument.name] for argument in forward.arguments))
+
+
 def _some_targets_ignored(values, rng):
     """Negative targets are rows that are not counted."""
     values["targets"][rng.random(values["targets"].shape) < 0.2] = -1
@@ -269,6 +279,7 @@ FINISH = {
     "glove": _gentle_cells,
     "cooccurrence": _a_text_by_words,
     "attention_backward": _attention_backward_finish,
+    "crf_backward": _as_the_forward_left_them,
     "linear_cross_entropy": _some_targets_ignored,
     "linear_backward": _nothing_to_keep,
 }

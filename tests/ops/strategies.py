@@ -691,3 +691,17 @@ def gather_positions(draw):
     rng, batch, length, width = draw(generators), size(draw, zero=True), size(draw), size(draw)
     positions = rng.integers(-draw(st.integers(0, 1)), length, (batch, size(draw, zero=True)))
     return lambda x: F.gather_positions(x, positions), [rng.normal(size=(batch, length, width))]
+
+
+def crf_arguments(draw):
+    """scores (B, T, K), transitions, starts and ends, and a mask with gaps anywhere, or None."""
+    rng, batch, length, width = draw(generators), size(draw, True), size(draw, True), size(draw)
+    mask = rng.random((batch, length)) < 0.7 if draw(st.booleans()) else None
+    shapes = ((batch, length, width), (width, width), (width,), (width,))
+    return [2 * rng.normal(size=shape) for shape in shapes], mask
+
+
+@case
+def crf_log_partition(draw):
+    arrays, mask = crf_arguments(draw)
+    return lambda *xs: F.crf_log_partition(*xs, mask), arrays

@@ -11,6 +11,7 @@ from strategies import (
     batch_norm_arguments,
     conv1d_arguments,
     conv1d_options,
+    crf_arguments,
     generators,
     linear_arguments,
     lstm_arguments,
@@ -790,6 +791,29 @@ def gather_positions(draw):
         lambda x: F.gather_positions(x, positions),
         lambda x: torch().gather(x, 1, torch().tensor(positions)[..., None].expand(-1, -1, width)),
         [rng.normal(size=(batch, length, width))],
+    )
+
+
+def _torch_log_partition(scores, transitions, starts, ends, mask):
+    """The forward algorithm without scaling, text by text, by torch.logsumexp."""
+    found = []
+    for row, real in zip(scores, mask, strict=True):
+        alpha = None
+        for place in row[torch().tensor(real)]:
+            before = starts if alpha is None else (alpha[:, None] + transitions).logsumexp(0)
+            alpha = before + place
+        found.append(0 * row.sum() if alpha is None else (alpha + ends).logsumexp(0))
+    return torch().stack(found) if found else scores.sum((1, 2))
+
+
+@pair
+def crf_log_partition(draw):
+    arrays, mask = crf_arguments(draw)
+    real = np.ones(arrays[0].shape[:2], bool) if mask is None else mask
+    return (
+        lambda *xs: F.crf_log_partition(*xs, mask),
+        lambda *xs: _torch_log_partition(*xs, real) + 0 * sum(x.sum() for x in xs),
+        arrays,
     )
 
 

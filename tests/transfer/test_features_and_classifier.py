@@ -338,7 +338,7 @@ def test_a_save_that_is_killed_leaves_the_classifier_of_before(
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tinylm.transfer.classifier.save_tensors", killed)
+    monkeypatch.setattr("tinylm.transfer.adapted.save_tensors", killed)
     with pytest.raises(KeyboardInterrupt):
         model.save(tmp_path, overwrite=True)
     assert Classifier.load(tmp_path).classes_.tolist() == model.classes_.tolist()

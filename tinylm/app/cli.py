@@ -16,7 +16,7 @@ from tinylm import __version__
 from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
-from . import distil_options, writing_options
+from . import distil_options, tagging, writing_options
 from . import options as values
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
@@ -260,14 +260,14 @@ def _check(commands):
 
 def _finetune(commands):
     """finetune: adapt to labels."""
-    p = commands.add_parser("finetune", help="adapt a pretrained run to labelled texts")
+    p = commands.add_parser("finetune", help="adapt a pretrained run to labelled or tagged texts")
     p.add_argument("dir", metavar="DIR", help="pretrained run")
-    p.add_argument("--task", default="classify", choices=("classify",))
+    tagging.add_options(p)
     p.add_argument(
         "--train",
         required=True,
         metavar="FILE|NAME",
-        help="labelled texts: .tsv, .jsonl, or a named set",
+        help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy",
     )
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
     p.add_argument("--method", default="finetune", choices=("finetune", "features"))
@@ -279,13 +279,13 @@ def _finetune(commands):
 
 def _predict(commands):
     """predict: apply a classifier."""
-    p = commands.add_parser("predict", help="label the lines of a file, or of standard input")
+    p = commands.add_parser("predict", help="label lines, or tag words: a file, or standard input")
     p.add_argument("dir", metavar="DIR", help="folder that finetune wrote")
     p.add_argument(
         "file",
         metavar="FILE",
         nargs="?",
-        help="one text per line (default: standard input)",
+        help="one text per line; for a tagger CoNLL columns (default: standard input)",
     )
     _code(p)
     return p

@@ -14,7 +14,7 @@ from pathlib import Path
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import filling, search, words, writing
+from . import filling, search, tagging, words, writing
 from .options import nested
 from .results import given_of, load, print_result
 
@@ -154,6 +154,9 @@ def _finetune(options: Namespace) -> int:
 
 def _adapt(options: Namespace) -> int:
     """`_finetune`, once its folder is claimed."""
+    tagging.check(options)
+    if options.task == "tag":
+        return tagging.adapt(options, _notes())
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
 
@@ -196,8 +199,10 @@ def _notes() -> Callable[[int, int], None]:
 
 
 def _predict(options: Namespace) -> int:
-    from tinylm.transfer import Classifier
+    from tinylm.transfer import Classifier, Tagger, task_of
 
+    if task_of(options.dir) == Tagger.task:
+        return tagging.predict(options)
     classifier = Classifier.load(options.dir)
     lines = _lines(options.file)
     texts = [line.strip() for line in lines if line.strip()]

@@ -1,7 +1,8 @@
 """Floor 4: corpora, labelled sets, batches, and the toy language.
 
 Read in this order: batching.py, cuts.py, documents.py, sentences.py, cooccurrence.py; then, from a
-name to its texts: sets.py, fetch.py, readers.py, labelled.py, markov.py, toy.py, sources.py.
+name to its texts: sets.py, fetch.py, readers.py, labelled.py, tags.py, tagged.py, markov.py,
+toy.py, sources.py.
 
 >>> training, held_out = split_documents(load_texts("toy"))
 >>> len(training), len(held_out)
@@ -19,6 +20,7 @@ from .sources import (
     load_parts,
     load_similarity,
     load_tagged,
+    load_tagged_parts,
     load_texts,
 )
 
@@ -34,6 +36,7 @@ __all__ = [
     "load_parts",
     "load_similarity",
     "load_tagged",
+    "load_tagged_parts",
     "load_texts",
     "named_set",
     "pad",

@@ -1,4 +1,4 @@
-"""Readers of file formats: CoNLL, and those of the named sets. A user's labelled file: labelled.py.
+"""Readers of the named sets' file formats. A user's own files: labelled.py and tagged.py.
 
 Each takes a path and returns plain Python lists.
 """
@@ -17,38 +17,8 @@ from tinylm.errors import DataError
 from tinylm.files import read_text
 
 Rows = list[tuple[str, str]]  # (text, label)
-Tagged = list[tuple[list[str], list[str]]]  # (tokens, tags) of one sentence
 
 # --- lines
-
-
-def conll(path: Path) -> Tagged:
-    """One token per line, with the tag in its last column; blank lines separate sentences.
-
-    A line -DOCSTART- begins a document; it is no token.
-    raises DataError        naming the line that has no tag
-    """
-    sentences: Tagged = []
-    tokens: list[str] = []
-    tags: list[str] = []
-    for number, line in enumerate(_lines(path), 1):
-        content = line.rstrip()
-        fields = content.split("\t" if "\t" in content else " ")
-        if not content or fields[0] == "-DOCSTART-":
-            if tokens:
-                sentences.append((tokens, tags))
-            tokens = []
-            tags = []
-        elif len(fields) < 2:
-            raise DataError(
-                f"{str(path)!r}, line {number}: expected a token and its tag, got {line[:40]!r}."
-            )
-        else:
-            tokens.append(fields[0])
-            tags.append(fields[-1])
-    if tokens:
-        sentences.append((tokens, tags))
-    return sentences
 
 
 def newsgroups(path: Path) -> Rows:

@@ -16,13 +16,15 @@ import numpy as np
 from tinylm.errors import DataError
 from tinylm.files import read_text
 
-from . import fetch, labelled, readers, toy
+from . import fetch, labelled, readers, tagged, toy
 from .sets import sets
 
 TEST_EVERY = 5  # a set without a published split gives one example of five to testing
 SPLITS = ("train", "test", "all")
 SIMILARITY = ("wordsim353", "simlex999")
+TAGGED = ("entities", "toy")
 Example = TypeVar("Example")
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -227,11 +229,21 @@ def load_parts(
     train, test : sources as in load_labelled
     returns (training data, test data or None)
     """
+    return _parts(load_labelled, _LABELLED, train, test)
+
+
+def _parts(
+    load: Callable[[str | Path, str], Loaded],
+    named: Collection[str],
+    train: str | Path,
+    test: str | Path | None,
+) -> tuple[Loaded, Loaded | None]:
+    """`load_parts` of a kind of data: `load` reads a source, `named` are the sets of that kind."""
     is_one_source = test is not None and _is_same(train, test)
 
-    def part(source: str | Path, split: str) -> Labelled:
-        is_split = is_one_source or str(source) in _LABELLED
-        return load_labelled(source, split if is_split else "all")
+    def part(source: str | Path, split: str) -> Loaded:
+        is_split = is_one_source or str(source) in named
+        return load(source, split if is_split else "all")
 
     training = part(train, "train")
     if test is None:
@@ -244,12 +256,12 @@ def _is_same(first: str | Path, second: str | Path) -> bool:
     return str(first) == str(second) or Path(first).resolve() == Path(second).resolve()
 
 
-def load_tagged(source: str | Path, split: str = "train") -> readers.Tagged:
+def load_tagged(source: str | Path, split: str = "train") -> tagged.Tagged:
     """Sentences with a tag for each token.
 
-    source : a CoNLL-style file (token, tag), "entities", or "toy"
+    source : a CoNLL-style file, see tagged.py; the named set "entities"; or "toy"
     split : "train", "test" or "all"
-    returns [(tokens, tags)]
+    returns [(tokens, tags)], tags of entities as BIO
     raises DataError        if the source is missing, unknown, empty or damaged
 
     >>> tokens, tags = load_tagged("toy")[0]
@@ -262,11 +274,11 @@ def load_tagged(source: str | Path, split: str = "train") -> readers.Tagged:
     if name == "toy":
         sentences = toy.tagged(2500)
     elif name == "entities":
-        sentences = readers.conll(_file(name))
+        sentences = tagged.read(_file(name))
     elif path.is_file():
-        sentences = readers.conll(path)
+        sentences = tagged.read(path)
     else:
-        raise _unknown(name, ["entities", "toy"])
+        raise _unknown(name, TAGGED)
     pairs = [(tuple(tokens), tuple(tags)) for tokens, tags in sentences]
     kept = _part(labelled.different(pairs, name), split)
     if not kept:
@@ -275,6 +287,17 @@ def load_tagged(source: str | Path, split: str = "train") -> readers.Tagged:
             f"give at least {TEST_EVERY} different ones."
         )
     return [(list(tokens), list(tags)) for tokens, tags in kept]
+
+
+def load_tagged_parts(
+    train: str | Path, test: str | Path | None = None
+) -> tuple[tagged.Tagged, tagged.Tagged | None]:
+    """Training sentences and test sentences, by the rules of `load_parts`.
+
+    train, test : sources as in load_tagged
+    returns (training sentences, test sentences or None)
+    """
+    return _parts(load_tagged, TAGGED, train, test)
 
 
 def load_similarity(name: str) -> list[tuple[str, str, float]]:

@@ -10,6 +10,8 @@ named after its `model_type`, which says how the published folder differs:
                                                file's tensors, which tell the heads that it has
     layout(config)                             iterator of `Stored`: the place of each tensor
     IGNORED                                    pattern of harmless buffers in older files
+    fits(config) -> bool                       of a type that is read as another one, DistilBERT as
+                                               BERT: whether such a model is saved as this type
 
 A config cannot ask for more memory than its file justifies. For a published family, loading
 compares every shape with the file before it builds a model. Any other model may ask nn's layers

@@ -8,8 +8,9 @@
 array([[0.25, 0.75]])
 
 Read in this order: runtime/registry.py, elementary.py, softmax.py, layer_norm.py, dropout.py,
-activation.py, linear.py, attention.py, block_step.py, lstm.py, convolution.py, cross_entropy.py,
-embedding.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py.
+activation.py, linear.py, attention.py, block_step.py, lstm.py, convolution.py, crf.py,
+cross_entropy.py, embedding.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py,
+lattice.py, greedy.py.
 The rest of runtime/ shows how they are compiled, cached and run on one pool of threads.
 """
 
@@ -19,6 +20,7 @@ from .adamw import adamw, squared_norm
 from .attention import attention, attention_backward
 from .block_step import block_step
 from .convolution import conv1d_max, conv1d_max_backward
+from .crf import crf, crf_backward
 from .cross_entropy import head_backward, linear_cross_entropy
 from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
@@ -54,6 +56,8 @@ __all__ = [
     "conv1d_max",
     "conv1d_max_backward",
     "cooccurrence",
+    "crf",
+    "crf_backward",
     "derivative_ref",
     "double_array",
     "draw_windows",

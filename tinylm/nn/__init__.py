@@ -6,11 +6,12 @@
 (5, 2)
 
 Read in this order: module.py, layers.py, recurrent.py, transformer.py, cache.py, encoder.py,
-characters.py, pooling.py.
+characters.py, pooling.py, crf.py.
 """
 
 from .cache import Cache, LayerCache
 from .characters import CharCNN, CharCNNConfig, Highway
+from .crf import CRF
 from .encoder import ACTIVATION_NAMES, Embeddings, Encoder, EncoderConfig, TokenHead
 from .layers import BatchNorm1d, Conv1d, Dropout, Embedding, LayerNorm, Linear
 from .module import (
@@ -32,6 +33,7 @@ from .transformer import MLP, BlockConfig, MultiHeadAttention, TransformerBlock
 
 __all__ = [
     "ACTIVATION_NAMES",
+    "CRF",
     "LSTM",
     "MLP",
     "BlockConfig",

@@ -5,8 +5,8 @@ operand is x where PyTorch says `input`, and channels or classes are the last ax
 differs in more, its docstring says why.
 
 Read in this order: registry.py, elementary.py, reduction.py, shape.py, product.py, lookup.py,
-norm.py, attention.py, recurrent.py, convolution.py, loss.py, sampled.py, distance.py. This file
-attaches the operators of Tensor.
+norm.py, attention.py, recurrent.py, convolution.py, loss.py, sampled.py, crf.py, distance.py. This
+file attaches the operators of Tensor.
 
 >>> import tinylm.ops as F
 >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -19,6 +19,7 @@ from tinylm.tensor import Tensor
 
 from .attention import packed_attention, scaled_dot_product_attention
 from .convolution import conv1d, conv1d_max, max_over_time
+from .crf import crf_decode, crf_log_partition, crf_loss, crf_marginals, crf_score
 from .distance import cosine_embedding_loss, cosine_similarity, kl_div
 from .elementary import (
     abs,
@@ -85,6 +86,11 @@ __all__ = [
     "conv1d_max",
     "cosine_embedding_loss",
     "cosine_similarity",
+    "crf_decode",
+    "crf_log_partition",
+    "crf_loss",
+    "crf_marginals",
+    "crf_score",
     "cross_entropy",
     "div",
     "dropout",

@@ -1,7 +1,8 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, features.py, sentences.py,
-finetune.py, task.py, classifier.py, distil.py, compare.py, verdict.py.
+finetune.py, task.py, adapted.py, classifier.py, distil.py, words.py, entities.py, tagging.py,
+tagger.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -12,24 +13,31 @@ finetune.py, task.py, classifier.py, distil.py, compare.py, verdict.py.
 True
 """
 
+from .adapted import task_of
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
 from .classifier import Classifier
 from .distil import distilled, imitated
+from .entities import EntityScores, entity_scores, token_accuracy
 from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
 from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
+from .tagger import Tagger
+from .tagging import TagConfig
 
 __all__ = [
     "AdaptConfig",
     "Classifier",
+    "EntityScores",
     "Features",
     "Majority",
     "SentenceEncoder",
     "SoftmaxRegression",
+    "TagConfig",
+    "Tagger",
     "Tfidf",
     "TfidfClassifier",
     "accuracy",
@@ -37,9 +45,12 @@ __all__ = [
     "both_orders",
     "choice_scores",
     "distilled",
+    "entity_scores",
     "folds",
     "imitated",
     "label_budget",
     "macro_f1",
     "summarise",
+    "task_of",
+    "token_accuracy",
 ]

@@ -10,19 +10,18 @@ Both methods end as an encoder and a linear head on pooled states, so both predi
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinylm import files, folders, hub, settings
+from tinylm import settings
 from tinylm.arguments import strings
-from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
+from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
-from tinylm.training.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
 
+from .adapted import FIRST_TASK, Adapted, Split, best_rate
 from .budgets import folds
 from .features import Features, encode_texts, take
 from .finetune import AdaptConfig, Network, duplicate, tune
@@ -34,7 +33,7 @@ METHODS = ("features", "finetune")
 DEFAULTS = AdaptConfig()
 
 
-class Classifier:
+class Classifier(Adapted):
     """A text classifier: `Classifier(encoder, tokenizer).fit(texts, labels).predict(texts)`.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed
@@ -48,6 +47,8 @@ class Classifier:
         ...
     tinylm.errors.TinylmError: Classifier: unknown method 'lora'; expected 'features' or 'finetune'.
     """
+
+    task = FIRST_TASK
 
     def __init__(
         self,
@@ -65,7 +66,6 @@ class Classifier:
         self.method = method
         self.config = config
         self.progress = progress or (lambda done, updates: None)
-        self.head_ = None  # until fit
 
     def fit(self, texts: Sequence[str], labels: ArrayLike) -> "Classifier":
         """Adapt to labelled texts.
@@ -135,19 +135,16 @@ class Classifier:
 
         Where a class has one example, nothing can be held out, and the middle rate is taken.
         """
-        rates = sorted(self.config.rates)
+
+        def hits(split: Split, rate: float) -> float:
+            train, held = split
+            self._keep(self._tune(take(encoded, train), codes[train], rate))
+            means = self.features_.encode_means(take(encoded, held))
+            logits = self._logits(self.features_.standardise(means))
+            return held.size * accuracy(codes[held], np.argmax(logits, axis=1))
+
         splits = folds(codes, self.config.n_folds, self.config.seed)
-        if len(rates) == 1 or not splits:
-            return rates[len(rates) // 2]
-        hits = np.zeros(len(rates))
-        for train, held in splits:
-            for i, rate in enumerate(rates):
-                self._keep(self._tune(take(encoded, train), codes[train], rate))
-                means = self.features_.encode_means(take(encoded, held))
-                logits = self._logits(self.features_.standardise(means))
-                predicted = np.argmax(logits, axis=1)
-                hits[i] += held.size * accuracy(codes[held], predicted)
-        return rates[int(np.argmax(hits))]
+        return best_rate(self.config.rates, splits, hits)
 
     def _tune(self, encoded: dict[str, np.ndarray], codes: np.ndarray, rate: float) -> Network:
         """Train a copy of the encoder and a new head."""
@@ -164,13 +161,6 @@ class Classifier:
         bias = network.head.bias.data.astype(float)
         self.head_ = (weights, bias)
 
-    def _check_fitted(self) -> None:
-        if self.head_ is None:
-            raise TinylmError(
-                "Classifier: not fitted yet; "
-                "call fit(texts, labels) or Classifier.load(path) first."
-            )
-
     def _logits(self, rows: np.ndarray) -> np.ndarray:
         """Standardised features (N,F) -> (N,K)."""
         weights, bias = self.head_
@@ -178,65 +168,24 @@ class Classifier:
 
     # ---- folders
 
-    def save(self, path: str | Path, overwrite: bool = False) -> None:
-        """Write a run folder: the adapted encoder as `hub.save` does, the head, the labels.
-
-        overwrite : replace a model, run or classifier that the folder holds
-        A save that fails or is killed leaves the old classifier, the new one, or a folder that
-        `load` refuses.
-        raises TinylmError      before `fit`
-        raises CheckpointError  if the folder holds anything and overwrite is False
-        raises DataError        if the disk refuses
-        """
-        self._check_fitted()
-        with folders.claim(path, overwrite=overwrite) as folder:
-            with files.together(folder, hub.HEADS, hub.OURS) as hidden:
-                self._write(hidden)
-
-    def _write(self, folder: Path) -> None:
-        """Write all files into an empty folder."""
-        hub.write(folder, self.encoder_, self.tokenizer)
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The head, and the mean and deviation of its features."""
         weights, bias = self.head_
-        arrays = {
+        return {
             "weight": weights,
             "bias": bias,
             "mean": self.features_.mean_,
             "std": self.features_.std_,
         }
-        save_tensors(folder / HEAD, arrays)
-        facts = {
+
+    def _facts(self) -> dict[str, Any]:
+        """Labels and settings."""
+        return {
             "labels": self.classes_.tolist(),
             "method": self.method,
             "layers": list(self.features_.layers),
             "config": asdict(self.config),
         }
-        files.write_json(folder / LABELS, facts)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Classifier":
-        """The fitted classifier that `save` or `tinylm finetune` wrote.
-
-        raises CheckpointError if a file is missing or damaged, or the parts do not fit together
-        """
-        path = Path(path)
-        facts = read_json(path / LABELS)
-        arrays, _ = load_tensors(path / HEAD)
-        encoder, tokenizer = hub.load(path)
-        try:
-            self = cls._assembled(encoder, tokenizer, facts, arrays)
-            expected = (arrays["mean"].shape[0], len(facts["labels"]))
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError, TinylmError) as error:
-            raise CheckpointError(
-                f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r}); "
-                "train the classifier anew."
-            ) from error
-        weights = arrays["weight"]
-        fits = weights.shape == expected and arrays["bias"].shape == expected[1:]
-        if not fits or min(expected) < 1:
-            raise CheckpointError(
-                f"{path / HEAD} has weights {weights.shape}, expected {expected}; train anew."
-            )
-        return self
 
     @classmethod
     def _assembled(cls, encoder, tokenizer, facts: dict, arrays: dict) -> "Classifier":
@@ -253,4 +202,8 @@ class Classifier:
         if not (arrays["std"] > 0).all():
             raise TinylmError("std holds a number that is not above 0")
         self.head_ = (arrays["weight"], arrays["bias"])
+        expected = (arrays["mean"].shape[0], len(facts["labels"]))
+        shapes = (arrays["weight"].shape, arrays["bias"].shape)
+        if shapes != (expected, expected[1:]) or min(expected) < 1:
+            raise TinylmError(f"the weights are {shapes[0]}, expected {expected}")
         return self

@@ -107,12 +107,16 @@ def pool(
         if layer == "summary":
             parts.append(summary(states, mask).data)
         else:
-            parts += _chosen(means, layer)
+            parts += chosen(means, layer)
     return np.concatenate(parts, axis=1)
 
 
-def _chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
-    """The means that one entry of `layers` names.   raises ShapeError"""
+def chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
+    """The arrays that one entry of `layers` names, of those of all layers.   raises ShapeError
+
+    >>> [array.tolist() for array in chosen([np.zeros((1, 2)), np.ones((1, 2))], "last")]
+    [[[1.0, 1.0]]]
+    """
     shapes = [mean.shape for mean in means]
     if layer == "last":
         return [means[-1]]

@@ -1,4 +1,4 @@
-"""Demo 06: how does an equation become a fast kernel?
+"""Demo 03: how does an equation become a fast kernel?
 
 Question: a ladder leads from the equation of layer norm to tinylm/kernels/layer_norm.py. What does
 each of its rungs change, and do all give the same numbers?

@@ -1,4 +1,4 @@
-"""Demo 10: do ratios of probabilities, counted in one matrix, tell what words mean?
+"""Demo 08: do ratios of probabilities, counted in one matrix, tell what words mean?
 
 GloVe argues with ice and steam: P(k|ice)/P(k|steam) is large for k = solid, small for k = gas, and
 near 1 for words that belong to both or to neither.
@@ -7,7 +7,7 @@ these ratios, though they have only seen one cell after the other?
 Expected: nasa, shuttle and station belong to space; engine, dealer and insurance to car; `the` to
 both, in the counts and in the vectors. Over all words that stand near both, the logarithms of
 counted and fitted ratios correlate above 0.6 (by chance: 0). Time: 45 s.
-Picture: demos/out/10_glove.png
+Picture: demos/out/08_glove.png
 """
 
 # %% The corpus as one matrix: how often each word stands near each other one, near words more
@@ -102,7 +102,7 @@ right.set(
 )
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "10_glove.png", dpi=110)
+figure.savefig(out / "08_glove.png", dpi=110)
 
 # %% Verdict
 for ratios in (counted, learned):

@@ -1,10 +1,10 @@
-"""Demo 09: what do word vectors know after ten seconds of reading?
+"""Demo 07: what do word vectors know after ten seconds of reading?
 
 Question: word2vec reads 2.9 million words of news group posts, as skip-gram and as CBOW. Do cosines
 rank pairs of words as people do, and does vector arithmetic answer "a is to b as c is to …"?
 Expected: for skip-gram a Spearman correlation with WordSim-353 of at least 0.3 (by chance: 0), and
 at least 100 times as many right answers as by guessing. Time: 50 s.
-Picture: demos/out/09_analogies.png
+Picture: demos/out/07_analogies.png
 """
 
 # %% The posts, and every word that occurs five times
@@ -95,7 +95,7 @@ right.set(
 right.legend()
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "09_analogies.png", dpi=110)
+figure.savefig(out / "07_analogies.png", dpi=110)
 
 # %% Verdict
 spearman = scores["skip-gram"]["spearman"]

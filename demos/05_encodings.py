@@ -1,11 +1,11 @@
-"""Demo 08: what do characters, words, BPE, WordPiece and Unigram trade for each other?
+"""Demo 05: what do characters, words, BPE, WordPiece and Unigram trade for each other?
 
 Question: how many characters does a token hold as the vocabulary grows, and what can an encoding
 not write at all?
 Expected: with 8,192 tokens the three kinds of sub-words write unseen posts with at most 1.25 tokens
 a word and nothing unknown, while words leave out at least 5 %. With characters, a token is always
 one character. A longer vocabulary of sub-words never makes a text longer. Time: 40 s.
-Picture: demos/out/08_encodings.png
+Picture: demos/out/05_encodings.png
 """
 
 # %% A paragraph with a name, long words, a number, accents and Cyrillic. Every encoding has learned
@@ -156,7 +156,7 @@ for panel in (left, right):
 left.legend(frameon=False)
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "08_encodings.png", dpi=110)
+figure.savefig(out / "05_encodings.png", dpi=110)
 
 # %% Verdict
 subwords = ("BPE", "WordPiece", "Unigram")

@@ -1,10 +1,10 @@
-"""Demo 07: what do the papers' learning-rate schedules look like, and where do they differ?
+"""Demo 04: what do the papers' learning-rate schedules look like, and where do they differ?
 
 Question: with a warm-up of 20 % of 1,000 steps, does every schedule take the values that its
 paper's formula gives?
 Expected: yes, to 1e-12; only BERT's schedule and GPT-1's cosine jump down where the warm-up ends.
 Time: 3 s.
-Picture: demos/out/07_schedules.png
+Picture: demos/out/04_schedules.png
 """
 
 # %% Every schedule is a pure function of the step: lr = peak · f(step, steps, warmup)
@@ -78,7 +78,7 @@ figure.supxlabel(f"step of {steps:,} (dots: computed by hand from the published 
 figure.supylabel("share of the peak learning rate")
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "07_schedules.png", dpi=110)
+figure.savefig(out / "04_schedules.png", dpi=110)
 
 # %% Verdict
 assert worst < 1e-12 and jumps == {"bert", "warmup_cosine"}

@@ -1,4 +1,4 @@
-"""Demo 11: what does skip-gram with negative sampling compute?
+"""Demo 09: what does skip-gram with negative sampling compute?
 
 Levy & Goldberg (2014) show that with enough dimensions its optimum is a matrix that one can count:
 
@@ -6,7 +6,7 @@ Levy & Goldberg (2014) show that with enough dimensions its optimum is a matrix 
 
 Question: does our lock-free SGD arrive there?
 Expected: over pairs seen at least 20 times, the learned products correlate with PMI − log k above
-0.9, with a slope near 1 (by chance: 0). Time: 30 s. Picture: demos/out/11_pmi.png
+0.9, with a slope near 1 (by chance: 0). Time: 30 s. Picture: demos/out/09_pmi.png
 """
 
 # %% The toy language, in which a few hundred words have much to do with each other
@@ -78,7 +78,7 @@ right.set(title="Products of pairs", xlabel="v · u", ylabel="density")
 right.legend()
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "11_pmi.png", dpi=110)
+figure.savefig(out / "09_pmi.png", dpi=110)
 
 # %% Verdict
 assert correlation > 0.9 and 0.8 < slope < 1.2 and never.mean() < y.mean() - 1

@@ -1,8 +1,8 @@
-"""Demo 03: do words that keep similar company get similar vectors?
+"""Demo 06: do words that keep similar company get similar vectors?
 
 Question: after skip-gram has read the toy language, is a word's nearest neighbour of its own topic?
 Expected: yes for at least 80 % of the topic words; by chance for one in six. Time: 10 s.
-Picture: demos/out/03_map.png
+Picture: demos/out/06_map.png
 """
 
 # %% The toy language: every sentence has a topic, and its words come from that topic
@@ -78,7 +78,7 @@ right.set(
 figure.colorbar(picture, ax=right, shrink=0.8)
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "03_map.png", dpi=110)
+figure.savefig(out / "06_map.png", dpi=110)
 
 # %% Verdict
 assert accuracy >= 0.8 and accuracy > 2 * chance
