@@ -3,8 +3,9 @@
 Question: a BERT of 4 layers reads the toy language. A student of 2 layers begins with two of them and
 learns what the teacher says at every token; its twin begins with the same two and learns the gaps
 alone, in as many updates. Which one stands closer to the teacher, on text that none has read?
-Expected: the student's KL to the teacher is less than half of the twin's; both fill gaps about as well as
-the teacher, at half its layers' size and time. An untrained student is several nats away.
+Expected: the student's KL to the teacher is less than half of the twin's (a third: 0.07 against 0.24 nats; 1.9
+before the first update). The gaps alone teach the twin about as much about gaps: both fill about nine tenths
+of those that the teacher fills, at half its layers' size and time (before the first update: 37 %).
 Time: 50 s.
 """
 
@@ -26,7 +27,7 @@ TEXTS = toy.documents(2000, seed=0)
 HELD_OUT = toy.documents(200, seed=1)
 FOLDER = Path(tempfile.mkdtemp())
 LARGE = {"num_hidden_layers": 4, "hidden_size": 64, "sequence_length": 48, "batch_size": 32}
-LARGE |= {"next_sentence": False, "max_predictions": 16, "steps": 700}
+LARGE |= {"next_sentence": False, "max_predictions": 16, "steps": 600}
 how = PretrainConfig(
     "bert", "toy", FOLDER / "teacher", size="tiny", options=LARGE, encoding="wordpiece"
 )
@@ -39,7 +40,7 @@ print(f"teacher: {result['steps']} updates in {result['seconds']:.0f} s")
 # %% A student and its twin
 def learn(name, **options):
     """A student of the teacher, trained by `tinylm distil`'s own path."""
-    options |= {"steps": 250, "lr": 1e-3}
+    options |= {"steps": 220, "lr": 1e-3}
     asked = PretrainConfig(
         "distil", "toy", FOLDER / name, options=options, teacher=FOLDER / "teacher"
     )
@@ -125,8 +126,8 @@ except ImportError:
 # %% Verdict
 kept = rows["student"][2] / rows["teacher"][2]
 closer = rows["twin"][3] / rows["student"][3]
-assert closer > 1.5 and kept > 0.9
+assert closer > 2 and kept > 0.8
 print(
     f"VERDICT: pass. The student stands {closer:.1f} times closer to its teacher than its twin and "
-    f"keeps {100 * kept:.0f} % of the gaps, with half of the layers."
+    f"keeps {100 * kept:.0f} % of the gaps that it fills, with half of the layers."
 )
