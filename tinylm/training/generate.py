@@ -52,7 +52,7 @@ def generate(
     raises ShapeError       on an empty prompt, or if no id is left to draw
     raises ArgumentError    on a number out of its range
     raises TinylmError      on a model that cannot continue text
-    Example: demos/10_gpt.py
+    Example: demos/12_gpt.py
     """
     choice = _choice(rng, sampling)
     texts = Texts(model, [ids], steps, vocab_size, without)

@@ -1,4 +1,4 @@
-"""Demo: what does a random order of prediction look like, and why does XLNet need two streams?
+"""Demo 16: what does a random order of prediction look like, and why does XLNet need two streams?
 
 Question: XLNet predicts tokens along a random order. Which tokens may each one see? What becomes of the
 order that reads from left to right? And why is one stream not enough to predict?
@@ -6,7 +6,7 @@ Expected: in natural order the content stream is a causal model, number for numb
 query stream predicts the toy language at least 1 nat better than single words do. Asked about another
 place than the right one, it loses more than half a nat: the place is part of the question. A changed token
 never changes what is predicted at its own place, and always what the content stream knows there.
-Time: 20 s. A picture of the three orders is saved beside this file, in out/.
+Time: 30 s. Picture: demos/out/16_xlnet.png
 """
 
 # %% Three orders of one sentence
@@ -61,7 +61,7 @@ for axis, (name, view) in zip(axes, views.items(), strict=True):
 figure.tight_layout()
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "x_xlnet.png", dpi=110)
+figure.savefig(out / "16_xlnet.png", dpi=110)
 
 # %% Train on the toy language
 texts = toy.documents(3000, seed=0)

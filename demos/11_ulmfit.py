@@ -1,4 +1,4 @@
-"""Demo x: which of ULMFiT's three tricks saves labels?
+"""Demo 11: which of ULMFiT's three tricks saves labels?
 
 Question: a small AWD-LSTM has read the toy language. With 2 labelled texts per topic, how right is it
 when all of it learns at once, with slanted triangular rates, with slower lower layers, with layers

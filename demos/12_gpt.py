@@ -1,4 +1,4 @@
-"""Demo 10: how close does a small GPT come to the best that any model could do?
+"""Demo 12: how close does a small GPT come to the best that any model could do?
 
 Question: the forward algorithm gives the exact loss of text from a hidden Markov model. How much of
 the gap between counting tokens (unigram) and that exact loss does GPT close?

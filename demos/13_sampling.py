@@ -1,4 +1,4 @@
-"""Demo 11: what do temperature, top-k, top-p, a penalty and beams do to a text?
+"""Demo 13: what do temperature, top-k, top-p, a penalty and beams do to a text?
 
 Question: one small GPT continues the same prompt in seven ways. Which texts does it find probable
 itself, and which repeat themselves?

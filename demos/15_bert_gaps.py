@@ -1,4 +1,4 @@
-"""Demo 13: what does BERT put into a gap, and what does it learn from "does this follow that"?
+"""Demo 15: what does BERT put into a gap, and what does it learn from "does this follow that"?
 
 Question: BERT reads documents of the toy language, each about one topic. Are its guesses for a gap of
 the right kind: a noun, a verb, a feeling, a name? Are they of the right topic? And does it tell the

@@ -1,4 +1,4 @@
-"""Demo x: one word in two senses. Which layer of ELMo tells them apart?
+"""Demo 10: one word in two senses. Which layer of ELMo tells them apart?
 
 Question: in a copy of the toy language three words are spelled alike. "plant" is a noun and a verb,
 "Paris" a place and a person, "bank" a noun of sailing and a noun of music. Of the contexts nearest

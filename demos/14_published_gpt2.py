@@ -1,4 +1,4 @@
-"""Demo 12: a GPT-2 folder of transformers, read here: does it write the same text?
+"""Demo 14: a GPT-2 folder of transformers, read here: does it write the same text?
 
 Question: transformers makes a GPT-2 with random weights and saves it. tinylm loads the folder and
 continues the same prompt greedily. Are the 200 tokens equal? And does transformers read what tinylm
