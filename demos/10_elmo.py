@@ -8,7 +8,7 @@ same vector. One layer above, noun and verb, place and person are told apart in 
 gives them away. The two banks stand at the same place of the same sentences and differ in their
 topic only. After so little reading they stay near chance (below 65 %), as topics do for BERT in the
 demo of its gaps.
-Time: 30 s.
+Time: 50 s.
 """
 
 # %% A language with three homonyms; the true senses are kept for the test

@@ -58,6 +58,7 @@ for axis, (name, view) in zip(axes, views.items(), strict=True):
     axis.set_title(name)
     axis.set_xticks(range(T), sentence, rotation=60)
     axis.set_yticks(range(T), sentence)
+    axis.set(xlabel="may be seen", ylabel="who looks")
 figure.tight_layout()
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
