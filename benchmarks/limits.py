@@ -13,9 +13,10 @@ electra     was this token replaced? 15 % of them are, by any token
 
 Measured, one thread, seconds of processor time:
 
-    bert 93.2 % (seed 0: counts 3.178, found 1.991, exact 1.904 nats; 57,711 gaps; 3,500 updates, 149 s), still rising
-    bert_noisy 82.8 % (seed 0: 2.968, 1.971, 1.764; 57,711 gaps; share 0.6: 1,200 further updates, 53 s)
-    electra 85.2 % (seed 0: 0.412, 0.247, 0.218; 384,000 tokens; share 0.7: 1,750 further updates, 74 s)
+    bert 93.2, 93.0, 94.0 % (seeds 0, 1, 2; of seed 2: counts 3.178, found 1.985, exact 1.909 nats; 57,711 gaps; 3,500
+        updates, 149 to 261 s), still rising
+    bert_noisy 83.4 % (seed 1: 2.969, 1.962, 1.761; 2,000 further updates, 151 s); 82.8 % (seed 0, 1,200 of them)
+    electra 86.0 % (seed 1: 0.413, 0.247, 0.220; 384,000 tokens; 2,500 further updates, 164 s); 85.2 % (seed 0, 1,750)
     gpt1 96.7 % (seed 0: counts 3.178, found 2.225, exact 2.193 nats; 64,000 tokens; 2,400 updates, 53 s)
     gpt1 97.5 % (seed 1: 3.178, 2.218, 2.193; 378,000 tokens; 49 s)
 

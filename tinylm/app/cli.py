@@ -159,7 +159,7 @@ def _compare(commands):
         type=values.words,
         metavar="a,b,c",
         help="chapters to compare, or files of yours; all for the whole history "
-        "(default: word2vec,gpt)",
+        "(default: word2vec,gpt,bert)",
     )
     _encoding(p)
     p.add_argument(

@@ -81,7 +81,7 @@ class CompareConfig(Config):
         "seed": at_least(0),
     }
     data: str | Path = "newsgroups"
-    objectives: tuple[str, ...] = ("word2vec", "gpt")
+    objectives: tuple[str, ...] = ("word2vec", "gpt", "bert")
     minutes: float = 2.5
     labels: tuple[int, ...] = (2, 10, 50)
     seeds: int = 3
