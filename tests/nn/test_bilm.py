@@ -34,7 +34,7 @@ def test_gradients_pass_through_both_directions_clips_and_masks(layers, skip, ma
 
     def outputs(x, weight):
         lm.carried.update(carried)
-        lm.directions[1].layers[0].weight_hh_l0 = weight
+        lm.directions[1].rnns[0].weight_hh_l0 = weight
         return tuple(lm(x, MASK if masked else None, reading="before"))
 
     for number in range(layers):
@@ -42,7 +42,7 @@ def test_gradients_pass_through_both_directions_clips_and_masks(layers, skip, ma
         def output(x, weight, number=number):
             return outputs(x, weight)[number]
 
-        weight = lm.directions[1].layers[0].weight_hh_l0.data
+        weight = lm.directions[1].rnns[0].weight_hh_l0.data
         check_grads(output, X, weight, eps=1e-7)  # a small step: clips have kinks
 
 

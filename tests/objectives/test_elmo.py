@@ -190,7 +190,7 @@ def test_a_layers_input_is_added_from_the_second_layer_on_and_not_to_the_state()
     outputs, ends = direction(x)
     own = x
     for layer, (output, end) in enumerate(zip(outputs, ends, strict=True)):
-        plain, [(h, c)] = direction.layers[layer](own)
+        plain, [(h, c)] = direction.rnns[layer](own)
         wanted = plain.data + own.data if layer else plain.data
         np.testing.assert_allclose(output.data, wanted, atol=1e-12)
         np.testing.assert_allclose(end[0].data, h.data, atol=1e-12)
@@ -211,7 +211,7 @@ def test_what_is_added_is_the_dropped_input():
     how = dict(skip=True, dropout=0.5, noise=noise, rng=np.random.default_rng(0))
     lm = nn.BiLM(layer, 2, **how).train()
     for direction in lm.directions:
-        direction.layers[1].weight_hr_l0.data[...] = 0  # the second layer adds nothing of its own
+        direction.rnns[1].weight_hr_l0.data[...] = 0  # the second layer adds nothing of its own
     x = Tensor(np.random.default_rng(1).standard_normal((3, 5, 7)).astype(np.float32))
     first, second = lm.directions[0](x)[0]
     dropped = second.data == 0
@@ -273,7 +273,7 @@ def test_the_gradient_of_sampling_is_on_average_nearly_that_of_the_full_softmax(
         for p in model.parameters():
             p.grad = None
         model.loss(batch)[0].backward()
-        return np.array(model.lm.directions[0].layers[0].weight_ih_l0.grad)
+        return np.array(model.lm.directions[0].rnns[0].weight_ih_l0.grad)
 
     first = model.batch(0, 0)
     full = gradient(ElmoBatch(first.inputs, first.targets, fresh=True))

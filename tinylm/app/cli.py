@@ -119,15 +119,7 @@ def _sizes(p):
         metavar="SIZE",
         help="tiny, small, ... (default tiny)",
     )
-    p.add_argument(
-        "--set",
-        action="settings",
-        default=[],
-        type=values.assignment,
-        metavar="key=value",
-        help="replace a field of the model's or the training's config, for example "
-        "schedule_options.floor=0.1; may be repeated",
-    )
+    values.add_settings(p, "schedule_options.floor=0.1")
 
 
 def _overwrite(p):
@@ -211,33 +203,16 @@ def _pretrain(commands):
         help="let the tokens begin with the word vectors of a run, or of a file of vectors, "
         "as wide as the model's",
     )
-    length = p.add_mutually_exclusive_group()
-    length.add_argument(
-        "--steps",
-        type=values.count,
-        metavar="N",
-        help="updates (default 1000, or what --config says)",
-    )
-    length.add_argument(
-        "--minutes",
-        type=values.minutes,
-        metavar="M",
-        help="as many updates as fit into this time",
-    )
+    length = values.add_length(p, "1000, or what --config says")
     length.add_argument(
         "--replay",
         metavar="DIR",
         help="the updates that the finished run in DIR made in its minutes",
     )
     _sizes(p)
-    p.set_defaults(config=None)  # --init has sizes of its own
-    p.set_defaults(teacher=None)
+    p.set_defaults(config=None, teacher=None)  # --init has sizes of its own
     _encoding(p)
-    p.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the run in DIR, or start it if DIR is empty",
-    )
+    values.add_resume(p)
     _overwrite(p)
     return p
 

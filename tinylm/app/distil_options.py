@@ -38,27 +38,8 @@ def distil(commands) -> argparse.ArgumentParser:
         action="store_true",
         help="the same student without the teacher's answers, to compare with",
     )
-    length = p.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=values.count, metavar="N", help="updates (default 1000)")
-    length.add_argument(
-        "--minutes",
-        type=values.minutes,
-        metavar="M",
-        help="as many updates as fit into this time",
-    )
-    p.add_argument(
-        "--set",
-        action="settings",
-        default=[],
-        type=values.assignment,
-        metavar="key=value",
-        help="replace a field of the student's or the training's config, for example "
-        "temperature=4; may be repeated",
-    )
-    p.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the run in DIR, or start it if DIR is empty",
-    )
+    values.add_length(p, "1000")
+    values.add_settings(p, "temperature=4")
+    values.add_resume(p)
     p.set_defaults(config=None, encoding=None, init=None, init_embeddings=None, replay=None)
     return p

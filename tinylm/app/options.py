@@ -1,10 +1,13 @@
-"""The values of options: text from the command line becomes a number, a tuple or a pair.
+"""The values of options, and options that commands of several files share.
+
+Text from the command line becomes a number, a tuple or a pair.
 
 Text that cannot be used raises `argparse.ArgumentTypeError`, which argparse prints as a sentence.
 """
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 from tinylm.errors import TinylmError
 
@@ -135,3 +138,41 @@ def _value(text: str):
         except ValueError:
             continue
     return text
+
+
+# ---- options that commands of several files share
+
+
+def add_length(p: argparse.ArgumentParser, default: str) -> Any:
+    """--steps or --minutes, one of them; returns their group, for further ones.
+
+    default : what holds without them, for the help
+    """
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=count, metavar="N", help=f"updates (default {default})")
+    length.add_argument(
+        "--minutes", type=minutes, metavar="M", help="as many updates as fit into this time"
+    )
+    return length
+
+
+def add_settings(p: argparse.ArgumentParser, example: str) -> None:
+    """--set key=value, as often as wanted.   example : for the help"""
+    p.add_argument(
+        "--set",
+        action="settings",
+        default=[],
+        type=assignment,
+        metavar="key=value",
+        help="replace a field of the model's or the training's config, for example "
+        f"{example}; may be repeated",
+    )
+
+
+def add_resume(p: argparse.ArgumentParser) -> None:
+    """--resume"""
+    p.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in DIR, or start it if DIR is empty",
+    )

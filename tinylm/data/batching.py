@@ -3,7 +3,8 @@
 B, T are the batch size and the number of positions, N the number of token ids in the corpus.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -196,6 +197,19 @@ def length_buckets(
         for i in range(0, len(by_length), batch_size):
             batches.append(by_length[i : i + batch_size])
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def endless_buckets(
+    lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int
+) -> Iterator[np.ndarray]:
+    """The batches of `length_buckets`, epoch after epoch, without end.
+
+    >>> batches = endless_buckets([5, 1, 5, 1], batch_size=2, seed=0)
+    >>> [next(batches).tolist() for _ in range(3)]
+    [[1, 3], [2, 0], [0, 2]]
+    """
+    for epoch in itertools.count():
+        yield from length_buckets(lengths, batch_size, seed, epoch)
 
 
 def pad(

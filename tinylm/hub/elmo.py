@@ -192,7 +192,7 @@ def original(config: Any) -> Iterator[Turned]:
         yield from _linear("reader.projection", theirs, n_filters, config.projection_dim)
     for way in range(2):
         for layer in range(config.n_layers):
-            ours = f"lm.directions.{way}.layers.{layer}"
+            ours = f"lm.directions.{way}.rnns.{layer}"
             theirs = f"RNN_{way}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
             yield from _cell(ours, theirs, config)
 
@@ -272,7 +272,7 @@ def allennlp(config: Any) -> Iterator[Turned]:
         yield from _same("reader.projection", f"{EMBEDDER}_projection", shape)
     for way, name in enumerate(DIRECTIONS):
         for layer in range(config.n_layers):
-            ours = f"lm.directions.{way}.layers.{layer}"
+            ours = f"lm.directions.{way}.rnns.{layer}"
             theirs = f"{name}_layer_{layer}"
             gates = 4 * config.dim
             shape = (gates, config.projection_dim)

@@ -15,57 +15,18 @@ from tinylm.tensor import Tensor
 
 from .layers import Dropout
 from .module import Module, ModuleList, Noise
-from .recurrent import LSTM, LSTMConfig, State
+from .recurrent import LSTMConfig, LSTMStack
 
 REVERSED = slice(None, None, -1)
-
-
-class Direction(Module):
-    """The LSTM layers of one direction.   (B, T, P) -> the outputs of every layer, (B, T, P) each
-
-    layer : LSTMConfig of every layer; its output is as wide as its input
-    skip : from the second layer on, a layer's input is added to its output, but not to its state
-    dropout : rate on every layer's input; what is added is the dropped input
-    noise, rng : nn.Noise, Generator of the initial weights
-    """
-
-    def __init__(
-        self,
-        layer: LSTMConfig,
-        layers: int,
-        *,
-        skip: bool,
-        dropout: float,
-        noise: Noise,
-        rng: np.random.Generator,
-    ):
-        self.layers = ModuleList(LSTM(layer, noise=noise, rng=rng) for _ in range(layers))
-        self.drop = Dropout(dropout, noise)
-        self.skip = skip
-
-    def forward(
-        self, x: Tensor, start: State | None = None, mask: np.ndarray | None = None
-    ) -> tuple[list[Tensor], State]:
-        """x : (B, T, P), in the order in which this direction reads
-
-        start : (h, c) of each layer, None for zeros     mask : (B, T) bool, True = a real word
-        returns the outputs, and (h, c) of each layer behind the last word
-        """
-        outputs = []
-        ends = []
-        for i, layer in enumerate(self.layers):
-            x = self.drop(x)
-            out, end = layer(x, None if start is None else [start[i]], mask)
-            x = out + x if i and self.skip else out
-            outputs.append(x)
-            ends += end
-        return outputs, ends
 
 
 class BiLM(Module):
     """Both directions, and the states in which their readings ended.
 
-    layer, layers, skip, dropout, noise, rng : as in Direction
+    layer : LSTMConfig of every layer; its output is as wide as its input
+    skip : from the second layer on, a layer's input is added to its output, see `LSTMStack`
+    dropout : rate on every layer's input
+    noise, rng : nn.Noise, Generator of the initial weights
 
     Several readings can go on beside each other, each under a name of its own: training,
     evaluation, encoding. A reading that is not carried on begins with zeros.
@@ -91,8 +52,9 @@ class BiLM(Module):
             "h": (2, layers, layer.width),
             "c": (2, layers, layer.hidden_size),
         }  # of a carried state, without its rows
-        how = dict(skip=skip, dropout=dropout, noise=noise, rng=rng)
-        self.directions = ModuleList(Direction(layer, layers, **how) for _ in range(2))
+        self.drop = Dropout(dropout, noise)
+        how = dict(variational=False, residual=skip, noise=noise, rng=rng)
+        self.directions = ModuleList(LSTMStack([layer] * layers, dropout, **how) for _ in range(2))
         self.carried: dict[str, dict[str, np.ndarray]] = {}  # reading -> h, c (2, L, B, ·)
 
     def forward(
@@ -128,7 +90,7 @@ class BiLM(Module):
         found = []
         ends = []
         for direction, x, start, mask in zip(self.directions, inputs, starts, masks, strict=True):
-            outputs, end = direction(x, start, mask)
+            outputs, end = direction(self.drop(x), start, mask)
             found.append(outputs)
             ends.append(end)
         if reading is not None:

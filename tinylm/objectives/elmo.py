@@ -423,7 +423,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The Parameters from the bottom up: the reader of words, then each layer both ways."""
         groups = [self.reader.parameters()]
-        ways = [direction.layers for direction in self.lm.directions]
+        ways = [direction.rnns for direction in self.lm.directions]
         for pair in zip(*ways, strict=True):
             groups.append(pair[0].parameters() + pair[1].parameters())
         return groups

@@ -436,9 +436,10 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
             states, cache.state = self.read(ids, cache.state, mask)
             return F.linear(states[-1][:, -1], self.table, self.bias).data
 
-    def embedding_table(self) -> np.ndarray:
-        """The token embeddings as an array (V, C)."""
-        return self.table.data
+    @property
+    def token_table(self) -> nn.Parameter:
+        """The token embeddings, (V, C)."""
+        return self.table
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The Parameters from the bottom up: the table, then each layer, the last with the bias."""

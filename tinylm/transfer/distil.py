@@ -10,7 +10,7 @@ Source: Jiao et al. 2020, section 3.2. Differs: no augmented texts; the head rea
 standardised, not relu(pooled).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from tinylm import ops as F
 from tinylm import optim
 from tinylm.arguments import strings
-from tinylm.data.batching import length_buckets
+from tinylm.data.batching import endless_buckets
 from tinylm.errors import TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
@@ -121,7 +121,7 @@ def _learn(model, trained, loss, encoded, rate, config, progress) -> None:
     """
     optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
     updates = config.updates or updates_for(len(encoded["ids"]), config.batch_size)
-    batches = _batches(encoded["mask"], config)
+    batches = endless_buckets(encoded["mask"].sum(axis=1), config.batch_size, config.seed)
     model.train()
     for step in range(updates):
         model.rewind(config.seed, step)
@@ -136,14 +136,6 @@ def _learn(model, trained, loss, encoded, rate, config, progress) -> None:
             )
         progress(step + 1, updates)
     model.eval()
-
-
-def _batches(mask, config) -> Iterator[np.ndarray]:
-    """Row numbers of texts of similar length, epoch after epoch, without end."""
-    epoch = 0
-    while True:
-        yield from length_buckets(mask.sum(axis=1), config.batch_size, config.seed, epoch)
-        epoch += 1
 
 
 def _blank(n_features, n_classes):

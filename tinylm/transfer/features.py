@@ -147,6 +147,21 @@ def chosen(means: list[np.ndarray], layer: str | int) -> list[np.ndarray]:
     )
 
 
+def mean_and_deviation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What standardises features: (N, F) -> mean (F,), deviation (F,) float64.
+
+    A feature that hardly varies carries only rounding errors; its deviation counts as 1, so that
+    they are not magnified.
+
+    >>> mean_and_deviation(np.array([[1.0, 5.0], [3.0, 5.0]]))[1]
+    array([1., 1.])
+    """
+    mean = rows.mean(axis=0, dtype=np.float64)
+    deviation = rows.std(axis=0, dtype=np.float64)
+    varies = deviation > 1e-6 * max(deviation.max(), 1e-30)
+    return mean, np.where(varies, deviation, 1.0)
+
+
 class Features:
     """Frozen encoder, texts in, standardised vectors out, as a transformer of scikit-learn.
 
@@ -237,11 +252,7 @@ class Features:
 
     def fit_means(self, rows: np.ndarray) -> np.ndarray:
         """The same as `fit_transform`, from the result of `means`."""
-        self.mean_ = rows.mean(axis=0, dtype=np.float64)
-        std = rows.std(axis=0, dtype=np.float64)
-        # A feature that hardly varies carries only rounding errors; do not magnify them.
-        varies = std > 1e-6 * max(std.max(), 1e-30)
-        self.std_ = np.where(varies, std, 1.0)
+        self.mean_, self.std_ = mean_and_deviation(rows)
         return self.standardise(rows)
 
     def standardise(self, rows: np.ndarray) -> np.ndarray:

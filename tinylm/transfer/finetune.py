@@ -16,7 +16,7 @@ No label outside the given ones is used: the schedule is fixed, and `classifier.
 learning rate by cross-validation inside the labels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from tinylm import nn, optim, settings
 from tinylm import ops as F
-from tinylm.data.batching import length_buckets
+from tinylm.data.batching import endless_buckets
 from tinylm.errors import TinylmError
 from tinylm.objectives import Objective
 from tinylm.settings import above, at_least, between, from_to_below, one_of
@@ -234,7 +234,7 @@ def tune(
     regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
     network = Network(features, regression, config)
     updates = config.updates or updates_for(codes.size, config.batch_size)
-    batches = _batches(encoded["mask"], config.batch_size, config.seed)
+    batches = endless_buckets(encoded["mask"].sum(axis=1), config.batch_size, config.seed)
     groups = [*network.encoder.layer_groups(), network.head.parameters()]
     per_epoch = -(-codes.size // config.batch_size)  # rounded up
     stages = [updates]
@@ -297,15 +297,6 @@ def _multiplier(config: AdaptConfig, step: int, steps: int) -> float:
     """The schedule's share of the peak rate at update `step` of `steps`, counted from 0."""
     schedule: Any = optim.SCHEDULES[config.schedule]
     return schedule(step, steps, round(config.warmup * steps), **config.schedule_options)
-
-
-def _batches(mask: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of texts of similar length, epoch after epoch, without end."""
-    lengths = mask.sum(axis=1)
-    epoch = 0
-    while True:
-        yield from length_buckets(lengths, batch_size, seed, epoch)
-        epoch += 1
 
 
 def _set_noise(network: Network, seed: int, step: int) -> None:

@@ -21,7 +21,7 @@ from tinylm import hub, memory, nn, optim, settings
 from tinylm import ops as F
 from tinylm.arguments import strings
 from tinylm.data import tags as bio
-from tinylm.data.batching import length_buckets, pad
+from tinylm.data.batching import endless_buckets, pad
 from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
@@ -214,7 +214,7 @@ class Tagger(Adapted):
         optimiser = self._optimiser(network, rate)
         updates = config.updates or updates_for(rows.size, config.batch_size)
         warmup = round(config.warmup * updates)
-        batches = _batches(texts.lengths[rows], config.batch_size, config.seed)
+        batches = endless_buckets(texts.lengths[rows], config.batch_size, config.seed)
         once = self._seen_once(texts, rows)
         network.train()
         for step in range(updates):
@@ -407,11 +407,3 @@ def _vocabulary(sentences: list[list[str]]) -> list[str]:
     """The words of the sentences, frequent ones first."""
     counts = Counter(word for words in sentences for word in words)
     return sorted(counts, key=lambda word: (-counts[word], word))
-
-
-def _batches(lengths: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of sentences of similar length, epoch after epoch, without end."""
-    epoch = 0
-    while True:
-        yield from length_buckets(lengths, batch_size, seed, epoch)
-        epoch += 1

@@ -22,6 +22,7 @@ from tinylm import ops as F
 from tinylm.settings import above, at_least
 from tinylm.tensor import Tensor
 
+from .features import mean_and_deviation
 from .finetune import AdaptConfig
 
 HEADS = ("linear", "bilstm", "crf", "bilstm-crf")
@@ -127,12 +128,9 @@ class TagHead(nn.Module):
         """Keep the mean and deviation of words' vectors, (W, F) for each sentence."""
         if not self.sizes.features:
             return
-        rows = np.concatenate(vectors)
-        std = rows.std(axis=0, dtype=np.float64)
-        # A feature that hardly varies carries only rounding errors; do not magnify them.
-        varies = std > 1e-6 * max(std.max(), 1e-30)
-        self.mean.data[...] = rows.mean(axis=0, dtype=np.float64)
-        self.std.data[...] = np.where(varies, std, 1.0)
+        mean, deviation = mean_and_deviation(np.concatenate(vectors))
+        self.mean.data[...] = mean
+        self.std.data[...] = deviation
 
     def forward(
         self, vectors: Tensor | np.ndarray | None, word_ids: np.ndarray | None, mask: np.ndarray
