@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tinylm import kernels
 from tinylm.kernels import KERNELS
+from tinylm.kernels.runtime.pool import one_thread
 from tinylm.kernels.runtime.registry import parse_spec
 
 TOLERANCE = {
@@ -134,14 +135,32 @@ def test_one_and_two_threads_give_the_same_bits(kernel, dtype):
             name: large_sizes(kernel)[-1] if name == enlarged else 13 if len(names) <= 3 else 5
             for name in names
         }
-        values, results = build(kernel, dims, dtype, rng), []
-        for count in (1, 2):
-            with thread_count(count):
+        values = build(kernel, dims, dtype, rng)
+        results = []
+        for place in (thread_count(1), thread_count(2), one_thread()):
+            with place:
                 results.append(written(kernel, run(kernel.compiled, values)))
         for name, array in results[0].items():
-            assert array.tobytes() == results[1][name].tobytes(), (
-                f"{kernel.name}: {name} depends on the threads"
-            )
+            for other in results[1:]:
+                assert array.tobytes() == other[name].tobytes(), (
+                    f"{kernel.name}: {name} depends on the threads"
+                )
+
+
+def test_within_one_thread_a_kernel_runs_its_version_without_threads(monkeypatch):
+    asked = []
+    number = np.ones(1, np.float32)
+    versions = {
+        (number.dtype, parallel): lambda _, parallel=parallel: asked.append(parallel)
+        for parallel in (False, True)
+    }
+    for name in ("block_step", "linear"):  # the second has no such version
+        kernel = KERNELS[name]
+        monkeypatch.setattr(kernel, "dispatchers", versions)
+        kernel.compiled(number)
+        with one_thread():
+            kernel.compiled(number)
+    assert asked == [True, False, True, True]
 
 
 @every_kernel

@@ -100,6 +100,7 @@ def _normalise(x, gain, shift, eps, out):
 @kernel(
     reference=_block_step_ref,
     parallel=True,
+    alone=True,
     spec="""
         x: float[1,H*D]
         gain_1: float[H*D]

@@ -115,6 +115,8 @@ def dispatcher(function, parallel: bool, fastmath: set[str]):
     place = folder()
     if not place:
         return numba.njit(function, **options)
+    if not parallel:  # Numba tells two versions of one function apart by their folder alone
+        place = place / "alone"
     # Numba reads this setting when it makes the dispatcher. It holds for the whole process, so we
     # restore it at once.
     with _lock:

@@ -44,6 +44,15 @@ _parallel_lock = threading.RLock()
 _no_lock = contextlib.nullcontext()
 
 
+class _OfThisThread(threading.local):
+    """What holds for the calling thread only."""
+
+    alone = False  # within `one_thread`
+
+
+_here = _OfThisThread()
+
+
 def load_openmp() -> None:
     """Load the OpenMP library of Numba's threads and tell it SPINS (once; called at import).
 
@@ -193,15 +202,28 @@ def one_thread() -> Iterator[None]:
     """Within this context the parallel kernels that this thread calls run on it alone.
 
     For work too small to share, such as reading one token: a second thread gains nothing, and on a
-    busy machine every kernel would wait until that thread gets a core. The bits are the same,
-    because no kernel's blocks depend on the number of threads.
+    busy machine every kernel would wait until that thread gets a core. No kernel's blocks depend on
+    the number of threads, so the bits do not either.
     """
     before = threads()
+    was_alone = is_alone()
     numba.set_num_threads(1)
+    _here.alone = True
     try:
         yield
     finally:
         numba.set_num_threads(before)
+        _here.alone = was_alone
+
+
+def is_alone() -> bool:
+    """Whether the caller is within `one_thread`.
+
+    >>> with one_thread():
+    ...     is_alone()
+    True
+    """
+    return _here.alone
 
 
 def guard() -> AbstractContextManager:

@@ -106,13 +106,16 @@ def parse_spec(spec: str) -> tuple[Argument, ...]:
 class Kernel:
     """A compiled function with its reference; TINYLM_BACKEND says which of the two a call runs."""
 
-    def __init__(self, function: Callable, reference: Callable, spec: str, parallel: bool):
+    def __init__(
+        self, function: Callable, reference: Callable, spec: str, parallel: bool, alone: bool
+    ):
         self.name = function.__name__
         self.function = function
         self.reference = reference
         self.arguments = parse_spec(spec)
         self.parallel = parallel
-        self.dispatchers = {}  # dtype -> the version compiled for it
+        self.alone = alone
+        self.dispatchers = {}  # (dtype, parallel) -> the version compiled for them
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__module__ = function.__module__
@@ -125,27 +128,30 @@ class Kernel:
     def compiled(self, *args):
         """Run the version compiled for the first argument's dtype, whatever the backend."""
         dtype = args[0].dtype
-        dispatcher = self.dispatchers.get(dtype) or self._load(dtype)
-        if not self.parallel:
+        parallel = self.parallel and not (self.alone and pool.is_alone())
+        dispatcher = self.dispatchers.get((dtype, parallel)) or self._load(dtype, parallel)
+        if not parallel:
             return dispatcher(*args)
         with pool.guard():
             return dispatcher(*args)
 
-    def _load(self, dtype):
-        """The version for `dtype` from the cache, where a child process puts it (see build.py)."""
+    def _load(self, dtype, parallel):
+        """This version from the cache, where a child process puts it (see build.py)."""
         pool.start()
         if not cache.holds(self, dtype) and cache.announce():
             build_elsewhere(self.__module__, dtype, lambda: cache.holds(self, dtype))
-        return self.compile(dtype)
+        self.compile(dtype)
+        return self.dispatchers[dtype, parallel]
 
-    def compile(self, dtype: np.dtype):
-        """Compile for `dtype`, or load from the cache, one version for the types in the spec."""
-        dispatcher = cache.dispatcher(self.function, parallel=self.parallel, fastmath=FASTMATH)
-        dispatcher.compile(self.signature(dtype))
-        dispatcher.disable_compile()
+    def compile(self, dtype: np.dtype) -> None:
+        """Compile for `dtype`, or load from the cache, for the types in the spec."""
+        versions = [False, True] if self.alone else [self.parallel]
+        for parallel in versions:
+            dispatcher = cache.dispatcher(self.function, parallel=parallel, fastmath=FASTMATH)
+            dispatcher.compile(self.signature(dtype))
+            dispatcher.disable_compile()
+            self.dispatchers[dtype, parallel] = dispatcher
         cache.mark(self, dtype)
-        self.dispatchers[dtype] = dispatcher
-        return dispatcher
 
     def signature(self, dtype: np.dtype) -> tuple:
         """Numba's types of the arguments; arrays are C-contiguous."""
@@ -163,9 +169,14 @@ class Kernel:
         return f"<kernel {self.name}{' (parallel)' if self.parallel else ''}>"
 
 
-def kernel(reference: Callable, spec: str, parallel: bool = False) -> Callable[[Callable], Kernel]:
+def kernel(
+    reference: Callable, spec: str, parallel: bool = False, alone: bool = False
+) -> Callable[[Callable], Kernel]:
     """Register the decorated function as the compiled version of `reference` (see the top).
 
+    parallel : its loops over `prange` are shared among threads
+    alone : it is also compiled without threads, and within `pool.one_thread` that version runs:
+        for a kernel so short that starting its loops takes a good part of its time
     raises ValueError  if there is a kernel of that name, or the spec cannot be read
     """
 
@@ -173,7 +184,7 @@ def kernel(reference: Callable, spec: str, parallel: bool = False) -> Callable[[
         name = function.__name__
         if name in KERNELS:
             raise ValueError(f"there are two kernels named {name!r}")
-        KERNELS[name] = Kernel(function, reference, spec, parallel)
+        KERNELS[name] = Kernel(function, reference, spec, parallel, alone)
         return KERNELS[name]
 
     return register
