@@ -1,10 +1,10 @@
-"""Demo 18: does learning from text first save labels?
+"""Demo 19: does learning from text first save labels?
 
 Question: with 2 and 10 labelled texts per class of the toy language, is a GPT that read unlabelled
 text first better than its twin, the same architecture adapted in the same way, that did not?
 Expected: yes, for each of three draws of the labels; with 2 labels per class more than 80 % right,
 where the twin is near chance, one in six. Time: 30 s.
-Picture: demos/out/18_labels.png
+Picture: demos/out/19_labels.png
 """
 
 # %% Unlabelled text for pretraining; labelled texts of which few are looked at
@@ -80,7 +80,7 @@ axes.minorticks_off()
 axes.legend()
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "18_labels.png", dpi=110)
+figure.savefig(out / "19_labels.png", dpi=110)
 
 # %% Verdict
 wins = []

@@ -1,4 +1,4 @@
-"""Demo 17: what does a student learn from its teacher's soft answers that the text alone does not say?
+"""Demo 18: what does a student learn from its teacher's soft answers that the text alone does not say?
 
 Question: a BERT of 4 layers reads the toy language. A student of 2 layers begins with two of them and
 learns what the teacher says at every token; its twin begins with the same two and learns the gaps
@@ -6,7 +6,7 @@ alone, in as many updates. Which one stands closer to the teacher, on text that 
 Expected: the student's KL to the teacher is less than half of the twin's (a third: 0.07 against 0.24 nats; 1.9
 before the first update). The gaps alone teach the twin about as much about gaps: both fill about nine tenths
 of those that the teacher fills, at half its layers' size and time (before the first update: 37 %).
-Time: 50 s. Picture: demos/out/17_distil.png
+Time: 50 s. Picture: demos/out/18_distil.png
 """
 
 # %% A teacher
@@ -117,7 +117,7 @@ for axis, column, title in zip(axes, (1, 2, 3), titles, strict=True):
     axis.set_title(title)
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
-figure.savefig(out / "17_distil.png", dpi=110)
+figure.savefig(out / "18_distil.png", dpi=110)
 
 # %% Verdict
 kept = rows["student"][2] / rows["teacher"][2]

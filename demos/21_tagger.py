@@ -1,4 +1,4 @@
-"""Demo 20: who is a person and what is a place, learned from five tagged sentences and much plain text.
+"""Demo 21: who is a person and what is a place, learned from five tagged sentences and much plain text.
 
 Question: a tagger that has seen five sentences knows five names. word2vec has read 3,000 documents
 without a tag, and names stand where names stand. Do its frozen vectors tell the tagger about names

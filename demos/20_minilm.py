@@ -1,4 +1,4 @@
-"""Demo 19: what does a real pretrained encoder know about newsgroups with two labels per class?
+"""Demo 20: what does a real pretrained encoder know about newsgroups with two labels per class?
 
 Question: MiniLM (6 layers of 384, trained by others on a billion sentence pairs) turns posts into
 vectors. A softmax regression learns 20 classes from two posts of each. How does it compare with
