@@ -20,17 +20,19 @@ and for Unigram the log-likelihood of the text by either.
 import hashlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from itertools import chain
 from pathlib import Path
 
-from .memory import peak
+from . import pairs
+from .memory import allocated, peak
 
 SIZE = 8192
 KINDS = ("bpe", "wordpiece", "unigram")
+LEARNED = {"bpe": "merges", "wordpiece": "vocab", "unigram": "pieces"}  # attributes of ours
 NAMES = tuple(f"{kind}_{what}" for kind in KINDS for what in ("train", "encode"))
 # The environment variable that says where `prepare` put the text and the vocabularies.
 FOLDER = "TINYLM_BENCHMARK_ENCODINGS"
@@ -98,10 +100,7 @@ def run_ours(name):
         made.train(["aa bb ab"] * 3, 300, exact=False)
         start = _start()
         encoding = made.train(posts, SIZE)
-        return _result(
-            start,
-            lambda: getattr(encoding, {"bpe": "merges", "wordpiece": "vocab"}.get(kind, "pieces")),
-        )
+        return _result(start, lambda: getattr(encoding, LEARNED[kind]))
     encoding = made.load(folder(kind))
     made.load(folder(kind)).encode_batch(["compiles"])
     start = _start()
@@ -130,34 +129,39 @@ def _start():
 
 
 def _result(start, made):
-    """Time and memory since the start, before the result is made comparable, and the result."""
+    """Time and memory since the start, and the result, which `made()` makes comparable afterwards."""
+    began, mb_before = start
     now, mb = _start()
-    found = {
-        "ms": 1e3 * (now - start[0]),
+    return {
+        "ms": 1e3 * (now - began),
         "mb": mb,
-        "added_mb": mb - start[1],
+        "added_mb": mb - mb_before,
         "until": time.monotonic(),
+        "made": made(),
     }
-    return found | {"made": made()}
 
 
 def blank(kind):
     """tokenizers' model without a vocabulary, and its trainer with the settings of ours."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, models, normalizers, trainers
+    from tokenizers import pre_tokenizers as cut
 
-    cut, quiet = pre_tokenizers, {"vocab_size": SIZE, "show_progress": False}
+    quiet = {"vocab_size": SIZE, "show_progress": False}
     if kind == "bpe":
-        theirs, words = Tokenizer(models.BPE()), cut.ByteLevel(add_prefix_space=False)
+        theirs = Tokenizer(models.BPE())
+        words = cut.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
             initial_alphabet=words.alphabet(), min_frequency=2, **quiet | {"vocab_size": SIZE - 1}
         )
     elif kind == "wordpiece":
-        theirs, words = Tokenizer(models.WordPiece(unk_token="[UNK]")), cut.BertPreTokenizer()
+        theirs = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        words = cut.BertPreTokenizer()
         theirs.normalizer = normalizers.BertNormalizer()
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         trainer = trainers.WordPieceTrainer(special_tokens=specials, min_frequency=2, **quiet)
     else:
-        theirs, words = Tokenizer(models.Unigram()), cut.Metaspace()
+        theirs = Tokenizer(models.Unigram())
+        words = cut.Metaspace()
         trainer = trainers.UnigramTrainer(
             unk_token="<unk>", special_tokens=["<unk>", "<s>", "</s>"], **quiet
         )
@@ -177,25 +181,25 @@ def loaded(kind):
 
     theirs, _ = blank(kind)
     if kind == "bpe":
-        theirs.model = models.BPE.from_file(
-            *(str(folder(kind) / file) for file in ("vocab.json", "merges.txt"))
-        )
+        vocab = str(folder(kind) / "vocab.json")
+        merges = str(folder(kind) / "merges.txt")
+        theirs.model = models.BPE.from_file(vocab, merges)
     elif kind == "wordpiece":
-        theirs.model = models.WordPiece.from_file(
-            str(folder(kind) / "vocab.txt"), unk_token="[UNK]"
-        )
+        vocab = str(folder(kind) / "vocab.txt")
+        theirs.model = models.WordPiece.from_file(vocab, unk_token="[UNK]")
     else:
         theirs.model = models.Unigram([tuple(pair) for pair in pieces()], unk_id=0)
     return theirs
 
 
 def check(name, ours, theirs):
-    """What the results of both sides have in common, in words; exits if they should be equal and differ."""
+    """In words, what both results have in common; exits if they should be equal and differ."""
     kind, what = name.split("_")
     if name == "unigram_encode":
-        if any(abs(a - b) > 1e-6 * abs(b) for a, b in zip(ours, theirs, strict=True)):
+        both = list(zip(ours, theirs, strict=True))
+        if any(abs(a - b) > 1e-6 * abs(b) for a, b in both):
             sys.exit(f"{name}: tinylm and tokenizers disagree")
-        return f"{sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours):.2%} equal, all as probable"
+        return f"{sum(a == b for a, b in both) / len(both):.2%} equal, all as probable"
     if kind == "bpe" or what == "encode":
         if ours != theirs:
             sys.exit(f"{name}: tinylm and tokenizers disagree")
@@ -216,23 +220,65 @@ def likelihood(found):
     from tinylm.text.formats.protobuf import CONTROL, NORMAL, UNKNOWN
 
     kinds = [UNKNOWN, CONTROL, CONTROL, *[NORMAL] * (len(found) - 3)]
-    encoding = Unigram(
-        [(piece, score, kind) for (piece, score), kind in zip(found, kinds, strict=True)]
-    )
-    return float(encoding.scores[np.concatenate(encoding.encode_batch(texts()))].sum(dtype=float))
+    pieces_of = zip(found, kinds, strict=True)
+    encoding = Unigram([(piece, score, kind) for (piece, score), kind in pieces_of])
+    ids = np.concatenate(encoding.encode_batch(texts()))
+    return float(encoding.scores[ids].sum(dtype=float))
 
 
-def main():
+def measure(name, side):
+    """The result of a fresh worker, see `run_ours`.
+
+    It also has "allocated_mb", the most that the worker allocated before its work ended.
+    """
+    command = [sys.executable, "-m", "benchmarks.encodings", name, side]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    variables = os.environ | {"OMP_NUM_THREADS": "2"} | environment(name)
+    running = subprocess.Popen(command, env=variables, **pipes)
+    samples = []
+    output = None
+    while output is None:
+        try:
+            output, errors = running.communicate(timeout=0.005)
+        except subprocess.TimeoutExpired:
+            samples.append((time.monotonic(), allocated(running.pid)))
+    if running.returncode:
+        sys.exit(f"{name} ({side}) failed:\n{errors}")
+    found = json.loads(output.splitlines()[-1])
+    found["allocated_mb"] = max(mb for moment, mb in samples if moment < found["until"])
+    return found
+
+
+def compare(name, rounds):
+    """A row as those of `pairs`, with the memory of the work itself and what both sides share."""
+    prepare()
+    runs = [(measure(name, "ours"), measure(name, "peer")) for _ in range(rounds)]
+    row = pairs.medians(name, "tokenizers", runs)
+    ours, peer = zip(*runs, strict=True)
+    row["same"] = check(name, ours[0]["made"], peer[0]["made"])
+    for side, found in (("ours", ours), ("peer", peer)):
+        for which in ("added_mb", "allocated_mb"):
+            row[f"{side}_{which}"] = statistics.median(run[which] for run in found)
+    return row
+
+
+def show(row):
+    """A row as a line of text."""
+    added = f"added {row['ours_added_mb']:.0f} against {row['peer_added_mb']:.0f}"
+    here = f"allocated {row['ours_allocated_mb']:.0f} against {row['peer_allocated_mb']:.0f}"
+    return f"{pairs.show(row)}, {added}, {here}   {row['same']}"
+
+
+def write():
     """Write what `prepare` promises."""
     from tinylm import text
     from tinylm.data import load_labelled
 
-    posts = list(
-        chain.from_iterable(load_labelled("newsgroups", part).texts for part in ("train", "test"))
-    )
-    (Path(os.environ[FOLDER]) / "posts.txt").write_text(
-        "\n".join(" ".join(post.split("\n")) for post in posts)
-    )
+    posts = []
+    for part in ("train", "test"):
+        posts += load_labelled("newsgroups", part).texts
+    lines = [" ".join(post.split("\n")) for post in posts]
+    (Path(os.environ[FOLDER]) / "posts.txt").write_text("\n".join(lines))
     for kind, made in (("bpe", text.BPE), ("wordpiece", text.WordPiece), ("unigram", text.Unigram)):
         encoding = made.train(posts, SIZE)
         encoding.save(folder(kind))
@@ -243,4 +289,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 1:
+        write()
+    else:
+        name, side = sys.argv[1:]
+        print(json.dumps({"ours": run_ours, "peer": run_peer}[side](name)))

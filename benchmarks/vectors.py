@@ -113,7 +113,9 @@ def run_glove(form="glove", epochs=1, seed=0, threads=THREADS, words=0):
     model = tinylm.GloVe(config, np.random.default_rng(seed))
     start = time.perf_counter()
     model.prepare(corpus)
-    counting, steps, costs = time.perf_counter() - start, epochs * model.steps_per_epoch, []
+    counting = time.perf_counter() - start
+    steps = epochs * model.steps_per_epoch
+    costs = []
     start = time.perf_counter()
     with tinylm.one_pool():
         for step in range(steps):
@@ -138,26 +140,23 @@ def run_gensim(form="sgns", epochs=1, seed=0, threads=THREADS, words=0):
     from tinylm.data import load_texts
 
     texts = load_texts("newsgroups")
-    more = (
-        dict(zip(("min_n", "max_n", "bucket"), NGRAMS.values(), strict=True))
-        if form == "ngrams"
-        else {}
-    )
-    model = (FastText if more else Word2Vec)(
-        vector_size=SIZE,
-        sg=int(form != "cbow"),
-        min_count=MIN_COUNT,
-        alpha=ALPHA[form],
-        workers=threads,
-        seed=seed + 1,
-        **SETTINGS,
-        **more,
-    )
+    settings = SETTINGS | {
+        "vector_size": SIZE,
+        "sg": int(form != "cbow"),
+        "min_count": MIN_COUNT,
+        "alpha": ALPHA[form],
+        "workers": threads,
+        "seed": seed + 1,
+    }
+    if form == "ngrams":
+        ngrams = {"min_n": NGRAMS["minn"], "max_n": NGRAMS["maxn"], "bucket": NGRAMS["bucket"]}
+        model = FastText(**settings, **ngrams)
+    else:
+        model = Word2Vec(**settings)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.txt"
-        path.write_text(
-            "\n".join(" ".join(text.split()) for text in texts) + "\n", encoding="utf-8"
-        )
+        lines = [" ".join(text.split()) + "\n" for text in texts]
+        path.write_text("".join(lines), encoding="utf-8")
         model.build_vocab(corpus_file=str(path))
         start = time.perf_counter()
         model.train(
@@ -184,7 +183,8 @@ def _result(seconds, words, vocab, table):
     from tinylm import Vectors
     from tinylm.data import load_analogies, load_similarity
 
-    mb, vectors = peak(), Vectors(vocab, table)
+    mb = peak()  # before the tests below
+    vectors = Vectors(vocab, table)
     pairs = vectors.evaluate_word_pairs(load_similarity("wordsim353"))
     analogies = vectors.evaluate_word_analogies(load_analogies())
     return {
@@ -200,80 +200,68 @@ def _result(seconds, words, vocab, table):
 
 def fresh(system, form, epochs=1, seed=0, words=0):
     """The result of a run in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.vectors",
-        "--worker",
-        system,
-        "--form",
-        form,
-        "--epochs",
-        str(epochs),
-        "--seed",
-        str(seed),
-        "--words",
-        str(words),
-    ]
+    command = [sys.executable, "-m", "benchmarks.vectors"]
+    command += ["--worker", system, "--form", form]
+    command += ["--epochs", str(epochs), "--seed", str(seed), "--words", str(words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     if done.returncode:
         raise RuntimeError(f"the run of {system} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def medians(rows, *keys):
+    """The median over runs of each of their numbers `keys`."""
+    return [float(np.median([row[key] for row in rows])) for key in keys]
+
+
 def speed(forms, pairs):
-    """Train for one epoch, the peers in turn; print medians and the ratio to the peer."""
+    """Train for one epoch, the peers in turn; yield lines of medians and of ratios to the peer."""
     for form in forms:
         results = {name: [] for name in runs(form)}
         for _ in range(pairs):
             for name in results:
                 results[name].append(fresh(name, form))
         for name, rows in results.items():
-            rate, mb = (np.median([r[key] for r in rows]) for key in ("words_per_second", "mb"))
-            print(f"{form} {name}: {rate / 1e6:.2f} M words/s, {mb:.0f} MB", flush=True)
+            rate, mb = medians(rows, "words_per_second", "mb")
+            yield f"{form} {name}: {rate / 1e6:.2f} M words/s, {mb:.0f} MB"
         if form == "glove":
-            rate, counting = (
-                np.median([r[key] for r in rows]) for key in ("cells_per_second", "counting")
-            )
-            print(
-                f"glove tinylm: {rate / 1e6:.2f} M of {rows[0]['cells'] / 1e6:.1f} M cells/s; counting and shuffling "
-                f"{counting:.1f} s",
-                flush=True,
-            )
+            rows = results["tinylm"]
+            rate, counting, cells = medians(rows, "cells_per_second", "counting", "cells")
+            fitted = f"{rate / 1e6:.2f} M of {cells / 1e6:.1f} M cells/s"
+            yield f"glove tinylm: {fitted}; counting and shuffling {counting:.1f} s"
         else:
-            pair = zip(results["tinylm"], results["gensim"], strict=True)
             ratios = [
-                ours["words_per_second"] / theirs["words_per_second"] for ours, theirs in pair
+                ours["words_per_second"] / theirs["words_per_second"]
+                for ours, theirs in zip(results["tinylm"], results["gensim"], strict=True)
             ]
-            print(f"{form} ratio {np.median(ratios):.2f}", flush=True)
+            yield f"{form} ratio {np.median(ratios):.2f}"
 
 
 def quality(forms, seeds):
-    """Train with several seeds; print agreement with people, mean ± standard error, and speed."""
+    """Train with several seeds; yield lines: agreement with people, and speed."""
     for form in forms:
         for name in runs(form):
             rows = [fresh(name, form, EPOCHS[form], seed) for seed in range(seeds)]
-            line = f"{form} {name}:"
-            for key, what, count in (
-                ("spearman", "WordSim-353", "pairs"),
-                ("analogies", "analogies", "questions"),
-            ):
-                scores = np.array([r[key] for r in rows])
-                line += (
-                    f" {what} {scores.mean():.4f} ± {scores.std(ddof=1) / seeds**0.5:.4f} over {rows[0][count]:,} "
-                    f"({', '.join(f'{s:.4f}' for s in scores)});"
-                )
-            cost = (
-                f", cost {np.mean([r['cost'] for r in rows]):.5f} a cell" if form == "glove" else ""
-            )
-            print(
-                f"{line} {np.median([r['words_per_second'] for r in rows]) / 1e6:.2f} M words/s{cost}",
-                flush=True,
-            )
+            people = agreement(rows, "WordSim-353", "spearman", "pairs")
+            analogies = agreement(rows, "analogies", "analogies", "questions")
+            [rate] = medians(rows, "words_per_second")
+            line = f"{form} {name}: {people}; {analogies}; {rate / 1e6:.2f} M words/s"
+            if form == "glove":
+                cost = np.mean([row["cost"] for row in rows])
+                line += f", cost {cost:.5f} a cell"
+            yield line
+
+
+def agreement(rows, what, score, count):
+    """The mean of a score over seeds ± its standard error, over how many questions, each seed's."""
+    scores = np.array([row[score] for row in rows])
+    error = scores.std(ddof=1) / len(scores) ** 0.5
+    each = ", ".join(f"{s:.4f}" for s in scores)
+    return f"{what} {scores.mean():.4f} ± {error:.4f} over {rows[0][count]:,} ({each})"
 
 
 def scaling(forms, _):
-    """Train on a text and on ten times as much; print seconds, memory and ratios.
+    """Train on a text and on ten times as much; yield lines of seconds, memory and ratios.
 
     Of GloVe the seconds are those of counting and shuffling.
     """
@@ -281,15 +269,10 @@ def scaling(forms, _):
         small, large = (fresh("tinylm", form, words=words) for words in SCALES)
         key = "counting" if form == "glove" else "seconds"
         for words, row in zip(SCALES, (small, large), strict=True):
-            print(
-                f"{form}: {words / 1e6:.0f} M words {row[key]:.1f} s, {row['mb']:.0f} MB",
-                flush=True,
-            )
+            yield f"{form}: {words / 1e6:.0f} M words {row[key]:.1f} s, {row['mb']:.0f} MB"
+        times = large[key] / small[key]
         bytes_a_word = 2**20 * (large["mb"] - small["mb"]) / (SCALES[1] - SCALES[0])
-        print(
-            f"{form}: {large[key] / small[key]:.1f} times the time, {bytes_a_word:.0f} bytes a word",
-            flush=True,
-        )
+        yield f"{form}: {times:.1f} times the time, {bytes_a_word:.0f} bytes a word"
 
 
 def main():
@@ -311,7 +294,9 @@ def main():
         print(json.dumps(run(options.form, options.epochs, options.seed, words=options.words)))
     else:
         what = quality if options.quality else scaling if options.scaling else speed
-        what([options.form] if options.form else list(EPOCHS), options.pairs)
+        forms = [options.form] if options.form else list(EPOCHS)
+        for line in what(forms, options.pairs):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import tinylm
 from tinylm.kernels import KERNELS
 
 rng = np.random.default_rng(0)
-N, C = 4096, 256  # rows, numbers in each
+N = 4096  # rows
+C = 256  # numbers in each
 EPS = 1e-5
 BLOCK = 64  # rows that a thread takes at once
 x, dy = rng.normal(size=(2, N, C)).astype(np.float32)
@@ -48,10 +49,11 @@ def rows(x, weight, bias, out, start, stop):
     """Layer norm of the rows from start to stop, with numbers of x's own precision."""
     share = x.dtype.type(1) / x.dtype.type(x.shape[1])
     for i in range(start, stop):
-        total, square = x.dtype.type(0), x.dtype.type(0)
+        total = x.dtype.type(0)
         for j in range(x.shape[1]):
             total += x[i, j]
         mean = total * share
+        square = x.dtype.type(0)
         for j in range(x.shape[1]):
             square += (x[i, j] - mean) * (x[i, j] - mean)
         rstd = x.dtype.type(1 / np.sqrt(square * share + EPS))

@@ -13,6 +13,7 @@ Picture: demos/out/05_encodings.png
 # 0.05 % of the characters
 import sys
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import matplotlib
@@ -96,6 +97,14 @@ axes.set_title(
     fontsize=12,
 )
 fold = PARAGRAPH.index(" embassy")
+
+
+def corner(place, row):
+    """Where a character of the paragraph is drawn; from `fold` on it stands on a second line."""
+    second = place >= fold
+    return place - second * fold, 2.7 * row + second * 1.15
+
+
 for row, (name, encoding) in enumerate(readers.items()):
     found = list(zip(encoding.offsets(PARAGRAPH), encoding.encode(PARAGRAPH), strict=True))
     number = 0
@@ -109,20 +118,22 @@ for row, (name, encoding) in enumerate(readers.items()):
         color=INK,
     )
     # Tokens that share a character share its width.
-    for (begin, end), group in groupby(found, key=lambda pair: pair[0]):
+    for (begin, end), group in groupby(found, key=itemgetter(0)):
         ids = [i for _, i in group]
         width = (end - begin) / len(ids)
-        line = begin >= fold
+        x, y = corner(begin, row)
         for part, i in enumerate(ids):
             colour = UNKNOWN if i == encoding.unk_id else COLOURS[number % len(COLOURS)]
-            corner = begin - line * fold + part * width + 0.04, 2.7 * row + line * 1.15 - 0.5
-            axes.add_patch(plt.Rectangle(corner, width - 0.08, 1.0, color=colour, linewidth=0))
+            left = x + part * width + 0.04
+            axes.add_patch(
+                plt.Rectangle((left, y - 0.5), width - 0.08, 1.0, color=colour, linewidth=0)
+            )
             number += 1
     for place, character in enumerate(PARAGRAPH):
-        line = place >= fold
+        x, y = corner(place, row)
         axes.text(
-            place - line * fold + 0.5,
-            2.7 * row + line * 1.15,
+            x + 0.5,
+            y,
             character,
             ha="center",
             va="center_baseline",

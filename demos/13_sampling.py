@@ -18,7 +18,9 @@ from tinylm.training.generate import generate
 from tinylm.training.train import TrainConfig, Trainer
 from tinylm.training.zero_shot import token_log_probabilities
 
-STEPS, TOKENS, TEXTS = 700, 60, 8
+STEPS = 700
+TOKENS = 60  # to write behind each prompt
+TEXTS = 8  # prompts
 texts = toy.documents(4000, seed=0)
 words = Words.train(texts)
 model = tinylm.GPT(tinylm.GPTConfig.tiny(words.vocab_size, batch_size=8))

@@ -45,7 +45,8 @@ for name, (order, targets) in orders.items():
     print(f"{name}: rows ask, columns are seen")
     for i, word in enumerate(sentence):
         seen = "".join(" #" if may else " ." for may in views[name][i])
-        print(f"   {word:>4} {seen}   {'rank ' + str(order[i]) if targets[i] else 'context'}")
+        part = f"rank {order[i]}" if targets[i] else "context"
+        print(f"   {word:>4} {seen}   {part}")
 order, targets = orders["two targets in that order"]
 for i in range(T):
     for j in range(T):
@@ -99,9 +100,7 @@ picks = batch.picks[:, :8]
 family = dict(token_types=batch.token_types, visible=batch.visible, half_backwards=True)
 there = np.take_along_axis(ids, picks, axis=1)
 changed = ids.copy()
-np.put_along_axis(
-    changed, picks[:, :1], words.token_id("the") if "the" in words.vocab else 9, axis=1
-)
+np.put_along_axis(changed, picks[:, :1], words.token_id("the"), axis=1)
 with no_grad():
     content, query = model.streams(ids, picks=picks, **family)
     new_content, new_query = model.streams(changed, picks=picks, **family)

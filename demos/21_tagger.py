@@ -16,7 +16,8 @@ from tinylm.training.pretrain import PretrainConfig, pretrain
 from tinylm.transfer import TagConfig, Tagger
 from tinylm.transfer.finetune import twin
 
-COUNTS, SEEDS = (5, 20), 3
+COUNTS = (5, 20)  # tagged sentences
+SEEDS = 3
 asked = PretrainConfig("word2vec", "toy", options={"size": 32, "steps": 300})
 encoder, tokenizer, _ = pretrain(asked, quiet=True)
 untrained = twin(encoder)

@@ -526,7 +526,7 @@ def test_quiet_is_quiet(command, terminal, run, classifier, masked, tmp_path, ca
         return {"a.txt": tmp_path / "new.txt"}
 
     monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
-    monkeypatch.setattr(commands, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(commands.finetune, "PLAIN_EVERY", 0.0)
     monkeypatch.setattr("tinylm.data.get", fetched)
     monkeypatch.setattr("tinylm.data.load_similarity", lambda name: [("sea", "wave", 1.0)])
     monkeypatch.setattr("tinylm.data.load_analogies", lambda: [("a", "sea", "wave", "sea", "wave")])

@@ -4,7 +4,7 @@ import pytest
 
 from tinylm.errors import TinylmError
 from tinylm.optim import schedules
-from tinylm.training.train import TrainConfig, _multiplier
+from tinylm.training.train import TrainConfig
 
 HAND = {  # name -> factor at step, for 100 steps of which 10 are warm-up
     "bert": {0: 0.0, 5: 0.5, 9: 0.9, 10: 0.9, 11: 0.89, 50: 0.5, 99: 0.01, 100: 0.0, 120: 0.0},
@@ -64,9 +64,9 @@ def test_a_schedule_and_an_optimizer_are_chosen_by_name(name):
 
 def test_a_schedule_gets_its_further_options_and_refuses_those_of_others():
     ends = TrainConfig(steps=10, schedule="cosine", schedule_options={"floor": 0.25})
-    assert _multiplier(ends, 1000, 1000) == pytest.approx(0.25)
+    assert ends.multiplier(1000, 1000) == pytest.approx(0.25)
     slanted = TrainConfig(steps=10, schedule="slanted_triangular", schedule_options={"ratio": 8})
-    assert _multiplier(slanted, 1000, 1000) == pytest.approx(1 / 8)
+    assert slanted.multiplier(1000, 1000) == pytest.approx(1 / 8)
     for schedule, options in (("constant", {"floor": 0.1}), ("cosine", {"steps": 3})):
         with pytest.raises(TinylmError, match=f"The schedule {schedule} has no option"):
             TrainConfig(steps=10, schedule=schedule, schedule_options=options)

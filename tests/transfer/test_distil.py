@@ -1,5 +1,7 @@
 """Laws of distilling classifiers: answers come from the teacher, never from a label."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,18 @@ def test_a_student_of_any_family_and_encoding_comes_to_answer_as_its_teacher(tea
     assert np.array_equal(found.classes_, teacher.classes_)
     assert kl(teacher, found) < 0.25 * even
     assert all(np.array_equal(before[name], array) for name, array in student.state_dict().items())
+
+
+def test_distillation_follows_the_schedule_that_the_config_names(teacher):
+    def answers(schedule, **options):
+        how = {"warmup": 0.0, "schedule": schedule, "schedule_options": options}
+        config = replace(CONFIG, updates=3, **how)
+        student = bert_of(num_hidden_layers=1)
+        return distilled(teacher, student, PIECES, TEXTS, config).predict_proba(TEXTS)
+
+    constant = answers("constant")
+    assert np.array_equal(constant, answers("cosine", floor=1.0))
+    assert not np.array_equal(constant, answers("linear"))
 
 
 def test_a_distilled_classifier_is_saved_and_comes_back(teacher, tmp_path):

@@ -164,6 +164,17 @@ def test_a_frozen_encoders_layers_are_mixed_in_shares_that_are_learned(small):
     assert tuned.head_.mix.w.shape == (3,) and tuned.predict(OTHERS)
 
 
+def test_the_rate_follows_the_schedule_that_the_config_names():
+    def learned(schedule, **options):
+        how = {"warmup": 0.0, "schedule": schedule, "schedule_options": options}
+        config = TagConfig(embeddings=5, updates=7, **how)
+        return weights(Tagger(None, None, config=config).fit(WORDS, TAGS).head_)
+
+    constant = learned("constant")
+    assert same(constant, learned("cosine", floor=1.0))
+    assert not same(constant, learned("linear"))
+
+
 def test_the_rate_is_chosen_by_held_out_sentences(small):
     tags = [["B-x" if word == "the" else "O" for word in words] for words in WORDS]
     config = replace(QUICK, rates=(1e-8, 3e-2), head_rate=1e-8, updates=60)

@@ -1,1 +1,1 @@
-"""The command line: cli.py lists options, options.py reads them, commands.py and words.py act."""
+"""Floor 8, the command line: cli.py reads it, commands/ has one file for each command."""

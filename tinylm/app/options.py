@@ -1,8 +1,7 @@
-"""The values of options, and options that commands of several files share.
+"""The values of options, and the options that several commands share.
 
-Text from the command line becomes a number, a tuple or a pair.
-
-Text that cannot be used raises `argparse.ArgumentTypeError`, which argparse prints as a sentence.
+Text from the command line becomes a number, a tuple or a pair. Text that cannot be used raises
+`argparse.ArgumentTypeError`, which argparse prints as a sentence.
 """
 
 import argparse
@@ -10,6 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tinylm.errors import TinylmError
+
+OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"  # what a command's OBJECTIVE may be
+CAUSAL_RUN = "run of a causal model, ours or a published GPT-2"
+ENCODINGS = ("chars", "bytes", "words", "elmo", "bpe", "wordpiece", "unigram")
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,7 +143,7 @@ def _value(text: str):
     return text
 
 
-# ---- options that commands of several files share
+# ---- options that several commands share
 
 
 def add_length(p: argparse.ArgumentParser, default: str) -> Any:
@@ -175,4 +178,43 @@ def add_resume(p: argparse.ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="continue the run in DIR, or start it if DIR is empty",
+    )
+
+
+def add_encoding(p: argparse.ArgumentParser) -> None:
+    """--encoding KIND"""
+    p.add_argument(
+        "--encoding",
+        choices=ENCODINGS,
+        help="how text becomes tokens (default: what the objective prefers)",
+    )
+
+
+def add_code(p: argparse.ArgumentParser) -> None:
+    """--objective FILE.py, for commands that read a run"""
+    p.add_argument(
+        "--objective",
+        metavar="FILE.py",
+        dest="code",
+        help="the file that defines the run's objective, if it is one of yours",
+    )
+
+
+def add_sizes(p: argparse.ArgumentParser) -> None:
+    """--config SIZE and --set key=value"""
+    p.add_argument(
+        "--config",
+        default="tiny",
+        metavar="SIZE",
+        help="tiny, small, ... (default tiny)",
+    )
+    add_settings(p, "schedule_options.floor=0.1")
+
+
+def add_overwrite(p: argparse.ArgumentParser) -> None:
+    """--overwrite, for commands that write files"""
+    p.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what tinylm has written there before; other files stay",
     )

@@ -104,6 +104,7 @@ def stream(
             f"The corpus has {len(ids)} tokens; {batch_size} lanes of {length} positions need "
             f"at least {least}; give more text, fewer lanes or a shorter length."
         )
+
     if seed is None:
         stride = stride or length
         place = step % ((lane - 1 - length) // stride + 1)
@@ -111,6 +112,7 @@ def stream(
         end = begin + length
     else:
         begin, end = _drawn_window(lane, length, step, seed)
+
     first = lane * np.arange(batch_size)  # of each lane
     turned = np.broadcast_to(backward, batch_size)
     origin = np.where(turned, first + lane - 1, first)
@@ -210,6 +212,19 @@ def endless_buckets(
     """
     for epoch in itertools.count():
         yield from length_buckets(lengths, batch_size, seed, epoch)
+
+
+def by_length(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Every example once, short ones first: batches for reading, with little padding.
+
+    lengths : (N,) ids per example
+    returns arrays of the numbers of examples, `batch_size` each but for the last
+
+    >>> [batch.tolist() for batch in by_length(np.array([5, 1, 4]), batch_size=2)]
+    [[1, 2], [0]]
+    """
+    order = np.argsort(lengths, kind="stable")
+    return [order[first : first + batch_size] for first in range(0, order.size, batch_size)]
 
 
 def pad(

@@ -18,6 +18,7 @@ from tinylm.errors import TinylmError
 
 from .batching import pad
 from .documents import Corpus
+from .sentences import cut_long
 
 SINGLE = 0.1  # of the examples have one piece, as texts to classify do
 SHORT = 0.05  # of the examples are shorter, by chance
@@ -60,7 +61,7 @@ class Pieces:
         sentences = corpus.starts if corpus.sentences is None else corpus.sentences
         half = (length - SPECIALS) // 2
         self.documents = kept(corpus.starts)
-        self.sentences = _cut(kept(sentences), half, max(length // 8, 1))
+        self.sentences = cut_long(kept(sentences), half, max(length // 8, 1))
         self.examples = lru_cache(maxsize=2)(self._examples)
 
     def _examples(self, seed: int) -> np.ndarray:
@@ -128,17 +129,3 @@ def _second(begin, stops, target, rng):
             break
         second = stop
     return second
-
-
-def _cut(starts, longest, span):
-    """Bounds of sentences, those with more than `longest` tokens cut into spans.
-
-    >>> _cut(np.array([0, 3, 10, 12]), longest=4, span=3).tolist()
-    [0, 3, 6, 9, 10, 12]
-    """
-    lengths = np.diff(starts)
-    parts = np.where(lengths > longest, -(-lengths // span), 1)
-    before = np.cumsum(parts) - parts
-    within = np.arange(parts.sum()) - np.repeat(before, parts)  # 0, 0, 1, 2, 0
-    begins = np.repeat(starts[:-1], parts) + within * span
-    return np.append(begins, starts[-1])

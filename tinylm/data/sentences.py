@@ -36,12 +36,7 @@ class Sentences:
                 "give more text or a larger vocabulary."
             )
         starts = corpus.starts - np.searchsorted(dropped, corpus.starts)  # of documents, (D + 1,)
-        lengths = np.diff(starts)
-        pieces = -(-lengths // max_sentence)  # sentences of each document, rounded up
-        pieces_before = np.cumsum(pieces) - pieces
-        within = np.arange(pieces.sum()) - np.repeat(pieces_before, pieces)  # 0, 1, 2, 0, 1, ...
-        begins = np.repeat(starts[:-1], pieces) + within * max_sentence
-        self.starts = np.append(begins, starts[-1])
+        self.starts = cut_long(np.unique(starts), max_sentence, max_sentence)
         self.order = lru_cache(maxsize=2)(self._order)  # every step of an epoch asks for the same
 
     def counts(self, vocab_size: int) -> np.ndarray:
@@ -78,3 +73,19 @@ class Sentences:
         begins = np.zeros(ids.size, bool)
         begins[ends[:-1]] = True
         return ids, begins
+
+
+def cut_long(starts: np.ndarray, longest: int, span: int) -> np.ndarray:
+    """Bounds of pieces of a text; those with more than `longest` tokens are cut into spans.
+
+    starts : (S + 1,), rising: piece s is the tokens starts[s] to starts[s + 1] − 1
+
+    >>> cut_long(np.array([0, 3, 10, 12]), longest=4, span=3).tolist()
+    [0, 3, 6, 9, 10, 12]
+    """
+    lengths = np.diff(starts)
+    spans = np.where(lengths > longest, -(-lengths // span), 1)  # of each piece, rounded up
+    spans_before = np.cumsum(spans) - spans
+    within = np.arange(spans.sum()) - np.repeat(spans_before, spans)  # 0, 0, 1, 2, 0
+    begins = np.repeat(starts[:-1], spans) + within * span
+    return np.append(begins, starts[-1])

@@ -24,7 +24,7 @@ for some times the bytes of its file, see `memory.at_most`; its shapes are compa
 import contextlib
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,11 +44,7 @@ __all__ = ["CONFIG", "HEADS", "OURS", "WEIGHTS", "Stored", "fields_of", "load", 
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
-HEADS = (
-    checkpoint.STATE,
-    checkpoint.LABELS,
-    CONFIG,
-)  # loading a run, classifier, model begins here
+HEADS = (checkpoint.STATE, checkpoint.LABELS, CONFIG)  # a run, classifier, model is read from here
 OURS = (  # all files that we write into such a folder; overwriting removes them all
     *HEADS,
     WEIGHTS,
@@ -74,8 +70,10 @@ ALIASES = {"distilbert": "bert"}
 def save(path, model: Objective, tokenizer=None, overwrite: bool = False) -> None:
     """Write a model folder that `load`, and for published families also transformers, can read.
 
-    overwrite : replace a model, run or classifier in the folder; other people's files stay A save
-    that fails or is killed leaves the old model, the new one, or a folder that `load` refuses.
+    overwrite : replace a model, run or classifier in the folder; other people's files stay
+
+    A save that fails or is killed leaves the old model, the new one, or a folder that `load`
+    refuses.
     raises CheckpointError  if the folder holds anything and overwrite is False
     raises VocabularyError  if the tokenizer's files could not give it back
     raises DataError        if a file cannot be written
@@ -139,19 +137,19 @@ def load(path) -> tuple[Objective, Any]:
         model_type = fields.get("model_type")
         model_class = objectives.by_model_type(model_type).reader(fields)
         family = _family(model_type)
-    place, state = weights.read(path)
-    sizes = [array.size for array in state.values()]
+    place, arrays = weights.read(path)
+    n_numbers = sum(array.size for array in arrays.values())
     with _described(path):
         if family is None:
             config = fields_of(fields, model_class.Config)
+            state = arrays
         else:
-            arrays = renamed(place, state, family.canonical)
+            arrays = renamed(place, arrays, family.canonical)
             config = family.from_config(fields, model_class.Config, frozenset(arrays))
-    if family is not None:
-        state = match(place, arrays, family.layout(config), family.IGNORED)
+            state = match(place, arrays, family.layout(config), family.IGNORED)
     tokenizer = _tokenizer(path, fields, config)
     try:
-        with memory.at_most(SLACK + BYTES_EACH * sum(sizes)):
+        with memory.at_most(SLACK + BYTES_EACH * n_numbers):
             model = model_class(config)
         if tokenizer is not None:
             model.spell(tokenizer.vocab, tokenizer.special_ids)
@@ -214,6 +212,18 @@ def refuse_others(fields: Mapping[str, Any], fixed: Mapping[str, Any], name: str
             raise TinylmError(
                 f"{switch} is {fields[switch]}, tinylm's {name} computes only {value}"
             )
+
+
+def tied(head: str, names: Collection[str]) -> dict[str, bool]:
+    """The switch that a config.json must leave on if its file holds no head of its own.
+
+    A head in the file needs no switch: it is compared with the table.
+    head : the tensor's published name     names : of the tensors in the file
+
+    >>> tied("lm_head.weight", ["wte.weight"]), tied("lm_head.weight", ["lm_head.weight"])
+    ({'tie_word_embeddings': True}, {})
+    """
+    return {} if head in names else {"tie_word_embeddings": True}
 
 
 def _written_type(model: Objective) -> str:

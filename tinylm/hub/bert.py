@@ -63,10 +63,7 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str]):
     >>> from_config({"hidden_size": 48}, BertConfig, ["bert.pooler.dense.weight"]).heads
     ('pooler',)
     """
-    fixed = dict(FIXED)
-    if f"{DECODER}.weight" not in names:  # a head in the file is compared with the table
-        fixed["tie_word_embeddings"] = True
-    hub.refuse_others(fields, fixed, "BERT")
+    hub.refuse_others(fields, FIXED | hub.tied(f"{DECODER}.weight", names), "BERT")
     heads = [head for head, sign in SIGNS.items() if sign in names]
     usual = {"next_sentence": "next" in heads}  # of a model that others published
     return hub.fields_of({**usual, **fields, "heads": heads}, config_class)

@@ -75,8 +75,7 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str]):
     >>> from_config({"dim": 48, "n_heads": 4}, BertConfig, [HEAD]).heads
     ('masked',)
     """
-    if DECODER not in names:  # a head in the file is compared with the table
-        hub.refuse_others(fields, {"tie_word_embeddings": True}, "BERT")
+    hub.refuse_others(fields, hub.tied(DECODER, names), "BERT")
     heads = ["masked"] if HEAD in names else []
     given = DEFAULTS | fields
     trained = ("sinusoids", *config_class.changeable)  # how one of ours was trained

@@ -60,10 +60,7 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str]):
     >>> from_config({}, ElectraConfig, [JUDGE]).uniform_generator
     True
     """
-    fixed = dict(FIXED)
-    if DECODER not in names:  # a head in the file is compared with the table
-        fixed["tie_word_embeddings"] = True
-    hub.refuse_others(fields, fixed, "ELECTRA")
+    hub.refuse_others(fields, FIXED | hub.tied(DECODER, names), "ELECTRA")
     if JUDGE not in names and FILLER not in names:
         raise TinylmError(f"the weights hold neither {JUDGE} nor {FILLER}")
     found = {"electra_objective": JUDGE in names}

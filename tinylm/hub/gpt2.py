@@ -60,10 +60,7 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str] = (
         ...
     tinylm.errors.TinylmError: scale_attn_weights is False, tinylm's GPT computes only True
     """
-    fixed = dict(FIXED)
-    if HEAD not in names:  # a head in the file is compared with the table
-        fixed["tie_word_embeddings"] = True
-    hub.refuse_others(fields, fixed, "GPT")
+    hub.refuse_others(fields, FIXED | hub.tied(HEAD, names), "GPT")
     return hub.fields_of(fields, config_class)
 
 

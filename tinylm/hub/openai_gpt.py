@@ -42,8 +42,7 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str] = (
     names : of the tensors in the file
     raises TinylmError  for a switch that our model does not have, or sizes that no model has
     """
-    if HEAD not in names:  # a head in the file is compared with the table
-        hub.refuse_others(fields, {"tie_word_embeddings": True}, "GPT1")
+    hub.refuse_others(fields, hub.tied(HEAD, names), "GPT1")
     return hub.fields_of(fields, config_class)
 
 

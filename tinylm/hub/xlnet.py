@@ -58,13 +58,11 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str] = (
     >>> from_config({"d_model": 48, "n_head": 4, "mem_len": None}, XLNetConfig).d_model
     48
     """
-    fixed = {}
+    fixed = hub.tied(HEAD, names)
     width = fields.get("d_model", config_class.d_model)
     heads = fields.get("n_head", config_class.n_head)
     if isinstance(width, int) and isinstance(heads, int) and heads > 0:
         fixed["d_head"] = width // heads
-    if HEAD not in names:  # a head in the file is compared with the table
-        fixed["tie_word_embeddings"] = True
     hub.refuse_others(fields, fixed, "XLNet")
     usual = {"dropatt": fields.get("dropout", config_class.dropout)}  # theirs has one for both
     reuse = fields.get("reuse_len")

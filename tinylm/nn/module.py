@@ -1,5 +1,6 @@
 """Modules: parameters with names, put together by assignment."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
@@ -206,6 +207,24 @@ class Module:
     def eval(self) -> Self:
         """Evaluation mode (no dropout); returns self."""
         return self.train(False)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within this context the module is in evaluation mode; afterwards it is as before.
+
+        >>> module = ModuleList([])
+        >>> with module.evaluating():
+        ...     module.training
+        False
+        >>> module.training
+        True
+        """
+        before = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(before)
 
     def apply(self, f: Callable[["Module"], object]) -> Self:
         """Call f(module) for every part and at last for this module; returns self."""

@@ -41,7 +41,7 @@ from tinylm.progress import note
 from tinylm.settings import at_least, between
 from tinylm.tensor import Tensor
 
-from .bidirectional import SPECIALS, Bidirectional, BidirectionalConfig
+from .bidirectional import Bidirectional, BidirectionalConfig
 
 # What `tiny` and `small` are trained with; the published schedule is made for a million steps.
 RECIPE = dict(lr=2e-3, betas=(0.9, 0.98), eps=1e-8, bias_correction=True)
@@ -108,8 +108,14 @@ num_attention_heads = 3.
     recipes = dict.fromkeys(("tiny", "small"), RECIPE)
     changeable = (
         *BidirectionalConfig.changeable,
-        *"mask_rate max_predictions masked_share random_share".split(),
-        *"whole_words next_sentence short_rate duplicates".split(),
+        "mask_rate",
+        "max_predictions",
+        "masked_share",
+        "random_share",
+        "whole_words",
+        "next_sentence",
+        "short_rate",
+        "duplicates",
     )
     heads: tuple[str, ...] = HEADS
     mask_rate: float = 0.15
@@ -328,12 +334,8 @@ one such as gpt.
     def _row(self, corpus: Corpus, piece: Piece, rng: np.random.Generator) -> _Row:
         """A piece between its special tokens, with gaps."""
         c = self.config
-        if self.gap_id is None or self.cls_id is None or self.sep_id is None:
-            raise TinylmError(
-                f"Bert does not know the tokens {', '.join(SPECIALS)}; call "
-                "spell(tokenizer.vocab, tokenizer.special_ids), after add_specials if they lack."
-            )
-        ids = piece.framed(corpus.ids, self.cls_id, self.sep_id).astype(np.int64)
+        cls_id, sep_id, gap_id = self.around_and_gap()
+        ids = piece.framed(corpus.ids, cls_id, sep_id).astype(np.int64)
         candidates = np.flatnonzero(~np.isin(ids, self.special_ids))
         n = masking.count_picks(len(ids), c.mask_rate, c.max_predictions)
         begins_word = None
@@ -341,7 +343,7 @@ one such as gpt.
             begins_word = piece.framed(corpus.word_starts, True, True)
         picks = self.choose(ids, candidates, begins_word, n, rng)
         shares = (c.masked_share, c.random_share)
-        corrupted = masking.corrupt(ids, picks, self.gap_id, corpus.vocab_size, rng, *shares)
+        corrupted = masking.corrupt(ids, picks, gap_id, corpus.vocab_size, rng, *shares)
         second = piece.end - piece.begin + 2  # the place behind the first [SEP]
         token_types = (np.arange(len(ids)) >= second).astype(np.int64)
         return _Row(corrupted, token_types, picks, ids[picks])

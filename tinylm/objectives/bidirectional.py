@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tinylm import nn
-from tinylm.errors import ArgumentError, ShapeError
+from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.settings import at_least, from_to_below, one_of
 from tinylm.tensor import Tensor
 from tinylm.text.template import BERT as PAIRED
@@ -182,6 +182,16 @@ class Bidirectional(Objective):
         find = {word: i for i, word in enumerate(self.words)}
         self.cls_id, self.sep_id, self.gap_id = (find.get(name) for name in SPECIALS)
         self.pad_id = find.get("[PAD]", 0)
+
+    def around_and_gap(self) -> tuple[int, int, int]:
+        """The ids of [CLS], [SEP] and [MASK].   raises TinylmError if the words lack one of them"""
+        found = (self.cls_id, self.sep_id, self.gap_id)
+        if None in found:
+            raise TinylmError(
+                f"{type(self).__name__} does not know the tokens {', '.join(SPECIALS)}; call "
+                "spell(tokenizer.vocab, tokenizer.special_ids), after add_specials if they lack."
+            )
+        return found
 
     def tokens_read(self, batch) -> int:
         """The real tokens of a batch, which has a `mask` (B, T)."""

@@ -37,7 +37,7 @@ from tinylm.sampling import gumbel_max
 from tinylm.settings import above, at_least, between, one_of
 from tinylm.tensor import Tensor, no_grad
 
-from .bidirectional import SPECIALS, Bidirectional, BidirectionalConfig
+from .bidirectional import Bidirectional, BidirectionalConfig
 
 HIDDEN = 0.85  # of the picks are [MASK] for the generator; the others stay as they are
 
@@ -110,8 +110,13 @@ num_attention_heads = 3.
     }
     changeable = (
         *BidirectionalConfig.changeable,
-        *"mask_prob gen_weight disc_weight temperature disallow_correct".split(),
-        *("discriminate", "repeats"),
+        "mask_prob",
+        "gen_weight",
+        "disc_weight",
+        "temperature",
+        "disallow_correct",
+        "discriminate",
+        "repeats",
     )
     embedding_size: int = 128
     hidden_size: int = 256
@@ -309,12 +314,7 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
         raises TinylmError  if its ids do not fit the model, the vocabulary lacks a special token,
             or there is no text
         """
-        special = [self.cls_id, self.sep_id, self.gap_id]
-        if None in special:
-            raise TinylmError(
-                f"ELECTRA does not know the tokens {', '.join(SPECIALS)}; call "
-                "spell(tokenizer.vocab, tokenizer.special_ids), after add_specials if they lack."
-            )
+        special = self.around_and_gap()
         super().prepare(corpus)
         self.pieces = Pieces(corpus, special, self.config.length)
         self.by_length = {n: Pieces(corpus, special, n) for n in self.config.lengths}
@@ -349,8 +349,7 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
         """Some examples, as rows of pieces.examples, with their gaps."""
         c = self.config
         ids, token_types, mask = pieces.rows(examples, self.cls_id, self.sep_id, self.pad_id)
-        never = [self.cls_id, self.sep_id, self.gap_id]
-        picks = pick(ids, mask, never, c.mask_prob, c.most_picks, rng)
+        picks = pick(ids, mask, self.around_and_gap(), c.mask_prob, c.most_picks, rng)
         hidden = picks[rng.random(picks.size) < HIDDEN]
         masked = ids.copy()
         masked.reshape(-1)[hidden] = self.gap_id

@@ -67,6 +67,17 @@ def check_options(name: str, options: Mapping[str, float]) -> None:
         argument(name, option, value, float, RANGES[option])
 
 
+def multiplier(name: str, step: float, steps: int, warmup: float, **options: float) -> float:
+    """The share of the peak rate at place `step` of `steps`, counted from 0.
+
+    name : a key of SCHEDULES     warmup : share of the steps     options : as in `check_options`
+
+    >>> multiplier("linear", 5, 10, warmup=0), multiplier("cosine", 10, 10, warmup=0, floor=0.25)
+    (0.5, 0.25)
+    """
+    return SCHEDULES[name](step, steps, round(warmup * steps), **options)
+
+
 def _ramp(step, warmup):
     """Linear from 1/warmup to 1 over the first `warmup` steps."""
     return min(1.0, (step + 1) / warmup) if warmup else 1.0

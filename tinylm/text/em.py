@@ -117,6 +117,7 @@ def learn(
     for character, count in characters.items():
         if character != "\0" and not "\ud800" <= character <= "\udfff":
             storable[character] = count
+
     kept = required(storable, config.coverage)
     if not kept:
         raise VocabularyError(
@@ -127,12 +128,14 @@ def learn(
             f"The text has {len(kept)} characters that need a piece, but there is room for "
             f"{wanted}; ask for a larger vocabulary or a smaller coverage."
         )
+
     rare = set(characters) - set(kept)
     usable = _without(words, rare) if rare else words
     letters, symbols = np.unique(code_points("".join(usable)), return_inverse=True)
     written = Counted(symbols, *spread(usable))
     words.clear()
     usable.clear()
+
     state = _compact(_seeds(written, config))
     excess = max(state.alive.sum() / (1.1 * wanted), 1.0)
     prunings = 1 + math.ceil(math.log(excess, 1 / config.shrinking))
@@ -256,6 +259,9 @@ def _losses(state: _State, pieces: np.ndarray, used: np.ndarray) -> np.ndarray:
     """The log-likelihood lost if others write each of these pieces, -inf if nobody misses it.
 
     used : how often each piece stands in the best cuts of the words
+
+    The pieces are read as a text of their own, one word for each: once to see whether a piece is
+    the best way to write itself, and once with all pieces forbidden to write themselves whole.
     """
     lengths = state.lengths[pieces]
     edges = np.cumsum(lengths) - lengths
@@ -263,12 +269,14 @@ def _losses(state: _State, pieces: np.ndarray, used: np.ndarray) -> np.ndarray:
     places = np.repeat(state.ends[pieces] - lengths, lengths) + inside
     text = state.words.symbols[places]  # all pieces, one after another
     starts = inside == 0
+
     whole = np.full(text.size, -1, np.int64)
     viterbi(state.scores, text, starts, *state.trie, 0, 1, whole)
     other = np.full(text.size, -1, np.int64)
     viterbi(state.scores, text, starts, *state.trie, 0, 0, other)
     owner = np.repeat(np.arange(pieces.size), lengths)[other >= 0]
     other = other[other >= 0]  # the alternatives, and the number of the piece that each helps write
+
     own = used[pieces]
     total = used.sum()
     count = np.bincount(owner, minlength=pieces.size)

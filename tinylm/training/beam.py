@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from tinylm.sampling import log_probabilities
 from tinylm.settings import argument, at_least
 
-from .generate import Texts, end_ids, evaluating
+from .generate import Texts, end_ids
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def beam_search(
     begun = len(texts.ids[0])
     totals = np.zeros(1)  # log p of each text of the beam
     finished: list[Continuation] = []
-    with evaluating(model):
+    with model.evaluating():
         for length in range(1, steps + 1):
             candidates = totals[:, None] + log_probabilities(texts.scores())  # (R,V)
             rows = []

@@ -202,6 +202,7 @@ class Budget:
         if passed <= self.passed:
             return False
         self.passed = passed
+
         planned = self.plan.steps - step
         late = used >= self.seconds
         end = LATEST if late else 1
@@ -210,6 +211,7 @@ class Budget:
         possible = _affordable(left, each)
         if late:
             possible = min(possible, planned)
+
         wrong_by = abs(possible - planned) * each
         is_noise = not late and wrong_by <= SAME * self.seconds
         if possible == planned or is_noise:

@@ -310,11 +310,8 @@ def _encoded(model):
     length = 7 if model.max_length is None else min(7, model.max_length)
     rng = np.random.default_rng(0)
     ids = rng.integers(model.config.vocab_size, size=(3, length))
-    was_training = model.training
-    model.eval()
-    with no_grad():
+    with model.evaluating(), no_grad():
         states = model.encode(ids)
-    model.train(was_training)
     return {f"encode[{i}]": state.data for i, state in enumerate(states)}
 
 

@@ -92,6 +92,11 @@ class TrainConfig(settings.Config):
         """The length of the run, as a new Budget."""
         return Budget(self.steps, self.minutes, self.plan)
 
+    def multiplier(self, step: float, steps: int) -> float:
+        """The schedule's share of the peak rate at place `step` of `steps`, counted from 0."""
+        options = self.schedule_options
+        return optim.schedules.multiplier(self.schedule, step, steps, self.warmup, **options)
+
     @classmethod
     def of(cls, objective: Any, **given) -> Self:
         """The config that a chapter prefers, with the `given` fields replaced.

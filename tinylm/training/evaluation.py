@@ -20,12 +20,8 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
         single tokens can beat on it
     raises TinylmError if the text is too short for a single prediction
     """
-    was_training = objective.training
-    objective.eval()
-    try:
+    with objective.evaluating():
         total, tokens, parts = _summed_loss(objective, corpus, limit)
-    finally:
-        objective.train(was_training)
     if not tokens:
         raise TinylmError(
             "the held-out text is too short to predict a single token; give more text"

@@ -43,13 +43,8 @@ def fill(model: Any, tokenizer: Any, text: str, count: int = 5) -> list[list[Cho
     if model.gap_id not in ids:
         raise TinylmError(f"The text has no gap; write {GAP} where a token is missing.")
     keywords = _arranged(model, tokenizer, ids)
-    was_training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            scores = model.logits(**keywords).data[0]  # (T,V)
-    finally:
-        model.train(was_training)
+    with model.evaluating(), no_grad():
+        scores = model.logits(**keywords).data[0]  # (T,V)
     gaps = np.flatnonzero(keywords["ids"][0] == model.gap_id)
     return [_best(scores[gap], tokenizer, count) for gap in gaps]
 

@@ -59,7 +59,7 @@ def generate(
     ends = end_ids(end_id)
 
     def drawn():
-        with evaluating(model):
+        with model.evaluating():
             for _ in range(steps):
                 [scores] = texts.scores()
                 new = int(choice.draw(choice.penalise(scores, texts.ids[0]), rng))
@@ -101,7 +101,7 @@ def generate_batch(
     rngs = [None] * count if rng is None else rng.spawn(count)
     new: list[list[int]] = [[] for _ in range(count)]
     left = list(range(count))  # the texts that are not finished, in the order of the cache's rows
-    with evaluating(model):
+    with model.evaluating():
         for _ in range(steps):
             rows = []
             ids = []
@@ -253,17 +253,6 @@ class Texts:
                 return self.model.step(np.array(rows), self.cache)
             ids, mask = pad(rows, left=True)  # (B,T)
             return self.model.step(ids, self.cache, mask)
-
-
-@contextlib.contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Within this context the model is in evaluation mode, so without dropout."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def unwritten(tokenizer: Any) -> tuple[int, ...]:

@@ -97,14 +97,9 @@ def pretrain(
     sources = (config.data, config.init, config.init_embeddings, config.teacher)
     reading = [path for path in sources if path is not None]
     with runs.claim_run(config.out, resume, overwrite, reading):
-        return _pretrain(config, texts, resume, quiet)
-
-
-def _pretrain(config, texts, resume, quiet):
-    """`pretrain` in a claimed folder: nobody else writes there, and its files may be replaced."""
-    trainer, asked, initial = _prepared(config, texts, resume, quiet)
-    result = trainer.run(resume, asked, initial=initial)
-    return trainer.objective, trainer.tokenizer, result
+        trainer, asked, initial = _trainer(config, texts, resume, quiet)
+        result = trainer.run(resume, asked, initial=initial)
+        return trainer.objective, trainer.tokenizer, result
 
 
 def prepared(
@@ -114,10 +109,11 @@ def prepared(
 
     The arguments are those of `pretrain`.   raises TinylmError as `pretrain`
     """
-    return _prepared(dataclasses.replace(config, out=None), texts, False, quiet)[0]
+    trainer, _, _ = _trainer(dataclasses.replace(config, out=None), texts, False, quiet)
+    return trainer
 
 
-def _prepared(config, texts, resume, quiet):
+def _trainer(config, texts, resume, quiet):
     """The Trainer of a run, the options asked of its encoding, its first weights' fingerprint."""
     chapter = objectives.find(config.objective)
     config = complete(chapter, config)
@@ -143,7 +139,7 @@ def _prepared(config, texts, resume, quiet):
     rng = np.random.default_rng(config.seed)
     objective = untrained(chapter, model_config, tokenizer, corpus, rng)
     with hidden(quiet):
-        start.give(objective, tokenizer)
+        start.initialise(objective, tokenizer)
     evaluation = None
     if held_out:
         evaluation = encode_corpus(held_out, tokenizer, **how)

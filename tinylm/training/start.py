@@ -61,7 +61,7 @@ class FromScratch:
         note(f"learning an encoding ({self.kind}) from {len(texts):,} documents")
         return learn_encoding(self.chapter, self.kind, texts, vocab_size, options)
 
-    def give(self, model: Objective, tokenizer: Any) -> None:
+    def initialise(self, model: Objective, tokenizer: Any) -> None:
         """Set the tokens' vectors, if there are some to begin as; all else stays random.
 
         raises TinylmError  if the model has no such table, or one of another width
@@ -140,7 +140,7 @@ class FromModel:
         )
         return self.tokenizer
 
-    def give(self, model: Objective, tokenizer: Any) -> None:
+    def initialise(self, model: Objective, tokenizer: Any) -> None:
         """Set the weights of a new model to the folder's; rows of new tokens: see `inherit`."""
         inherit(model, self.model.state_dict(), self.model.config.vocab_size)
 
@@ -187,7 +187,7 @@ class FromTeacher(FromModel):
         note(f"learning from {self.folder}")
         return self.tokenizer
 
-    def give(self, model: Objective, tokenizer: Any) -> None:
+    def initialise(self, model: Objective, tokenizer: Any) -> None:
         """Let the student know its teacher, and begin with what it takes from it."""
         model.learn_from(self.model)
 
@@ -249,8 +249,8 @@ def from_model(
 def take_vectors(model: Objective, tokenizer: Any, vectors: Vectors) -> int:
     """Let the vectors of a new model's tokens begin as given ones of the same name.
 
-    They are scaled to the spread of the model's own: what it was drawn for, it stays. The others
-    stay as drawn.
+    They are scaled to the spread of the random vectors in whose place they stand, because the
+    layers above were drawn for that spread. The others stay random.
     returns how many tokens were found
     raises TinylmError  if the model has no table for them, or one of another width
     """

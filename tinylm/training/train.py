@@ -274,7 +274,7 @@ class Trainer:
     def _update(self, step):
         """Make one update of the weights at the rate of the schedule; returns as `_update_at`."""
         plan = self.budget.plan
-        share = _multiplier(self.config, plan.place(step), plan.length)
+        share = self.config.multiplier(plan.place(step), plan.length)
         return self._update_at(step, self.config.lr * share)
 
     def _update_at(self, step, lr):
@@ -391,9 +391,3 @@ class Trainer:
         self.recent.extend(facts["recent"])
         self.epoch.sums = facts.get("epoch", [0.0, 0])
         self.divergence.first = facts.get("first")
-
-
-def _multiplier(config, step, steps):
-    """The schedule's share of the peak learning rate at place `step` of `steps`, counted from 0."""
-    schedule = optim.SCHEDULES[config.schedule]
-    return schedule(step, steps, round(config.warmup * steps), **config.schedule_options)

@@ -22,7 +22,7 @@ from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.sampling import log_probabilities
 from tinylm.tensor import no_grad
 
-from .generate import before_first, continuation, evaluating, generate, unwritten
+from .generate import before_first, continuation, generate, unwritten
 
 ROWS = 64  # positions whose probabilities are computed together
 
@@ -78,7 +78,7 @@ def token_log_probabilities(
     nats = np.empty(len(ids) - 1)
     done = 0  # tokens after the first that have their score
     start = 0
-    with evaluating(model), no_grad():
+    with model.evaluating(), no_grad():
         while done < len(nats):
             window = ids[start : start + size]
             read = window[: len(nats) - start]  # the last token of the text predicts nothing

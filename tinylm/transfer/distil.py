@@ -56,8 +56,6 @@ def distilled(
     texts = strings(texts, "texts")
     chances = teacher.predict_proba(texts)  # (N,K)
     encoded = encode_texts(student, tokenizer, texts, config.max_length)
-    rates = sorted(config.rates)
-    rate = rates[len(rates) // 2]
     features = Features(
         duplicate(student), tokenizer, max_length=config.max_length, layers=("summary",)
     )
@@ -71,18 +69,11 @@ def distilled(
         return temperature**2 * F.kl_div(log_q, answers[chosen], reduction="batchmean")
 
     with one_pool():
-        _learn(
-            network,
-            parameters_of(network, config.layer_decay),
-            loss,
-            encoded,
-            rate,
-            config,
-            progress,
-        )
+        trained = parameters_of(network, config.layer_decay)
+        _learn(network, trained, loss, encoded, config, progress)
     found = Classifier(student, tokenizer, "finetune", config)
     found.classes_ = teacher.classes_
-    found.rate_ = rate
+    found.rate_ = config.middle_rate
     found._keep(network)
     return found
 
@@ -103,22 +94,22 @@ def imitated(
     copy = duplicate(student)
     copy.learn_from(teacher.encoder_)
     encoded = encode_texts(copy, teacher.tokenizer, strings(texts, "texts"), config.max_length)
-    rates = sorted(config.rates)
 
     def loss(chosen: np.ndarray) -> Tensor:
         return copy.loss_of_texts(**take(encoded, chosen))
 
     with one_pool():
         named = copy.named_parameters()
-        _learn(copy, named, loss, encoded, rates[len(rates) // 2], config, progress)
+        _learn(copy, named, loss, encoded, config, progress)
     return copy
 
 
-def _learn(model, trained, loss, encoded, rate, config, progress) -> None:
+def _learn(model, trained, loss, encoded, config, progress) -> None:
     """Lower a loss of some rows of the texts, with the schedule of fine-tuning.
 
     trained : what the optimiser moves     loss : row numbers -> Tensor
     """
+    rate = config.middle_rate
     optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
     updates = config.updates or updates_for(len(encoded["ids"]), config.batch_size)
     batches = endless_buckets(encoded["mask"].sum(axis=1), config.batch_size, config.seed)
@@ -127,8 +118,7 @@ def _learn(model, trained, loss, encoded, rate, config, progress) -> None:
         model.rewind(config.seed, step)
         optimiser.zero_grad()
         loss(next(batches)).backward()
-        multiplier = optim.schedules.linear(step, updates, round(config.warmup * updates))
-        norm = optimiser.step(lr=rate * multiplier, max_norm=config.clip)
+        norm = optimiser.step(lr=rate * config.multiplier(step, updates), max_norm=config.clip)
         if not np.isfinite(norm):
             raise TinylmError(
                 f"distillation diverged: the gradient norm became {norm} at update {step + 1} of "

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinylm.arguments import strings
+from tinylm.data.batching import by_length
 from tinylm.errors import DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
@@ -25,7 +26,8 @@ from .mixing import MIX, mixed
 
 # The objective shaped the last layer most. The mean of all layers still holds the words themselves.
 LAYERS = ("last", "mean")
-NAMED = {"last", "mean", "mix", "all"}  # choices that are the same where there is a single layer
+# Choices that mean the same where there is a single layer.
+ALIKE_IN_ONE_LAYER = {"last", "mean", "mix", "all"}
 LAST_FOUR = 4  # layers whose sum and concatenation serve as features; fewer where there are fewer
 NO_LIMIT = 2**31  # tokens
 
@@ -105,7 +107,7 @@ def pool(
     [[7.0, 4.5]]
     """
     means = [masked_mean(state, mask).data for state in states]
-    if len(means) == 1 and set(layers) <= NAMED:
+    if len(means) == 1 and set(layers) <= ALIKE_IN_ONE_LAYER:
         layers = ("last",)
     parts = []
     for layer in layers:
@@ -206,12 +208,8 @@ class Features:
 
         raises DataError    if the states are not finite
         """
-        training = self.encoder.training
-        self.encoder.eval()
-        try:
+        with self.encoder.evaluating():
             rows = self._pooled(encoded)
-        finally:
-            self.encoder.train(training)
         if not is_finite(rows):
             raise DataError(
                 "Features: the encoder's states are NaN or infinite; "
@@ -223,17 +221,15 @@ class Features:
     def _pooled(self, encoded: dict[str, np.ndarray]) -> np.ndarray:
         """(N,F) float32. Texts of similar length share a batch, so that little of it is padding."""
         lengths = encoded["mask"].sum(axis=1)
-        order = np.argsort(lengths, kind="stable")
         rows = None
         with no_grad(), one_pool():
-            for first in range(0, order.size, self.batch_size):
-                chosen = order[first : first + self.batch_size]
+            for chosen in by_length(lengths, self.batch_size):
                 batch = take(encoded, chosen)
                 states = self.encoder.encode(**batch)
                 self.depth_ = len(states)
                 pooled = pool(states, batch["mask"], self.layers, self.encoder.summary, self.mix_)
                 if rows is None:
-                    rows = np.empty((order.size, pooled.shape[1]), np.float32)
+                    rows = np.empty((lengths.size, pooled.shape[1]), np.float32)
                 rows[chosen] = pooled
         return rows
 

@@ -18,7 +18,6 @@ learning rate by cross-validation inside the labels.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -125,6 +124,16 @@ class AdaptConfig(settings.Config):
     def mixes(self) -> bool:
         """Whether the task learns a mix of the layers."""
         return self.layers == (MIX,)
+
+    @property
+    def middle_rate(self) -> float:
+        """The rate to take where nothing can be held out to choose by."""
+        return sorted(self.rates)[len(self.rates) // 2]
+
+    def multiplier(self, step: int, steps: int) -> float:
+        """The schedule's share of the peak rate at update `step` of `steps`, counted from 0."""
+        options = self.schedule_options
+        return optim.schedules.multiplier(self.schedule, step, steps, self.warmup, **options)
 
     def gradual(self) -> "AdaptConfig":
         """The same with ULMFiT's three means against forgetting: how the method "gradual" adapts.
@@ -253,9 +262,7 @@ def tune(
             _set_noise(network, config.seed, done)
             optimiser.zero_grad()
             network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
-            norm = optimiser.step(
-                lr=rate * _multiplier(config, place, length), max_norm=config.clip
-            )
+            norm = optimiser.step(lr=rate * config.multiplier(place, length), max_norm=config.clip)
             done += 1
             if not np.isfinite(norm):
                 raise TinylmError(
@@ -291,12 +298,6 @@ def parameters_of(network: Network, layer_decay: float | None, head_gap: int = 2
         return network.named_parameters()
     layers = network.encoder.layer_groups()
     return optim.layerwise(network, layers, layer_decay, top=layer_decay**head_gap)
-
-
-def _multiplier(config: AdaptConfig, step: int, steps: int) -> float:
-    """The schedule's share of the peak rate at update `step` of `steps`, counted from 0."""
-    schedule: Any = optim.SCHEDULES[config.schedule]
-    return schedule(step, steps, round(config.warmup * steps), **config.schedule_options)
 
 
 def _set_noise(network: Network, seed: int, step: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinylm import hub
+from tinylm.data.batching import by_length
 from tinylm.errors import TinylmError
 from tinylm.hub.sentences import Pooling, read_pooling
 from tinylm.kernels.runtime.pool import one_pool
@@ -81,20 +82,13 @@ class SentenceEncoder:
             texts = [text.lower() for text in texts]
         encoded = encode_texts(self.encoder, self.tokenizer, texts, self.pooling.max_length)
         lengths = encoded["mask"].sum(axis=1)
-        order = np.argsort(lengths, kind="stable")
         rows: dict[int, np.ndarray] = {}
-        training = self.encoder.training
-        self.encoder.eval()
-        try:
-            with no_grad(), one_pool():
-                for first in range(0, order.size, self.batch_size):
-                    chosen = order[first : first + self.batch_size]
-                    batch = take(encoded, chosen)
-                    states = self.encoder.encode(**batch)[-1].data  # (B,T,C)
-                    rows |= zip(chosen.tolist(), self._pooled(states, batch["mask"]), strict=True)
-        finally:
-            self.encoder.train(training)
-        return np.stack([rows[i] for i in range(order.size)])
+        with self.encoder.evaluating(), no_grad(), one_pool():
+            for chosen in by_length(lengths, self.batch_size):
+                batch = take(encoded, chosen)
+                states = self.encoder.encode(**batch)[-1].data  # (B,T,C)
+                rows |= zip(chosen.tolist(), self._pooled(states, batch["mask"]), strict=True)
+        return np.stack([rows[i] for i in range(lengths.size)])
 
     def _pooled(self, states: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """States (B, T, C) of real and padded positions -> vectors (B, F)."""

@@ -21,7 +21,7 @@ from tinylm import hub, memory, nn, optim, settings
 from tinylm import ops as F
 from tinylm.arguments import strings
 from tinylm.data import tags as bio
-from tinylm.data.batching import endless_buckets, pad
+from tinylm.data.batching import by_length, endless_buckets, pad
 from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
@@ -182,8 +182,12 @@ class Tagger(Adapted):
             with no_grad():
                 encoded, _ = texts.reading.batch(np.array([0]))
                 layers = len(self.encoder.encode(**encoded))
-        words = len(self.words_) + 1 if self.words_ else 0
-        return Sizes(features, layers, words, len(self.tags_))
+        return Sizes(features, layers, self._n_words, len(self.tags_))
+
+    @property
+    def _n_words(self) -> int:
+        """Rows of the tagger's own embeddings: its words and the unknown one; 0 without words."""
+        return len(self.words_) + 1 if self.words_ else 0
 
     def _choose_rate(
         self, texts: Texts, codes: list[np.ndarray], sentences: Sentences, tags: Sentences
@@ -213,7 +217,6 @@ class Tagger(Adapted):
         network = self._new_network(texts, rows)
         optimiser = self._optimiser(network, rate)
         updates = config.updates or updates_for(rows.size, config.batch_size)
-        warmup = round(config.warmup * updates)
         batches = endless_buckets(texts.lengths[rows], config.batch_size, config.seed)
         once = self._seen_once(texts, rows)
         network.train()
@@ -227,8 +230,8 @@ class Tagger(Adapted):
             scores = network.head(vectors, np.where(hidden, UNKNOWN, word_ids), mask)
             right, _ = pad([codes[s] for s in chosen])
             network.head.loss(scores, right, mask).backward()
-            multiplier = optim.schedules.linear(step, updates, warmup)
-            norm = optimiser.step(lr=config.head_rate * multiplier, max_norm=config.clip)
+            share = config.multiplier(step, updates)
+            norm = optimiser.step(lr=config.head_rate * share, max_norm=config.clip)
             if not np.isfinite(norm):
                 raise TinylmError(
                     f"Tagger: training diverged: the gradient norm became {norm} at update "
@@ -312,17 +315,17 @@ class Tagger(Adapted):
         sentences = _checked(sentences, "sentences")
         with one_pool(), no_grad():
             texts = self._read(self.encoder_, sentences)
-            order = np.argsort(texts.lengths, kind="stable")
-            for first in range(0, order.size, AT_ONCE):
-                vectors, word_ids, mask = texts.batch(order[first : first + AT_ONCE])
+            for chosen in by_length(texts.lengths, AT_ONCE):
+                vectors, word_ids, mask = texts.batch(chosen)
                 yield self.head_(vectors, word_ids, mask), mask
 
     def _in_order(self, sentences: Sentences, batches: list[list]) -> list:
         """Results of `_scores`' batches in the order of the sentences."""
-        order = np.argsort([len(words) for words in sentences], kind="stable")
-        results: list = [None] * order.size
-        for s, result in zip(order, (row for batch in batches for row in batch), strict=True):
-            results[s] = result
+        lengths = np.array([len(words) for words in sentences])
+        results: list = [None] * lengths.size
+        for chosen, batch in zip(by_length(lengths, AT_ONCE), batches, strict=True):
+            for s, result in zip(chosen, batch, strict=True):
+                results[s] = result
         return results
 
     def evaluate(self, sentences: Sentences, tags: Sentences) -> EntityScores:
@@ -365,9 +368,9 @@ class Tagger(Adapted):
                 raise TinylmError(f"{name} is {facts[name]!r}, expected a list of strings")
         self.tags_ = strings(facts["labels"], "labels")
         self.words_ = strings(facts["words"], "words")
-        words = len(self.words_) + 1 if self.words_ else 0
-        if (sizes.tags, sizes.words) != (len(self.tags_), words):
-            raise TinylmError(f"{sizes} does not fit {len(self.tags_)} labels and {words} words")
+        n_tags = len(self.tags_)
+        if (sizes.tags, sizes.words) != (n_tags, self._n_words):
+            raise TinylmError(f"{sizes} does not fit {n_tags} labels and {self._n_words} words")
         with memory.at_most(hub.SLACK + hub.BYTES_EACH * sum(a.size for a in arrays.values())):
             self.head_ = TagHead(self.head, sizes, config)
         self.head_.load_state_dict(arrays)

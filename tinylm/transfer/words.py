@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinylm import ops as F
+from tinylm.data.batching import by_length
 from tinylm.errors import DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
@@ -23,7 +24,7 @@ from tinylm.objectives import Objective
 from tinylm.tensor import Tensor, no_grad
 from tinylm.text.template import parts_of
 
-from .features import NAMED, NO_LIMIT, chosen, encode_texts, take
+from .features import ALIKE_IN_ONE_LAYER, NO_LIMIT, chosen, encode_texts, take
 from .mixing import MIX
 
 
@@ -92,25 +93,26 @@ def read(
             f"{min(limits)} tokens are too few: {len(names) - 1} special ones surround each text; "
             "give a larger max_length."
         )
-    texts: list[str] = []
-    owners: list[np.ndarray] = []  # of each row, the word of each token
+    texts: list[str] = []  # of each row
+    firsts: list[np.ndarray] = []  # of each row, the first token of each of its words, or −1
     rows_of: list[list[int]] = []  # of each sentence, its rows
-    counts: list[list[int]] = []  # and the words in each of them
     for words in sentences:
-        parts = _halves(tokenizer, list(words), room)
-        rows_of.append(list(range(len(texts), len(texts) + len(parts))))
-        counts.append([len(part) for part, _ in parts])
-        texts += [" ".join(part) for part, _ in parts]
-        owners += [owner for _, owner in parts]
+        numbers = []
+        for part, owner in _halves(tokenizer, list(words), room):
+            numbers.append(len(texts))
+            texts.append(" ".join(part))
+            firsts.append(_firsts(owner, len(part)))
+        rows_of.append(numbers)
+
     encoded = encode_texts(encoder, tokenizer, texts, min(limits))
     begins = encoded["mask"].argmax(axis=1) + names.index("A")  # of each row's text
     rows = []
     places = []
-    for numbers, sizes in zip(rows_of, counts, strict=True):
-        rows.append(np.repeat(numbers, sizes))
-        firsts = [begins[r] + _firsts(owners[r], n) for r, n in zip(numbers, sizes, strict=True)]
-        known = [_firsts(owners[r], n) >= 0 for r, n in zip(numbers, sizes, strict=True)]
-        places.append(np.where(np.concatenate(known), np.concatenate(firsts), -1))
+    for numbers in rows_of:
+        row_of_words = [np.full(firsts[r].size, r) for r in numbers]
+        place_of_words = [np.where(firsts[r] < 0, -1, begins[r] + firsts[r]) for r in numbers]
+        rows.append(np.concatenate(row_of_words))
+        places.append(np.concatenate(place_of_words))
     return Reading(encoded, rows, places)
 
 
@@ -163,21 +165,14 @@ def word_vectors(
     raises ShapeError  for a layer that does not exist, or a mix of layers of different widths
     """
     lengths = reading.lengths
-    order = np.argsort(lengths, kind="stable")
-    vectors: list[np.ndarray] = [np.empty(0)] * order.size
-    training = encoder.training
-    encoder.eval()
-    try:
-        with no_grad(), one_pool():
-            for first in range(0, order.size, batch_size):
-                sentences = order[first : first + batch_size]
-                encoded, found = reading.batch(sentences)
-                states = [gather(state, found).data for state in encoder.encode(**encoded)]
-                for b, s in enumerate(sentences):
-                    words = [state[b, : lengths[s]] for state in states]  # (W,C) a layer
-                    vectors[s] = joined(words, layers)
-    finally:
-        encoder.train(training)
+    vectors: list[np.ndarray] = [np.empty(0)] * lengths.size
+    with encoder.evaluating(), no_grad(), one_pool():
+        for sentences in by_length(lengths, batch_size):
+            encoded, found = reading.batch(sentences)
+            states = [gather(state, found).data for state in encoder.encode(**encoded)]
+            for b, s in enumerate(sentences):
+                words = [state[b, : lengths[s]] for state in states]  # (W,C) a layer
+                vectors[s] = joined(words, layers)
     if not all(is_finite(rows) for rows in vectors):
         raise DataError(
             "Words: the encoder's states are NaN or infinite; its weights are damaged or its "
@@ -201,7 +196,7 @@ def joined(states: Sequence[np.ndarray], layers: Sequence[str | int]) -> np.ndar
                 "alone, of layers of one width."
             )
         layers = ("all",)
-    if len(states) == 1 and set(layers) <= NAMED:
+    if len(states) == 1 and set(layers) <= ALIKE_IN_ONE_LAYER:
         layers = ("last",)
     parts = []
     for layer in layers:

@@ -1,14 +1,14 @@
-"""The commands that write and score text with a causal model: generate, score."""
+"""`tinylm generate`: continue a text with a causal model."""
 
+import argparse
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from tinylm.errors import DataError, TinylmError
 
-from .results import load, print_result
+from .. import options as values
+from ..results import load, print_result
 
 HALF = "\N{REPLACEMENT CHARACTER}"  # decoding gives it for the first bytes of a character
 CHANCE = (  # options of sampling, which a beam does not do
@@ -21,11 +21,96 @@ CHANCE = (  # options of sampling, which a beam does not do
 )
 
 
-# ---- generate
+def add(commands) -> argparse.ArgumentParser:
+    """Its options."""
+    p = commands.add_parser("generate", help="continue a text")
+    p.add_argument("dir", metavar="DIR", help=values.CAUSAL_RUN)
+    p.add_argument("--prompt", default="", metavar="TEXT")
+    p.add_argument(
+        "--tokens",
+        type=values.count,
+        default=200,
+        metavar="N",
+        help="tokens to write at most (default 200)",
+    )
+    p.add_argument(
+        "--n",
+        type=values.count,
+        default=1,
+        metavar="N",
+        help="texts to write (default 1, which appears as it is written)",
+    )
+    p.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="end before this text; may be repeated",
+    )
+    _add_sampling(p)
+    p.add_argument(
+        "--beam",
+        type=values.count,
+        metavar="WIDTH",
+        help="search for the most probable texts with a beam, instead of sampling",
+    )
+    p.add_argument(
+        "--length-penalty",
+        type=float,
+        metavar="P",
+        help="a beam compares log p / length^P (default 1; 0 favours short texts)",
+    )
+    values.add_code(p)
+    return p
 
 
-def generate(options: Namespace) -> int:
-    """Continue a text, or write several continuations; returns the exit status."""
+def _add_sampling(p):
+    """The fields of Sampling."""
+    p.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="0 = always the most probable (default 1)",
+    )
+    p.add_argument(
+        "--top-k",
+        type=int,
+        default=0,
+        metavar="K",
+        help="keep the K most probable (default 0 = all)",
+    )
+    p.add_argument(
+        "--top-p",
+        type=float,
+        default=1.0,
+        metavar="P",
+        help="keep a nucleus of most probable tokens of mass P (default 1)",
+    )
+    p.add_argument(
+        "--top-p-rule",
+        default="reaching",
+        choices=("reaching", "within"),
+        help="the smallest nucleus that reaches P (default), or the largest within P, as the "
+        "released GPT-2 has it",
+    )
+    p.add_argument(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        metavar="R",
+        help="above 1 makes tokens that the text holds less probable (default 1)",
+    )
+    p.add_argument(
+        "--no-repeat-ngram-size",
+        type=int,
+        default=0,
+        metavar="N",
+        help="no run of N tokens comes twice (default 0 = any may)",
+    )
+
+
+def run(options: Namespace) -> int:
+    """Continue a text, or write several continuations."""
     _check_beam(options)
     model, tokenizer = load(options.dir)
     prompt = tokenizer.encode(options.prompt)
@@ -112,7 +197,7 @@ def _sampled(options, model, tokenizer, prompt):
         model,
         [_begin(tokenizer, prompt)] * options.n,
         options.tokens,
-        np.random.default_rng(options.seed),
+        _rng(options),
         tokenizer.end_id,
         tokenizer.vocab_size,
         stop_at(tokenizer, prompts, options.stop) if options.stop else None,
@@ -130,7 +215,7 @@ def _streamed(options, model, tokenizer, prompt) -> int:
         model,
         _begin(tokenizer, prompt),
         options.tokens,
-        np.random.default_rng(options.seed),
+        _rng(options),
         tokenizer.end_id,
         tokenizer.vocab_size,
         unwritten(tokenizer),
@@ -181,26 +266,8 @@ def _typewriter(prompt: str) -> Callable[[str], None]:
     return show
 
 
-# ---- score
+def _rng(options: Namespace) -> Any:
+    """The generator that --seed asks for."""
+    import numpy as np
 
-
-def score(options: Namespace) -> int:
-    """Print how probable each text is after the prompt; returns the exit status."""
-    from tinylm.training.zero_shot import score as scores_of
-
-    model, tokenizer = load(options.dir)
-    rows = []
-    lines = []
-    for text, found in zip(
-        options.texts, scores_of(model, tokenizer, options.prompt, options.texts), strict=True
-    ):
-        row = {
-            "text": text,
-            "nats": found.total,
-            "nats_per_token": found.mean,
-            "tokens": len(found.nats),
-        }
-        rows.append(row)
-        lines.append(f"{found.total:.3f}\t{found.mean:.3f}\t{text}")
-    head = "log p (nats)\tper token\ttext"
-    return print_result(options, {"prompt": options.prompt, "texts": rows}, [head, *lines])
+    return np.random.default_rng(options.seed)

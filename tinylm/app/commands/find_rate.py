@@ -1,16 +1,16 @@
-"""The command find-rate: a learning rate for an objective on a text, and its picture."""
+"""`tinylm find-rate`: a learning rate for an objective on a text, and its picture."""
 
 import argparse
 import dataclasses
-from typing import Any
+from argparse import Namespace
 
-from . import options as values
-from .options import nested
-from .results import print_result
+from .. import options as values
+from ..options import nested
+from ..results import print_result
 
 
-def add(commands: Any) -> argparse.ArgumentParser:
-    """Its options; those of sizes and encodings are added by the caller."""
+def add(commands) -> argparse.ArgumentParser:
+    """Its options."""
     p = commands.add_parser(
         "find-rate", help="raise the learning rate until the loss explodes, and suggest one"
     )
@@ -29,10 +29,13 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     p.add_argument("--low", type=values.rate, default=1e-6, help="the first rate (default 1e-6)")
     p.add_argument("--high", type=values.rate, default=100.0, help="the last rate (default 100)")
+    values.add_sizes(p)
+    p.set_defaults(config=None)
+    values.add_encoding(p)
     return p
 
 
-def find_rate(options: argparse.Namespace) -> int:
+def run(options: Namespace) -> int:
     """Search, print what was found, and draw it."""
     from tinylm import files
     from tinylm.report import pictures

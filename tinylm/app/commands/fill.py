@@ -1,12 +1,30 @@
 """`tinylm fill`: the most probable tokens of each gap in a text."""
 
+import argparse
 import dataclasses
 from argparse import Namespace
 
-from .results import load, print_result
+from .. import options as values
+from ..results import load, print_result
 
 
-def fill(options: Namespace) -> int:
+def add(commands) -> argparse.ArgumentParser:
+    """Its options."""
+    p = commands.add_parser("fill", help="fill the gaps of a text")
+    p.add_argument("dir", metavar="DIR", help="run of a masked model, ours or a published BERT")
+    p.add_argument("text", metavar="TEXT", help="with gaps, for example 'a [MASK] text'")
+    p.add_argument(
+        "--count",
+        type=values.count,
+        default=5,
+        metavar="N",
+        help="tokens to show for each gap (default 5)",
+    )
+    values.add_code(p)
+    return p
+
+
+def run(options: Namespace) -> int:
     """Print the choices for each gap, and the text with the best ones."""
     from tinylm.training.filling import GAP, fill
 

@@ -1,12 +1,14 @@
-"""The options of the command that trains a student: distil."""
+"""`tinylm distil`: a small model learns from a large one."""
 
 import argparse
+from argparse import Namespace
 
-from . import options as values
+from .. import options as values
+from . import pretrain
 
 
-def distil(commands) -> argparse.ArgumentParser:
-    """distil: a small model learns from a large one."""
+def add(commands) -> argparse.ArgumentParser:
+    """Its options."""
     p = commands.add_parser("distil", help="train a small model on what a trained one says")
     p.add_argument(
         "teacher",
@@ -41,5 +43,15 @@ def distil(commands) -> argparse.ArgumentParser:
     values.add_length(p, "1000")
     values.add_settings(p, "temperature=4")
     values.add_resume(p)
+    values.add_overwrite(p)
     p.set_defaults(config=None, encoding=None, init=None, init_embeddings=None, replay=None)
     return p
+
+
+def run(options: Namespace) -> int:
+    """A run of `pretrain` whose objective and options say who teaches."""
+    if options.layers:
+        options.set.append(("num_hidden_layers", options.layers))
+    if options.twin:
+        options.set.append(("twin", True))
+    return pretrain.run(options)

@@ -1,0 +1,81 @@
+"""`tinylm compare`: pretrain, adapt with few labels, compare with honest baselines, report."""
+
+import argparse
+from argparse import Namespace
+
+from .. import options as values
+from ..results import given_of, print_result
+
+
+def add(commands) -> argparse.ArgumentParser:
+    """Its options."""
+    p = commands.add_parser(
+        "compare",
+        help="pretrain, adapt with few labels, compare with honest baselines, report",
+    )
+    p.add_argument(
+        "--data",
+        default="newsgroups",
+        metavar="NAME|FILE",
+        help="labelled corpus (default newsgroups)",
+    )
+    p.add_argument(
+        "--objectives",
+        type=values.words,
+        metavar="a,b,c",
+        help="chapters to compare, or files of yours; all for the whole history "
+        "(default: word2vec,gpt,bert)",
+    )
+    values.add_encoding(p)
+    p.add_argument(
+        "--minutes",
+        type=values.minutes,
+        metavar="M",
+        help="pretraining time of each objective",
+    )
+    p.add_argument(
+        "--labels",
+        type=values.counts,
+        metavar="2,10,50",
+        help="labels per class (default 2,10,50)",
+    )
+    p.add_argument(
+        "--seeds",
+        type=values.count,
+        metavar="N",
+        help="paired repetitions (default 3)",
+    )
+    p.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder of the report and the runs; finished parts are reused",
+    )
+    return p
+
+
+def run(options: Namespace) -> int:
+    """Run or continue the comparison, and print its tables and its verdict."""
+    from tinylm import objectives, report
+    from tinylm.transfer import compare, verdict
+
+    given = given_of(options, "data objectives encoding minutes labels seeds out")
+    if given.get("objectives") == ("all",):
+        given["objectives"] = tuple(objectives.CHAPTERS)
+    config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
+    config.check()
+    with compare.claim(config):
+        comparison = compare.run(config)
+        page = report.write(comparison)
+    sentence = verdict.sentence(comparison)
+    paragraphs = []
+    for table in (verdict.cells, verdict.pairs, verdict.pretraining):
+        head, rows = table(comparison)
+        paragraphs.append(verdict.text_table(head, rows))
+    paragraphs += [sentence, f"Report: {page}"]
+    result = {
+        "sentence": sentence,
+        "report": str(page),
+        "rows": comparison.rows,
+        "pretrained": comparison.pretrained,
+    }
+    return print_result(options, result, ["\n\n".join(paragraphs)])
