@@ -49,7 +49,7 @@ class OneText(tinylm.XLNet):
 
 def xlnet(tokenizer: Words, seed: int, **over):
     """A new XLNet."""
-    sizes = dict(mem_len=0, half_backwards=False, seq_len=T, batch_size=24) | over
+    sizes = dict(n_head=4, mem_len=0, half_backwards=False, seq_len=T, batch_size=24) | over
     config = tinylm.XLNetConfig.tiny(tokenizer.vocab_size, **sizes)
     model = OneText(config, np.random.default_rng(seed))
     model.spell(tokenizer.vocab, tokenizer.special_ids)

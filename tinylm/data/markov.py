@@ -223,7 +223,7 @@ class HiddenMarkov:
         array([[3.18]])
         >>> others = ~np.eye(3, dtype=bool)[None]
         >>> model.visible_losses(ids, others, np.array([[1]])).round(2)
-        array([[1.75]])
+        array([[1.47]])
         """
         rows, length = ids.shape
         if visible.shape != (rows, length, length) or picks.shape[:1] != (rows,):
