@@ -19,9 +19,10 @@ WORDS = 5000
 WIDTH = 128  # of every encoder's vectors
 ROWS = {  # name -> encoding, options of the objective, size, layers that the tagger reads
     "word2vec": ("words", {"size": WIDTH}, "small", ("last",)),
-    "glove": ("words", {"size": WIDTH}, "small", ("last",)),
+    "glove": ("words", {"vector_size": WIDTH}, "small", ("last",)),
     "elmo": ("elmo", {"unroll_steps": 32}, "tiny", ("mix",)),
 }
+ENCODINGS = {"words": "word2vec", "elmo": "elmo"}  # kind -> the objective that it is learned for
 
 
 def table(minutes: float = 1.5, seeds: int = 3) -> None:
@@ -47,9 +48,3 @@ def table(minutes: float = 1.5, seeds: int = 3) -> None:
             print(f"{name}, seed {seed}: F1 {100 * scores.f1:.1f} %", flush=True)
     for name, scores in found.items():
         print(f"{name}: F1 {said(scores)} %", flush=True)
-
-
-ENCODINGS = {
-    "words": "word2vec",
-    "elmo": "elmo",
-}  # an encoding, and the objective it is learned for
