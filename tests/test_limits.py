@@ -77,6 +77,94 @@ def test_a_causal_model_that_sums_over_all_paths_closes_the_whole_gap(blind, sha
     assert score.share == pytest.approx(share, abs=1e-9)
 
 
+class AfterAnEnd(Causal):
+    """The same, but every text begins behind an end token."""
+
+    def logits(self, inputs):
+        assert (inputs[:, 0] == 1).all()
+        known = super().logits(inputs[:, 1:]).data
+        return Tensor(np.pad(known, ((0, 0), (1, 0), (0, 0))))
+
+
+def test_a_token_before_each_text_changes_nothing():
+    texts = samples(37)
+    score = limits.score_causal(AfterAnEnd(False), texts, SOURCE, AfterAnEnd.first, begin=1)
+    assert score == limits.score_causal(Causal(False), texts, SOURCE, Causal.first)
+
+
+class BothWays:
+    """Knows each token from those before it, and from those behind it."""
+
+    first = 2
+    begin_id = 0
+    end_id = 1
+
+    def __init__(self, blind):
+        self.blind = blind
+
+    def loss(self, batch):
+        assert batch.fresh
+        ways = zip(batch.inputs, batch.targets, (self.begin_id, self.end_id), strict=True)
+        nats = []
+        for way, (inputs, targets, before) in enumerate(ways):
+            assert (inputs[:, 0] == before).all() and (inputs[:, 1:] == targets[:, :-1]).all()
+            texts = targets - self.first
+            order = TEXTS[:, ::-1] if way else TEXTS
+            nats.append(np.mean([self.losses(text, order) for text in texts]))
+        return None, dict(zip(("forward", "backward"), nats, strict=True))
+
+    def losses(self, text, order):
+        """Of each token, given those that this direction has read.   order : all texts, its way"""
+        if self.blind:
+            return -np.log(COUNTS[text])
+        begins = [CHANCES[(order[:, :t] == text[:t]).all(axis=1)].sum() for t in range(LENGTH + 1)]
+        return -np.log(np.array(begins[1:]) / begins[:-1])
+
+
+@pytest.mark.parametrize("blind, share", [(False, 1), (True, 0)])
+def test_two_directions_that_sum_over_all_texts_close_the_whole_gap(blind, share):
+    scores = limits.score_both_ways(BothWays(blind), samples(301), SOURCE, BothWays.first)
+    assert list(scores) == ["forward", "backward"]
+    for score in scores.values():
+        assert score.n == 301 * LENGTH
+        assert score.share == pytest.approx(share, abs=1e-9)
+
+
+# ---- orders
+
+
+class InOrder(limits.OneText):
+    """Knows p(x_i | the tokens that i may see), from all texts."""
+
+    blind = False
+
+    def predict(self, ids, picks, visible):
+        scores = np.empty((*picks.shape, self.config.vocab_size))
+        for b, row in enumerate(ids - self.first):
+            for k, place in enumerate(picks[b]):
+                seen = visible[b, place]
+                assert not seen[place]
+                fits = (TEXTS[:, seen] == row[seen]).all(axis=1)
+                known = np.array([CHANCES[fits & (TEXTS[:, place] == x)].sum() for x in range(V)])
+                known = COUNTS if self.blind else known / known.sum()
+                scores[b, k] = wide(known, self.first, scores.shape[2])
+        return Tensor(scores)
+
+
+@pytest.mark.parametrize("blind, share", [(False, 1), (True, 0)])
+def test_a_permutation_model_that_sums_over_all_texts_closes_the_whole_gap(blind, share):
+    tokenizer = limits.words_of(SOURCE)
+    sizes = dict(seq_len=17, reuse_len=2, perm_size=3, num_predict=3)
+    config = limits.xlnet(tokenizer, 0, n_layer=0, **sizes).config
+    model = InOrder(config, np.random.default_rng(0))
+    model.first = tokenizer.first
+    model.blind = blind
+    rng = np.random.default_rng(7)
+    score = limits.score_in_order(model, samples(41), SOURCE, tokenizer.first, rng)
+    assert score.n == 41 * 3
+    assert score.share == pytest.approx(share, abs=1e-9)
+
+
 # ---- gaps
 
 
@@ -162,14 +250,18 @@ def test_a_judge_that_sums_over_all_texts_and_paths_closes_the_whole_gap(blind, 
 
 
 def test_all_lines_are_trained_and_scored(monkeypatch):
-    monkeypatch.setattr(limits, "LEARN", 5_000)
-    monkeypatch.setattr(limits, "SCORED", 29)
+    monkeypatch.setattr(limits.lines, "LEARN", 5_000)
+    for name in ("SCORED", "FEWER"):
+        monkeypatch.setattr(limits.lines, name, 29)
+    assert set(limits.lines.LINES) == set(limits.RECIPES)
     lines = limits.Limits(seed=1, share=1e-9)
     for name in limits.RECIPES:
-        score = lines.measure(name)
-        assert 29 < score.n <= 29 * limits.T
-        assert score.exact < score.counts
-        assert score.share < 0.5
+        scores = lines.measure(name)
+        assert len(scores) == (2 if name in ("elmo", "elmo_sampled", "distil") else 1)
+        for score in scores.values():
+            assert 29 < score.n <= 29 * limits.T
+            assert score.exact < score.counts
+            assert score.share < 0.5
 
 
 def test_the_replacements_that_electra_learns_from_are_tokens_of_texts_and_leave_the_frame_alone():
@@ -185,6 +277,32 @@ def test_the_replacements_that_electra_learns_from_are_tokens_of_texts_and_leave
         assert (batch.ids[:, 0] == model.cls_id).all() and (batch.ids[:, -1] == model.sep_id).all()
         share = batch.picks.size / batch.judged.sum()
         assert abs(share - limits.RATE) < 5 * (limits.RATE / batch.judged.sum()) ** 0.5
+
+
+def test_a_twin_begins_as_its_student_and_learns_the_gaps_alone():
+    tokenizer = limits.words_of(SOURCE)
+    teacher = limits.bert(tokenizer, 0)
+    student, twin = (limits.student(teacher, 0, twin) for twin in (False, True))
+    weights = student.state_dict()
+    assert all((weights[name] == array).all() for name, array in twin.state_dict().items())
+    assert len(student.encoder.h) == len(teacher.encoder.h) // 2 == 1
+    assert student.teacher is twin.teacher is teacher
+    corpus = limits.corpus_of(SOURCE.sample(9_000, np.random.default_rng(2)), tokenizer)
+    parts = []
+    for model in (student, twin):
+        model.prepare(corpus)
+        parts.append(set(model.loss(model.batch(0, 0))[1]))
+    assert parts == [{"masked", "soft", "cosine"}, {"masked"}]
+
+
+def test_texts_of_a_recurrent_model_are_those_of_the_source_with_an_end_behind_each():
+    ids = SOURCE.sample(5 * limits.T, np.random.default_rng(3))
+    tokenizer = limits.words_of(SOURCE)
+    corpus = limits.texts_of(ids, tokenizer)
+    rows = corpus.ids.reshape(5, limits.T + 1)
+    assert (rows[:, -1] == tokenizer.end_id).all()
+    assert (rows[:, :-1].reshape(-1) == ids + tokenizer.first).all()
+    assert np.diff(corpus.starts).tolist() == [limits.T + 1] * 5
 
 
 def test_more_than_anybody_can_know_is_a_leak():
@@ -212,6 +330,6 @@ def near_share(model, reach):
 def test_attention_begins_at_the_near_places_and_would_begin_everywhere_without(monkeypatch):
     tokenizer = limits.words_of(SOURCE)
     near = near_share(limits.bert(tokenizer, 0), reach=4)
-    monkeypatch.setattr(limits, "look_near", lambda encoder, std: None)
+    monkeypatch.setattr(limits.gaps, "look_near", lambda encoder, std: None)
     everywhere = near_share(limits.bert(tokenizer, 0), reach=4)
     assert near > 0.5 and everywhere < 0.2

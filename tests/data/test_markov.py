@@ -185,12 +185,41 @@ def test_the_true_channel_predicts_better_than_any_other():
         assert model.masked_loss(ids, seen, picks, other) > best
 
 
+def test_visible_losses_equal_the_sum_over_all_paths_and_texts():
+    rng = np.random.default_rng(4)
+    ids = rng.integers(3, size=(7, 4))
+    visible = rng.random((7, 4, 4)) < 0.6
+    visible[:, np.arange(4), np.arange(4)] = False
+    picks = np.argsort(rng.random((7, 4)), axis=1)[:, :3]
+    every = list(everything(4))
+    expected = np.empty((7, 3))
+    for b, k in product(range(7), range(3)):
+        place = picks[b, k]
+        found = np.zeros(3)
+        for text, chance in every:
+            if all(text[j] == ids[b, j] for j in range(4) if visible[b, place, j]):
+                found[text[place]] += chance
+        expected[b, k] = -np.log(found[ids[b, place]] / found.sum())
+    np.testing.assert_allclose(TINY.visible_losses(ids, visible, picks), expected, rtol=1e-12)
+
+
+def test_from_left_to_right_the_visible_losses_are_those_of_the_forward_algorithm():
+    model = hidden_markov()
+    ids = model.sample(13 * 5, np.random.default_rng(0)).reshape(5, 13).astype(np.int64)
+    before = np.broadcast_to(np.tri(13, k=-1, dtype=bool), (5, 13, 13))
+    everywhere = np.broadcast_to(np.arange(13), (5, 13))
+    expected = [model.token_losses(row) for row in ids]
+    np.testing.assert_allclose(model.visible_losses(ids, before, everywhere), expected, rtol=1e-9)
+
+
 def test_contradictions_and_wrong_shapes_are_one_sentence():
     ids = np.array([[0, 1]])
     with pytest.raises(TinylmError, match="contradicts itself"):
         TINY.masked_loss(ids, ids, ids == 1, Masking(0.15, 1, 0))
     with pytest.raises(TinylmError, match="differ in shape"):
         TINY.masked_loss(ids, ids[:, :1], ids == 1, Masking(0.15))
+    with pytest.raises(TinylmError, match="do not fit ids"):
+        TINY.visible_losses(ids, np.ones((1, 3, 3), bool), np.array([[0]]))
     with pytest.raises(TinylmError, match="expected \\(B, T, 3\\)"):
         TINY.token_chances(np.ones((2, 3)))
 

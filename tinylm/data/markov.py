@@ -7,7 +7,8 @@ States follow each other unseen, and each writes one token.
 
 A reader may see the text through noise: tokens are hidden, replaced or doubtful. `token_chances` is
 the best that anybody can then say about every token, `masked_loss` the best that a masked language
-model can reach, and `replaced_chances` the best that one who looks for wrong tokens can.
+model can reach, `visible_losses` one that predicts in a random order, and `replaced_chances` the
+best that one who looks for wrong tokens can.
 """
 
 from __future__ import annotations
@@ -202,6 +203,41 @@ class HiddenMarkov:
         chances = self.token_chances(evidence, own)  # (B,T,V)
         right = np.take_along_axis(chances, ids[..., None], axis=2)[..., 0]  # (B,T)
         return float(-np.log(right[picks]).mean())
+
+    def visible_losses(self, ids: np.ndarray, visible: np.ndarray, picks: np.ndarray) -> np.ndarray:
+        """The exact loss of predicting some tokens, each from the tokens that it may see.
+
+            loss_k = −log p(x_i | x_j for all j that i may see),    i = picks[k]
+
+        No permutation language model can do better on average.
+
+        ids : (B, T), the texts     visible : (B, T, T) bool, True = i may see j
+        picks : (B, K), the places to predict
+        returns (B, K) nats
+        raises ShapeError  for other shapes
+
+        >>> model = hidden_markov()
+        >>> ids = np.array([[9, 21, 22]])
+        >>> nothing = np.zeros((1, 3, 3), bool)
+        >>> model.visible_losses(ids, nothing, np.array([[1]])).round(2)  # log 24
+        array([[3.18]])
+        >>> others = ~np.eye(3, dtype=bool)[None]
+        >>> model.visible_losses(ids, others, np.array([[1]])).round(2)
+        array([[1.47]])
+        """
+        rows, length = ids.shape
+        if visible.shape != (rows, length, length) or picks.shape[:1] != (rows,):
+            raise ShapeError(
+                f"visible {visible.shape} and picks {picks.shape} do not fit ids {ids.shape}; "
+                f"expected {(rows, length, length)} and ({rows}, K)."
+            )
+        seen = np.take_along_axis(visible, picks[..., None], axis=1)  # (B,K,T)
+        tokens = ids[:, None, :, None] == np.arange(self.vocab_size)  # (B,1,T,V)
+        evidence = np.where(seen[..., None], tokens, 1.0)  # (B,K,T,V)
+        chances = self.token_chances(evidence.reshape(-1, length, self.vocab_size))
+        targets = np.take_along_axis(ids, picks, axis=1)
+        right = chances[np.arange(picks.size), picks.reshape(-1), targets.reshape(-1)]
+        return -np.log(right).reshape(picks.shape)
 
     def replaced_chances(
         self, seen: np.ndarray, rate: float, words: int | None = None
