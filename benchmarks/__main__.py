@@ -27,15 +27,17 @@ from . import (
     layers,
     nanogpt,
     products,
+    recurrent,
     start,
 )
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
+LAYERS = layers.RUNS | recurrent.RUNS  # name -> the functions of both sides, eager only
 NAMES = (
     *gpt.SHAPES,
     *encoders.NAMES,
-    *layers.RUNS,
+    *LAYERS,
     "charcnn",
     *encodings.NAMES,
     "sgns",
@@ -64,8 +66,8 @@ def worker(name, side, dropout, compiled):
 
         result = vectors.run_tinylm(name) if side == "ours" else vectors.run_gensim(name)
         ms = result["seconds"] * 1e3
-    elif name in layers.RUNS:
-        ms = layers.RUNS[name][side == "peer"](name)
+    elif name in LAYERS:
+        ms = LAYERS[name][side == "peer"](name)
     elif name in encoders.NAMES:
         ms = encoders.run_ours(name) if side == "ours" else encoders.run_peer(name, compiled)
     elif name == "charcnn":
