@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import charcnn, encoders, gpt, layers, vectors
+from . import charcnn, encoders, gpt, layers, recurrent, vectors
 from .machine import sgemm_speed
 from .memory import peak
 
@@ -54,7 +54,7 @@ PAIRS = {
 PAIRS |= {name: pair_of(encoders, name) for name in encoders.NAMES}
 PAIRS |= {
     name: Pair(partial(ours, name), partial(peer, name))
-    for name, (ours, peer) in layers.RUNS.items()
+    for name, (ours, peer) in (layers.RUNS | recurrent.RUNS).items()
 }
 PAIRS["charcnn"] = pair_of(charcnn)
 PAIRS |= {

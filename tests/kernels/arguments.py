@@ -194,6 +194,10 @@ def _a_text_by_words(values, rng):
 def _gentle_recurrence(values, rng):
     """A recurrence of large weights is chaotic: it makes any rounding as large as the values."""
     values["weight"] *= 0.5 / max(values["weight"].shape[1], 1) ** 0.5
+    if "hidden" in values:  # m is an output of its own where it is projected, and only there
+        places = len(values["mask"]), *values["cells"].shape[1:]
+        shape = places if values["projection"].size else (0, 0, 0)
+        values["hidden"] = np.full(shape, np.nan, values["weight"].dtype)
     if "acts" in values:  # the gates' values lie between 0 and 1
         values["acts"] = 1 / (1 + np.exp(-values["acts"]))
 

@@ -15,9 +15,14 @@ Where a clip cut, no gradient passes. Where the mask leaves a step out, r and c 
 The caller makes the other gradients, by one product for all steps each: dx and dW_x from dz and x,
 dW = Σ dzᵀ r_{t−1}, and dW_p = Σ drᵀ m.
 
-Every step is split by hidden units. A task multiplies the recurrent weights of its units and
-finishes their cells while the product is in cache. For the forward, these weights are transposed
-and packed once, before the first step. Arrays have time first: a step is one run of memory.
+Every step is split by hidden units. A task adds the product with the recurrent weights of its units
+to their gates in place, and finishes their cells while these are in cache. For the forward, the
+weights are transposed and packed once, before the first step. Arrays have time first: a step is one
+run of memory.
+
+The ladder, ms of the forward for T 70, B 32, H 384 on one thread: products of 16 units that are
+added to the gates afterwards 37, of 64 units 33, added by the product itself 29. The products alone
+take 24. Short loops cost more than their numbers: a row of 16 starts as slowly as a row of 64.
 """
 
 import numpy as np
@@ -27,7 +32,7 @@ from .elementary import logistic, tanh
 from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
-UNITS = 16  # hidden units of a task going forward: their four gates are 64 columns of a product
+UNITS = 64  # hidden units of a task going forward
 COLUMNS = 64  # columns of a task going backward or projecting
 
 
@@ -43,7 +48,7 @@ def _lstm_ref(gates, weight, projection, mask, cell_clip, projection_clip, cells
     """The forward equations, one step after another.
 
     >>> gates, cells = np.zeros((1, 1, 4)), np.full((2, 1, 1), 8.0)
-    >>> hidden, states = np.zeros((1, 1, 1)), np.zeros((2, 1, 1))
+    >>> hidden, states = np.empty((0, 0, 0)), np.zeros((2, 1, 1))
     >>> weight, mask, empty = np.zeros((4, 1)), np.ones((1, 1), bool), np.empty((0, 0))
     >>> _lstm_ref(gates, weight, empty, mask, 9.0, 9.0, cells, hidden, states)
     >>> cells.ravel()  # a forget gate of σ(0) = 0.5 halves the cell
@@ -61,82 +66,86 @@ def _lstm_ref(gates, weight, projection, mask, cell_clip, projection_clip, cells
         gates[t] = np.where(on, values, 0)
         cell = _clipped(f * cells[t] + i * g, cell_clip)
         cells[t + 1] = np.where(on, cell, cells[t])
-        m = o * np.tanh(cells[t + 1])
-        hidden[t] = np.where(on, m, 0)
-        r = hidden[t]
+        r = o * np.tanh(cells[t + 1])
         if projection.size:
-            r = _clipped(r @ projection.T, projection_clip)
+            hidden[t] = np.where(on, r, 0)
+            r = _clipped(hidden[t] @ projection.T, projection_clip)
         states[t + 1] = np.where(on, r, states[t])
 
 
 @helper
-def _pack_units(weight, first, last, packed):
-    """packed (P, 4·n) = the recurrent weights of units first … last − 1, transposed, by gates."""
-    n = last - first
-    size = weight.shape[0] // 4
-    for gate in range(4):
-        for u in range(n):
-            row = weight[gate * size + first + u]
-            for p in range(row.size):
-                packed[p, gate * n + u] = row[p]
+def _packed_part(packed, first, last, width):
+    """The (P, n) array in the flat `packed` for the weight's rows first … last − 1, transposed."""
+    part = packed[width * first : width * last]
+    return part.reshape((width, last - first))
 
 
 @helper
-def _gate_row(z, row, first, size):
-    """Turn the recurrent product z (4·n) of hidden units first … into their gates' values.
+def _pack(weight, first, last, packed):
+    """Transpose the weight's rows first … last − 1 into their part of `packed`."""
+    part = _packed_part(packed, first, last, weight.shape[1])
+    for p in range(part.shape[0]):
+        row = part[p]
+        for u in range(row.size):
+            row[u] = weight[first + u, p]
 
-    row : (4·size,), the inputs' share of all gates; its places of these units get the values too
+
+@helper
+def _cells(gates, mask, before, limit, first, last, cells, hidden):
+    """Finish hidden units first … last − 1 of one step, for every row of the batch.
+
+    gates : (B, 4H), from z to i, f, g, o     before, cells : (B, H), c_{t−1} and c_t
+    hidden : (B, H), m; 0 in rows that are masked out
     """
-    n = z.size // 4
-    for gate in range(4):
-        mine = z[gate * n : gate * n + n]
-        start = gate * size + first
-        own = row[start : start + n]
-        for u in range(n):
-            mine[u] += own[u]
-        if gate == 2:
-            for u in range(n):
-                mine[u] = tanh(mine[u])
-        else:
-            for u in range(n):
-                mine[u] = logistic(mine[u])
-        for u in range(n):
-            own[u] = mine[u]
-
-
-@helper
-def _cell_row(z, before, limit, cell, hidden):
-    """c = clip(f ∘ before + i ∘ g), m = o ∘ tanh c from the gates z = (i, f, g, o) of n units."""
-    n = cell.size
-    i = z[:n]
-    f = z[n : 2 * n]
-    g = z[2 * n : 3 * n]
-    o = z[3 * n :]
-    for u in range(n):
-        c = f[u] * before[u] + i[u] * g[u]
-        c = limit if c > limit else c
-        cell[u] = -limit if c < -limit else c
-    for u in range(n):
-        hidden[u] = o[u] * tanh(cell[u])
-
-
-@helper
-def _project_rows(hidden, projection, limit, mask, before, first, last, states):
-    """Columns first … last − 1 of states = clip(hidden projectionᵀ), or `before` if masked out."""
-    projected = np.dot(hidden, projection[first:last].T)
+    size = cells.shape[1]
     for b in range(mask.size):
+        row = gates[b]
+        i = row[first:last]
+        f = row[size + first : size + last]
+        g = row[2 * size + first : 2 * size + last]
+        o = row[3 * size + first : 3 * size + last]
+        earlier = before[b, first:last]
+        cell = cells[b, first:last]
+        m = hidden[b, first:last]
+        if not mask[b]:
+            i[:] = 0
+            f[:] = 0
+            g[:] = 0
+            o[:] = 0
+            cell[:] = earlier
+            m[:] = 0
+            continue
+        for u in range(m.size):
+            i[u] = logistic(i[u])
+            f[u] = logistic(f[u])
+            o[u] = logistic(o[u])
+        for u in range(m.size):
+            g[u] = tanh(g[u])
+        for u in range(m.size):
+            c = f[u] * earlier[u] + i[u] * g[u]
+            c = limit if c > limit else c
+            cell[u] = -limit if c < -limit else c
+        for u in range(m.size):
+            m[u] = o[u] * tanh(cell[u])
+
+
+@helper
+def _carry(mask, before, first, last, states):
+    """Columns first … last − 1 of the state before, in the rows that are masked out."""
+    for b in range(mask.size):
+        if not mask[b]:
+            states[b, first:last] = before[b, first:last]
+
+
+@helper
+def _project(hidden, projection, limit, first, last, states):
+    """Columns first … last − 1 of states = clip(hidden projectionᵀ)."""
+    projected = np.dot(hidden, projection[first:last].T)
+    for b in range(states.shape[0]):
         for p in range(first, last):
             r = projected[b, p - first]
             r = limit if r > limit else r
-            r = -limit if r < -limit else r
-            states[b, p] = r if mask[b] else before[b, p]
-
-
-@helper
-def _packed_part(packed, first, last, width):
-    """The (P, 4·n) array of hidden units first … last − 1 in the flat `packed`."""
-    part = packed[4 * width * first : 4 * width * last]
-    return part.reshape((width, 4 * (last - first)))
+            states[b, p] = -limit if r < -limit else r
 
 
 @kernel(
@@ -150,7 +159,7 @@ def _packed_part(packed, first, last, width):
         cell_clip: real
         projection_clip: real
         cells: inout[T+1,B,H]
-        hidden: out[T,B,H]
+        hidden: out[T,B,H]?
         states: inout[T+1,B,P]
     """,
 )
@@ -159,50 +168,42 @@ def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hid
 
     gates : (T, B, 4H) in the order i, f, g, o, overwritten by the gates' values
     weight : (4H, P)   projection : (P, H), or (0, 0) and then P = H   mask : (T, B) bool
-    cells : (T + 1, B, H), c   hidden : (T, B, H), m   states : (T + 1, B, P), r
+    cells : (T + 1, B, H), c   states : (T + 1, B, P), r
+    hidden : (T, B, H), m, or (0, 0, 0) without a projection, because m is then r
     Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000 (forget gate), Sak et al. 2014
     (projection).
     """
-    length, batch, size = hidden.shape
+    length = mask.shape[0]
+    size = cells.shape[2]
     width = states.shape[2]
     cut = gates.dtype.type(cell_clip)
     cut_state = gates.dtype.type(projection_clip)
     tasks = (size + UNITS - 1) // UNITS
     packed = np.empty(weight.size, weight.dtype)
     for task in prange(tasks):
-        first = task * UNITS
-        last = min(first + UNITS, size)
-        _pack_units(weight, first, last, _packed_part(packed, first, last, width))
+        for gate in range(4):
+            first = gate * size + task * UNITS
+            last = gate * size + min((task + 1) * UNITS, size)
+            _pack(weight, first, last, packed)
     for t in range(length):
         for task in prange(tasks):
             first = task * UNITS
             last = min(first + UNITS, size)
-            columns = _packed_part(packed, first, last, width)
-            z = np.empty((batch, columns.shape[1]), gates.dtype)
-            product(states[t], False, columns, False, z)
-            for b in range(batch):
-                before = cells[t, b, first:last]
-                cell = cells[t + 1, b, first:last]
-                new = hidden[t, b, first:last]
-                if mask[t, b]:
-                    _gate_row(z[b], gates[t, b], first, size)
-                    _cell_row(z[b], before, cut, cell, new)
-                else:
-                    for gate in range(4):
-                        start = gate * size
-                        gates[t, b, start + first : start + last] = 0
-                    cell[:] = before
-                    new[:] = 0
-                if not projection.size:
-                    state = states[t, b, first:last]
-                    states[t + 1, b, first:last] = new if mask[t, b] else state
+            for gate in range(4):
+                start = gate * size + first
+                stop = gate * size + last
+                columns = _packed_part(packed, start, stop, width)
+                product(states[t], False, columns, True, gates[t][:, start:stop])
+            m = hidden[t] if projection.size else states[t + 1]
+            _cells(gates[t], mask[t], cells[t], cut, first, last, cells[t + 1], m)
+            if not projection.size:
+                _carry(mask[t], states[t], first, last, states[t + 1])
         if projection.size:
             for task in prange((width + COLUMNS - 1) // COLUMNS):
                 first = task * COLUMNS
                 last = min(first + COLUMNS, width)
-                _project_rows(
-                    hidden[t], projection, cut_state, mask[t], states[t], first, last, states[t + 1]
-                )
+                _project(hidden[t], projection, cut_state, first, last, states[t + 1])
+                _carry(mask[t], states[t], first, last, states[t + 1])
 
 
 def _lstm_backward_ref(

@@ -66,7 +66,7 @@ def _forward(x, w_ih, w_hh, projection, bias, steps, start, clip_c, clip_r):
     length, batch, _ = x.shape
     size = len(w_hh) // 4
     width = w_hh.shape[1]
-    hidden = np.empty((length, batch, size), x.dtype)
+    hidden = np.empty((length, batch, size) if projection.size else (0, 0, 0), x.dtype)
     cells = np.zeros((length + 1, batch, size), x.dtype)
     states = np.zeros((length + 1, batch, width), x.dtype)
     if start:
