@@ -20,6 +20,7 @@ from importlib.metadata import version
 from . import (
     busy,
     charcnn,
+    distil,
     encoders,
     encodings,
     generate,
@@ -28,15 +29,17 @@ from . import (
     nanogpt,
     products,
     start,
+    xlnet,
 )
 from .memory import allocated, peak
 
 DROPOUTS = (0.1, 0.0)
+STEPS = {"charcnn": charcnn, "xlnet": xlnet, "distil": distil}
 NAMES = (
     *gpt.SHAPES,
     *encoders.NAMES,
     *layers.RUNS,
-    "charcnn",
+    *STEPS,
     *encodings.NAMES,
     "sgns",
     "cbow",
@@ -68,8 +71,8 @@ def worker(name, side, dropout, compiled):
         ms = layers.RUNS[name][side == "peer"](name)
     elif name in encoders.NAMES:
         ms = encoders.run_ours(name) if side == "ours" else encoders.run_peer(name, compiled)
-    elif name == "charcnn":
-        ms = charcnn.run_ours() if side == "ours" else charcnn.run_peer(compiled)
+    elif name in STEPS:
+        ms = STEPS[name].run_ours() if side == "ours" else STEPS[name].run_peer(compiled)
     else:
         ms = (
             gpt.run_ours(name, dropout) if side == "ours" else gpt.run_peer(name, dropout, compiled)
