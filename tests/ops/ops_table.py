@@ -27,6 +27,7 @@ OTHER_NAMES = {  # ours -> PyTorch's where it is another one; "" where there is 
     (
         "linear_cross_entropy",
         "packed_attention",
+        "relative_attention",
         "relative_shift",
         "gather_positions",
         "max_over_time",

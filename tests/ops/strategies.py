@@ -530,6 +530,39 @@ def packed_attention(draw):
     ]
 
 
+def relative_arguments(draw):
+    """begins, options and arrays q, k, v, r, u, w[, z, g] of relative attention, without dropout."""
+    rng, batch, heads, width = (
+        draw(generators),
+        size(draw),
+        draw(st.sampled_from((1, 2, 3))),
+        size(draw),
+    )
+    length, source, more = size(draw, zero=True), size(draw), draw(st.integers(0, 3))
+    directions = draw(st.sampled_from([n for n in (1, 2, 3, 5, 7) if batch % n == 0]))
+    begins = rng.integers(0, more + 1, (batch, length))
+    mask = attention_options(draw, rng, (batch, heads, length, source))["mask"]
+    segments = draw(st.booleans())
+    other = rng.random((batch, length, source)) < 0.5 if segments else None
+    arrays = [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)]
+    arrays.append(rng.normal(size=(directions, heads, source + more, width)))
+    arrays += [rng.normal(size=(heads, width)) for _ in range(4 if segments else 2)]
+    return begins, {"mask": mask, "other": other}, arrays
+
+
+@case
+def relative_attention(draw):
+    begins, options, arrays = relative_arguments(draw)
+    options |= {"dropout": draw(st.sampled_from((0.0, 0.0, 0.3))), "key": draw(keys)}
+    if draw(st.booleans()):  # as they lie after a projection: (B, T, H, D) in memory
+        arrays[:4] = [np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2) for a in arrays[:4]]
+
+    def attend(q, k, v, r, *biases):
+        return F.relative_attention(q, k, v, r, begins, *biases, **options)
+
+    return attend, arrays
+
+
 # --- losses
 
 

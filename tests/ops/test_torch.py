@@ -18,6 +18,7 @@ from strategies import (
     max_arguments,
     pair_of_shapes,
     positive,
+    relative_arguments,
     run_lstm,
     sampled_arguments,
     shape,
@@ -542,6 +543,32 @@ def scaled_dot_product_attention(draw):
             q, k, v, **options, bias=(*bias, None)[0]
         ),
         lambda q, k, v, *bias: _torch_attention(q, k, v, may_attend, *bias),
+        arrays,
+    )
+
+
+@pair
+def relative_attention(draw):
+    begins, options, arrays = relative_arguments(draw)
+    batch, heads, length, width = arrays[0].shape
+    source = arrays[1].shape[2]
+    may_attend = allowed(options["mask"], False, (batch, heads, length, source))
+    columns = begins[:, None, :, None] + np.arange(source)
+
+    def theirs(q, k, v, r, content, place, *segment):
+        u, w, z, g = (x[:, None] for x in (content, place, *(segment or (0 * place, 0 * place))))
+        steps = r.repeat_interleave(batch // len(r), dim=0)
+        by_distance = (q + w) @ steps.mT
+        index = torch().tensor(columns).expand(batch, heads, length, source)
+        bias = (u * k).sum(3)[:, :, None] + by_distance.gather(3, index)
+        if segment:
+            other = torch().tensor(options["other"])[:, None]
+            bias = bias + torch().where(other, ((q + z) * g).sum(3, keepdim=True), 0)
+        return _torch_attention(q, k, v, may_attend, bias / width**0.5)
+
+    return (
+        lambda q, k, v, r, *biases: F.relative_attention(q, k, v, r, begins, *biases, **options),
+        theirs,
         arrays,
     )
 

@@ -17,7 +17,7 @@ file attaches the operators of Tensor.
 
 from tinylm.tensor import Tensor
 
-from .attention import packed_attention, scaled_dot_product_attention
+from .attention import packed_attention, relative_attention, scaled_dot_product_attention
 from .convolution import conv1d, conv1d_max, max_over_time
 from .crf import crf_decode, crf_log_partition, crf_loss, crf_marginals, crf_score
 from .distance import cosine_embedding_loss, cosine_similarity, kl_div
@@ -123,6 +123,7 @@ __all__ = [
     "nll_loss",
     "packed_attention",
     "power",
+    "relative_attention",
     "relative_shift",
     "relu",
     "reshape",
