@@ -11,8 +11,8 @@
 
 Row c of r stands for one distance. Query t finds that of its first key in row β_t, that of the next
 key in row β_t + 1, and so on. Neighbouring queries have neighbouring β. So a block of n queries
-multiplies n + S − 1 rows of r in one product; each query then adds its own S of these numbers, moved
-by its β. o_ts is 1 where query and key are of different segments. Nothing of size (T, S) outlives
+multiplies n + S − 1 rows of r in one product; each query then adds its own S of these numbers,
+moved by its β. o_ts is 1 where query and key are of different segments. Nothing of size (T, S) outlives
 a block, and the bits of `other` and of the mask are shared by all heads.
 
 The ladder, ms of a whole training step of an XLNet (16 texts of 128 tokens behind 64, 4 layers, 4
