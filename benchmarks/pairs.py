@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import charcnn, encoders, gpt, layers, recurrent, vectors
+from . import charcnn, distil, encoders, gpt, layers, recurrent, vectors, xlnet
 from .machine import sgemm_speed
 from .memory import peak
 
@@ -56,7 +56,7 @@ PAIRS |= {
     name: Pair(partial(ours, name), partial(peer, name))
     for name, (ours, peer) in (layers.RUNS | recurrent.RUNS).items()
 }
-PAIRS["charcnn"] = pair_of(charcnn)
+PAIRS |= {"charcnn": pair_of(charcnn), "xlnet": pair_of(xlnet), "distil": pair_of(distil)}
 PAIRS |= {
     form: Pair(
         partial(vectors_ms, vectors.run_tinylm, form),

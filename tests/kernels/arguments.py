@@ -120,6 +120,22 @@ def _attention_backward_finish(values, rng):
     forward.reference(*(values[argument.name] for argument in forward.arguments))
 
 
+def _distances_in_reach(values, rng):
+    """The directions divide the texts, and every key of every query has its row of r."""
+    (batch, source), (_, _, _, heads, width) = values["k"].shape[:2], values["r"].shape
+    directions = int(rng.choice([n for n in (1, 2, 3, 5) if batch % n == 0]))
+    more = int(rng.integers(0, 9))
+    shape = (directions, source + more, 1, heads, width)
+    values["r"] = rng.normal(size=shape).astype(values["r"].dtype)
+    values["begins"] = rng.integers(0, more + 1, values["begins"].shape)
+    if "dr" in values:
+        values["dr"] = np.full(shape, np.nan, values["r"].dtype)
+        from tinylm.kernels import KERNELS
+
+        forward = KERNELS["relative_attention"]
+        forward.reference(*(values[argument.name] for argument in forward.arguments))
+
+
 def _as_the_forward_left_them(values, rng):
     """The CRF's alphas and scales are what the forward made of the other arguments."""
     from tinylm.kernels import KERNELS
@@ -283,6 +299,8 @@ FINISH = {
     "glove": _gentle_cells,
     "cooccurrence": _a_text_by_words,
     "attention_backward": _attention_backward_finish,
+    "relative_attention": _distances_in_reach,
+    "relative_attention_backward": _distances_in_reach,
     "crf_backward": _as_the_forward_left_them,
     "linear_cross_entropy": _some_targets_ignored,
     "linear_backward": _nothing_to_keep,

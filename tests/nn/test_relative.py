@@ -88,6 +88,45 @@ def test_shifting_equals_an_explicit_loop_for_all_queries_and_for_some():
             assert (some[b, :, k] == whole[b, :, place]).all()
 
 
+def test_attention_by_distance_is_a_product_a_shift_and_a_bias():
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(B, H, n, D)) for n in (K, S, S))
+    r = rng.normal(size=(1, H, S + T, D))
+    u, w, z, g = rng.normal(size=(4, H, D))
+    other = OTHER[:, :K]
+
+    def parts(q, k, v, r, u, w, z, g):
+        u, w, z, g = (x.reshape(H, 1, D) for x in (u, w, z, g))
+        shifted = F.relative_shift(F.matmul(q + w, F.swapaxes(r, 2, 3)), S, PLACES)
+        apart = F.where(other[:, None], F.sum((q + z) * g, axis=3, keepdims=True), 0.0)
+        bias = (shifted + apart) * D**-0.5
+        return F.scaled_dot_product_attention(q + u, k, v, ALLOWED[:, :K], bias=bias)
+
+    def whole(q, k, v, r, u, w, z, g):
+        mask = ALLOWED[:, :K]
+        return F.relative_attention(q, k, v, r, T - PLACES, u, w, z, g, other, mask)
+
+    cotangent = rng.normal(size=q.shape)
+    found = []
+    for attend in (parts, whole):
+        inputs = [Tensor(x, requires_grad=True) for x in (q, k, v, r, u, w, z, g)]
+        y = attend(*inputs)
+        y.backward(cotangent)
+        found.append([y.data, *(x.grad for x in inputs)])
+    for expected, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+
+def test_a_distance_that_is_not_there_is_refused():
+    q = np.zeros((B, H, T, D))
+    bias = np.zeros((H, D))
+    r = np.zeros((1, H, S + 1, D))
+    with pytest.raises(ShapeError, match="beyond"):
+        F.relative_attention(q, q, q, r, np.full((B, T), S + 2 - T), bias, bias)
+    with pytest.raises(ShapeError, match="G dividing"):
+        F.relative_attention(q, q, q, r.repeat(3, axis=0), np.zeros((B, T), int), bias, bias)
+
+
 def test_a_place_that_does_not_exist_is_refused():
     with pytest.raises(ShapeError, match="places"):
         F.relative_shift(np.zeros((B, H, K, S + T)), S, np.full((B, K), T))

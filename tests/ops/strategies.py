@@ -530,6 +530,39 @@ def packed_attention(draw):
     ]
 
 
+def relative_arguments(draw):
+    """begins, options and arrays q, k, v, r, u, w[, z, g] of relative attention, without dropout."""
+    rng, batch, heads, width = (
+        draw(generators),
+        size(draw),
+        draw(st.sampled_from((1, 2, 3))),
+        size(draw),
+    )
+    length, source, more = size(draw, zero=True), size(draw), draw(st.integers(0, 3))
+    directions = draw(st.sampled_from([n for n in (1, 2, 3, 5, 7) if batch % n == 0]))
+    begins = rng.integers(0, more + 1, (batch, length))
+    mask = attention_options(draw, rng, (batch, heads, length, source))["mask"]
+    segments = draw(st.booleans())
+    other = rng.random((batch, length, source)) < 0.5 if segments else None
+    arrays = [rng.normal(size=(batch, heads, n, width)) for n in (length, source, source)]
+    arrays.append(rng.normal(size=(directions, heads, source + more, width)))
+    arrays += [rng.normal(size=(heads, width)) for _ in range(4 if segments else 2)]
+    return begins, {"mask": mask, "other": other}, arrays
+
+
+@case
+def relative_attention(draw):
+    begins, options, arrays = relative_arguments(draw)
+    options |= {"dropout": draw(st.sampled_from((0.0, 0.0, 0.3))), "key": draw(keys)}
+    if draw(st.booleans()):  # as they lie after a projection: (B, T, H, D) in memory
+        arrays[:4] = [np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2) for a in arrays[:4]]
+
+    def attend(q, k, v, r, *biases):
+        return F.relative_attention(q, k, v, r, begins, *biases, **options)
+
+    return attend, arrays
+
+
 # --- losses
 
 
@@ -601,6 +634,7 @@ def binary_cross_entropy_with_logits(draw):
 # --- losses that look at a few words, distances
 
 REDUCTIONS = st.sampled_from(("mean", "sum", "none"))
+TEMPERATURES = st.sampled_from((1.0, 2.0, 0.7))
 
 
 def sampled_arguments(draw):
@@ -665,6 +699,17 @@ def kl_div(draw):
     reduction = draw(st.sampled_from(("mean", "sum", "none", "batchmean")))
     target = rng.normal(size=dims) if log_target else positive(rng, dims)
     return lambda x, t: F.kl_div(x, t, reduction, log_target), [rng.normal(size=dims), target]
+
+
+@case
+def kl_div_with_logits(draw):
+    rng, dims, temperature = draw(generators), shape(draw, least=1, zero=False), draw(TEMPERATURES)
+    target, reduction = rng.normal(size=dims), draw(REDUCTIONS)
+
+    def apart(x):
+        return F.kl_div_with_logits(x, target.astype(x.dtype), temperature, reduction)
+
+    return apart, [rng.normal(size=dims)]
 
 
 @case

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import (
+    TEMPERATURES,
     apart,
     attention_options,
     axes_of,
@@ -18,6 +19,7 @@ from strategies import (
     max_arguments,
     pair_of_shapes,
     positive,
+    relative_arguments,
     run_lstm,
     sampled_arguments,
     shape,
@@ -547,6 +549,32 @@ def scaled_dot_product_attention(draw):
 
 
 @pair
+def relative_attention(draw):
+    begins, options, arrays = relative_arguments(draw)
+    batch, heads, length, width = arrays[0].shape
+    source = arrays[1].shape[2]
+    may_attend = allowed(options["mask"], False, (batch, heads, length, source))
+    columns = begins[:, None, :, None] + np.arange(source)
+
+    def theirs(q, k, v, r, content, place, *segment):
+        u, w, z, g = (x[:, None] for x in (content, place, *(segment or (0 * place, 0 * place))))
+        steps = r.repeat_interleave(batch // len(r), dim=0)
+        by_distance = (q + w) @ steps.mT
+        index = torch().tensor(columns).expand(batch, heads, length, source)
+        bias = (u * k).sum(3)[:, :, None] + by_distance.gather(3, index)
+        if segment:
+            other = torch().tensor(options["other"])[:, None]
+            bias = bias + torch().where(other, ((q + z) * g).sum(3, keepdim=True), 0)
+        return _torch_attention(q, k, v, may_attend, bias / width**0.5)
+
+    return (
+        lambda q, k, v, r, *biases: F.relative_attention(q, k, v, r, begins, *biases, **options),
+        theirs,
+        arrays,
+    )
+
+
+@pair
 def packed_attention(draw):
     rng, batch, heads, width = (
         draw(generators),
@@ -742,6 +770,23 @@ def kl_div(draw):
         theirs,
         [rng.normal(size=dims), rng.normal(size=dims) if log_target else positive(rng, dims)],
     )
+
+
+@pair
+def kl_div_with_logits(draw):
+    rng, dims, temperature = draw(generators), shape(draw, least=1, zero=False), draw(TEMPERATURES)
+    target, reduction = rng.normal(size=dims), draw(st.sampled_from(("mean", "sum", "none")))
+
+    def theirs(x):
+        log_p = (torch().tensor(target, dtype=x.dtype) / temperature).log_softmax(-1)
+        log_q = (x / temperature).log_softmax(-1)
+        losses = (log_p.exp() * (log_p - log_q)).sum(-1)
+        return losses if reduction == "none" else getattr(losses, reduction)()
+
+    def ours(x):
+        return F.kl_div_with_logits(x, target.astype(x.dtype), temperature, reduction)
+
+    return ours, theirs, [rng.normal(size=dims)]
 
 
 @pair

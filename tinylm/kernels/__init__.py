@@ -8,8 +8,8 @@
 array([[0.25, 0.75]])
 
 Read in this order: runtime/registry.py, elementary.py, softmax.py, layer_norm.py, dropout.py,
-activation.py, linear.py, attention.py, block_step.py, lstm.py, convolution.py, crf.py,
-cross_entropy.py, embedding.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py,
+activation.py, linear.py, attention.py, relative.py, block_step.py, lstm.py, convolution.py, crf.py,
+cross_entropy.py, divergence.py, embedding.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py,
 lattice.py, greedy.py.
 The rest of runtime/ shows how they are compiled, cached and run on one pool of threads.
 """
@@ -22,6 +22,7 @@ from .block_step import block_step
 from .convolution import conv1d_max, conv1d_max_backward
 from .crf import crf, crf_backward
 from .cross_entropy import head_backward, linear_cross_entropy
+from .divergence import kl_with_logits, kl_with_logits_backward
 from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
 from .glove import cooccurrence, glove, row_parts
@@ -32,6 +33,7 @@ from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
 from .lstm import lstm, lstm_backward
 from .merges import learn_merges
+from .relative import relative_attention, relative_attention_backward
 from .runtime.pool import one_pool, set_threads, threads
 from .runtime.registry import BACKEND, KERNELS, kernel
 from .sgd import adagrad, sgd
@@ -69,6 +71,8 @@ __all__ = [
     "head_backward",
     "huffman_tree",
     "kernel",
+    "kl_with_logits",
+    "kl_with_logits_backward",
     "layer_norm",
     "layer_norm_backward",
     "learn_merges",
@@ -80,6 +84,8 @@ __all__ = [
     "lstm_backward",
     "merge",
     "one_pool",
+    "relative_attention",
+    "relative_attention_backward",
     "row_parts",
     "set_threads",
     "sgd",

@@ -37,14 +37,14 @@ KEY = 1
 VALUE = 2
 
 
-def _head_rows(x, part, shape):
+def head_rows(x, part, shape):
     """One part of an array (G, T, M, H', D) as a (B, H, T, D) array."""
     mine = x[:, :, min(part, x.shape[2] - 1)]  # (G,T,M,H',D) -> (G,T,H',D)
     turned = mine.swapaxes(1, 2)  # (G,T,H',D) -> (G,H',T,D)
     return turned.reshape(*shape, x.shape[1], x.shape[4])
 
 
-def _write_head_rows(x, part, values):
+def write_head_rows(x, part, values):
     """Write values (B, H, T, D) to one part of an array (G, T, M, H', D)."""
     groups, length, parts, heads, width = x.shape
     grouped = values.reshape(groups, heads, length, width)
@@ -53,8 +53,6 @@ def _write_head_rows(x, part, values):
 
 def _weights_ref(q, k, mask, bias, causal):
     """Softmax weights (B, H, T, S) and log-normalisers (B, H, T) of (B, H, T, D) arrays.
-
-    A row that may attend to nothing has weights 0 and log-normaliser +inf.
 
     >>> q, k, empty = np.ones((1, 1, 2, 1)), np.ones((1, 1, 2, 1)), np.empty((0, 0, 0, 0))
     >>> weights, _ = _weights_ref(q, k, np.ones((1, 1, 1, 1), bool), empty, causal=1)
@@ -71,6 +69,15 @@ def _weights_ref(q, k, mask, bias, causal):
     allowed = np.broadcast_to(mask, scores.shape)
     if causal:
         allowed = allowed & np.tri(length, source, source - length, dtype=bool)
+    weights, lse = masked_softmax_ref(scores, allowed)
+    return weights.astype(q.dtype), lse.astype(q.dtype)
+
+
+def masked_softmax_ref(scores, allowed):
+    """Softmax weights and log-normalisers (B, H, T) of scores (B, H, T, S) where `allowed`, else 0.
+
+    A row that may attend to nothing has weights 0 and log-normaliser +inf.
+    """
     scores = np.where(allowed, scores, -np.inf)
     top = np.max(scores, axis=3, keepdims=True, initial=-np.inf)
     shift = np.where(np.isneginf(top), 0, top)
@@ -79,11 +86,10 @@ def _weights_ref(q, k, mask, bias, causal):
     nothing = total == 0
     safe_total = np.where(nothing, 1, total)
     lse = np.where(nothing, np.inf, top + np.log(safe_total))
-    weights = weights / safe_total
-    return weights.astype(q.dtype), lse[..., 0].astype(q.dtype)
+    return weights / safe_total, lse[..., 0]
 
 
-def _dropped(shape, key, rate, dtype):
+def dropped_ref(shape, key, rate, dtype):
     """mask/(1 − rate) for the weights (B, H, T, S)."""
     numbers = np.arange(np.prod(shape)).reshape(shape)
     return (kept_ref(numbers, key, rate) / (1 - rate)).astype(dtype)
@@ -91,17 +97,17 @@ def _dropped(shape, key, rate, dtype):
 
 def _attention_ref(q, k, v, mask, bias, causal, rate, key, lse, out):
     shape = lse.shape[:2]
-    queries = _head_rows(q, QUERY, shape)
-    keys = _head_rows(k, KEY, shape)
-    values = _head_rows(v, VALUE, shape)
+    queries = head_rows(q, QUERY, shape)
+    keys = head_rows(k, KEY, shape)
+    values = head_rows(v, VALUE, shape)
     weights, lse[...] = _weights_ref(queries, keys, mask, bias, causal)
     if rate > 0:
-        weights = weights * _dropped(weights.shape, key, rate, q.dtype)
-    _write_head_rows(out, QUERY, weights @ values)
+        weights = weights * dropped_ref(weights.shape, key, rate, q.dtype)
+    write_head_rows(out, QUERY, weights @ values)
 
 
 @helper
-def _load(x, bh, part, first, scale, target):
+def load_rows(x, bh, part, first, scale, target):
     """target (n, D) = scale · rows first, first + 1, … of head number bh in one part of x."""
     heads = x.shape[3]
     part = min(part, x.shape[2] - 1)
@@ -113,7 +119,7 @@ def _load(x, bh, part, first, scale, target):
 
 
 @helper
-def _load_turned(x, bh, part, target):
+def load_turned(x, bh, part, target):
     """target (D, ≥ n) = the transpose of all n rows of head number bh in one part of x.
 
     Products with it need no further transposition.
@@ -127,7 +133,7 @@ def _load_turned(x, bh, part, target):
 
 
 @helper
-def _store(source, scale, x, bh, part, first):
+def store_rows(source, scale, x, bh, part, first):
     """Rows first, first + 1, … of head number bh in one part of x = scale · source (n, D)."""
     heads = x.shape[3]
     part = min(part, x.shape[2] - 1)
@@ -139,30 +145,29 @@ def _store(source, scale, x, bh, part, first):
 
 
 @helper
-def _open_row(row, mask, is_open, bias, b, h, t):
-    """Add the bias, if there is one, to a row of scores; write −inf where the mask is False.
-
-    mask : (B|1, H|1, T|1, S|1); `is_open` promises that it allows every column of this row.
-    """
-    if bias.size:
-        extra = bias[b, h, t]
-        for s in range(row.size):
-            row[s] += extra[s]
-    if not is_open:
-        mask_b = b if mask.shape[0] > 1 else 0
-        mask_h = h if mask.shape[1] > 1 else 0
-        mask_t = t if mask.shape[2] > 1 else 0
-        allowed = mask[mask_b, mask_h, mask_t]
-        if allowed.size == 1:
-            if not allowed[0]:
-                row[:] = -np.inf
-        else:
-            for s in range(row.size):
-                row[s] = row[s] if allowed[s] else -np.inf
+def add_row(row, extra):
+    """row += extra, in place."""
+    for s in range(row.size):
+        row[s] += extra[s]
 
 
 @helper
-def _exp_row(row, shift):
+def open_row(row, mask, b, h, t):
+    """Write −inf to a row of scores where the mask (B|1, H|1, T|1, S|1) is False."""
+    mask_b = b if mask.shape[0] > 1 else 0
+    mask_h = h if mask.shape[1] > 1 else 0
+    mask_t = t if mask.shape[2] > 1 else 0
+    allowed = mask[mask_b, mask_h, mask_t]
+    if allowed.size == 1:
+        if not allowed[0]:
+            row[:] = -np.inf
+    else:
+        for s in range(row.size):
+            row[s] = row[s] if allowed[s] else -np.inf
+
+
+@helper
+def exp_row(row, shift):
     """row = exp(row − shift) in place, 0 where row is −inf; returns the sum."""
     zero = row.dtype.type(0)
     total = zero
@@ -201,7 +206,7 @@ def _columns(last, length, source, causal, reach):
 
 
 @helper
-def _scale_row(row, scale):
+def scale_row(row, scale):
     """row *= scale, in place."""
     for d in range(row.size):
         row[d] *= scale
@@ -214,7 +219,7 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
     width = q.shape[4]
     scale = q.dtype.type(1 / math.sqrt(max(width, 1)))
     query = np.empty((1, width), q.dtype)
-    _load(q, bh, QUERY, 0, scale, query)
+    load_rows(q, bh, QUERY, 0, scale, query)
     row = np.empty(reach, q.dtype)
     for s in range(reach):
         mine = k[bh // k.shape[3], s, min(KEY, k.shape[2] - 1), bh % k.shape[3]]
@@ -222,9 +227,12 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
         for d in range(width):
             total += query[0, d] * mine[d]
         row[s] = total
-    _open_row(row, mask, is_open, bias, b, h, 0)
+    if bias.size:
+        add_row(row, bias[b, h, 0])
+    if not is_open:
+        open_row(row, mask, b, h, 0)
     top = largest(row)
-    total = _exp_row(row, top)
+    total = exp_row(row, top)
     lse[b, h, 0] = np.inf if total == 0 else top + np.log(total)
     if rate > 0:
         drop_row(row, bh * k.shape[1], key, rate)
@@ -234,7 +242,7 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
         for d in range(width):
             query[0, d] += row[s] * mine[d]
     inverse = q.dtype.type(0 if total == 0 else 1 / total)
-    _store(query, inverse, out, bh, QUERY, 0)
+    store_rows(query, inverse, out, bh, QUERY, 0)
 
 
 @kernel(
@@ -279,8 +287,8 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
             continue
         turned = np.empty((width, source + PAD), q.dtype)
         values = np.empty((source, width), q.dtype)
-        _load_turned(k, bh, KEY, turned)
-        _load(v, bh, VALUE, 0, one, values)
+        load_turned(k, bh, KEY, turned)
+        load_rows(v, bh, VALUE, 0, one, values)
         scores = np.empty((BLOCK, source + PAD), q.dtype)
         rows = np.empty((BLOCK, width), q.dtype)
         for first in range(0, length, BLOCK):
@@ -289,16 +297,19 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
             columns = _columns(last, length, source, causal, reach)
             mine = rows[:n]
             weights = scores[:n, :columns]
-            _load(q, bh, QUERY, first, scale, mine)
+            load_rows(q, bh, QUERY, first, scale, mine)
             inverse = np.zeros(n, q.dtype)
             product(mine, False, turned[:, :columns], False, weights)
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
                 row = scores[i, :limit]
-                _open_row(row, mask, is_open, bias, b, h, t)
+                if bias.size:
+                    add_row(row, bias[b, h, t])
+                if not is_open:
+                    open_row(row, mask, b, h, t)
                 top = largest(row)
-                total = _exp_row(row, top)
+                total = exp_row(row, top)
                 scores[i, limit:columns] = 0
                 lse[b, h, t] = np.inf if total == 0 else top + np.log(total)
                 inverse[i] = 0 if total == 0 else one / total
@@ -306,18 +317,18 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
                     drop_row(row, (bh * length + t) * source, key, rate)
             product(weights, False, values[:columns], False, mine)
             for i in range(n):
-                _scale_row(rows[i], inverse[i])
-            _store(mine, one, out, bh, QUERY, first)
+                scale_row(rows[i], inverse[i])
+            store_rows(mine, one, out, bh, QUERY, first)
 
 
 def _attention_backward_ref(dout, q, k, v, out, lse, mask, bias, causal, rate, key, dq, dk, dv):
     shape = lse.shape[:2]
-    queries = _head_rows(q, QUERY, shape)
-    keys = _head_rows(k, KEY, shape)
-    values = _head_rows(v, VALUE, shape)
-    grad = _head_rows(dout, QUERY, shape)
+    queries = head_rows(q, QUERY, shape)
+    keys = head_rows(k, KEY, shape)
+    values = head_rows(v, VALUE, shape)
+    grad = head_rows(dout, QUERY, shape)
     weights, _ = _weights_ref(queries, keys, mask, bias, causal)
-    drop = _dropped(weights.shape, key, rate, q.dtype) if rate > 0 else 1
+    drop = dropped_ref(weights.shape, key, rate, q.dtype) if rate > 0 else 1
     dweights = (grad @ values.swapaxes(2, 3)) * drop
     delta = (weights * dweights).sum(axis=3, keepdims=True)
     dscores = weights * (dweights - delta)
@@ -326,13 +337,13 @@ def _attention_backward_ref(dout, q, k, v, out, lse, mask, bias, causal, rate, k
     root = math.sqrt(max(q.shape[4], 1))
     scaled = (dscores / root).astype(q.dtype)
     dropped = weights * drop
-    _write_head_rows(dq, QUERY, scaled @ keys)
-    _write_head_rows(dk, KEY, scaled.swapaxes(2, 3) @ queries)
-    _write_head_rows(dv, VALUE, dropped.swapaxes(2, 3) @ grad)
+    write_head_rows(dq, QUERY, scaled @ keys)
+    write_head_rows(dk, KEY, scaled.swapaxes(2, 3) @ queries)
+    write_head_rows(dv, VALUE, dropped.swapaxes(2, 3) @ grad)
 
 
 @helper
-def _backward_row(scores, dweights, lse, delta, first, key, rate):
+def backward_row(scores, dweights, lse, delta, first, key, rate):
     """In place for one row: scores become dropout(P), dweights become dS = P ∘ (dropout'(dP) − δ).
 
     δ = Σ_s P ∘ dP is `delta`; the row's first weight has number `first` in the dropout mask.
@@ -354,7 +365,7 @@ def _backward_row(scores, dweights, lse, delta, first, key, rate):
 
 
 @helper
-def _dot_row(x, bh, t, row):
+def dot_row(x, bh, t, row):
     """The dot product of `row` and row t of head number bh in x."""
     heads = x.shape[3]
     mine = x[bh // heads, t, 0, bh % heads]
@@ -404,9 +415,9 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
         keys = np.empty((source, width), q.dtype)
         turned_keys = np.empty((width, source + PAD), q.dtype)
         turned_values = np.empty((width, source + PAD), q.dtype)
-        _load(k, bh, KEY, 0, one, keys)
-        _load_turned(k, bh, KEY, turned_keys)
-        _load_turned(v, bh, VALUE, turned_values)
+        load_rows(k, bh, KEY, 0, one, keys)
+        load_turned(k, bh, KEY, turned_keys)
+        load_turned(v, bh, VALUE, turned_values)
         dkeys = np.zeros((source, width), q.dtype)
         dvalues = np.zeros((source, width), q.dtype)
         scores = np.empty((BLOCK, source + PAD), q.dtype)
@@ -421,8 +432,8 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
             dmine = drows[:n]
             weights = scores[:n, :columns]
             dweights = dscores[:n, :columns]
-            _load(q, bh, QUERY, first, scale, mine)
-            _load(dout, bh, QUERY, first, one, dmine)
+            load_rows(q, bh, QUERY, first, scale, mine)
+            load_rows(dout, bh, QUERY, first, one, dmine)
             product(mine, False, turned_keys[:, :columns], False, weights)
             product(dmine, False, turned_values[:, :columns], False, dweights)
             for i in range(n):
@@ -431,9 +442,12 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
                 row = scores[i, :limit]
                 drow = dscores[i, :limit]
                 number = (bh * length + t) * source
-                delta = _dot_row(out, bh, t, drows[i])
-                _open_row(row, mask, is_open, bias, b, h, t)
-                _backward_row(row, drow, lse[b, h, t], delta, number, key, rate)
+                delta = dot_row(out, bh, t, drows[i])
+                if bias.size:
+                    add_row(row, bias[b, h, t])
+                if not is_open:
+                    open_row(row, mask, b, h, t)
+                backward_row(row, drow, lse[b, h, t], delta, number, key, rate)
                 scores[i, limit:columns] = 0
                 dscores[i, limit:columns] = 0
                 if bias.size:
@@ -442,6 +456,6 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
             product(weights, True, dmine, True, dvalues[:columns])
             product(dweights, True, mine, True, dkeys[:columns])
             product(dweights, False, keys[:columns], False, mine)
-            _store(mine, scale, dq, bh, QUERY, first)
-        _store(dkeys, one, dk, bh, KEY, 0)
-        _store(dvalues, one, dv, bh, VALUE, 0)
+            store_rows(mine, scale, dq, bh, QUERY, first)
+        store_rows(dkeys, one, dk, bh, KEY, 0)
+        store_rows(dvalues, one, dv, bh, VALUE, 0)

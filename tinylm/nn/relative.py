@@ -75,7 +75,9 @@ class View:
     """What some queries of a batch may see, and how it stands to them.
 
     allowed : (B or 1, T, S) bool, True = the query may see the key; None = all
-    other : (B, T, S) bool, True = the key is of another segment; None = segments are not compared
+    other : (B, T, S) bool, True = the key is of another segment; None = segments are not compared.
+        Softmax ignores what all scores of a query have in common, so their (q + s)·g_same is left
+        out, and those of another segment have (q + s)·(g_other − g_same).
     places : (B, K) which of the T positions ask, None = all of them, in order
 
     >>> View(None, None).at(np.array([[1]])).places
@@ -159,15 +161,23 @@ class RelativeAttention(Module):
         rate = self.config.attention_dropout if self.training else 0.0
         key = self.noise.key() if rate else 0
         keys, values, steps = seen
-        queries = self.q(x).reshape(*x.shape[:-1], *self.biases.r_w_bias.shape)  # (B,T,H,D)
-        content = F.swapaxes(queries + self.biases.r_w_bias, 1, 2)  # (B,T,H,D) -> (B,H,T,D)
-        bias = self._by_place(queries, steps, keys.shape[2], view.places)
-        if view.other is not None:
-            bias = bias + self._by_segment(queries, view.other)
-        mask = None if view.allowed is None else view.allowed[:, None]  # (B,T,S) -> (B,1,T,S)
-        y = F.scaled_dot_product_attention(content, keys, values, mask, rate, key=key, bias=bias)
-        if mask is not None:
-            blind = ~mask.any(axis=3, keepdims=True)  # (B,1,T,1)
+        y = F.relative_attention(
+            self._heads(self.q(x)),
+            keys,
+            values,
+            steps,
+            self._first_steps(x, keys, steps, view.places),
+            self.biases.r_w_bias,
+            self.biases.r_r_bias,
+            self.biases.r_s_bias,
+            self.seg_embed[1] - self.seg_embed[0],  # see `View.other`
+            view.other,
+            view.allowed,
+            rate,
+            key,
+        )
+        if view.allowed is not None:
+            blind = ~view.allowed.any(axis=2)[:, None, :, None]  # (B,T,S) -> (B,1,T,1)
             if blind.any():
                 y = F.where(blind, F.mean(values, axis=2, keepdims=True), y)
         y = F.swapaxes(y, 1, 2).reshape(x.shape)  # (B,H,T,D) -> (B,T,C)
@@ -175,31 +185,16 @@ class RelativeAttention(Module):
         key = self.noise.key() if rate else 0
         return self.layer_norm(self.o(y, dropout=rate, key=key, residual=x))
 
-    def _by_place(self, queries, steps, source, places):
-        """(q + v)·W_r R(i − j)/√D.   (B,T,H,D), (G,H,R,D) -> (B,H,T,S)
+    @staticmethod
+    def _first_steps(x, keys, steps, places):
+        """The row of the distances from each query to the first key.   returns (B, T)
 
-        Each of G equal parts of the rows has its own distances.
+        Distances begin with that from place 0 of the text, T, to the first of S keys: S = R − T.
         """
-        root = queries.shape[-1] ** -0.5
-        asking = F.swapaxes((queries + self.biases.r_r_bias) * root, 1, 2)  # (B,H,T,D)
-        batch, heads, length, width = asking.shape
-        groups = len(steps)
-        asking = asking.reshape(groups, batch // groups, heads, length, width)
-        turned = F.swapaxes(steps, 2, 3)[:, None]  # (G,H,R,D) -> (G,1,H,D,R)
-        scores = F.matmul(asking, turned)  # (G,B/G,H,T,R)
-        scores = scores.reshape(batch, heads, length, steps.shape[2])
-        return F.relative_shift(scores, source, places)
-
-    def _by_segment(self, queries, other):
-        """(q + s)·(g_other − g_same)/√D where segments differ, else 0.   (B,T,H,D) -> (B,H,T,S)
-
-        Softmax ignores what it adds to all scores of a query, so (q + s)·g_same may be left out.
-        """
-        root = queries.shape[-1] ** -0.5
-        step = (self.seg_embed[1] - self.seg_embed[0]) * root  # (H,D)
-        scores = F.sum((queries + self.biases.r_s_bias) * step, axis=3)  # (B,T,H,D) -> (B,T,H)
-        scores = F.swapaxes(scores, 1, 2)[..., None]  # (B,T,H) -> (B,H,T,1)
-        return F.where(other[:, None], scores, 0.0)
+        length = steps.shape[2] - keys.shape[2]  # T, also where only some of the places ask
+        if places is None:
+            places = np.arange(length)
+        return np.broadcast_to(length - np.asarray(places), x.shape[:2])
 
 
 class PositionWise(Module):

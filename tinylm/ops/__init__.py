@@ -17,10 +17,10 @@ file attaches the operators of Tensor.
 
 from tinylm.tensor import Tensor
 
-from .attention import packed_attention, scaled_dot_product_attention
+from .attention import packed_attention, relative_attention, scaled_dot_product_attention
 from .convolution import conv1d, conv1d_max, max_over_time
 from .crf import crf_decode, crf_log_partition, crf_loss, crf_marginals, crf_score
-from .distance import cosine_embedding_loss, cosine_similarity, kl_div
+from .distance import cosine_embedding_loss, cosine_similarity, kl_div, kl_div_with_logits
 from .elementary import (
     abs,
     add,
@@ -101,6 +101,7 @@ __all__ = [
     "getitem",
     "hierarchical_softmax_loss",
     "kl_div",
+    "kl_div_with_logits",
     "layer_norm",
     "linear",
     "linear_cross_entropy",
@@ -123,6 +124,7 @@ __all__ = [
     "nll_loss",
     "packed_attention",
     "power",
+    "relative_attention",
     "relative_shift",
     "relu",
     "reshape",

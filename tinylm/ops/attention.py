@@ -1,8 +1,8 @@
-"""Attention: softmax(q kᵀ/√D) v, for separate q, k, v and for the packed product of one layer.
+"""Attention: softmax(q kᵀ/√D) v, for separate q, k, v, for a packed product, and by distance.
 
-Both ops call the kernel of kernels/attention.py, which never holds all (T, S) weights at once. It
-takes arrays (G, T, M, H', D): G groups of H' heads that lie beside each other, in M parts. Packed
-q, k and v are M = 3 parts of one array, so they need no copy.
+The ops call the kernels of kernels/attention.py and relative.py, which never hold all (T, S)
+weights at once. These take arrays (G, T, M, H', D): G groups of H' heads that lie beside each
+other, in M parts. Packed q, k and v are M = 3 parts of one array, so they need no copy.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from tinylm.tensor import Tensor, record
 from .registry import Operand, check_rate, contiguous, op, optional, same_dtype, tensor
 
 
-def _boolean_mask(mask, shape):
+def _boolean_mask(name, mask, shape):
     """The mask with four axes, each full or 1; None allows everything.
 
     mask : (S,), (T, S), (B, T, S) or (B, H, T, S)   shape : (B, H, T, S)
@@ -25,8 +25,7 @@ def _boolean_mask(mask, shape):
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ShapeError(
-            f"scaled_dot_product_attention: the mask has dtype {mask.dtype}; "
-            "expected bool, True = may attend."
+            f"{name}: the mask has dtype {mask.dtype}; expected bool, True = may attend."
         )
     if mask.ndim == 3:
         mask = mask[:, None]  # (B,T,S) -> (B,1,T,S)
@@ -37,7 +36,7 @@ def _boolean_mask(mask, shape):
         fits = fits and given in (1, full)
     if not fits:
         raise ShapeError(
-            f"scaled_dot_product_attention: the mask {mask.shape} does not fit {shape}, "
+            f"{name}: the mask {mask.shape} does not fit {shape}, "
             "that is (B, H, T, S); "
             "expected (S,), (T, S), (B, T, S) or (B, H, T, S), any of them 1."
         )
@@ -83,12 +82,12 @@ def _from_kernel(x, shape):
     return heads.reshape(shape)
 
 
-def _check_heads(q, k, v):
+def _check_heads(name, q, k, v):
     """raises ShapeError  unless q is (B, H, T, D), k and v are (B, H, S, D)"""
     fits = q.ndim == k.ndim == 4 and k.shape == v.shape
     if not fits or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
         raise ShapeError(
-            f"scaled_dot_product_attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
+            f"{name}: q {q.shape}, k {k.shape} and v {v.shape} do not fit; "
             "expected (B, H, T, D), (B, H, S, D) and (B, H, S, D)."
         )
 
@@ -125,11 +124,12 @@ def scaled_dot_product_attention(
     k = tensor(k)
     v = tensor(v)
     bias = optional(bias)
-    _check_heads(q, k, v)
-    same_dtype("scaled_dot_product_attention", q, k, v, bias)
+    name = "scaled_dot_product_attention"
+    _check_heads(name, q, k, v)
+    same_dtype(name, q, k, v, bias)
     batch, heads, length, _ = q.shape
     shape = (batch, heads, length, k.shape[2])  # (B,H,T,S)
-    mask = _boolean_mask(mask, shape)
+    mask = _boolean_mask(name, mask, shape)
     scores = _full_bias(bias, shape, q.dtype)
     rate = check_rate("attention", dropout)
     causal = int(is_causal)
@@ -157,7 +157,7 @@ def scaled_dot_product_attention(
 
     inputs = (q, k, v) if bias is None else (q, k, v, bias)
     y = _from_kernel(out, q.shape)
-    return record("scaled_dot_product_attention", y, inputs, vjp)
+    return record(name, y, inputs, vjp)
 
 
 @op
@@ -186,7 +186,7 @@ def packed_attention(
         )
     batch, length, triple = qkv.shape
     width = triple // (3 * heads)
-    mask = _boolean_mask(mask, (batch, heads, length, length))
+    mask = _boolean_mask("packed_attention", mask, (batch, heads, length, length))
     bias = _full_bias(None, None, qkv.dtype)
     rate = check_rate("attention", dropout)
     causal = int(is_causal)
@@ -207,3 +207,112 @@ def packed_attention(
 
     y = out.reshape(batch, length, triple // 3)  # (B,T,1,H,D) -> (B,T,C)
     return record("packed_attention", y, (qkv,), vjp)
+
+
+def _check_distances(r, begins, shape, source):
+    """raises ShapeError  unless each of G directions serves B/G texts and r has every key's row"""
+    batch, heads, length, width = shape
+    fits = r.ndim == 4 and (r.shape[1], r.shape[3]) == (heads, width)
+    fits = fits and len(r) > 0 and batch % len(r) == 0 and begins.shape == (batch, length)
+    if not fits:
+        raise ShapeError(
+            f"relative_attention: r {r.shape} and begins {begins.shape} do not fit q {shape}; "
+            f"expected (G, {heads}, R, {width}) with G dividing {batch}, and {(batch, length)}."
+        )
+    if begins.size and (begins.min() < 0 or begins.max() + source > r.shape[2]):
+        raise ShapeError(
+            f"relative_attention: begins from {begins.min()} to {begins.max()} and {source} keys "
+            f"reach beyond the {r.shape[2]} rows of r."
+        )
+
+
+def _vectors(content_bias, place_bias, segment_bias, step):
+    """u, w, z and g as one array (4, H, D) for the kernel, and those that were given as Tensors."""
+    given = [content_bias, place_bias]
+    if step is not None:
+        given += [segment_bias, step]
+    tensors = tuple(tensor(x) for x in given)
+    shape = tensors[0].shape
+    vectors = np.zeros((4, *shape), tensors[0].dtype)
+    for i, x in enumerate(tensors):
+        if x.shape != shape:
+            raise ShapeError(
+                f"relative_attention: biases of shapes {shape} and {x.shape}; expected (H, D) each."
+            )
+        vectors[i] = x.data
+    return vectors, tensors
+
+
+@op
+def relative_attention(
+    q: Operand,
+    k: Operand,
+    v: Operand,
+    r: Operand,
+    begins: ArrayLike,
+    content_bias: Operand,
+    place_bias: Operand,
+    segment_bias: Operand | None = None,
+    step: Operand | None = None,
+    other: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    dropout: float = 0.0,
+    key: int = 0,
+) -> Tensor:
+    """softmax(([q + u]·k_s + [q + w]·r_{begin + s} + o_s [q + z]·g)/√D) v, by content and distance.
+    gradients: kernels/relative.py
+
+    q : (B, H, T, D)   k, v : (B, H, S, D)   returns (B, H, T, D)
+    r : (G, H, R, D), a row for each distance; each of G directions serves B/G texts, in order
+    begins : (B, T) integers, the row of r of each query's first key; that of key s is s rows behind
+    content_bias, place_bias, segment_bias, step : (H, D), u, w, z, g; the last two None without
+        `other`
+    other : (B, T, S) bool, True = query and key are of different segments; None = of the same
+    mask, dropout, key : as in `scaled_dot_product_attention`
+    raises ShapeError  if shapes or dtypes do not fit, ArgumentError  for a rate outside [0, 1)
+    Source: Dai et al. 2019, section 3.3; Yang et al. 2019, sections 2.3 to 2.5.
+
+    >>> nothing, values = np.zeros((1, 1, 2, 1)), np.array([[[[2.0], [4.0]]]])
+    >>> r = np.array([[[[0.0], [9.0], [0.0]]]])  # distances 1, 0 and -1: each looks at itself
+    >>> bias, one = np.zeros((1, 1)), np.ones((1, 1))
+    >>> relative_attention(nothing, nothing, values, r, [[1, 0]], bias, one).numpy().ravel()
+    array([2.0002..., 3.9997...])
+    """
+    q = tensor(q)
+    k = tensor(k)
+    v = tensor(v)
+    r = tensor(r)
+    name = "relative_attention"
+    _check_heads(name, q, k, v)
+    batch, heads, length, width = q.shape
+    source = k.shape[2]
+    begins = contiguous(np.asarray(begins, np.int64))
+    _check_distances(r, begins, q.shape, source)
+    other = np.empty((0, 0, 0), bool) if other is None else contiguous(np.asarray(other, bool))
+    if other.size and (step is None or other.shape != (batch, length, source)):
+        raise ShapeError(
+            f"relative_attention: other {other.shape}; expected {(batch, length, source)}, "
+            "and a segment_bias and a step."
+        )
+    vectors, given = _vectors(content_bias, place_bias, segment_bias, step)
+    same_dtype(name, q, k, v, r, *given)
+    mask = _boolean_mask(name, mask, (batch, heads, length, source))
+    rate = check_rate(name, dropout)
+    key = np.uint64(key)
+    arrays = [_to_kernel(x.data) for x in (q, k, v, r)]
+    arrays += [begins, vectors]
+    lse = np.empty((batch, heads, length), q.dtype)
+    out = np.empty(arrays[0].shape, q.dtype)
+    kernels.relative_attention(*arrays, mask, other, rate, key, lse, out)
+
+    def vjp(dy):
+        grads = [np.empty_like(x) for x in arrays[:4]]
+        dvectors = np.empty_like(vectors)
+        kernels.relative_attention_backward(
+            _to_kernel(dy), *arrays, out, lse, mask, other, rate, key, *grads, dvectors
+        )
+        shaped = [_from_kernel(g, x.shape) for g, x in zip(grads, (q, k, v, r), strict=True)]
+        return (*shaped, *dvectors[: len(given)])
+
+    y = _from_kernel(out, q.shape)
+    return record(name, y, (q, k, v, r, *given), vjp)
