@@ -46,6 +46,7 @@ def bert(tokenizer: Words, seed: int, **over):
     width = 96
     config = tinylm.BertConfig.tiny(
         tokenizer.vocab_size,
+        num_hidden_layers=3,
         hidden_size=width,
         num_attention_heads=6,
         intermediate_size=4 * width,

@@ -55,6 +55,7 @@ def electra(tokenizer: Words, filler, seed: int):
     c = filler.config
     config = tinylm.ElectraConfig.tiny(
         tokenizer.vocab_size,
+        num_hidden_layers=c.num_hidden_layers,
         embedding_size=c.hidden_size,
         hidden_size=c.hidden_size,
         num_attention_heads=c.num_attention_heads,
