@@ -70,7 +70,7 @@ def kl_div_with_logits(
 ) -> Tensor:
     """KL(softmax(a/τ) ‖ softmax(x/τ)) of rows of scores, in nats.   dx = dy·(q − p)/τ
 
-    input : x, (..., V)     target : a, an array (..., V), which gets no gradient     temperature : τ
+    input : x, (..., V)     target : a, (..., V), which gets no gradient     temperature : τ
     reduction : of the rows: their "mean", their "sum", or "none" for (...)
     raises ShapeError  if shapes or dtypes differ, ArgumentError  for a τ that is not positive
     `kl_div` of two log-softmaxes gives the same, through five more arrays of the input's size.
