@@ -16,7 +16,7 @@ from tinylm import __version__
 from tinylm.errors import TinylmError
 from tinylm.interrupt import Interrupted
 
-from . import adapting_options, distil_options, rates, writing_options
+from . import adapting_options, distil_options, rates, showing, writing_options
 from . import options as values
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"
@@ -287,6 +287,13 @@ def _fill(commands):
     return p
 
 
+def _show(commands):
+    """show: a page about what a model makes of a text."""
+    p = showing.add(commands)
+    _code(p)
+    return p
+
+
 def _neighbors(commands):
     """neighbors: nearest words."""
     p = commands.add_parser("neighbors", help="nearest tokens by cosine in the input embedding")
@@ -399,6 +406,7 @@ COMMANDS = (
     _generate,
     _score,
     _fill,
+    _show,
     _neighbors,
     _search,
     _evaluate_words,

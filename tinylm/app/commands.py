@@ -14,7 +14,7 @@ from pathlib import Path
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import PLAIN_EVERY, duration, hidden, note
 
-from . import filling, rates, search, tagging, words, writing
+from . import filling, rates, search, showing, tagging, words, writing
 from .options import nested
 from .results import given_of, load, print_result
 
@@ -305,6 +305,7 @@ COMMANDS = {
     "generate": writing.generate,
     "score": writing.score,
     "fill": filling.fill,
+    "show": showing.show,
     "neighbors": words.neighbors,
     "search": search.search,
     "evaluate-words": words.evaluate_words,
