@@ -498,6 +498,7 @@ QUIET = {
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
     "score": ["RUN", "--prompt", "the", " e"],
     "fill": ["MASKED", "sea [MASK]"],
+    "show": ["RUN", "the sea", "--out", "TMP/show.html"],
     "neighbors": ["RUN", "e"],
     "search": ["RUN", "TMP/new.txt", "sea"],
     "evaluate-words": ["TMP/a.vec"],

@@ -236,7 +236,7 @@ def test_without_the_electra_objective_it_is_a_masked_language_model():
     assert loss.item() == pytest.approx(expected, rel=1e-5) and batch.tokens == batch.picks.size
     assert set(parts) == {"generator", "right"}
     with pytest.raises(TinylmError, match="cannot judge"):
-        model.judge(batch.ids)
+        model.need("judgement")
 
 
 def test_generator_and_model_share_tables_all_weights_or_nothing():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinylm
-from tinylm import report
+from tinylm import nn, report
 from tinylm.errors import VocabularyError
 from tinylm.hub.vectors import word_vectors
 from tinylm.objectives import find
@@ -69,14 +69,16 @@ def test_attention_rows_are_probabilities_that_never_look_ahead(model):
 
 def test_the_weights_shown_are_those_that_the_layer_uses(model):
     """Uniform values in, the weighted mean of the values out: rebuild the layer's output from the recorded weights."""
-    calls, layer = [], next(m for m in model.modules() if type(m).__name__ == "MultiHeadAttention")
-    with tinylm.no_grad(), looking._recorded([layer], calls):
-        model.encode(np.arange(7)[None])
-        _, x, mask, causal = calls[0]
-        shown = looking._weights(*calls[0])
+    layer = next(m for m in model.modules() if isinstance(m, nn.MultiHeadAttention))
+    x = np.random.default_rng(5).standard_normal((1, 7, 64)).astype(np.float32)
+    calls = []
+    with looking._recorded([layer], calls):
+        layer(x=tinylm.Tensor(x), causal=True)
+    shown = looking._weights(*calls[0])
+    with tinylm.no_grad():
         values = layer.c_attn(x).data[0].reshape(7, 3, 2, -1)[:, 2].swapaxes(0, 1)  # (H,T,D)
         mixed = (shown @ values).swapaxes(0, 1).reshape(1, 7, -1)
-        expected = type(layer).forward(layer, x, mask, causal).data
+        expected = layer(x, causal=True).data
         np.testing.assert_allclose(layer.c_proj(mixed.astype(np.float32)).data, expected, atol=1e-5)
 
 

@@ -1,41 +1,19 @@
 """The report is self-contained, escapes what it is given, and its pictures do not depend on chance."""
 
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markup import read
 
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.report import html, pictures
 from tinylm.transfer.metrics import summarise
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
-
-
-class Reader(HTMLParser):
-    """Collects tags, attributes and visible text."""
-
-    def __init__(self):
-        super().__init__()
-        self.tags, self.attributes, self.text = [], [], ""
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def read(text):
-    reader = Reader()
-    reader.feed(text)
-    reader.close()
-    return reader
 
 
 @settings(max_examples=50, deadline=None)

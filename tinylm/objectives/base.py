@@ -57,6 +57,11 @@ ABILITIES = {  # ability -> the attributes that it needs, and what to do where t
         ("learn_from", "loss_of_texts"),
         "it imitates no layers of a teacher; choose one that does, such as tinybert",
     ),
+    "judgement": (
+        ("judge",),
+        "it cannot judge whether tokens are replaced; choose one that learned to, such as electra "
+        "with its electra_objective",
+    ),
     "filling": (
         ("logits", "gap_id"),
         "it cannot fill gaps in a text; choose one that learned to, such as bert",
@@ -110,6 +115,7 @@ class Objective(nn.Module):
     encoding : the encoding it prefers, a kind that text.learn knows
     causal : True if position t of `encode` sees nothing after t, and the loss is −log of the next
         token's probability
+    backward : True if it sees nothing before t instead, and `logits` at t score the token before
     unit : the unit of the loss
     by_line : True if each line of a text is a document of its own
     structured : True if it reads `corpus.sentences` and `corpus.word_starts`, see `Corpus`
@@ -134,6 +140,7 @@ class Objective(nn.Module):
     model_type: ClassVar[str] = ""
     encoding: ClassVar[str] = "bpe"
     causal: ClassVar[bool] = False
+    backward: bool = False
     unit: ClassVar[str] = "nats per prediction"
     by_line: ClassVar[bool] = False
     structured: ClassVar[bool] = False
@@ -160,6 +167,10 @@ class Objective(nn.Module):
     loss_of_texts = None  # (ids, mask, **family) -> Tensor: how far it is from its teacher on them
     stand_in = None  # class method (config, rng) -> an untrained teacher, to try a student with
     gap_id: int | None = None  # the token that stands for a gap, which `logits` can fill
+    # (ids, picks (B, K), mask=None, **family) -> Tensor (B, K, V): scores at places that it may not
+    # see, from all the others
+    predict = None
+    judge = None  # (ids, mask=None, **family) -> Tensor (B, T): logits that a token is replaced
 
     def __init_subclass__(cls, name: str | None = None, encoding: str | None = None, **more):
         super().__init_subclass__(**more)
@@ -304,6 +315,18 @@ class Objective(nn.Module):
         returns (B, C)
         """
         return nn.masked_mean(states[-1], mask)
+
+    def one_sided(self, ids, mask=None, **family) -> dict[str, Tensor]:
+        """Scores of each token of some texts from what stands on one side of it alone.
+
+        ids : (B, T) integers     mask : (B, T) bool, True = a real token
+        returns {"left": (B, T − 1, V)} for all tokens but the first, {"right": (B, T − 1, V)} for
+            all but the last, both, or neither
+        """
+        if self.logits is None or not (self.causal or self.backward):
+            return {}
+        scores = self.logits(ids, mask, **family)  # (B,T) -> (B,T,V)
+        return {"right": scores[:, 1:]} if self.backward else {"left": scores[:, :-1]}
 
     def embedding_table(self) -> np.ndarray:
         """The vectors of all tokens, (V, C): `token_table`'s, or else `encode` of each alone."""

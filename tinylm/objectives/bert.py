@@ -259,7 +259,8 @@ one such as gpt.
         if "masked" in config.heads:
             self.head = self._masked_head(config, block, rng)
         else:
-            self.logits = None  # the ability is missing
+            self.logits = None  # the abilities are missing
+            self.predict = None
         if "next" in config.heads:
             self.next = nn.Linear(config.hidden_size, 2, rng=rng, std=config.initializer_range)
         nn.truncate(self, rng, config.initializer_range)

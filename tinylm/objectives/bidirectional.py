@@ -6,7 +6,10 @@ A chapter subclasses both, sets `self.encoder` in `build`, and adds its heads, c
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinylm import nn
+from tinylm import ops as F
 from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.settings import at_least, from_to_below, one_of
 from tinylm.tensor import Tensor
@@ -206,6 +209,18 @@ class Bidirectional(Objective):
         raises ShapeError  if the text is longer than max_position_embeddings
         """
         return self.encoder(ids, mask, token_types, position_ids)
+
+    def predict(self, ids, picks, mask=None, **family) -> Tensor:
+        """Scores of the tokens at some places, each of which becomes a gap.
+
+        ids : (B, T) integers     picks : (B, K), places in each text
+        returns (B, K, V)
+        raises TinylmError  if it cannot fill gaps
+        """
+        self.need("filling")
+        hidden = np.array(ids)
+        np.put_along_axis(hidden, np.asarray(picks), self.gap_id, axis=1)
+        return F.gather_positions(self.logits(hidden, mask, **family), picks)
 
     @property
     def token_table(self) -> nn.Parameter:

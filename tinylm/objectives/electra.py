@@ -275,6 +275,7 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
             self.generator = None
             self.generator_head = None
             self.logits = None  # it cannot score tokens
+            self.predict = None
         else:
             self._build_generator(rng)
         self.dense = None
@@ -283,6 +284,8 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
             std = c.initializer_range
             self.dense = nn.Linear(c.hidden_size, c.hidden_size, rng=rng, std=std)
             self.out = nn.Linear(c.hidden_size, 1, rng=rng, std=std)
+        else:
+            self.judge = None  # a plain masked language model
         nn.truncate(self, rng, c.initializer_range)
 
     def _build_generator(self, rng):
@@ -429,12 +432,7 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
     # -- the model -------------------------------------------------------------------------------
 
     def judge(self, ids, mask=None, **family) -> Tensor:
-        """The logits that each token is replaced.   ids : (B, T) -> (B, T)
-
-        raises TinylmError  for a plain masked language model
-        """
-        if self.dense is None:
-            raise TinylmError("This ELECTRA was made without electra_objective: it cannot judge.")
+        """The logits that each token is replaced.   ids : (B, T) -> (B, T)"""
         states = self.encode(ids, mask, **family)[-1]
         activation = nn.ACTIVATION_NAMES[self.config.hidden_act]
         hidden = self.dense(states, activation=activation)

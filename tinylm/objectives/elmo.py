@@ -395,6 +395,18 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
         above = self.lm(words, mask, ENCODING if carry else None)
         return [F.concatenate([words, words], axis=2), *above]
 
+    def one_sided(self, ids, mask=None, chars=None) -> dict[str, Tensor]:
+        """Scores from the left (B, T − 1, V) and from the right; arguments as in `encode`.
+
+        The released files hold no softmax; a model of theirs scores nothing.
+        """
+        if not self.softmax.weight.data.any():
+            return {}
+        top = self.encode(ids, mask, chars)[-1]
+        forward = top[..., : self.config.projection_dim]
+        backward = top[..., self.config.projection_dim :]
+        return {"left": self.softmax(forward[:, :-1]), "right": self.softmax(backward[:, 1:])}
+
     def forget(self) -> None:
         """Let the next `encode` with `carry` begin without a state."""
         self.lm.forget(ENCODING)

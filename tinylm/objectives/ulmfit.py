@@ -240,8 +240,8 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
         self._carried: dict[bool, nn.State | None] = {True: None, False: None}
         if c.backward:
             self.causal = False  # it sees what follows, and nothing before
-            self.start_cache = None
-            self.step = None
+            self.backward = True
+            self.start_cache = self.step = None
 
     # -- learning from text ----------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ PAGE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{style}</style>
+<style>{style}</style>{head}
 </head>
 <body>
 <h1>{title}</h1>
@@ -131,10 +131,12 @@ def section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
 
 
-def page(title: str, *parts: str, foot: str = "") -> str:
+def page(title: str, *parts: str, foot: str = "", head: str = "") -> str:
     """The whole document.
 
     parts : results of the functions above     foot : plain text at the end
+    head : finished markup for the head, such as a style of the page's own
     """
     body = "\n".join(parts)
-    return PAGE.format(title=escape(title), style=STYLE, body=body, foot=escape(foot))
+    parts_of_page = dict(title=escape(title), style=STYLE, head=head, body=body)
+    return PAGE.format(**parts_of_page, foot=escape(foot))

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinylm import nn
-from tinylm.errors import VocabularyError
+from tinylm.errors import TinylmError, VocabularyError
+from tinylm.nn.relative import RelativeAttention
 from tinylm.objectives import Objective
-from tinylm.tensor import no_grad
+from tinylm.tensor import Tensor
 from tinylm.text import Encoding
 from tinylm.text.names import spellings
 from tinylm.transfer.baselines import Tfidf
@@ -20,52 +21,84 @@ from tinylm.vectors import Vectors
 
 
 @contextmanager
-def _recorded(modules: list[nn.Module], calls: list[tuple]) -> Iterator[None]:
-    """In this context each call of a module appends (module, input, mask, causal) to `calls`."""
+def _recorded(layers: list[nn.Module], calls: list[tuple]) -> Iterator[None]:
+    """In this context each call of a layer appends (layer, its result with a record) to `calls`.
 
-    def recorder(module):
-        def forward(x, mask=None, causal=False, *rest, **more):
-            calls.append((module, x, mask, causal))
-            return type(module).forward(module, x, mask, causal, *rest, **more)
+    The record begins at the layer's input, so it holds this one layer and works for frozen weights.
+    """
+
+    def recorder(layer):
+        def forward(x, *rest, **more):
+            begins = Tensor(x.data, requires_grad=True)
+            out = type(layer).forward(layer, begins, *rest, **more)
+            calls.append((layer, out))
+            return out.detach()
 
         return forward
 
-    for module in modules:
-        module.forward = recorder(module)
+    for layer in layers:
+        layer.forward = recorder(layer)
     try:
         yield
     finally:
-        for module in modules:
-            del module.forward
+        for layer in layers:
+            del layer.forward
 
 
-def attention_weights(encoder: Objective, ids: ArrayLike) -> list[np.ndarray]:
-    """The weights of every attention layer, recomputed from its own queries and keys.
+def attention_weights(encoder: Objective, ids: ArrayLike, **family) -> list[np.ndarray]:
+    """The weights of every attention layer, read off the op that used them.
 
-        A = softmax(q kᵀ / √D), over the positions that may be seen
+        y = A v,   so A is the derivative of y in v, which the op's vjp gives
 
+    Whatever the op did to its scores, masks, causality, distances, is in A.
     encoder : a module with `encode`, in evaluation mode     ids : (1,T)
+    family : what `encode` takes besides
     returns one (H,T,T) per layer, from the bottom up, rows sum to 1; none without attention layers
     """
-    layers = [m for m in encoder.modules() if isinstance(m, nn.MultiHeadAttention)]
+    kinds = nn.MultiHeadAttention | RelativeAttention
+    modules = dict.fromkeys(encoder.modules())  # shared ones come several times
+    layers = [module for module in modules if isinstance(module, kinds)]
     calls = []
-    with no_grad(), _recorded(layers, calls):
-        encoder.encode(np.asarray(ids))
-        return [_weights(*call) for call in calls]
+    with _recorded(layers, calls):
+        encoder.encode(np.asarray(ids), **family)
+    return [_weights(*call) for call in calls]
 
 
-def _weights(layer, x, mask, causal: bool) -> np.ndarray:
-    """The weights (H,T,T) of one call, x (1,T,C)."""
-    length = x.shape[1]
-    scores = layer.scores(layer.c_attn(x)).data[0].astype(np.float64)  # (1,T,C) -> (H,T,T)
-    seen = np.ones((length, length), dtype=bool)
-    if mask is not None:
-        seen = np.broadcast_to(mask, (1, 1, length, length))[0, 0]
-    if causal:
-        seen = np.tril(seen)
-    scores = np.where(seen, scores, -np.inf)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+def _weights(layer: nn.Module, out: Tensor) -> np.ndarray:
+    """The weights (H,T,T) behind the result of an attention layer for one text, (1,T,C)."""
+    made = _attended(out)
+    heads = layer.config.heads
+    length = out.shape[1]
+    width = made.size // (heads * length)
+    packed = made.ndim == 3  # (1,T,H·D); else (1,H,T,D)
+    weights = np.empty((heads, length, length))
+    for first in range(0, length, width):
+        queries = np.arange(first, min(first + width, length))
+        dy = np.zeros((length, heads, width), made.dtype)
+        dy[queries, :, queries - first] = 1  # each query asks along a direction of its own
+        if packed:
+            (dqkv,) = made.node.vjp(dy.reshape(made.shape))
+            dv = dqkv[0, :, -heads * width :].reshape(length, heads, width)
+        else:
+            _, _, dv, *_ = made.node.vjp(np.ascontiguousarray(dy.swapaxes(0, 1)[None]))
+            dv = dv[0].swapaxes(0, 1)  # (1,H,T,D) -> (T,H,D)
+        weights[:, queries] = dv[..., queries - first].transpose(1, 2, 0)
     return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _attended(out: Tensor) -> Tensor:
+    """The result of the attention op nearest below a Tensor."""
+    row = [out]
+    while row:
+        below = []
+        for tensor in row:
+            if tensor.node is None:
+                continue
+            if tensor.node.name.endswith("attention"):
+                return tensor
+            below += tensor.node.inputs
+        row = below
+    raise TinylmError("This layer computes its attention without an op of that name.")
 
 
 def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:

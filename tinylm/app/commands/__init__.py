@@ -25,6 +25,7 @@ from . import (
     pretrain,
     score,
     search,
+    show,
 )
 
 COMMANDS = {  # in the order of `tinylm --help`
@@ -38,6 +39,7 @@ COMMANDS = {  # in the order of `tinylm --help`
     "generate": generate,
     "score": score,
     "fill": fill,
+    "show": show,
     "neighbors": neighbors,
     "search": search,
     "evaluate-words": evaluate_words,
