@@ -32,7 +32,7 @@ from tinylm.data import Corpus
 from tinylm.data.batching import windows
 from tinylm.data.gaps import fill, pick
 from tinylm.data.pieces import Pieces
-from tinylm.errors import ShapeError, TinylmError
+from tinylm.errors import ShapeError
 from tinylm.sampling import gumbel_max
 from tinylm.settings import above, at_least, between, one_of
 from tinylm.tensor import Tensor, no_grad
