@@ -20,7 +20,6 @@ from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 from tinylm.text.template import parts_of
 from tinylm.training.filling import GAP, gapped
-from tinylm.training.generate import evaluating
 
 from .looking import attention_weights
 
@@ -93,7 +92,7 @@ def read(model: Any, tokenizer: Any, text: str, count: int = 5, most: int = 64) 
     following = None
     nearest = None
     replaced = None
-    with evaluating(model):
+    with model.evaluating():
         with no_grad():
             guesses = _guesses(model, tokenizer, keywords, own, count)
             if model.causal and guesses:
