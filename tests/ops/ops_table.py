@@ -25,6 +25,7 @@ OTHER_NAMES = {  # ours -> PyTorch's where it is another one; "" where there is 
     "lstm": "nn.LSTM",
 } | dict.fromkeys(
     (
+        "kl_div_with_logits",
         "linear_cross_entropy",
         "packed_attention",
         "relative_attention",

@@ -634,6 +634,7 @@ def binary_cross_entropy_with_logits(draw):
 # --- losses that look at a few words, distances
 
 REDUCTIONS = st.sampled_from(("mean", "sum", "none"))
+TEMPERATURES = st.sampled_from((1.0, 2.0, 0.7))
 
 
 def sampled_arguments(draw):
@@ -698,6 +699,17 @@ def kl_div(draw):
     reduction = draw(st.sampled_from(("mean", "sum", "none", "batchmean")))
     target = rng.normal(size=dims) if log_target else positive(rng, dims)
     return lambda x, t: F.kl_div(x, t, reduction, log_target), [rng.normal(size=dims), target]
+
+
+@case
+def kl_div_with_logits(draw):
+    rng, dims, temperature = draw(generators), shape(draw, least=1, zero=False), draw(TEMPERATURES)
+    target, reduction = rng.normal(size=dims), draw(REDUCTIONS)
+
+    def apart(x):
+        return F.kl_div_with_logits(x, target.astype(x.dtype), temperature, reduction)
+
+    return apart, [rng.normal(size=dims)]
 
 
 @case

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import (
+    TEMPERATURES,
     apart,
     attention_options,
     axes_of,
@@ -769,6 +770,23 @@ def kl_div(draw):
         theirs,
         [rng.normal(size=dims), rng.normal(size=dims) if log_target else positive(rng, dims)],
     )
+
+
+@pair
+def kl_div_with_logits(draw):
+    rng, dims, temperature = draw(generators), shape(draw, least=1, zero=False), draw(TEMPERATURES)
+    target, reduction = rng.normal(size=dims), draw(st.sampled_from(("mean", "sum", "none")))
+
+    def theirs(x):
+        log_p = (torch().tensor(target, dtype=x.dtype) / temperature).log_softmax(-1)
+        log_q = (x / temperature).log_softmax(-1)
+        losses = (log_p.exp() * (log_p - log_q)).sum(-1)
+        return losses if reduction == "none" else getattr(losses, reduction)()
+
+    def ours(x):
+        return F.kl_div_with_logits(x, target.astype(x.dtype), temperature, reduction)
+
+    return ours, theirs, [rng.normal(size=dims)]
 
 
 @pair

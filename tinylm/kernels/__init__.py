@@ -8,9 +8,9 @@
 array([[0.25, 0.75]])
 
 Read in this order: runtime/registry.py, elementary.py, softmax.py, layer_norm.py, dropout.py,
-activation.py, linear.py, attention.py, relative.py, block_step.py, lstm.py, convolution.py, crf.py,
-cross_entropy.py, embedding.py, adamw.py, sgd.py, word2vec.py, huffman.py, glove.py, merges.py,
-lattice.py, greedy.py.
+activation.py, linear.py, heads.py, attention.py, relative.py, block_step.py, lstm.py,
+convolution.py, crf.py, cross_entropy.py, divergence.py, embedding.py, adamw.py, sgd.py,
+word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py.
 The rest of runtime/ shows how they are compiled, cached and run on one pool of threads.
 """
 
@@ -22,6 +22,7 @@ from .block_step import block_step
 from .convolution import conv1d_max, conv1d_max_backward
 from .crf import crf, crf_backward
 from .cross_entropy import head_backward, linear_cross_entropy
+from .divergence import kl_with_logits, kl_with_logits_backward
 from .dropout import dropout
 from .embedding import embedding_gather, embedding_scatter
 from .glove import cooccurrence, glove, row_parts
@@ -70,6 +71,8 @@ __all__ = [
     "head_backward",
     "huffman_tree",
     "kernel",
+    "kl_with_logits",
+    "kl_with_logits_backward",
     "layer_norm",
     "layer_norm_backward",
     "learn_merges",

@@ -321,10 +321,7 @@ def soften(scores: Tensor, answers: np.ndarray, temperature: float) -> Tensor:
 
     scores : (N, V) of the student     answers : (N, V), the teacher's scores
     """
-    log_q = F.log_softmax(scores * (1 / temperature))
-    with no_grad():
-        log_p = F.log_softmax(answers * np.asarray(1 / temperature, answers.dtype))
-    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return F.kl_div_with_logits(scores, answers, temperature)
 
 
 def _readable(teacher):

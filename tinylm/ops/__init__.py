@@ -20,7 +20,7 @@ from tinylm.tensor import Tensor
 from .attention import packed_attention, relative_attention, scaled_dot_product_attention
 from .convolution import conv1d, conv1d_max, max_over_time
 from .crf import crf_decode, crf_log_partition, crf_loss, crf_marginals, crf_score
-from .distance import cosine_embedding_loss, cosine_similarity, kl_div
+from .distance import cosine_embedding_loss, cosine_similarity, kl_div, kl_div_with_logits
 from .elementary import (
     abs,
     add,
@@ -101,6 +101,7 @@ __all__ = [
     "getitem",
     "hierarchical_softmax_loss",
     "kl_div",
+    "kl_div_with_logits",
     "layer_norm",
     "linear",
     "linear_cross_entropy",

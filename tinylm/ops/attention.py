@@ -1,8 +1,8 @@
 """Attention: softmax(q kᵀ/√D) v, for separate q, k, v, for a packed product, and by distance.
 
 The ops call the kernels of kernels/attention.py and relative.py, which never hold all (T, S)
-weights at once. These take arrays (G, T, M, H', D): G groups of H' heads that lie beside each other, in M parts. Packed
-q, k and v are M = 3 parts of one array, so they need no copy.
+weights at once. These take arrays (G, T, M, H', D): G groups of H' heads that lie beside each
+other, in M parts. Packed q, k and v are M = 3 parts of one array, so they need no copy.
 """
 
 import numpy as np
