@@ -2,7 +2,7 @@
 
 Each encoder reads the posts for the same processor time, then the tagger, a BiLSTM over a CRF, learns from tagged
 tweets. The posts have small letters only, so encoders read the tweets in small letters; the tagger's own embeddings
-see capitals. F1 is that of whole entities: type, first and last word.
+see capitals. F1 is that of whole entities: type, first and last word. GloVe's counting of the posts is not in its time.
 """
 
 from collections import defaultdict

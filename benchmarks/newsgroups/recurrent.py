@@ -39,8 +39,8 @@ LSTMS = {  # name -> what differs from AWD-LSTM, and its epochs
 def lstm(seeds: int = 3, epochs: int = EPOCHS) -> None:
     """The best held-out perplexity of any epoch: AWD-LSTM, and the same network that drops nothing.
 
-    A plain LSTM overfits early, while its learning rate is still high. So it also gets a schedule
-    that is over by then.
+    If a plain LSTM overfits early, it does so while its learning rate is still high. So it also
+    gets a schedule that is over after a third of the epochs.
     """
     given = posts("ulmfit", "words", 4000, most=WORDS)
     found = {name: [] for name in LSTMS}
