@@ -77,8 +77,8 @@ def read(model: Any, tokenizer: Any, text: str, count: int = 5, most: int = 64) 
     raises DataError        if the text holds no token
     raises VocabularyError  if the special tokens alone are more than `most`
     """
-    argument("show", "count", count, int, at_least(1))
-    argument("show", "most", most, int, at_least(1))
+    argument("read", "count", count, int, at_least(1))
+    argument("read", "most", most, int, at_least(1))
     if model.max_length is not None:
         most = min(most, model.max_length)
     keywords, places, length = _arranged(model, tokenizer, text, most)

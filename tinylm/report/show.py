@@ -15,6 +15,7 @@ from .html import escape, page, paragraph, section, table
 from .reading import Guess, Reading
 from .words import shown, visible, word
 
+NO_BREAK = "\N{NO-BREAK SPACE}"  # between a number and its sign, so that no line ends there
 WAYS = {
     "left": "from the left",
     "right": "from the right",
@@ -168,14 +169,18 @@ def summary(reading: Reading, name: str) -> str:
 def percent(part: float) -> str:
     """A probability in percent, small ones with more digits.
 
-    >>> percent(0.5), percent(0.042), percent(0.00061), percent(1e-9)
-    ('50 %', '4.2 %', '0.06 %', '< 0.01 %')
+    >>> [percent(p).replace(NO_BREAK, " ") for p in (0.5, 0.042, 0.00061, 1e-9)]
+    ['50 %', '4.2 %', '0.06 %', '< 0.01 %']
     """
     if part >= 0.0995:
-        return f"{100 * part:.0f} %"
-    if part >= 0.00995:
-        return f"{100 * part:.1f} %"
-    return f"{100 * part:.2f} %" if part >= 0.00005 else "< 0.01 %"
+        number = f"{100 * part:.0f}"
+    elif part >= 0.00995:
+        number = f"{100 * part:.1f}"
+    elif part >= 0.00005:
+        number = f"{100 * part:.2f}"
+    else:
+        number = f"<{NO_BREAK}0.01"
+    return f"{number}{NO_BREAK}%"
 
 
 def _ordinal(number: int) -> str:
