@@ -8,7 +8,8 @@ import pytest
 from tinylm import Bert, BertConfig, hub, progress
 from tinylm.data import encode_corpus, toy
 from tinylm.errors import ArgumentError, TinylmError
-from tinylm.objectives.bert import NOT_COUNTED, SPECIALS
+from tinylm.objectives.bert import NOT_COUNTED
+from tinylm.objectives.bidirectional import SPECIALS
 from tinylm.text import WordPiece
 from tinylm.training.evaluation import evaluate
 from tinylm.training.pretrain import PretrainConfig, learn_encoding, pretrain
