@@ -14,6 +14,6 @@ distil      a student of half the layers and its twin
 
 Measured, one thread of an AMD EPYC:
 
-    lstm    AWD-LSTM 158.3 and 155.9 (seeds 0 and 1), a plain LSTM 164.1 (seed 0), each at its best epoch, the last one; with a
+    lstm    AWD-LSTM 158.3 and 155.9 (seeds 0 and 1), a plain LSTM 164.1 (seed 0), each at its best epoch, the last; with a
             schedule of 6 epochs 263.6. 200 s of processor time for 20 epochs; a vocabulary of 4,000, 8.5 % unknown words
 """
