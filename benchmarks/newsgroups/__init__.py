@@ -11,4 +11,9 @@ ulmfit      a language, the posts, the topics: three stages beside a classifier 
 entities    frozen ELMo, word2vec and GloVe as features of one tagger
 xlnet       XLNet and its denoising twin: the same network that fills gaps
 distil      a student of half the layers and its twin
+
+Measured, one thread of an AMD EPYC:
+
+    lstm    AWD-LSTM 158.3 and 155.9 (seeds 0 and 1), a plain LSTM 164.1 (seed 0), each at its best epoch, the last; with a
+            schedule of 6 epochs 263.6. 200 s of processor time for 20 epochs; a vocabulary of 4,000, 8.5 % unknown words
 """
