@@ -105,6 +105,8 @@ def _poisoned(kernel, values, rng):
         values["mask"] = np.ones((1, 1, 1, 1), bool)
     if "causal" in values:
         values["causal"] = 0
+    if "other" in values:  # z and g matter to keys of other segments alone
+        values["other"] = np.ones((*values["begins"].shape, values["k"].shape[1]), bool)
     return True
 
 
