@@ -23,8 +23,8 @@ Measured, one thread, seconds of processor time:
         3 layers and 3,000 updates: 93.7 %; 4 layers and 2,500 at 1.5e-3: 89.7 %
     bert_noisy 94.5, 93.5, 94.1 % (of seed 2: 2.968, 1.842, 1.771; 3,000 and 1,500 further updates, 300 s). 2 layers and
         2,000 updates at the published rates alone: 83.4 %
-    electra 92.7, 91.8, 93.0 % (seeds 0, 1, 2; of seed 1: 0.411, 0.235, 0.219; 384,000 tokens; 5,000 further updates, 320 s). From
-        the BERT of 2 layers: 86.0 % after 2,500
+    electra 92.7, 91.8, 93.0 % (seeds 0, 1, 2; of seed 1: 0.411, 0.235, 0.219; 384,000 tokens; 5,000 further updates, 320
+        s). From the BERT of 2 layers: 86.0 % after 2,500
     gpt1 96.7 % (seed 0: counts 3.178, found 2.225, exact 2.193 nats; 64,000 tokens; 2,400 updates, 53 s)
     gpt1 97.5, 96.6 % (seeds 1, 2; of seed 2: 3.178, 2.226, 2.193; 378,000 tokens; 49 s)
     elmo forward 97.0, 97.8, 97.8 %, backward 98.0, 97.2, 96.4 % (seeds 0, 1, 2; of seed 1 forward: 3.178, 2.232, 2.211;
