@@ -12,7 +12,7 @@ takes the masked words' loss from those scores; ours scores the masked tokens a 
 import numpy as np
 
 from .encoders import DROPOUT, SHAPE, corpus, sizes_of, texts
-from .gpt import time_steps
+from .gpt import time_steps, time_training
 
 TEMPERATURE = 2.0
 
@@ -20,7 +20,6 @@ TEMPERATURE = 2.0
 def run_ours():
     """Median ms per step of tinylm on two threads."""
     import tinylm
-    from tinylm.optim import AdamW
 
     config = tinylm.DistilConfig(
         SHAPE.V,
@@ -42,17 +41,7 @@ def run_ours():
     model.learn_from(tinylm.Distil.stand_in(config, np.random.default_rng(0)))
     batch = model.batch(0, 0)
     assert batch.mask.all()
-    optimizer = AdamW(model, lr=1e-4)
-
-    def step():
-        optimizer.zero_grad()
-        loss, _ = model.loss(batch)
-        loss.backward()
-        optimizer.step()
-
-    tinylm.set_threads(2)
-    with tinylm.one_pool():
-        return time_steps("distil", step)
+    return time_training("distil", model, batch)
 
 
 def run_peer(compiled=False):

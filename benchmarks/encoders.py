@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .gpt import time_steps
+from .gpt import time_steps, time_training
 
 DROPOUT = 0.1
 PICKED = 0.15  # share of the positions that are predicted
@@ -72,22 +72,8 @@ def our_model(name, shape):
 
 def run_ours(name):
     """Median ms per step of tinylm on two threads."""
-    import tinylm
-    from tinylm.optim import AdamW
-
     model = our_model(name, SHAPE)
-    batch = model.batch(0, 0)
-    optimizer = AdamW(model, lr=1e-4)
-
-    def step():
-        optimizer.zero_grad()
-        loss, _ = model.loss(batch)
-        loss.backward()
-        optimizer.step()
-
-    tinylm.set_threads(2)
-    with tinylm.one_pool():
-        return time_steps(name, step)
+    return time_training(name, model, model.batch(0, 0))
 
 
 # ---- PyTorch

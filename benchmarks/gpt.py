@@ -54,6 +54,24 @@ def time_steps(name, step, between=None):
     return 1e3 * float(np.median(times))
 
 
+def time_training(name, model, batch, lr=1e-4):
+    """Median ms of a training step of an objective on two threads: AdamW, always the same batch."""
+    import tinylm
+    from tinylm.optim import AdamW
+
+    optimizer = AdamW(model, lr=lr)
+
+    def step():
+        optimizer.zero_grad()
+        loss, _ = model.loss(batch)
+        loss.backward()
+        optimizer.step()
+
+    tinylm.set_threads(2)
+    with tinylm.one_pool():
+        return time_steps(name, step)
+
+
 def batch(shape):
     """inputs and targets (B, T) of random ids from a fixed seed."""
     ids = np.random.default_rng(0).integers(0, shape.V, (shape.B, shape.T + 1))

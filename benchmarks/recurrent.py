@@ -15,18 +15,29 @@ AWD-LSTM as everybody does: it hands dropped copies to PyTorch's fused LSTM.
 
 import numpy as np
 
-from .gpt import time_steps
+from .gpt import time_steps, time_training
 
 # ELMo
-LANES, WORDS, VOCABULARY, LETTERS = 16, 32, 5000, 50
-FILTERS, CHARACTERS, CHARACTER_WIDTH = ((1, 32), (2, 32), (3, 64), (4, 128)), 262, 16
-PROJECTION, CELLS, LAYERS = 128, 512, 2
+LANES = 16
+WORDS = 32
+VOCABULARY = 5000
+LETTERS = 50  # of a word
+FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128))
+CHARACTERS = 262
+CHARACTER_WIDTH = 16
+PROJECTION = 128
+CELLS = 512
+LAYERS = 2
 
-# AWD-LSTM: B lanes, T tokens, the widths of its three layers, the dropouts and penalties
-AWD_LANES, AWD_TOKENS, AWD_VOCABULARY = 32, 70, 8192
-EMBEDDING, HIDDEN = 128, 384
+# AWD-LSTM
+AWD_LANES = 32
+AWD_TOKENS = 70
+AWD_VOCABULARY = 8192
+EMBEDDING = 128
+HIDDEN = 384
 RATES = {"output_p": 0.1, "hidden_p": 0.15, "input_p": 0.25, "embed_p": 0.02, "weight_p": 0.2}
-ALPHA, BETA = 2.0, 1.0
+ALPHA = 2.0  # of the penalties
+BETA = 1.0
 
 
 # ---- what both sides read
@@ -100,21 +111,8 @@ OURS = {"elmo": elmo_ours, "awd_lstm": awd_ours}
 
 def run_ours(name):
     """Median ms per step of tinylm on two threads."""
-    import tinylm
-    from tinylm.optim import AdamW
-
     model, batch = OURS[name]()
-    optimizer = AdamW(model, lr=1e-3)
-
-    def step():
-        optimizer.zero_grad()
-        loss, _ = model.loss(batch)
-        loss.backward()
-        optimizer.step()
-
-    tinylm.set_threads(2)
-    with tinylm.one_pool():
-        return time_steps(name, step)
+    return time_training(name, model, batch, lr=1e-3)
 
 
 # ---- PyTorch

@@ -11,7 +11,7 @@ stream, which no loss reads; ours leaves it out.
 import numpy as np
 
 from .encoders import DROPOUT, SHAPE
-from .gpt import time_steps
+from .gpt import time_steps, time_training
 
 PREDICTED = 21  # K
 MEMORY = 64  # M
@@ -58,22 +58,9 @@ def run_ours():
     """Median ms per step of tinylm on two threads."""
     from dataclasses import replace
 
-    import tinylm
-    from tinylm.optim import AdamW
-
     model = our_model(SHAPE)
     batch = replace(model.batch(0, 0), fresh=False)  # so that the memory stays
-    optimizer = AdamW(model, lr=1e-4)
-
-    def step():
-        optimizer.zero_grad()
-        loss, _ = model.loss(batch)
-        loss.backward()
-        optimizer.step()
-
-    tinylm.set_threads(2)
-    with tinylm.one_pool():
-        return time_steps("xlnet", step)
+    return time_training("xlnet", model, batch)
 
 
 # ---- PyTorch

@@ -21,6 +21,7 @@ from tinylm.report.words import visible
 
 TOKENS = ["<s>", "Ash", " elm", "</script>", "\u202e&\n", "x"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def reading(tokens=TOKENS, layers=2, n_heads=3, **others):
@@ -240,25 +241,30 @@ addEventListener("load", () => {
 """
 
 
-@pytest.mark.peer
-@pytest.mark.parametrize("length", [6, 64])
-def test_in_a_browser_the_page_works_on_a_phone_without_an_error_or_a_request(tmp_path, length):
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:  # all that can be known without a browser is tested above
-        return
-    some = reading([*TOKENS, *["elm"] * 58][:length], n_heads=12, replaced=np.full(length, 0.3))
-    show.write(tmp_path / "page.html", some, "gpt")
-    (tmp_path / "trial.html").write_text(TRIAL, encoding="utf-8")
-    command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={tmp_path / 'user'}", "--allow-file-access-from-files"]
-    command += ["--virtual-time-budget=5000", "--dump-dom", (tmp_path / "trial.html").as_uri()]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in ran.stderr
-    found = json.loads(re.search(r'id="found">(.*?)</pre>', ran.stdout, flags=re.S)[1])
-    assert found["overflow"] <= 0 and found["requests"] == []
-    assert len(found["pictures"]) == 24 and all(found["pictures"])
-    assert found["shown"] == "layer 2, head 12" and found["same"]
-    assert found["rows"] == [str(heads.TOP + 2 * heads.ROW)]
-    assert found["says"].startswith("3 “elm” looks at ")
-    assert found["display"] == ["none", "block", "block"] and found["inside"]
-    assert found["linked"] == "4"
+if BROWSER is not None:  # without one there is no such test: none passes that has not looked
+
+    @pytest.mark.peer
+    @pytest.mark.parametrize("length", [6, 64])
+    def test_in_a_browser_the_page_works_on_a_phone_without_an_error_or_a_request(tmp_path, length):
+        some = reading([*TOKENS, *["elm"] * 58][:length], n_heads=12, replaced=np.full(length, 0.3))
+        show.write(tmp_path / "page.html", some, "gpt")
+        (tmp_path / "trial.html").write_text(TRIAL, encoding="utf-8")
+        command = [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+        ]
+        command += [f"--user-data-dir={tmp_path / 'user'}", "--allow-file-access-from-files"]
+        command += ["--virtual-time-budget=5000", "--dump-dom", (tmp_path / "trial.html").as_uri()]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert "CONSOLE" not in ran.stderr
+        found = json.loads(re.search(r'id="found">(.*?)</pre>', ran.stdout, flags=re.S)[1])
+        assert found["overflow"] <= 0 and found["requests"] == []
+        assert len(found["pictures"]) == 24 and all(found["pictures"])
+        assert found["shown"] == "layer 2, head 12" and found["same"]
+        assert found["rows"] == [str(heads.TOP + 2 * heads.ROW)]
+        assert found["says"].startswith("3 “elm” looks at ")
+        assert found["display"] == ["none", "block", "block"] and found["inside"]
+        assert found["linked"] == "4"

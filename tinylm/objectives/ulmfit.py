@@ -19,6 +19,7 @@ Differs from the released classifier: its head is that of transfer/finetune.py, 
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -228,10 +229,8 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
         self.table = nn.Parameter(nn.uniform(rng, (c.vocab_size, c.emb_sz), 0.1))
         self.bias = nn.Parameter(nn.full((c.vocab_size,), 0))
         widths = [c.emb_sz] + [c.n_hid] * (c.n_layers - 1) + [c.emb_sz]
-        layers = []
-        for below, width in zip(widths, widths[1:], strict=False):
-            more = dict(weight_drop=c.weight_p, forget_bias=c.forget_bias)
-            layers.append(nn.LSTMConfig(below, width, **more))
+        more = dict(weight_drop=c.weight_p, forget_bias=c.forget_bias)
+        layers = [nn.LSTMConfig(below, width, **more) for below, width in pairwise(widths)]
         self.lstm = nn.LSTMStack(layers, dropout=c.hidden_p, noise=self.noise, rng=rng)
         # One mask for all steps of a window ("variational"): axis 1 is time.
         self.input_drop = nn.Dropout(c.input_p, self.noise, shared=(1,))
@@ -241,7 +240,8 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
         if c.backward:
             self.causal = False  # it sees what follows, and nothing before
             self.backward = True
-            self.start_cache = self.step = None
+            self.start_cache = None
+            self.step = None
 
     # -- learning from text ----------------------------------------------------------------------
 
