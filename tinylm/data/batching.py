@@ -46,17 +46,25 @@ def windows(n_ids: int, length: int, batch_size: int, step: int, seed: int) -> n
         )
     # Every epoch has as many windows as the largest offset leaves room for.
     per_epoch = max((n_ids - length + 1) // length, 1)
-    offsets = min(length, n_ids - per_epoch * length + 1)
     first = step * batch_size
     places = np.arange(first, first + batch_size, dtype=np.int64)
     epochs = places // per_epoch
     starts = np.empty(batch_size, np.int64)
     for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
-        rng = np.random.default_rng([seed, 1, epoch])
-        offset = int(rng.integers(offsets))
-        order = rng.permutation(per_epoch)
         here = epochs == epoch
-        starts[here] = offset + length * order[places[here] % per_epoch]
+        in_order = _windows_of_epoch(n_ids, length, per_epoch, seed, epoch)
+        starts[here] = in_order[places[here] % per_epoch]
+    return starts
+
+
+@lru_cache(maxsize=2)  # kept for all steps of an epoch; a batch may span two
+def _windows_of_epoch(n_ids, length, per_epoch, seed, epoch):
+    """The starts of all windows of an epoch, in the order in which they are read: (per_epoch,)."""
+    rng = np.random.default_rng([seed, 1, epoch])
+    offsets = min(length, n_ids - per_epoch * length + 1)
+    offset = int(rng.integers(offsets))
+    starts = offset + length * rng.permutation(per_epoch)
+    starts.flags.writeable = False
     return starts
 
 

@@ -40,6 +40,8 @@ from .runtime.blas import product
 from .runtime.registry import helper, kernel
 
 BLOCK = 64  # rows of queries
+SHORT = 64  # a causal text up to here goes in halves, which skips a quarter of all products
+LANES = 16  # float32 numbers of a vector register
 PAD = 16  # extra columns: rows a power of two apart would compete for the same places of the cache
 
 
@@ -153,6 +155,38 @@ def _columns(last, length, source, causal, reach):
 
 
 @helper
+def _text_and_head(nth, batch, heads, mask):
+    """Which text and head the task number nth is. A thread takes neighbouring tasks.
+
+    Texts of one length go one after another: a thread then finds in its cache what it has written
+    itself, since the layers around attention give it the same texts. Where a mask may hide padding,
+    heads come first, so each thread gets short texts and long ones.
+    """
+    if mask.shape[0] == 1:
+        return nth // heads, nth % heads
+    return nth % batch, nth // batch
+
+
+@helper
+def _block_rows(length, causal):
+    """Rows of queries in a block."""
+    if causal and length <= SHORT:
+        return BLOCK // 2
+    return BLOCK
+
+
+@helper
+def _padded(row, limit, columns):
+    """Hide the columns from `limit` up to the next multiple of LANES; returns where that is.
+
+    A row that is a whole number of lanes long leaves no rest to compute one by one.
+    """
+    full = min((limit + LANES - 1) // LANES * LANES, columns)
+    row[limit:full] = -np.inf
+    return full
+
+
+@helper
 def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
     """The forward of head h of text b for a single query, which uses each key once: no copies."""
     bh = b * lse.shape[1] + h
@@ -217,9 +251,7 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
     root = math.sqrt(max(width, 1))
     scale = q.dtype.type(1 / root)
     for nth in prange(batch * heads):
-        # Heads outside, batch inside: each thread gets short texts and long ones.
-        b = nth % batch
-        h = nth // batch
+        b, h = _text_and_head(nth, batch, heads, mask)
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
         if length == 1:
@@ -231,8 +263,9 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
         load_rows(v, bh, VALUE, 0, one, values)
         scores = np.empty((BLOCK, source + PAD), q.dtype)
         rows = np.empty((BLOCK, width), q.dtype)
-        for first in range(0, length, BLOCK):
-            last = min(first + BLOCK, length)
+        block = _block_rows(length, causal)
+        for first in range(0, length, block):
+            last = min(first + block, length)
             n = last - first
             columns = _columns(last, length, source, causal, reach)
             mine = rows[:n]
@@ -243,14 +276,15 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
-                row = scores[i, :limit]
+                full = _padded(scores[i], limit, columns)
+                row = scores[i, :full]
                 if bias.size:
                     add_row(row, bias[b, h, t])
                 if not is_open:
                     open_row(row, mask, b, h, t)
                 top = largest(row)
                 total = exp_row(row, top)
-                scores[i, limit:columns] = 0
+                scores[i, full:columns] = 0
                 lse[b, h, t] = np.inf if total == 0 else top + np.log(total)
                 inverse[i] = 0 if total == 0 else one / total
                 if rate > 0:
@@ -337,8 +371,7 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
     root = math.sqrt(max(width, 1))
     scale = q.dtype.type(1 / root)
     for nth in prange(batch * heads):
-        b = nth % batch
-        h = nth // batch
+        b, h = _text_and_head(nth, batch, heads, mask)
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
         keys = np.empty((source, width), q.dtype)
@@ -353,8 +386,9 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
         dscores = np.empty((BLOCK, source + PAD), q.dtype)
         rows = np.empty((BLOCK, width), q.dtype)
         drows = np.empty((BLOCK, width), q.dtype)
-        for first in range(0, length, BLOCK):
-            last = min(first + BLOCK, length)
+        block = _block_rows(length, causal)
+        for first in range(0, length, block):
+            last = min(first + block, length)
             n = last - first
             columns = _columns(last, length, source, causal, reach)
             mine = rows[:n]
@@ -368,8 +402,9 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
-                row = scores[i, :limit]
-                drow = dscores[i, :limit]
+                full = _padded(scores[i], limit, columns)
+                row = scores[i, :full]
+                drow = dscores[i, :full]
                 number = (bh * length + t) * source
                 delta = dot_row(out, bh, t, drows[i])
                 if bias.size:
@@ -377,8 +412,8 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
                 if not is_open:
                     open_row(row, mask, b, h, t)
                 backward_row(row, drow, lse[b, h, t], delta, number, key, rate)
-                scores[i, limit:columns] = 0
-                dscores[i, limit:columns] = 0
+                scores[i, full:columns] = 0
+                dscores[i, full:columns] = 0
                 if bias.size:
                     bias[b, h, t, :columns] = dscores[i, :columns]
                     bias[b, h, t, columns:] = 0

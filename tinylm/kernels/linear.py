@@ -99,6 +99,16 @@ def strips_of(width):
 
 
 @helper
+def _turn(weight, first, turned):
+    """Rows first, first + 1, … (a strip) of weight (O, C) become columns of turned (C, O)."""
+    last = min(first + STRIP, weight.shape[0])
+    for c in range(weight.shape[1]):
+        row = turned[c, first:last]
+        for j in range(row.size):
+            row[j] = weight[first + j, c]
+
+
+@helper
 def one_row(x, weight, bias, residual, act, rate, key, slope, out, strip):
     """One strip of the forward's outputs for a single row x (C,)."""
     first = strip * STRIP
@@ -148,6 +158,10 @@ def linear(x, weight, bias, residual, act, rate, key, slope, out):
     blocks = (n + size - 1) // size
     if n == 1:
         blocks = strips_of(width)
+    is_turned = n >= MANY_ROWS
+    turned = np.empty((weight.shape[1], width if is_turned else 0), out.dtype)
+    for strip in prange(strips_of(turned.shape[1])):
+        _turn(weight, strip * STRIP, turned)
     for block in prange(blocks):
         if n == 1:
             one_row(x[0], weight, bias, residual, act, rate, key, slope, out, block)
@@ -155,7 +169,10 @@ def linear(x, weight, bias, residual, act, rate, key, slope, out):
         first = block * size
         last = min(first + size, n)
         rows = x[first:last]
-        np.dot(rows, weight.T, out[first:last])
+        if is_turned:
+            product(rows, False, turned, False, out[first:last])
+        else:
+            np.dot(rows, weight.T, out[first:last])
         for i in range(first, last):
             row = out[i]
             if bias.size:
@@ -209,11 +226,7 @@ def _bias_gradient(dpre, first, dbias):
 @helper
 def _strip_width(width):
     """Columns of dpre in one task of the weight's gradient."""
-    if width < 128:
-        return 32
-    if width < 256:
-        return 64
-    return 128
+    return 32 if width < 128 else 64
 
 
 @kernel(
