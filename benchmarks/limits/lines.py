@@ -55,8 +55,8 @@ VISIBLE = {
 RECIPES = {
     "bert": [Stage(5000, 2e-3, {"mask_rate": 0.4, **HIDDEN})],  # more gaps teach more
     "bert_noisy": [  # goes on from bert; the gaps that show a word are 3 % of the tokens, first 24 %
-        Stage(3000, 2.5e-3, {"mask_rate": 0.3, **VISIBLE}),
-        Stage(1500, 2e-3, {"mask_rate": RATE, **PUBLISHED}),
+        Stage(5000, 2.5e-3, {"mask_rate": 0.3, **VISIBLE}),
+        Stage(2500, 2e-3, {"mask_rate": RATE, **PUBLISHED}),
     ],
     "gpt1": [Stage(2400, 3e-3)],
     "elmo": [Stage(1500, 1e-2, training={})],

@@ -1,6 +1,6 @@
 """The matrix product inside kernels: of parts of larger matrices, with transposition and addition.
 
-    out = a b,   aᵀ b,   out + a b   or   out + aᵀ b
+    out = a b,   aᵀ b,   a bᵀ,   out + a b   or   out + aᵀ b
 
 `np.dot` in compiled code takes only whole contiguous matrices and cannot add, so parts would have
 to be copied. `product` calls the same BLAS (the one that Numba finds in SciPy) with the row strides
@@ -55,8 +55,8 @@ _SINGLE = _external(types.float32)
 _DOUBLE = _external(types.float64)
 
 
-def _whole(a, transposed, b, beta, out):
-    """out = β out + a b (aᵀ b if transposed), in one call of the BLAS.
+def _whole(a, a_transposed, b, b_transposed, beta, out):
+    """out = β out + a b, in one call of the BLAS; aᵀ for a or bᵀ for b where they are transposed.
 
     BLAS stores columns one after another, so it sees our matrices transposed. We therefore ask it
     for outᵀ = bᵀ aᵀ: b comes first.
@@ -75,21 +75,21 @@ def _stride(x):
 
 
 @overload(_whole)
-def _whole_of(a, transposed, b, beta, out):
+def _whole_of(a, a_transposed, b, b_transposed, beta, out):
     """What `_whole` is in compiled code, for the dtype of a."""
     gemm = _SINGLE if a.dtype == float32 else _DOUBLE
     kind = ord("s") if a.dtype == float32 else ord("d")
 
-    def call(a, transposed, b, beta, out):
+    def call(a, a_transposed, b, b_transposed, beta, out):
         one = np.ones(1, a.dtype)
         scale = np.full(1, beta, a.dtype)
         gemm(
             kind,
-            PLAIN,
-            TRANSPOSED if transposed else PLAIN,
+            TRANSPOSED if b_transposed else PLAIN,
+            TRANSPOSED if a_transposed else PLAIN,
             out.shape[1],
             out.shape[0],
-            b.shape[0],
+            b.shape[1] if b_transposed else b.shape[0],
             one.ctypes,
             b.ctypes,
             _stride(b),
@@ -110,24 +110,47 @@ def product(a, transposed, b, add, out):
     a : (N, K), or (K, N) if transposed   b : (K, M)   out : (N, M)
     Each may be a part of a larger matrix, as long as the numbers of a row lie side by side.
     """
+    if b.shape[0]:
+        _in_tiles(a, transposed, b, False, b.shape[0], add, out)
+    elif not add:
+        out[:] = 0
+
+
+@helper
+def product_of_rows(a, b, out):
+    """out = a bᵀ for few rows: a product with rows of weights as they lie.
+
+    a : (N, K)   b : (M, K)   out : (N, M)   parts of larger matrices, as in `product`
+    To pack b would take longer than to multiply a few rows by it. Two rows by weights of 3072 x 768
+    take 0.08 ms on two threads, and 1.0 with `np.dot`, which packs.
+    """
+    if b.shape[1]:
+        _in_tiles(a, False, b, True, b.shape[1], False, out)
+    else:
+        out[:] = 0
+
+
+@helper
+def _in_tiles(a, a_transposed, b, b_transposed, depth, add, out):
+    """out = a b or out += a b, tile by tile (see the top); depth : K, at least 1."""
     n, m = out.shape
-    depth = b.shape[0]
-    if n == 0 or m == 0 or depth == 0:
-        if not add:
-            out[:] = 0
+    if n == 0 or m == 0:
         return
     beta = 1.0 if add else 0.0
     if not TILED:
-        _whole(a, transposed, b, beta, out)
+        _whole(a, a_transposed, b, b_transposed, beta, out)
         return
     part = VOLUME // (min(n, ROWS) * min(m, COLUMNS))
     for i in range(0, n, ROWS):
         for j in range(0, m, COLUMNS):
             tile = out[i : i + ROWS, j : j + COLUMNS]
             for k in range(0, depth, part):
-                if transposed:
+                if a_transposed:
                     left = a[k : k + part, i : i + ROWS]
                 else:
                     left = a[i : i + ROWS, k : k + part]
-                right = b[k : k + part, j : j + COLUMNS]
-                _whole(left, transposed, right, 1.0 if k else beta, tile)
+                if b_transposed:
+                    right = b[j : j + COLUMNS, k : k + part]
+                else:
+                    right = b[k : k + part, j : j + COLUMNS]
+                _whole(left, a_transposed, right, b_transposed, 1.0 if k else beta, tile)
