@@ -20,8 +20,8 @@ import numpy as np
 from numba import prange
 
 from .elementary import exp, largest
-from .linear import rows_per_block, strip_of
-from .runtime.blas import product
+from .linear import MANY_ROWS, rows_per_block, strip_of
+from .runtime.blas import pack_rows, packed_rows, product
 from .runtime.registry import helper, kernel
 
 
@@ -141,6 +141,10 @@ def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, los
     zero = h.dtype.type(0)
     one = h.dtype.type(1)
     count = h.dtype.type(counted)
+    packed = np.empty(weight.size if n >= MANY_ROWS else 0, h.dtype)
+    for strip in prange((vocabulary + width - 1) // width if packed.size else 0):
+        first = strip * width
+        pack_rows(weight, first, min(first + width, vocabulary), packed)
     for block in prange((n + size - 1) // size):
         begin = block * size
         end = min(begin + size, n)
@@ -148,8 +152,11 @@ def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, los
         for first in range(0, vocabulary, width):
             last = min(first + width, vocabulary)
             part = _column_block(logits, n, first, last)
-            columns = weight[first:last]
-            np.dot(h[begin:end], columns.T, part[begin:end])
+            if packed.size:
+                columns = packed_rows(packed, first, last, h.shape[1])
+                product(h[begin:end], False, columns, False, part[begin:end])
+            else:
+                np.dot(h[begin:end], weight[first:last].T, part[begin:end])
             for i in range(begin, end):
                 if bias.size:
                     row = part[i]

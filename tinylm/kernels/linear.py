@@ -11,8 +11,7 @@ the backward needs no second exponential.
 For a single row, such as the newest token of a text, all the work is to read the weights. Then the
 forward is split by the weight's rows, one dot product each. This reads large weights about twice as
 fast as BLAS's product of a matrix and a vector. For few rows it is split by both, and BLAS must not
-pack the weights (see runtime/blas.py). For many rows the weight is turned first, once: the product
-with rows that lie the other way is a seventh faster, which pays from some 200 rows on.
+pack the weights (see runtime/blas.py). For many rows we pack them ourselves, once for all blocks.
 
 The input's gradient is split by rows. The weight's gradient is split by the weight's rows, which
 are columns of dpre: so no two threads ever add to the same number, and no matrix needs partial
@@ -25,15 +24,13 @@ from numba import prange
 
 from .activation import activate_ref, activate_row, derivative_ref
 from .dropout import drop_ref, drop_row
-from .runtime.blas import product, product_of_rows
+from .runtime.blas import pack_rows, packed_rows, product, product_of_rows
 from .runtime.registry import helper, kernel
 
 STRIP = 64  # outputs of one task, for one row or few
 GROUP = 16  # rows of one task, for few rows
 FEW_ROWS = 64  # from here on a task takes whole rows
-MANY_ROWS = (
-    512  # from here on the weight is turned, and the two gradients have a parallel loop each
-)
+MANY_ROWS = 512  # from here on we pack the weight, and the gradients have a parallel loop each
 
 
 @helper
@@ -105,16 +102,6 @@ def strips_of(width):
 
 
 @helper
-def _turn(weight, first, turned):
-    """Rows first, first + 1, … (a strip) of weight (O, C) become columns of turned (C, O)."""
-    last = min(first + STRIP, weight.shape[0])
-    for c in range(weight.shape[1]):
-        row = turned[c, first:last]
-        for j in range(row.size):
-            row[j] = weight[first + j, c]
-
-
-@helper
 def _finish(row, i, first, width, bias, residual, act, rate, key, slope):
     """In place: `row`, a part of row i of x Wᵀ that begins at column `first`, becomes the output."""
     last = first + row.size
@@ -161,14 +148,17 @@ def _few_rows(x, weight, bias, residual, act, rate, key, slope, out, task):
 
 
 @helper
-def _block_of_rows(x, weight, turned, bias, residual, act, rate, key, slope, out, block):
-    """The forward's outputs for a block of many rows; turned : the weight's transpose, or empty."""
+def _block_of_rows(x, weight, packed, bias, residual, act, rate, key, slope, out, block):
+    """The forward's outputs for a block of many rows; packed : all strips of the weight, or empty."""
     n, width = out.shape
     size = rows_per_block(n)
     first = block * size
     last = min(first + size, n)
-    if turned.size:
-        product(x[first:last], False, turned, False, out[first:last])
+    if packed.size:
+        for left in range(0, width, STRIP):
+            right = min(left + STRIP, width)
+            columns = packed_rows(packed, left, right, x.shape[1])
+            product(x[first:last], False, columns, False, out[first:last, left:right])
     else:
         np.dot(x[first:last], weight.T, out[first:last])
     for i in range(first, last):
@@ -198,9 +188,10 @@ def linear(x, weight, bias, residual, act, rate, key, slope, out):
     """
     n, width = out.shape
     strips = strips_of(width)
-    turned = np.empty((weight.shape[1], width if n >= MANY_ROWS else 0), out.dtype)
-    for strip in prange(strips if turned.size else 0):
-        _turn(weight, strip * STRIP, turned)
+    packed = np.empty(weight.size if n >= MANY_ROWS else 0, out.dtype)
+    for strip in prange(strips if packed.size else 0):
+        first = strip * STRIP
+        pack_rows(weight, first, min(first + STRIP, width), packed)
     if n == 1:
         tasks = strips
     elif n < FEW_ROWS:
@@ -214,7 +205,7 @@ def linear(x, weight, bias, residual, act, rate, key, slope, out):
         elif n < FEW_ROWS:
             _few_rows(x, weight, bias, residual, act, rate, key, slope, out, task)
         else:
-            _block_of_rows(x, weight, turned, bias, residual, act, rate, key, slope, out, task)
+            _block_of_rows(x, weight, packed, bias, residual, act, rate, key, slope, out, task)
 
 
 def _linear_backward_ref(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):

@@ -29,7 +29,7 @@ import numpy as np
 from numba import prange
 
 from .elementary import logistic, tanh
-from .runtime.blas import product
+from .runtime.blas import pack_rows, packed_rows, product
 from .runtime.registry import helper, kernel
 
 UNITS = 64  # hidden units of a task going forward
@@ -71,23 +71,6 @@ def _lstm_ref(gates, weight, projection, mask, cell_clip, projection_clip, cells
             hidden[t] = np.where(on, r, 0)
             r = _clipped(hidden[t] @ projection.T, projection_clip)
         states[t + 1] = np.where(on, r, states[t])
-
-
-@helper
-def _packed_part(packed, first, last, width):
-    """The (P, n) array in the flat `packed` for the weight's rows first … last − 1, transposed."""
-    part = packed[width * first : width * last]
-    return part.reshape((width, last - first))
-
-
-@helper
-def _pack(weight, first, last, packed):
-    """Transpose the weight's rows first … last − 1 into their part of `packed`."""
-    part = _packed_part(packed, first, last, weight.shape[1])
-    for p in range(part.shape[0]):
-        row = part[p]
-        for u in range(row.size):
-            row[u] = weight[first + u, p]
 
 
 @helper
@@ -184,7 +167,7 @@ def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hid
         for gate in range(4):
             first = gate * size + task * UNITS
             last = gate * size + min((task + 1) * UNITS, size)
-            _pack(weight, first, last, packed)
+            pack_rows(weight, first, last, packed)
     for t in range(length):
         for task in prange(tasks):
             first = task * UNITS
@@ -192,7 +175,7 @@ def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hid
             for gate in range(4):
                 start = gate * size + first
                 stop = gate * size + last
-                columns = _packed_part(packed, start, stop, width)
+                columns = packed_rows(packed, start, stop, width)
                 product(states[t], False, columns, True, gates[t][:, start:stop])
             m = hidden[t] if projection.size else states[t + 1]
             _cells(gates[t], mask[t], cells[t], cut, first, last, cells[t + 1], m)
