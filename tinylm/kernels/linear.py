@@ -141,7 +141,7 @@ def _few_rows(x, weight, bias, residual, act, rate, key, slope, out, task):
     end = min(top + GROUP, x.shape[0])
     first = task % strips * STRIP
     last = min(first + STRIP, width)
-    product_of_rows(x[top:end], weight[first:last], out[top:end, first:last])
+    product_of_rows(x[top:end], weight[first:last], False, out[top:end, first:last])
     for i in range(top, end):
         row = out[i, first:last]
         _finish(row, i, first, width, bias, residual, act, rate, key, slope)
