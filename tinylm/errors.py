@@ -59,6 +59,10 @@ class ArgumentError(TinylmError, ValueError):
     """A rate, a name or a number that a function does not take; it says which ones it takes."""
 
 
+class BackendError(TinylmError, ImportError):
+    """The kernels cannot run as the environment asks: a backend or threading layer is not there."""
+
+
 class DataError(TinylmError, ValueError):
     """A file or data set that is missing, empty, damaged or not in the expected format."""
 

@@ -92,7 +92,12 @@ class Fuzzer:
                     self.whole[door.name] = self._files(place)
                     door.read(place)  # a valid file is read
                 except Exception as error:
-                    print("VALID", door.name, repr(error), traceback.extract_tb(error.__traceback__)[-1])
+                    print(
+                        "VALID",
+                        door.name,
+                        repr(error),
+                        traceback.extract_tb(error.__traceback__)[-1],
+                    )
 
     @staticmethod
     def _files(place):
@@ -138,7 +143,9 @@ class Fuzzer:
             if isinstance(error, KeyboardInterrupt):
                 raise
             place = traceback.extract_tb(error.__traceback__)[-1]
-            ours = [f for f in traceback.extract_tb(error.__traceback__) if "/tinylm/" in f.filename]
+            ours = [
+                f for f in traceback.extract_tb(error.__traceback__) if "/tinylm/" in f.filename
+            ]
             last = ours[-1] if ours else place
             where = f"{Path(last.filename).name}:{last.lineno}"
             wrong = f"{type(error).__name__} at {where}: {str(error)[:160]!a}"

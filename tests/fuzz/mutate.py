@@ -47,7 +47,18 @@ STRINGS = (
     "2020-01-01",
     " {2,}",
 )
-NUMBERS = (b"0", b"-1", b"1e999", b"nan", b"inf", b"1_0", b"0x10", b"9" * 20, b"9" * 400, b"9" * 5000)
+NUMBERS = (
+    b"0",
+    b"-1",
+    b"1e999",
+    b"nan",
+    b"inf",
+    b"1_0",
+    b"0x10",
+    b"9" * 20,
+    b"9" * 400,
+    b"9" * 5000,
+)
 NUMBERS += (b"1e-400", b"2147483648", b"18446744073709551616", b"", b"1.5", b"-0", b"true", b"1e30")
 SEPARATORS = (b" ", b"\t", b"  ", b"\r\n", b"\n", b"\0", b"\v", b"\x85", "\u2028".encode(), b",")
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -64,7 +75,9 @@ def hostile(rng):
         return rng.choice(STRINGS)
     if kind == 5:
         return rng.choice((None, True, False))
-    return rng.choice(([], {}, [[]], [None], [{}], {"a": 1}, ["a", "a"], [1, 2], {"": {}}, [0] * 50))
+    return rng.choice(
+        ([], {}, [[]], [None], [{}], {"a": 1}, ["a", "a"], [1, 2], {"": {}}, [0] * 50)
+    )
 
 
 # --- json
@@ -256,7 +269,9 @@ def messages(data, rng, inside=True):
     elif way == 8:
         field[0] = rng.randrange(50)
     elif field[1] == 5:
-        field[2] = struct.pack("<f", rng.choice((0.0, -1.0, 1e30, float("nan"), float("inf"), -3e38)))
+        field[2] = struct.pack(
+            "<f", rng.choice((0.0, -1.0, 1e30, float("nan"), float("inf"), -3e38))
+        )
     elif field[1] == 2:
         text = rng.choice(STRINGS) * rng.choice((1, 1, 1, 100))
         field[1:] = [2, text.encode("utf-8", "surrogatepass")]
@@ -302,7 +317,9 @@ def archives(data, rng):
     if way < 4:
         return packed
     found = bytearray(packed)
-    begin = rng.choice([packed.find(b"PK\x01\x02"), packed.find(b"PK\x03\x04"), len(packed) - 22, 0])
+    begin = rng.choice(
+        [packed.find(b"PK\x01\x02"), packed.find(b"PK\x03\x04"), len(packed) - 22, 0]
+    )
     at = min(max(begin, 0) + rng.randrange(46), len(found) - 1)
     found[at] = rng.choice((0, 1, 8, 12, 14, 99, 127, 255))
     return bytes(found)

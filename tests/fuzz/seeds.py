@@ -96,7 +96,7 @@ def _unigram():
     letters = "▁thecasonm,3i:!"
     pieces += [(c, -3.0 - i / 8, 1) for i, c in enumerate(letters)]
     pieces += [("▁the", -2.0, 1), ("▁cat", -2.5, 1), ("at", -2.7, 1)]
-    rules = {"é": "e", "É": "E", "ﬁ": "fi", "é": "e"}
+    rules = {"é": "e", "É": "E", "ﬁ": "fi", "e\u0301": "e"}
     return text.Unigram(pieces, Normalizer(charsmap.write(rules), kept=["!!"]))
 
 
@@ -167,7 +167,11 @@ def _with_settings(make):
         encoding.add_specials(["<x>", "<y>"])
         encoding.arrange(text.Template("A <x>", "A <x> B:1 <y>:1", typed=True))
         encoding.save(folder)
-        settings = {"eos_token": {"content": "<x>"}, "do_lower_case": True, "add_prefix_space": False}
+        settings = {
+            "eos_token": {"content": "<x>"},
+            "do_lower_case": True,
+            "add_prefix_space": False,
+        }
         settings["added_tokens_decoder"] = {str(encoding.token_id("<y>")): {"content": "<y>"}}
         files.write_json(folder / "tokenizer_config.json", settings)
         files.write_json(folder / "special_tokens_map.json", {"eos_token": "<x>"})
@@ -239,7 +243,11 @@ def _sharded(folder):
 
 def _sentence_encoder(folder):
     parts = []
-    for name, place in (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")):
+    for name, place in (
+        ("Transformer", ""),
+        ("Pooling", "1_Pooling"),
+        ("Normalize", "2_Normalize"),
+    ):
         parts.append({"path": place, "type": f"sentence_transformers.models.{name}"})
     files.write_json(folder / "modules.json", parts)
     files.write_json(folder / "sentence_bert_config.json", {"max_seq_length": 7})
@@ -399,7 +407,9 @@ def _named_file(reader, name, content):
     return Door(f"set {name}", _written(name, content), _reader(reader, name), 2)
 
 
-WORDS_FILE = SimpleNamespace(tokens="-DOCSTART- -X- O\n\nU.N. NNP I-ORG\nofficial NN O\n\nRome NNP B-LOC\n")
+WORDS_FILE = SimpleNamespace(
+    tokens="-DOCSTART- -X- O\n\nU.N. NNP I-ORG\nofficial NN O\n\nRome NNP B-LOC\n"
+)
 
 DOORS = [
     Door("vectors.vec", _vectors("v.vec", "text"), _read_vectors("v.vec")),
@@ -435,11 +445,21 @@ DOORS = [
     Door("run", _run, _resume, 6),
     Door("results.jsonl", _results, _read_results),
     Door("conll", _written("x.conll", WORDS_FILE.tokens), _reader(tagged.read, "x.conll"), 6),
-    Door("labelled.tsv", _written("x.tsv", "the sea\tb\na cat\ta\n"), _reader(labelled.read, "x.tsv"), 6),
+    Door(
+        "labelled.tsv",
+        _written("x.tsv", "the sea\tb\na cat\ta\n"),
+        _reader(labelled.read, "x.tsv"),
+        6,
+    ),
     Door("labelled.jsonl", _written("x.jsonl", _jsonl()), _reader(labelled.read, "x.jsonl"), 6),
     Door("wheel", _wheel, _unpack, 6),
     Door("index page", _written("i.html", PAGE), _find_link("i.html", "text/html"), 4),
-    Door("index json", lambda f: files.write_json(f / "i.json", INDEX), _find_link("i.json", "json"), 4),
+    Door(
+        "index json",
+        lambda f: files.write_json(f / "i.json", INDEX),
+        _find_link("i.json", "json"),
+        4,
+    ),
     _named_file(readers.newsgroups, "n.tab", "a\nb\nc\nx\tthe sea\n"),
     _named_file(readers.questions, "q.txt", "LOC:x where is it\nNUM:y how many\n"),
     _named_file(readers.movies, "m.txt", "id\tscore\ttext\n1\t-2.5\tbad film\n2\t3.0\tgood\n"),
