@@ -28,7 +28,6 @@ from tinylm.objectives.fasttext import FastText
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec
 from tinylm.objectives.xlnet import XLNet
-from tinylm.text.formats import protobuf
 from tinylm.text.normalise import charsmap
 from tinylm.text.normalise.normalizing import Normalizer
 from tinylm.text.spelling import EndOfWord, Metaspace
