@@ -32,7 +32,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 # markup.py, parity.py, arguments.py, strategies.py, strings.py
 sys.path[:0] = [
-    str(Path(__file__).parent / folder) for folder in (".", "hub", "kernels", "ops", "text")
+    str(Path(__file__).parent / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")
 ]
 
 

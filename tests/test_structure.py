@@ -20,6 +20,7 @@ FLOORS = (
     (
         "errors",
         "arguments",
+        "doors",
         "files",
         "folders",
         "finite",

@@ -26,6 +26,8 @@ LENGTH = 7
 class ObjectiveError(TinylmError, AssertionError):
     """An objective breaks a promise of its base class; the message shows the evidence."""
 
+    one_sentence = False
+
 
 @dataclass(frozen=True)
 class Line:

@@ -8,6 +8,27 @@ tinylm.errors.ShapeError: add: shapes (2,) and (3,) do not broadcast; expected a
 the right, that are equal or 1.
 """
 
+from typing import ClassVar
+
+LONGEST = 900  # characters of a message; of a longer one the middle is left out
+KEPT = 400  # characters that stay at its end, where the advice stands
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """A text from outside as part of a message: on one line, visible, and never endless.
+
+    >>> one_line("red \x1b[31m\nlabel")
+    'red \\x1b[31m\\nlabel'
+    >>> len(one_line("a" * 10**6))
+    900
+    """
+    if len(text) > longest:
+        end = min(KEPT, longest // 2)
+        text = f"{text[: longest - end - 3]} … {text[-end:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
 
 class TinylmError(Exception):
     """Base of every error that tells the user what to change.
@@ -17,7 +38,17 @@ class TinylmError(Exception):
 
     >>> issubclass(ShapeError, TinylmError) and issubclass(ShapeError, ValueError)
     True
+
+    Whatever a message repeats of a file or an argument, it is one printable line of some hundred
+    characters.
+
+    one_sentence : False for the errors that show evidence on many lines
     """
+
+    one_sentence: ClassVar[bool] = True
+
+    def __init__(self, message: str = ""):
+        super().__init__(one_line(str(message)) if self.one_sentence else message)
 
 
 class ShapeError(TinylmError, ValueError):
@@ -26,6 +57,10 @@ class ShapeError(TinylmError, ValueError):
 
 class ArgumentError(TinylmError, ValueError):
     """A rate, a name or a number that a function does not take; it says which ones it takes."""
+
+
+class BackendError(TinylmError, ImportError):
+    """The kernels cannot run as the environment asks: a backend or threading layer is not there."""
 
 
 class DataError(TinylmError, ValueError):

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .doors import parse_json
 from .errors import DataError
 
 LARGEST_JSON = 64 * 2**20  # bytes; a config has a few kilobytes, a vocabulary a few megabytes
@@ -300,9 +301,4 @@ def read_json(path: str | Path) -> Any:
             f"{str(path)!r} has {size:,} bytes, a file of this kind has at most {LARGEST_JSON:,}; "
             "it is not what its name says: copy it again."
         )
-    try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{str(path)!r} is not valid JSON ({error}); the file is damaged or of another kind."
-        ) from None
+    return parse_json(read_text(path), str(path))

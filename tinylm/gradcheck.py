@@ -42,6 +42,8 @@ STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
 class GradientError(TinylmError, AssertionError):
     """Tape and central difference disagree; the message shows the arrays and both values."""
 
+    one_sentence = False
+
 
 def _outputs(f, inputs):
     """The results of f as a list of Tensors, also where f returns a single one."""

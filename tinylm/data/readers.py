@@ -9,18 +9,36 @@ import csv
 import html
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
+from tinylm.doors import parsing
 from tinylm.errors import DataError
 from tinylm.files import read_text
 
 Rows = list[tuple[str, str]]  # (text, label)
+Read = TypeVar("Read")
+
+
+def reader(read: Callable[..., Read]) -> Callable[..., Read]:
+    """A reader of a named set's file whose errors are all sentences about the file."""
+
+    @wraps(read)
+    def reading(path: Path, *options: Any, **more: Any) -> Read:
+        with parsing(path, "the file of its set", advice="fetch the set again"):
+            return read(path, *options, **more)
+
+    return reading
+
 
 # --- lines
 
 
+@reader
 def newsgroups(path: Path) -> Rows:
     """Orange's .tab format: three header rows, then label<TAB>text.
 
@@ -34,6 +52,7 @@ def newsgroups(path: Path) -> Rows:
     return rows
 
 
+@reader
 def questions(path: Path, fine: bool = False) -> Rows:
     """Lines "COARSE:fine question"; the file repeats some questions, and each is kept once.
 
@@ -47,6 +66,7 @@ def questions(path: Path, fine: bool = False) -> Rows:
     return unique(rows)
 
 
+@reader
 def movie_scores(path: Path) -> list[tuple[str, float]]:
     """Snippets of film reviews with the mean of people's scores, -4 (bad) to 4 (good)."""
     rows = []
@@ -69,6 +89,7 @@ def movies(path: Path) -> Rows:
     return unique(rows)
 
 
+@reader
 def word_pairs(path: Path) -> list[tuple[str, str, float]]:
     """Human judgements of how related or similar two words are, 0 to 10.
 
@@ -82,6 +103,7 @@ def word_pairs(path: Path) -> list[tuple[str, str, float]]:
     return rows
 
 
+@reader
 def analogies(path: Path) -> list[tuple[str, str, str, str, str]]:
     """(section, a, b, c, d): a is to b as c is to d; a line ": name" begins a section."""
     rows = []
@@ -102,6 +124,7 @@ def _lines(path: Path) -> list[str]:
 # --- tables with quoted cells
 
 
+@reader
 def spam(path: Path) -> Rows:
     """Text messages labelled "spam" or "ham"; repeated ones are kept once."""
     rows = []
@@ -110,6 +133,7 @@ def spam(path: Path) -> Rows:
     return unique(rows)
 
 
+@reader
 def dialogs(path: Path) -> Rows:
     """Pairs (statement, reply) of film dialogue."""
     return [(statement.strip(), reply.strip()) for _, statement, reply in _csv_rows(path)]
@@ -124,6 +148,7 @@ def _csv_rows(path: Path) -> list[list[str]]:
 # --- the Bible
 
 
+@reader
 def kjv(path: Path) -> list[str]:
     """The chapters of the Bible, without the brackets around words that the translators supplied.
 
@@ -133,7 +158,9 @@ def kjv(path: Path) -> list[str]:
 
     raises DataError        if the file holds no such call
     """
-    module = ast.parse(read_text(path))
+    with warnings.catch_warnings():  # of Python, about the text's own spelling
+        warnings.simplefilter("ignore")
+        module = ast.parse(read_text(path))
     assigned = [node.value for node in module.body if isinstance(node, ast.Assign)]
     call = assigned[0] if assigned else None
     if not isinstance(call, ast.Call) or len(call.args) < 3:
@@ -154,6 +181,7 @@ def kjv(path: Path) -> list[str]:
 # --- Wikipedia
 
 
+@reader
 def articles(path: Path) -> list[tuple[str, str]]:
     """(title, wiki markup) of the articles in a compressed dump.
 

@@ -20,21 +20,33 @@ from .runtime.registry import helper, kernel
 # Below this the running score restarts at 0 and its competitors are raised equally,
 # to keep float32 precision.
 REBASED = -1e5
+TRIED = 64  # places near the lowest free one that siblings are tried at
 IMPOSSIBLE = -1e300  # stands for log 0; unlike −∞ it gives no NaN in differences
 
 
 def double_array_ref(first, label, slot):
-    """Give each family of siblings the first gap into which it fits."""
+    """Give each family of siblings the first gap into which it fits, near the lowest free slot.
+
+    Where `TRIED` places do not fit, the search goes on where the last such search ended. So no
+    place is tried again and again for one family after the other.
+    """
     taken = {0}
     lowest = 1  # all slots below are taken
+    ended = 0  # where the last long search ended
     slot[:1] = 0
     for n in range(label.size):
         labels = label[first[n] : first[n + 1]].tolist()
         if not labels:
             continue
         base = max(lowest - labels[0], 0)
+        tried = 0
         while any(base + x in taken for x in labels):
             base += 1
+            tried += 1
+            if tried == TRIED:
+                base = max(base, ended - labels[0])
+        if tried >= TRIED:
+            ended = base + labels[0] + 1
         slots = [base + x for x in labels]
         slot[first[n] : first[n + 1]] = slots
         taken.update(slots)
@@ -66,18 +78,25 @@ def double_array(first, label, slot):
     taken = np.zeros(2 * (label.size + widest) + 2, np.bool_)
     taken[0] = True
     lowest = 1
+    ended = 0
     slot[:1] = 0
     for n in range(label.size):
         labels = label[first[n] : first[n + 1]]
         if labels.size == 0:
             continue
         base = max(lowest - labels[0], 0)
+        tried = 0
         while True:
-            if base + 2 * widest > taken.size:
+            while base + 2 * widest > taken.size:
                 taken = np.concatenate((taken, np.zeros_like(taken)))
             if not _collide(taken, base, labels):
                 break
             base += 1
+            tried += 1
+            if tried == TRIED:
+                base = max(base, ended - labels[0])
+        if tried >= TRIED:
+            ended = base + labels[0] + 1
         for c in range(first[n], first[n + 1]):
             slot[c] = base + label[c]
             taken[slot[c]] = True

@@ -5,6 +5,8 @@ This is the fast form of `find_merges` and `apply_merges` in bpe.py.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Collection
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from tinylm.kernels import learn_merges, merge
 from .trie import beginnings, code_points
 
 Merge = tuple[str, str]
+MOST_WORK = 2e9  # characters compared to find the ways to make tokens of others
 
 
 class Counted(NamedTuple):
@@ -139,9 +142,12 @@ def splits(scores: dict[str, float]) -> tuple[list[Merge], list[int]]:
     """
     falling = sorted(set(scores.values()), reverse=True)
     rank = {score: n for n, score in enumerate(falling)}
+    sizes = np.unique([len(token) for token in scores])
+    _check_work(scores, sizes)
+    lengths = sizes.tolist()
     found = []
     for token, score in scores.items():
-        for i in range(1, len(token)):
+        for i in lengths[: bisect_left(lengths, len(token))]:  # only as long as some token is
             pair = token[:i], token[i:]
             if pair[0] in scores and pair[1] in scores:
                 found.append((rank[score], pair))
@@ -149,6 +155,22 @@ def splits(scores: dict[str, float]) -> tuple[list[Merge], list[int]]:
     merges = [pair for _, pair in found]
     ranks = [n for n, _ in found]
     return merges, ranks
+
+
+def _check_work(tokens: Collection[str], sizes: np.ndarray) -> None:
+    """Refuse tokens so long that trying every way to make them of others would have no end.
+
+    sizes : the lengths of tokens, rising
+    raises VocabularyError
+    """
+    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    ways = np.searchsorted(sizes, lengths)
+    if (work := float(ways @ lengths.astype(float))) > MOST_WORK:
+        raise VocabularyError(
+            f"The tokens are too long to be made of one another (the longest has "
+            f"{lengths.max():,} characters; {work:.1e} of them would have to be compared, "
+            f"{MOST_WORK:.0e} are allowed); give a vocabulary of words and their parts."
+        )
 
 
 class Table:

@@ -24,6 +24,7 @@ from .base import BYTE_TOKENS, decoded
 from .checks import check_different, check_whole
 from .normalise.cleaning import Cleaning, chunks
 from .normalise.normalizing import SPACE, Normalizer
+from .normalise.symbols import Symbols
 from .unigram import UNKNOWN_TEXT, WORD
 
 # GPT-2's words: contractions (lower case only); letters, digits or other signs with the space
@@ -324,11 +325,7 @@ class Metaspace(Spelling):
             raise VocabularyError("A symbol is empty; give symbols of at least one character.")
         self.normalizer = normalizer or Normalizer(kept=self.symbols)
         self.crossing = crossing or any(SPACE in symbol[1:] for symbol in self.symbols)
-        self._symbol = None  # the pattern that finds symbols
-        if self.symbols:
-            longest_first = sorted(self.symbols, key=lambda symbol: (-len(symbol), symbol))
-            pattern = "|".join(map(regex.escape, longest_first))
-            self._symbol = regex.compile(f"({pattern})")
+        self._found = Symbols(self.symbols)
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The normalised text, cut at ▁ unless a piece may hold one inside."""
@@ -341,8 +338,9 @@ class Metaspace(Spelling):
     def words(self, part: str, spaced: bool) -> list[str]:
         """A part is one word, but symbols in it are words of their own."""
         whole = SPACE + part if spaced else part
-        words = self._symbol.split(whole) if self._symbol else [whole]
-        return [word for word in words if word]
+        if not whole or not self._found:
+            return [whole] if whole else []
+        return self._found.split(whole)
 
     def training_words(self, part: str, spaced: bool) -> list[str]:
         """Words cut where letters meet digits or other signs: no learned piece joins these.

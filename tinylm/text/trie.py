@@ -103,8 +103,18 @@ def grow(symbols: np.ndarray, sizes: np.ndarray) -> Tree:
     ends_here = [np.full(1, -1)]
     node = np.zeros(sizes.size, np.int64)  # the node of each piece's first `depth` symbols
     total = 1
+    longer = np.arange(sizes.size)  # the pieces of more than `depth` symbols
     for depth in range(int(sizes.max(initial=0))):
-        longer = np.flatnonzero(sizes > depth)
+        longer = longer[sizes[longer] > depth]
+        if np.unique(node[longer]).size == longer.size:  # no two have a way in common any more
+            ends = begins[longer] + sizes[longer]
+            rest = [symbols[a + depth : b] for a, b in zip(begins[longer], ends, strict=True)]
+            new = _chains(longer, rest, node[longer], total)
+            labels.append(new.label)
+            parents.append(new.first)
+            ends_here.append(new.piece)
+            total += new.label.size
+            break
         edge = node[longer] * width + symbols[begins[longer] + depth]  # parent and symbol
         edges, number = np.unique(edge, return_inverse=True)
         node[longer] = total + number
@@ -117,6 +127,32 @@ def grow(symbols: np.ndarray, sizes: np.ndarray) -> Tree:
         ends_here.append(piece)
     first = _first_children(np.concatenate(parents), total)
     return Tree(first, np.concatenate(labels), np.concatenate(ends_here))
+
+
+def _chains(pieces: np.ndarray, rest: list[np.ndarray], node: np.ndarray, total: int) -> Tree:
+    """The nodes of pieces that have parted: a chain for each, numbered level by level.
+
+    pieces : (V,) their numbers     rest : the symbols that each has left, at least one
+    node : (V,) the node that each has come to, all different
+    total : the number of the next node
+    returns a Tree with the parent of each new node in place of its first child
+
+    >>> rest = [np.array([7, 8]), np.array([9])]
+    >>> first, label, piece = _chains(np.array([0, 1]), rest, np.array([2, 1]), total=3)
+    >>> first.tolist(), label.tolist(), piece.tolist()
+    ([1, 2, 4], [9, 7, 8], [1, -1, 0])
+    """
+    sizes = np.array([part.size for part in rest])
+    ends = np.cumsum(sizes)
+    chain = np.repeat(np.arange(len(rest)), sizes)
+    level = np.arange(chain.size) - np.repeat(ends - sizes, sizes)
+    order = np.lexsort((node[chain], level))
+    number = np.empty(chain.size, np.int64)
+    number[order] = total + np.arange(chain.size)
+    parent = np.where(level == 0, node[chain], np.roll(number, 1))
+    piece = np.full(chain.size, -1)
+    piece[ends - 1] = pieces
+    return Tree(parent[order], np.concatenate(rest)[order], piece[order])
 
 
 def _first_children(parents: np.ndarray, total: int) -> np.ndarray:

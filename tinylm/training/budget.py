@@ -234,7 +234,7 @@ class Budget:
             self.plan = Plan.read(facts["plan"])
             self.times.extend(map(float, facts["times"]))
             self.passed = int(facts["passed"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"the saved state of the run's time is damaged ({error}); start the run anew"
             ) from error
@@ -274,9 +274,9 @@ def recorded(folder: str | Path) -> tuple[tuple[int, int], ...]:
     raises CheckpointError  if the folder holds no finished run
     """
     facts = checkpoint.read_json(f"{folder}/{checkpoint.SUMMARY}")
-    if not facts.get("result"):
+    if not isinstance(facts.get("result"), dict):
         raise CheckpointError(
             f"the run in {folder} is not finished, and its plan may still change; "
             "finish it with --resume first"
         )
-    return Plan.read(facts["result"]["plan"]).segments
+    return Plan.read(facts["result"].get("plan")).segments

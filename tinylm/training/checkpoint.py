@@ -7,7 +7,6 @@ them.
 """
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import files
+from tinylm.doors import json_value
 from tinylm.errors import CheckpointError
 from tinylm.tensors import load_tensors, read_json, save_tensors
 
@@ -80,10 +80,10 @@ def load_state(folder: str | Path) -> TrainerState:
     path = Path(folder) / STATE
     flat, metadata = load_tensors(path)
     try:
-        facts = json.loads(metadata["trainer"])
+        facts = json_value(metadata["trainer"])
         problem = wrong_fact(facts)
-    except (KeyError, ValueError, RecursionError):
-        problem = "its metadata hold no facts of a run"
+    except (KeyError, ValueError) as error:
+        problem = f"its metadata hold no facts of a run: {error}"
     if problem:
         raise CheckpointError(
             f"{path} is damaged or was not written by tinylm's trainer ({problem}); "
@@ -146,8 +146,8 @@ def read_log(path: str | Path) -> list[dict]:
     records = []
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            with contextlib.suppress(ValueError, RecursionError):
-                record = json.loads(line)
+            with contextlib.suppress(ValueError):
+                record = json_value(line)
                 if _is_record(record):
                     records.append(record)
     return records

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from tinylm import folders, hub, objectives
+from tinylm.doors import json_value
 from tinylm.errors import DataError, TinylmError
-from tinylm.files import as_json, write_json, write_text
+from tinylm.files import as_json, read_text, write_json, write_text
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.progress import duration, hidden, note
 from tinylm.settings import Config, above, at_least, refuse_repeated
@@ -200,16 +201,11 @@ class Results:
         if not path.exists():
             return []
         try:
-            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-            rows = [json.loads(line) for line in lines if line]
-            for row in rows:
-                # Each line raises if its part is missing or is not a number.
-                row["method"]
-                int(row["budget"])
-                int(row["seed"])
-                float(row["accuracy"])
-                float(row["macro_f1"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            rows = []
+            for line in read_text(path).split("\n"):
+                if line:
+                    rows.append(_checked_row(json_value(line)))
+        except (ValueError, KeyError, TypeError) as error:
             raise TinylmError(
                 f"{path} is damaged ({error!r}); delete it, and its rows are computed again."
             ) from error
@@ -268,6 +264,19 @@ class Results:
             if row["method"] in systems and (row["budget"], row["seed"]) in cells:
                 found.append(row)
         return found
+
+
+def _checked_row(row: dict) -> dict:
+    """The same row.   raises ValueError, KeyError or TypeError if it is no result"""
+    if not isinstance(row["method"], str):
+        raise TypeError("method is no text")
+    for name in ("budget", "seed"):
+        if type(row[name]) is not int:
+            raise TypeError(f"{name} is no whole number")
+    for name in ("accuracy", "macro_f1"):
+        if not 0 <= row[name] <= 1:
+            raise ValueError(f"{name} is not between 0 and 1")
+    return row
 
 
 class Remembering:

@@ -7,12 +7,16 @@
     folder      vectors.npy beside words.txt, one word per line; can stay on the disk (mapped)
 
 A reader that strips leading newlines from words reads both binary kinds. C programs end their text
-lines with a space. For words that a format cannot hold, see names.py.
+lines with a space; tabs, CR LF and a byte order mark are read too, and each file may be packed by
+gzip (.vec.gz). For words that a format cannot hold, see names.py.
 Source: the released word2vec.c, glove.c and fastText; gensim 4.4.
 """
 
 import mmap
+import os
+from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,9 +24,11 @@ import numpy as np
 
 from tinylm import files, folders
 from tinylm.arguments import strings
+from tinylm.doors import parsing
 from tinylm.errors import CheckpointError
 
 from . import names as spelled
+from .packed import BOM, refuse_foreign, unpacked
 
 VECTORS = "vectors.bin"  # the name of word vectors in a run folder
 FORMATS = ("word2vec", "gensim", "text", "glove", "folder")
@@ -32,6 +38,7 @@ ERRORS = ("surrogateescape", "strict", "replace", "ignore")  # treatments of wor
 TABLE = "vectors.npy"
 WORDS = "words.txt"
 LONGEST_HEADER = 4096  # bytes of a first line "V D"
+LINES = 1000  # of a text file that are parsed together
 LONGEST_NUMBER = 64  # bytes of a decimal number and the space before it
 _SUFFIXES = {".bin": "word2vec", ".vec": "text", ".txt": "glove", "": "folder"}
 
@@ -170,15 +177,19 @@ def read_vectors(
 
 def _read_file(path: Path, binary: bool | None) -> Found:
     """Read a file of any format; binary : as in `read_vectors`."""
-    with open(path, "rb") as file:
+    with unpacked(path) as file:
+        refuse_foreign(file, path)
+        begin = len(BOM) if file.read(len(BOM)) == BOM else 0
+        file.seek(begin)
         header = _header(file, path, required=binary is not None)
         if header is None:  # GloVe's
-            file.seek(0)
+            file.seek(begin)
             return _read_lines(file, path, None)
+        _check_size(file, path, header, binary=False)  # what any kind needs
         if binary is None:
             _, width = header
             binary = not _is_text(file, width)
-        _check_size(path, header, binary)
+        _check_size(file, path, header, binary)
         if binary:
             return _read_binary(file, path, header)
         return _read_lines(file, path, header)
@@ -214,15 +225,16 @@ def _header(file: BinaryIO, path: Path, required: bool) -> Header | None:
         return None
 
 
-def _check_size(path: Path, header: Header, binary: bool) -> None:
+def _check_size(file: BinaryIO, path: Path, header: Header, binary: bool) -> None:
     """Raise CheckpointError if a file is too small for the promise of its header."""
     count, width = header
+    size = os.fstat(file.fileno()).st_size
     if binary:
         shortest = 1 + 4 * width  # an empty word and its space, then float32
     else:
-        shortest = 1 + 2 * width + 1  # a letter, a space and a digit for each number, a newline
+        shortest = 2 * width + 1  # a space and a digit for each number, a newline
     least = count * shortest - 1  # the last newline may be missing
-    if count < 1 or width < 1 or least > path.stat().st_size:
+    if count < 1 or width < 1 or least > size:
         raise CheckpointError(
             f"{path} promises {count} words of {width} dimensions, more than its size can hold; "
             "it is damaged or of the other kind (binary or text)"
@@ -243,7 +255,7 @@ def _is_text(file: BinaryIO, width: int) -> bool:
         if end < 0:
             end = len(data)
         line = data[max(begin, end - longest) : end]
-    _, *numbers = line.rstrip(b" \r").rsplit(b" ", width)
+    _, numbers = _parted(line, width)
     try:
         return len([float(number) for number in numbers]) == width
     except ValueError:
@@ -276,56 +288,98 @@ def _read_binary(file: BinaryIO, path: Path, header: Header) -> Found:
 def _read_lines(file: BinaryIO, path: Path, header: Header | None) -> Found:
     """Read one word per line, which may hold spaces, and its decimal numbers.
 
-    Without a header the first line decides how many numbers a line has, and blank lines are
-    skipped.
+    Without a header the first lines decide how many numbers a line has, and blank lines are
+    skipped. White space of any kind stands between the numbers.
     """
     count, width = header or (None, None)
     names: list[bytes] = []
-    rows = []
-    for line in file:
-        line = line.rstrip(b" \r\n")
-        if not line and header is None:
-            continue
+    known: dict[bytes, bytes] = {}  # equal words are kept once
+    blocks = [np.empty((0, width or 0), np.float32)]
+    lines = (line for line in file if header or not line.isspace())
+    while chunk := list(islice(lines, LINES if count is None else min(LINES, count - len(names)))):
         if width is None:
-            width = line.count(b" ")
-        name, row = _parse_line(line, width, path)
-        names.append(name)
-        rows.append(row)
-        if len(names) == count:
-            break
+            width = _width(chunk)
+            blocks.clear()
+        found, rows = _parse(chunk, width, path)
+        names += [known.setdefault(name, name) for name in found]
+        blocks.append(rows)
     if not names or (count is not None and len(names) < count):
         promise = f", its header promises {count}" if header else ""
         raise CheckpointError(f"{path} ends after {len(names)} words{promise}; copy it again")
-    return names, np.stack(rows)
+    return names, np.concatenate(blocks)
 
 
-def _parse_line(line: bytes, width: int, path: Path) -> tuple[bytes, np.ndarray]:
-    """The name and the numbers of a line."""
-    name, *decimals = line.rsplit(b" ", width) if width else [line]
+def _width(lines: list[bytes]) -> int:
+    """How many numbers most lines end with; the first field of a line is never counted.
+
+    >>> _width([b"new york 0.5 0.25", b"7 1 2", b"sea 1 2"])
+    2
+    """
+    counts: Counter[int] = Counter()
+    for line in lines:
+        fields = line.split()
+        numbers = 0
+        while numbers < len(fields) - 1 and _is_number(fields[-1 - numbers]):
+            numbers += 1
+        counts[numbers] += 1
+    return max(counts, key=lambda numbers: (counts[numbers], numbers))
+
+
+def _is_number(field: bytes) -> bool:
     try:
-        numbers = [float(decimal) for decimal in decimals]
-        if len(numbers) != width or not width:
-            raise ValueError
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path}: the line of {name[:40]!r} does not hold {width} numbers"
-        ) from error
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _parted(line: bytes, width: int) -> tuple[bytes, list[bytes]]:
+    """The word of a line and its last `width` fields.
+
+    >>> _parted(b"new york\\t0.5 1 \\r\\n", 2)
+    (b'new york', [b'0.5', b'1'])
+    """
+    parts = line.rsplit(None, width)
+    if len(parts) == width and line[:1].isspace():  # the word is empty
+        return b"", parts
+    return parts[0] if parts else b"", parts[1:]
+
+
+def _parse(lines: list[bytes], width: int, path: Path) -> Found:
+    """The names and the numbers of some lines; raises CheckpointError for a line of another width"""
+    names = []
+    decimals: list[bytes] = []
+    for line in lines:
+        name, fields = _parted(line, width)
+        if len(fields) != width or not width:
+            raise _wrong(line, width, path)
+        names.append(name)
+        decimals += fields
+    try:
+        numbers = list(map(float, decimals))
+    except ValueError:
+        for line in lines:
+            if not all(map(_is_number, _parted(line, width)[1])):
+                raise _wrong(line, width, path) from None
+        raise
     with np.errstate(over="ignore"):  # 1e999 and 1e99 are both infinite
-        return name, np.array(numbers, np.float32)
+        table = np.array(numbers, np.float32)
+    return names, table.reshape(len(lines), width)
+
+
+def _wrong(line: bytes, width: int, path: Path) -> CheckpointError:
+    """The error for a line without enough numbers."""
+    return CheckpointError(f"{path}: the line of {line[:40]!r} does not hold {width} numbers")
 
 
 def _read_folder(path: Path, mapped: bool) -> Found:
     """Read a folder's words and table."""
-    try:
+    with parsing(path, "a folder of word vectors, words.txt and vectors.npy", CheckpointError):
         # Mapping checks the header against the file's size before any memory is taken.
         table = np.load(path / TABLE, mmap_mode="r", allow_pickle=False)
         if table.dtype.kind != "f":
             raise ValueError(f"vectors.npy holds {table.dtype}, expected floats")
         lines = (path / WORDS).read_bytes()
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(
-            f"{path} holds no word vectors (words.txt and vectors.npy): {error}"
-        ) from error
     names = lines.removesuffix(b"\n").split(b"\n")
     if table.ndim != 2 or len(table) != len(names):
         raise CheckpointError(

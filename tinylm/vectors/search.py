@@ -10,6 +10,7 @@ import numpy as np
 from tinylm.arguments import strings
 from tinylm.errors import ShapeError, VocabularyError
 from tinylm.finite import must_be_finite
+from tinylm.progress import note
 
 from .formats import format_of, read_vectors, write_vectors
 from .ngrams import Subwords
@@ -120,6 +121,8 @@ class Vectors:
         """
         words, table = read_vectors(path, None, errors, mapped)
         found = cls(words, table)
+        if repeated := len(words) - len(found.index):
+            note(f"{path}: {repeated:,} words occur again; the first vector of each counts")
         # A row with a number that is not finite has no finite length, so only such rows are read
         # again. A row may also just be too long for float32.
         doubtful = np.flatnonzero(~np.isfinite(found.lengths))
@@ -166,7 +169,8 @@ class Vectors:
         expected = self.table.shape[1:]
         if vector.shape != expected:
             raise ShapeError(f"Vectors: a vector {vector.shape} was given; expected {expected}.")
-        return vector / max(np.linalg.norm(vector), SMALL)
+        length = np.linalg.norm(np.asarray(vector, np.float64))  # no square overflows
+        return vector / max(length, SMALL)
 
     def _known(self, *groups: Sequence[str | np.ndarray]) -> list[int]:
         """The ids of the words in some lists. Vectors, and words that only have pieces, have no id.

@@ -4,13 +4,15 @@ Numba notices a change of the file that defines a cached kernel, but not of a he
 file. So our folder is named after a hash of all kernel sources, the place where they lie (Numba
 keeps the kernels of two copies apart), the processor, and the versions of Numba and llvmlite: any
 change starts an empty folder. The folder belongs to the user alone, because loading a compiled
-kernel runs it. If no folder can be written, each process compiles its kernels anew and nothing
+kernel runs it. A marker beside each kernel holds the hash of its files, so that a damaged one is
+compiled again. If no folder can be written, each process compiles its kernels anew and nothing
 fails.
 """
 
 import contextlib
 import hashlib
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -20,7 +22,8 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 
-from tinylm.files import home
+from tinylm.errors import DataError
+from tinylm.files import home, write_bytes
 from tinylm.progress import note
 
 _state = {
@@ -91,29 +94,76 @@ def announce() -> bool:
     return bool(place)
 
 
-def _marker(kernel, dtype):
-    """The empty file whose presence says that the kernel is compiled for the dtype."""
+def place_for(kernel, dtype) -> Path | None:
+    """The folder to compile a kernel into, for one dtype; None if none can be kept.
+
+    It is the kept one if that holds what `keep` saw there: a file that was cut off, flipped or put
+    there since then would run as a kernel, or fail. Else it is a new one of this process.
+    """
+    if not folder():
+        return None
+    if holds(kernel, dtype):
+        return _kept(kernel, dtype)
+    return folder() / f"{kernel.name}.{dtype.name}.{os.getpid()}"
+
+
+def _kept(kernel, dtype):
+    """The folder that keeps a compiled kernel."""
     return folder() / f"{kernel.name}.{dtype.name}"
 
 
+def _marker(kernel, dtype):
+    """The file that says which files hold the compiled kernel: their hash."""
+    return folder() / f"{kernel.name}.{dtype.name}.sha256"
+
+
+def _digest(place):
+    """The hash of all files in a folder; None if there are none.   raises OSError"""
+    digest = hashlib.sha256()
+    found = sorted(path for path in place.rglob("*") if path.is_file())
+    for path in found:
+        name = path.relative_to(place).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest() if found else None
+
+
 def holds(kernel, dtype) -> bool:
-    """True if the cache has the kernel for this dtype."""
-    return bool(folder()) and _marker(kernel, dtype).exists()
+    """True if the cache has the kernel for this dtype, byte for byte as it was written."""
+    if not folder():
+        return False
+    try:
+        marked = _marker(kernel, dtype).read_text(encoding="ascii", errors="replace")
+        return marked == _digest(_kept(kernel, dtype))
+    except OSError:
+        return False
 
 
-def mark(kernel, dtype) -> None:
-    """Record that the cache has the kernel for this dtype."""
-    if folder() and not holds(kernel, dtype):
-        # If the folder has vanished or the disk is full, another process compiles again.
+def keep(kernel, dtype, place: Path | None) -> None:
+    """Keep what was compiled into `place`, and the hash of its files."""
+    if place is None or place == _kept(kernel, dtype):
+        return
+    # If the folder has vanished or the disk is full, another process compiles again.
+    with contextlib.suppress(OSError, DataError):
+        digest = _digest(place)
+        if digest and not holds(kernel, dtype):
+            forget(kernel, dtype)
+            place.rename(_kept(kernel, dtype))
+            write_bytes(_marker(kernel, dtype), digest.encode())
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def forget(kernel, dtype) -> None:
+    """Remove what the cache keeps of a kernel for a dtype."""
+    if folder():
         with contextlib.suppress(OSError):
-            _marker(kernel, dtype).touch()
+            _marker(kernel, dtype).unlink(missing_ok=True)
+        shutil.rmtree(_kept(kernel, dtype), ignore_errors=True)
 
 
-def dispatcher(function, parallel: bool, fastmath: set[str]):
-    """A Numba dispatcher for `function` that keeps what it compiles in `folder()`."""
+def dispatcher(function, place: Path | None, parallel: bool, fastmath: set[str]):
+    """A Numba dispatcher for `function` that keeps what it compiles in `place`, or nowhere."""
     options = {"parallel": parallel, "fastmath": fastmath, "error_model": "numpy", "nogil": True}
-    place = folder()
-    if not place:
+    if place is None:
         return numba.njit(function, **options)
     if not parallel:  # Numba tells two versions of one function apart by their folder alone
         place = place / "alone"

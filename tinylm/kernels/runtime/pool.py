@@ -24,7 +24,7 @@ from pathlib import Path
 import numba
 from threadpoolctl import ThreadpoolController
 
-from tinylm.errors import TinylmError
+from tinylm.errors import BackendError, TinylmError, one_line
 
 SPINS = "10000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # libgomp reads these once, when it is loaded
@@ -87,6 +87,19 @@ def start() -> None:
                 library.set_num_threads(1)
         _state["numpy"] = tuple(numpys)
         _state["started"] = True
+
+
+def _launch():
+    """Start Numba's threads.   raises BackendError for a threading layer that is not there"""
+    try:
+        numba.get_num_threads()
+    except ValueError as error:
+        asked = numba.config.THREADING_LAYER
+        raise BackendError(
+            f"Numba has no threading layer {asked!r} here ({one_line(str(error), 80)}); unset "
+            "NUMBA_THREADING_LAYER, or set it to omp or workqueue."
+        ) from error
+    _state["ran"] = True
 
 
 def _blas():
@@ -182,7 +195,7 @@ def set_threads(count: int) -> None:
             f"{count} threads were asked for; expected 1 to {most}, "
             "the number of cores (set NUMBA_NUM_THREADS before the start to have more)."
         )
-    _state["ran"] = True  # Numba starts its threads here
+    _launch()
     numba.set_num_threads(count)
 
 
@@ -193,7 +206,7 @@ def threads() -> int:
     ...     threads()
     1
     """
-    _state["ran"] = True  # this starts Numba's threads too
+    _launch()
     return numba.get_num_threads()
 
 
@@ -245,7 +258,7 @@ def guard() -> AbstractContextManager:
 def _first_call_or_workqueue():
     """Hold a lock: Numba's workqueue layer, its substitute for libgomp, aborts on two callers."""
     with _parallel_lock:
-        _state["ran"] = True
+        _launch()
         yield
         _state["layer"] = _state["layer"] or numba.threading_layer()
 

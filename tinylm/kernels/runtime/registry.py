@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from tinylm.errors import BackendError
+
 from . import cache, pool
 from .build import build_elsewhere
 
@@ -37,10 +39,12 @@ ITEMS = {
 }
 
 if BACKEND not in ("numba", "numpy"):
-    raise ImportError(
+    raise BackendError(
         f"TINYLM_BACKEND is {BACKEND!r}; expected 'numba' (compiled, the default) "
         "or 'numpy' (references)."
     )
+if numba.config.DISABLE_JIT:  # NUMBA_DISABLE_JIT=1 forbids compiling, so the references run
+    BACKEND = "numpy"
 
 
 @dataclass(frozen=True)
@@ -144,14 +148,30 @@ class Kernel:
         return self.dispatchers[dtype, parallel]
 
     def compile(self, dtype: np.dtype) -> None:
-        """Compile for `dtype`, or load from the cache, for the types in the spec."""
+        """Compile for `dtype`, or load from the cache, for the types in the spec.
+
+        What the cache holds is used only if it is what was written there. If it fails all the same,
+        or cannot be written, the kernel is compiled without it.
+        """
         versions = [False, True] if self.alone else [self.parallel]
+        place = cache.place_for(self, dtype)
+        try:
+            self._compile(dtype, versions, place)
+        except Exception:
+            if place is None:
+                raise
+            cache.forget(self, dtype)
+            self._compile(dtype, versions, None)
+        else:
+            cache.keep(self, dtype, place)
+
+    def _compile(self, dtype, versions, place):
+        """Compile all versions.   place : the folder that keeps them, or None"""
         for parallel in versions:
-            dispatcher = cache.dispatcher(self.function, parallel=parallel, fastmath=FASTMATH)
+            dispatcher = cache.dispatcher(self.function, place, parallel, FASTMATH)
             dispatcher.compile(self.signature(dtype))
             dispatcher.disable_compile()
             self.dispatchers[dtype, parallel] = dispatcher
-        cache.mark(self, dtype)
 
     def signature(self, dtype: np.dtype) -> tuple:
         """Numba's types of the arguments; arrays are C-contiguous."""

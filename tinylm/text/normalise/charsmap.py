@@ -28,6 +28,7 @@ from .ranges import characters
 
 BLOCK = 256  # units are added in blocks of this size
 TOP = 1 << 31  # set in units that are no byte: places of replacements, unused units
+LONGEST = 512  # bytes that a rule reads or writes; the published ones have 54 at most
 SEARCHED = 2048  # unused units that are tried before a new block is added
 # What nmt_nfkc removes, and what it replaces by a space.
 GONE = "1-8 b e-1f 7f 8f 9f"
@@ -51,6 +52,13 @@ class CharsMap:
             )
         self._units = np.frombuffer(data[4 : 4 + size], "<u4").tolist()
         self._texts = data[4 + size :]
+        ends = np.flatnonzero(np.frombuffer(self._texts, np.uint8) == 0)
+        self.longest_text = int(np.diff(ends, prepend=-1).max()) - 1  # bytes of a replacement
+        if self.longest_text > LONGEST:
+            raise DataError(
+                f"The character map of the SentencePiece model puts {self.longest_text:,} bytes "
+                f"in place of a few; at most {LONGEST} are read."
+            )
 
     def longest(self, raw: bytes, place: int) -> tuple[str, int] | None:
         """The longest rule for the bytes from `place` on: its replacement and its length in bytes.
@@ -61,7 +69,7 @@ class CharsMap:
         text_at = None  # where the replacement of the longest rule so far begins
         length = 0
         base = _offset(units[0])
-        for i in range(place, len(raw)):
+        for i in range(place, min(len(raw), place + LONGEST)):
             byte = raw[i]
             at = base ^ byte
             unit = units[at] if at < len(units) else TOP
@@ -93,13 +101,39 @@ class CharsMap:
         to = to[real]
         first = base == _offset(self._units[0])  # units of a rule's first byte
         space = byte == ord(" ")
-        inside = np.zeros(units.size, bool)  # bases at which a rule goes on
-        inside[to[first]] = True
-        while not inside[to[inside[base]]].all():
-            inside[to[inside[base]]] = True
+        inside = _reached(base, to, to[first], units.size)  # bases at which a rule goes on
         space_comes_later = (space & inside[base]).any()
         more_after_space = np.isin(base, to[first & space]).any()
         return not space_comes_later and not more_after_space
+
+
+def _reached(base: np.ndarray, to: np.ndarray, begin: np.ndarray, size: int) -> np.ndarray:
+    """The bases that can be reached from some, as (size,) bool; each unit is looked at once.
+
+    base, to : (N,) each unit leads from one base to another     begin : bases to begin with
+    raises DataError    for a rule of more than LONGEST bytes
+
+    >>> _reached(np.array([1, 2, 4]), np.array([2, 3, 5]), np.array([1]), 6).nonzero()[0].tolist()
+    [1, 2, 3]
+    """
+    order = np.argsort(base, kind="stable")
+    sorted_bases = base[order]
+    inside = np.zeros(size, bool)
+    newest = np.unique(begin)
+    for _ in range(LONGEST):
+        inside[newest] = True
+        firsts = np.searchsorted(sorted_bases, newest, side="left")
+        counts = np.searchsorted(sorted_bases, newest, side="right") - firsts
+        skipped = np.cumsum(counts) - counts
+        places = np.arange(counts.sum()) + np.repeat(firsts - skipped, counts)
+        reached = np.unique(to[order[places]])
+        newest = reached[~inside[reached]]
+        if not newest.size:
+            return inside
+    raise DataError(
+        f"The character map of the SentencePiece model has a rule for more than {LONGEST} bytes; "
+        "it is damaged."
+    )
 
 
 def _offset(unit):

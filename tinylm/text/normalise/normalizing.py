@@ -14,6 +14,7 @@ from tinylm.errors import VocabularyError
 
 from ..wordcache import Remembered
 from .charsmap import CharsMap, named
+from .symbols import Symbols
 
 SPACE = "▁"
 RULES = ("identity", "nfkc", "nmt_nfkc")
@@ -58,8 +59,8 @@ class Normalizer:
         self.prefix = prefix
         self.collapse = collapse
         self._map = CharsMap(self.charsmap) if self.charsmap else None
-        kept = sorted(filter(None, kept), key=len, reverse=True)
-        self._kept = _any_of(kept) if kept else None
+        kept = list(kept)
+        self._kept = Symbols(text.encode("utf-8", "surrogatepass") for text in kept)
         self._replaced = Remembered(self._replace)
         # Replacing word by word lets the cache help, but is right only if rules respect spaces.
         space_kept = any(" " in text for text in kept)
@@ -126,12 +127,12 @@ class Normalizer:
         at = 0  # place in the text
         place = 0  # the same place in its bytes
         while place < len(raw):
-            kept = self._kept.match(raw, place) if self._kept else None
+            kept = self._kept.at(raw, place) if self._kept else None
             rule = self._map.longest(raw, place) if self._map and not kept else None
             if kept:
-                part = kept[0].decode("utf-8", "surrogatepass")
+                part = kept.decode("utf-8", "surrogatepass")
                 size = len(part)
-                end = kept.end()
+                end = place + len(kept)
             elif rule:
                 part, length = rule
                 end = place + length
@@ -143,9 +144,3 @@ class Normalizer:
             yield part, size
             place = end
             at += size
-
-
-def _any_of(texts: Iterable[str]) -> re.Pattern[bytes]:
-    """A pattern that matches the UTF-8 bytes of any of the texts, the first that fits."""
-    raw = [text.encode("utf-8", "surrogatepass") for text in texts]
-    return re.compile(b"|".join(map(re.escape, raw)))

@@ -22,6 +22,7 @@ import regex
 
 from tinylm.errors import DataError, VocabularyError
 
+from .charsmap import CharsMap
 from .normalizing import SPACE, Normalizer
 from .ranges import characters, lies_in
 
@@ -45,10 +46,9 @@ WORD = regex.compile(r"\P{White_Space}+")
 # The patterns of published files. Any other is refused, since it could take for ever.
 ENDS = r"\A +| +\z"
 SEVERAL = " {2,}"
-PATTERNS = {
-    ENDS: regex.compile(r"\A +| +\Z"),
-    SEVERAL: regex.compile(SEVERAL),
-}
+PATTERNS = {SEVERAL: regex.compile(SEVERAL)}  # of ENDS see `replace_ends`
+MOST_GROWTH = 2000  # characters that the steps may make of one; the published ones make 400
+LONGEST_CONTENT = 100  # characters that a step puts into the text
 
 Parts = Iterable[tuple[str, int]]  # (replacement, how many characters it was)
 Step = Callable[[str], Parts]
@@ -175,6 +175,27 @@ def replace(pattern: regex.Pattern, content: str) -> Step:
     return parts
 
 
+def replace_ends(content: str) -> Step:
+    """The spaces at the beginning become `content`, and so do those at the end.
+
+    A pattern would look for the end behind every space of a run.
+
+    >>> list(replace_ends("_")(" a  "))
+    [('_', 1), ('a', 1), ('_', 2)]
+    """
+
+    def parts(text: str) -> Parts:
+        begin = len(text) - len(text.lstrip(" "))
+        end = max(begin, len(text.rstrip(" ")))
+        if begin:
+            yield content, begin
+        yield from unchanged(text[begin:end])
+        if end < len(text):
+            yield content, len(text) - end
+
+    return parts
+
+
 def words(text: str) -> Parts:
     """Each word begins with ▁, and other white space is removed.
 
@@ -211,15 +232,57 @@ def prepend(content: str, unless_there: bool = False) -> Step:
 def of(description: dict[str, Any]) -> list[Step]:
     """The steps of the normaliser that a file describes.
 
-    raises DataError        for a normaliser that the published files do not use
+    raises DataError        for a normaliser that the published files do not use, or one that makes
+        more than MOST_GROWTH characters of one
 
     >>> [step] = of({"type": "Prepend", "prepend": "▁"})
     >>> list(step("a"))
     [('▁', 0), ('a', 1)]
     """
+    parts = _flat(description)
+    growth = 1.0
+    for part in parts:
+        growth *= _growth(part)
+    growth *= max(map(_letters, parts), default=1)
+    if growth > MOST_GROWTH:
+        raise DataError(
+            f"the normalizer makes up to {growth:.0e} characters of one; "
+            f"those of BERT, GPT, XLNet, ALBERT and T5 make less than {MOST_GROWTH}"
+        )
+    return [step for part in parts for step in _steps(part)]
+
+
+def _flat(description: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parts of a normaliser, those of sequences inside sequences too."""
+    found: list[dict[str, Any]] = []
+    waiting = [description]
+    while waiting:
+        part = waiting.pop()
+        if part.get("type") == "Sequence":
+            waiting += reversed(part["normalizers"])
+        else:
+            found.append(part)
+    return found
+
+
+def _growth(part: dict[str, Any]) -> float:
+    """How many times longer a step can make a text, if it can do so again and again."""
+    if part.get("type") == "Replace":
+        shortest = len(part["pattern"].get("String", " "))
+        return max(1.0, len(part["content"]) / max(shortest, 1))
+    if part.get("type") == "Precompiled" and (rules := charsmap(part)):
+        return max(1, CharsMap(rules).longest_text)
+    return 1.0
+
+
+def _letters(part: dict[str, Any]) -> int:
+    """How many characters a step makes of one at most; doing it again adds nothing."""
+    return {"NFKC": 18, "NFKD": 18, "NFC": 3, "NFD": 4, "Lowercase": 2}.get(part.get("type"), 1)
+
+
+def _steps(description: dict[str, Any]) -> list[Step]:
+    """The steps of one part."""
     kind = description.get("type")
-    if kind == "Sequence":
-        return [step for part in description["normalizers"] for step in of(part)]
     if kind in ("NFC", "NFD", "NFKC", "NFKD"):
         return [composed(kind)]
     if kind == "StripAccents":
@@ -231,9 +294,12 @@ def of(description: dict[str, Any]) -> list[Step]:
     if kind == "Prepend":
         return [prepend(_text(description["prepend"]))]
     if kind == "Replace":
+        content = _text(description["content"])
+        if description["pattern"].get("Regex") == ENDS:
+            return [replace_ends(content)]
         pattern = _pattern(description["pattern"])
         if pattern is not None:
-            return [replace(pattern, _text(description["content"]))]
+            return [replace(pattern, content)]
     shown = str(description)[:80]
     raise DataError(
         f"the normalizer {kind!r} is not one that BERT, GPT, XLNet, ALBERT or T5 use: {shown}"
@@ -243,14 +309,19 @@ def of(description: dict[str, Any]) -> list[Step]:
 def _pattern(description: dict[str, str]) -> regex.Pattern | None:
     """The pattern of a Replace; None for a regular expression that published files do not use."""
     if "String" in description:
+        if not description["String"]:
+            raise DataError("a normalizer replaces an empty text, which is everywhere")
         return regex.compile(regex.escape(description["String"]))
     return PATTERNS.get(description["Regex"])
 
 
 def _text(value: Any) -> str:
     """The value, if it is a string; raises DataError if not."""
-    if not isinstance(value, str):
-        raise DataError(f"a normalizer puts {value!r} into the text, which is no text")
+    if not isinstance(value, str) or len(value) > LONGEST_CONTENT:
+        raise DataError(
+            f"a normalizer puts {value!r} into the text; "
+            f"expected a text of at most {LONGEST_CONTENT} characters"
+        )
     return value
 
 
