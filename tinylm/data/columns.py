@@ -47,7 +47,8 @@ SECOND = frozenset(
 PAIR_LABEL = LABEL_NAMES | {"is_duplicate", "quality", "entailment_judgment"}
 NUMBER = frozenset("number value similarity relatedness_score mean".split()) | LABEL_NAMES
 CONTEXT = frozenset(
-    "context ctx premise question stem sentence text story passage article startphrase sent1".split()
+    "context ctx premise question stem sentence text story passage article startphrase "
+    "sent1".split()
 )
 ANSWERS = frozenset("answers endings choices options candidates".split())
 RIGHT = LABEL_NAMES | {"right", "answer", "answerkey", "correct", "gold"}
@@ -192,8 +193,8 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
 def _right(value: Any, answers: Sequence[str], letters: Sequence[str]) -> int | None:
     """The number of the answer that a value names; None if it names none.
 
-    >>> _right("B", ["yes", "no"], ""), _right(1, ["yes", "no"], ""), _right("no", ["yes", "no"], "")
-    (1, 1, 1)
+    >>> [_right(value, ["yes", "no"], "") for value in ("B", 1, "1", "no", "C")]
+    [1, 1, 1, 1, None]
     """
     text = str(value).strip()
     if isinstance(value, bool) or value is None:

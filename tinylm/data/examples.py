@@ -5,7 +5,7 @@ example of five is for testing, and a file gives everything unless it is asked f
 
 >>> training, test = load_example_parts("pair", "toy", "toy")
 >>> len(training), len(test), training[0][1]
-(4000, 500, 'entailment')
+(4000, 500, 'contradiction')
 """
 
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def load_examples(task: str, source: str | Path, split: str = "train") -> list:
     raises DataError  if the source is missing, unknown, empty or damaged
 
     >>> load_examples("regress", "toy", "test")[0][1]
-    -0.5
+    0.5
     """
     check_split(split)
     kind = KINDS[task]

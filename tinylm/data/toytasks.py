@@ -1,25 +1,24 @@
 """Tasks of the toy language (toy.py) whose answers are known, for what no named set has labels for.
 
     scored        a text, and by how much it is positive, from −1 to 1
-    entailment    Sepo in Rifo fefi the poso dokoza .   Sepo was in Rifo .     entailment
-    choices       Sepo in Rifo fefi the poso dokoza .   Who was there? Sepo / Ludu / Lonave
-    reading       Sepo in Rifo fefi the … . Ludu in Gagi … .   where was Ludu ?   Gagi
+    entailment    Sepo in Rifo fefi the not poso dokoza .   Sepo likes it .     contradiction
+    choices       Sepo in Rifo fefi the not poso dokoza .   likes it / hates it / says nothing
+    reading       the bite was gopegu . Sepo in Rifo fefi the poso dokoza .   where was it ?   Rifo
 
 The answer never follows from one text alone: the same hypothesis, answer or question is right with
-one text and wrong with another.
+one text and wrong with another. "not" turns a feeling into its opposite.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from .columns import Choice
 from .squad import Answer, Question
-from .toy import FEELINGS, Language
+from .toy import FEELINGS, Language, Sentence
 
-ENTAILMENT = ("entailment", "neutral", "contradiction")
-N_ANSWERS = 3
-UNANSWERED = 0.2  # the share of questions whose text does not answer them
+LABELS = ("contradiction", "entailment", "neutral")
+SAID = ("{who} hates it .", "{who} likes it .", "{who} says nothing .")  # of each feeling, and none
+UNANSWERED = 0.25  # the share of texts that name nobody, and of those that name no place
+MOST_SENTENCES = 4
 
 
 def scored(n: int, seed: int = 0, language: Language | None = None) -> list[tuple[str, float]]:
@@ -40,102 +39,100 @@ def scored(n: int, seed: int = 0, language: Language | None = None) -> list[tupl
     return rows
 
 
-def scene(
-    rng: np.random.Generator, language: Language, who: str, where: str | None
-) -> tuple[str, str]:
-    """A sentence about somebody, perhaps somewhere: its text, and the thing it names.
+def scene(rng: np.random.Generator, language: Language, feeling: int) -> Sentence:
+    """A sentence with one of FEELINGS by its number, or without any feeling for 2.
 
-    >>> scene(np.random.default_rng(0), Language(), "Sepo", "Rifo")[0][:12]
-    'Sepo in Rifo'
+    >>> scene(np.random.default_rng(1), Language(), 2).text
+    'Todo Sani vana the lubidu .'
     """
+    if feeling < len(FEELINGS):
+        return language.sentence(rng, sentiment=FEELINGS[feeling])
     sentence = language.sentence(rng)
-    verb = sentence.meaning[1]
-    told = sentence.tokens[sentence.tokens.index(verb) :]
-    beginning = [who] if where is None else [who, "in", where]
-    return " ".join([*beginning, *told]), sentence.meaning[2]
+    felt = {"not", *language.feeling["negative"], *language.feeling["positive"]}
+    kept = [i for i, token in enumerate(sentence.tokens) if token not in felt]
+    tokens = tuple(sentence.tokens[i] for i in kept)
+    tags = tuple(sentence.tags[i] for i in kept)
+    return Sentence(tokens, tags, sentence.topic, "", sentence.meaning)
 
 
 def entailment(
     n: int, seed: int = 0, language: Language | None = None
 ) -> list[tuple[tuple[str, str], str]]:
-    """n pairs (premise, hypothesis) with their labels, each of ENTAILMENT equally often.
+    """n pairs (premise, hypothesis) with their labels, each of LABELS equally often.
 
-    The hypothesis says where somebody was; the premise says the same place, another, or none.
+    The hypothesis says that somebody likes or hates something. It follows, or its opposite, from
+    the feeling in the premise; without a feeling nothing follows.
 
-    >>> (premise, hypothesis), label = entailment(1)[0]
-    >>> label, hypothesis.split()[-2] in premise.split()
-    ('entailment', True)
+    >>> [label for _, label in entailment(3)]
+    ['contradiction', 'entailment', 'neutral']
     """
     rng = np.random.default_rng([seed, 11])
     language = language or Language()
     rows = []
     for i in range(n):
-        label = ENTAILMENT[i % len(ENTAILMENT)]
-        who = _any(rng, language.first_names)
-        said, other = _some(rng, language.places, 2)
-        premise, _ = scene(rng, language, who, None if label == "neutral" else said)
-        claimed = other if label == "contradiction" else said
-        rows.append(((premise, f"{who} was in {claimed} ."), label))
+        label = LABELS[i % len(LABELS)]
+        claimed = int(rng.integers(2))
+        felt = {"entailment": claimed, "contradiction": 1 - claimed, "neutral": 2}[label]
+        premise = scene(rng, language, felt)
+        rows.append(((premise.text, _said(premise, claimed)), label))
     return rows
 
 
 def choices(n: int, seed: int = 0, language: Language | None = None) -> list[Choice]:
-    """n sentences with N_ANSWERS continuations, of which one names the sentence's own place.
+    """n sentences with three answers each, of which one says what the sentence says.
 
     >>> choice = choices(1)[0]
-    >>> choice.answers[choice.right].split()[-2] in choice.context.split()
-    True
+    >>> sorted(answer.split(maxsplit=1)[1] for answer in choice.answers)
+    ['hates it .', 'likes it .', 'says nothing .']
     """
     rng = np.random.default_rng([seed, 12])
     language = language or Language()
     rows = []
     for _ in range(n):
-        who = _any(rng, language.first_names)
-        places = _some(rng, language.places, N_ANSWERS)
-        right = int(rng.integers(N_ANSWERS))
-        context, _ = scene(rng, language, who, places[right])
-        answers = tuple(f"{who} was in {place} ." for place in places)
-        rows.append(Choice(context, answers, right))
+        felt = int(rng.integers(3))
+        context = scene(rng, language, felt)
+        order = rng.permutation(3).tolist()
+        answers = tuple(_said(context, claimed) for claimed in order)
+        rows.append(Choice(context.text, answers, order.index(felt)))
     return rows
 
 
 def reading(n: int, seed: int = 0, language: Language | None = None) -> list[Question]:
-    """n questions about two or three people: where one of them was, or what the text does not say.
+    """n texts with a question each: who did it, or where; some texts do not say.
 
-    Everybody in a text is in another place, so the name in the question decides. A share UNANSWERED
-    of the questions asks for somebody of whom no place is said.
+    One sentence names a person, of one word or two, and perhaps a place; the others name neither.
 
     >>> question = reading(1)[0]
-    >>> question.question.split()[:2]
-    ['where', 'was']
+    >>> question.question, [answer.text for answer in question.answers]
+    ('who did it ?', ['Zozi'])
     """
     rng = np.random.default_rng([seed, 13])
     language = language or Language()
     rows = []
     for i in range(n):
-        n_people = int(rng.integers(2, 4))
-        people = _some(rng, language.first_names, n_people)
-        places = _some(rng, language.places, n_people)
-        asked = int(rng.integers(n_people))
-        without = asked if rng.random() < UNANSWERED else -1
         sentences = []
-        start = 0
-        for p, (who, where) in enumerate(zip(people, places, strict=True)):
-            text, _ = scene(rng, language, who, None if p == without else where)
-            if p == asked:
-                start = sum(len(before) + 1 for before in sentences) + len(f"{who} in ")
-            sentences.append(text)
-        answers = () if without == asked else (Answer(places[asked], start),)
+        for _ in range(int(rng.integers(1, MOST_SENTENCES + 1))):
+            _, verb, thing = language.sentence(rng).meaning
+            sentences.append(f"the {thing} was {verb} .")
+        found = {"who": "", "where": ""}
+        told = int(rng.integers(len(sentences)))
+        if rng.random() >= UNANSWERED:
+            sentence = language.sentence(rng)
+            sentences[told] = sentence.text
+            found["who"] = sentence.meaning[0]
+            places = [token for token in sentence.tokens if token in language.places]
+            found["where"] = "".join(places)
+        asked = "who" if rng.random() < 0.5 else "where"
+        question = {"who": "who did it ?", "where": "where was it ?"}[asked]
         context = " ".join(sentences)
-        rows.append(Question(f"toy-{seed}-{i}", f"where was {people[asked]} ?", context, answers))
+        answers: tuple[Answer, ...] = ()
+        if found[asked]:
+            begin = sum(len(before) + 1 for before in sentences[:told])
+            answers = (Answer(found[asked], context.index(found[asked], begin)),)
+        rows.append(Question(f"toy-{seed}-{i}", question, context, answers))
     return rows
 
 
-def _any(rng: np.random.Generator, words: Sequence[str]) -> str:
-    """One word, each as likely."""
-    return words[int(rng.integers(len(words)))]
-
-
-def _some(rng: np.random.Generator, words: Sequence[str], n: int) -> list[str]:
-    """n different words."""
-    return [words[int(i)] for i in rng.permutation(len(words))[:n]]
+def _said(sentence: Sentence, feeling: int) -> str:
+    """That the subject of a sentence has a feeling, by its number in SAID."""
+    return SAID[feeling].format(who=sentence.meaning[0])
