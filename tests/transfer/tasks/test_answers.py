@@ -74,7 +74,9 @@ def by_the_book(right, answer):
     return float(plain(answer) in kept), max(f1(true, plain(answer)) for true in kept)
 
 
-words = st.sampled_from(["the", "a", "an", "The", "sea", "Sea", "sea.", "ice,", "-", "5", "  ", "é"])
+words = st.sampled_from(
+    ["the", "a", "an", "The", "sea", "Sea", "sea.", "ice,", "-", "5", "  ", "é"]
+)
 answers = st.lists(words, max_size=6).map(" ".join)
 
 

@@ -24,12 +24,10 @@ TEXTS = ["abab", "bba", "a", "aabb", "bb", "ba", "aaa"]
 PAIRS = [(first, second) for first in TEXTS for second in ("ab", "c", "cbd")]
 LABELS = np.array(["yes", "no", "maybe"] * 7)
 NUMBERS = np.array([len(first) - 2.0 * len(second) for first, second in PAIRS])
-CHOICES = [
-    Choice(text, ("c", "dd", "ee")[: 2 + n % 2], n % 2) for n, text in enumerate(TEXTS * 3)
-]
+CHOICES = [Choice(text, ("c", "dd", "ee")[: 2 + n % 2], n % 2) for n, text in enumerate(TEXTS * 3)]
 QUESTIONS = []
 for n, text in enumerate(TEXTS):
-    QUESTIONS.append(Question(f"in{n}", "c", text + "cd", (Answer("cd", len(text)),)))
+    QUESTIONS.append(Question(f"in{n}", "c", f"{text} cd", (Answer("cd", len(text) + 1),)))
     QUESTIONS.append(Question(f"out{n}", "c", text))
 
 LETTERS = Chars("abcde")
@@ -204,7 +202,14 @@ def test_an_encoding_that_knows_pairs_stays_and_another_gets_the_three_tokens_of
     assert paired(encoder, tokenizer) == (encoder, tokenizer)
     model, letters = gpt()
     ids = letters(["ab"], ["c"])["ids"][0]
-    assert [letters.vocab[i] for i in ids] == ["<start>", "a", "b", "<delimiter>", "c", "<classify>"]
+    assert [letters.vocab[i] for i in ids] == [
+        "<start>",
+        "a",
+        "b",
+        "<delimiter>",
+        "c",
+        "<classify>",
+    ]
     assert model.config.vocab_size == LETTERS.vocab_size + 3
 
 
