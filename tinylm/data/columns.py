@@ -52,7 +52,7 @@ CONTEXT = frozenset(
 )
 ANSWERS = frozenset("answers endings choices options candidates".split())
 RIGHT = LABEL_NAMES | {"right", "answer", "answerkey", "correct", "gold"}
-NUMBERED = re.compile(r"(?:answer|ending|choice|option|candidate)[ _]?(\d+|[a-z])")
+NUMBERED = re.compile(r"(?:answer|ending|choice|option|candidate)(?:[ _]?(\d+)|[ _]([a-h]))")
 NO_LABEL = "-"  # where annotators did not agree (SNLI)
 
 Role = tuple[str, frozenset[str]]  # what a column is for, and the usual names for it
@@ -161,13 +161,13 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
     if isinstance(question, dict):  # ARC: the text and its answers are inside
         row = {**row, **question}
         row.pop("question")
-    numbered = {key: found[1] for key in row if (found := NUMBERED.fullmatch(key))}
+    numbered = [key for key in row if NUMBERED.fullmatch(key)]
     context = _one(path, number, row, "context", CONTEXT)
     if numbered:
         answers = [row[key] for key in numbered if str(row[key]).strip()]
     else:
         answers = _one(path, number, row, "answers", ANSWERS)
-    letters = ""
+    letters: list[str] = []
     if isinstance(answers, list) and all(isinstance(each, dict) for each in answers):
         letters = [str(each.get("label")) for each in answers]
         answers = [each.get("text") for each in answers]
@@ -175,7 +175,7 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
     if not is_list or len(answers) < 2 or not isinstance(context, str):
         refuse(path, number, "expected a text and a list of at least two answers, all strings")
     answers = tuple(answer.strip() for answer in answers)
-    named = RIGHT & row.keys() - numbered.keys()
+    named = RIGHT & row.keys() - set(numbered)
     if not named and not labelled:
         return Choice(context.strip(), answers)
     value = _one(path, number, row, "right", frozenset(named or RIGHT))
@@ -190,17 +190,17 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
     return Choice(context.strip(), answers, right)
 
 
-def _right(value: Any, answers: Sequence[str], letters: Sequence[str]) -> int | None:
+def _right(value: Any, answers: Sequence[str], letters: list[str]) -> int | None:
     """The number of the answer that a value names; None if it names none.
 
-    >>> [_right(value, ["yes", "no"], "") for value in ("B", 1, "1", "no", "C")]
+    >>> [_right(value, ["yes", "no"], []) for value in ("B", 1, "1", "no", "C")]
     [1, 1, 1, 1, None]
     """
     text = str(value).strip()
     if isinstance(value, bool) or value is None:
         return None
     if text in letters:
-        return list(letters).index(text)
+        return letters.index(text)
     if text.isdecimal():
         place = int(text)
     elif text in answers:

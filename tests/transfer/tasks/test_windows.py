@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm import GPT1, GPT1Config, Bert, BertConfig, Word2Vec, Word2VecConfig
+from tinylm import GPT1, Bert, BertConfig, GPT1Config, Word2Vec, Word2VecConfig
 from tinylm.data.squad import Answer, Question
 from tinylm.errors import DataError
 from tinylm.text import Chars, WordPiece
