@@ -159,16 +159,17 @@ def add_length(p: argparse.ArgumentParser, default: str) -> Any:
     return length
 
 
-def add_settings(p: argparse.ArgumentParser, example: str) -> None:
-    """--set key=value, as often as wanted.   example : for the help"""
+def add_settings(
+    p: argparse.ArgumentParser, example: str, whose: str = "the model's or the training's"
+) -> None:
+    """--set key=value, as often as wanted.   example, whose : for the help"""
     p.add_argument(
         "--set",
         action="settings",
         default=[],
         type=assignment,
         metavar="key=value",
-        help="replace a field of the model's or the training's config, for example "
-        f"{example}; may be repeated",
+        help=f"replace a field of {whose} config, for example {example}; may be repeated",
     )
 
 

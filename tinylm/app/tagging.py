@@ -6,11 +6,13 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
+from tinylm import settings
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import note
 
 from . import options as values
 from .results import load, print_result
+from .tasks import TASKS
 
 HEADS = ("linear", "bilstm", "crf", "bilstm-crf")
 HEAD = "bilstm-crf"  # unless told otherwise
@@ -21,8 +23,9 @@ def add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--task",
         default="classify",
-        choices=("classify", "tag"),
-        help="label whole texts (default), or tag their words",
+        choices=("classify", "tag", *TASKS),
+        help="label whole texts (default), tag their words, label pairs of texts, learn numbers, "
+        "choose among answers, or answer questions with words of a text",
     )
     p.add_argument("--head", choices=HEADS, help=f"of a tagger (default {HEAD})")
     p.add_argument(
@@ -40,14 +43,18 @@ def check(options: Namespace) -> None:
             raise TinylmError(f"--{name} belongs to a tagger; add --task tag, or leave it out")
 
 
-def adapt(options: Namespace, progress: Callable[[int, int], None]) -> int:
-    """Fit a tagger to tagged sentences, save it, and measure it on others."""
+def adapt(options: Namespace, fields: dict[str, Any], progress: Callable[[int, int], None]) -> int:
+    """Fit a tagger to tagged sentences, save it, and measure it on others.
+
+    fields : of its config, given as --set
+    """
     from tinylm.data import load_tagged_parts
     from tinylm.transfer import TagConfig, Tagger
 
     model, tokenizer = load(options.dir)
     train, test = load_tagged_parts(options.train, options.test)
-    config = TagConfig(seed=options.seed, embeddings=options.embeddings or 0)
+    given = {"seed": options.seed, "embeddings": options.embeddings or 0, **fields}
+    config = settings.build(TagConfig, given)
     note(f"adapting to {len(train):,} sentences ({options.method})")
     head = options.head or HEAD
     tagger = Tagger(model, tokenizer, head, options.method, config, progress)

@@ -80,7 +80,7 @@ def read(path: str | Path, labelled: bool = True) -> Rows:
 
 def _table(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
     """The rows of a tab-separated file."""
-    rows = [(number, line.split("\t")) for number, line in _lines(path)]
+    rows = [(number, line.split("\t")) for number, line in lines(path)]
     if not rows:
         return
     first_number, first = rows[0]
@@ -91,7 +91,7 @@ def _table(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
         text_place, label_place = _places_without_names(path, first_number, first, labelled)
     for number, cells in rows:
         if len(cells) != len(first):
-            _refuse(
+            refuse(
                 path,
                 number,
                 f"expected {len(first)} columns, as in line {first_number}, "
@@ -101,7 +101,7 @@ def _table(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
         if labelled and label_place is not None:
             label = cells[label_place].strip()
             if not label:
-                _refuse(path, number, "expected a label, but its column is empty")
+                refuse(path, number, "expected a label, but its column is empty")
         yield cells[text_place].strip(), label
 
 
@@ -115,8 +115,8 @@ def _places_without_names(
         return 0, None
     wanted = "expected text<TAB>label, or a first line that names the columns"
     if len(cells) == 1:
-        _refuse(path, number, f"{wanted}, but there is no tab")
-    _refuse(path, number, f"{wanted}, but there are {len(cells)} columns without names")
+        refuse(path, number, f"{wanted}, but there is no tab")
+    refuse(path, number, f"{wanted}, but there are {len(cells)} columns without names")
 
 
 def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
@@ -125,14 +125,14 @@ def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
     It does if one of its cells is a usual name. The exception is a row of two cells whose last cell
     is also the label of another row: in `who is it<TAB>question` the word is an ordinary label.
     """
-    names = _names(rows[0][1])
+    names = lower_names(rows[0][1])
     names_text = not TEXT_NAMES.isdisjoint(names)
     names_label = not LABEL_NAMES.isdisjoint(names)
     if len(names) == 1:
         return names_text
     if len(names) > 2 or names_text == names_label:
         return names_text or names_label
-    other_labels = {_names(cells)[-1] for _, cells in rows[1:]}
+    other_labels = {lower_names(cells)[-1] for _, cells in rows[1:]}
     return names[-1] not in other_labels
 
 
@@ -140,22 +140,29 @@ def _places(
     path: str | Path, number: int, columns: Sequence[str], labelled: bool
 ) -> tuple[int, int | None]:
     """The places of the text and the label among named columns; no label unless `labelled`."""
-    text = _place(path, number, columns, "text", TEXT_NAMES)
+    text = place_of(path, number, columns, "text", TEXT_NAMES)
     if not labelled:
         return text, None
-    return text, _place(path, number, columns, "label", LABEL_NAMES)
+    return text, place_of(path, number, columns, "label", LABEL_NAMES)
 
 
-def _place(
+def place_of(
     path: str | Path, number: int, columns: Sequence[str], role: str, usual: frozenset[str]
 ) -> int:
-    """The one column that is named as its role, or else has a usual name for it."""
-    names = _names(columns)
+    """The one column that is named as its role, or else has a usual name for it.
+
+    path, number : of the line that names the columns, for the error
+    raises DataError  if there is none, or there are several
+
+    >>> place_of("some.tsv", 1, ["id", "Sentence"], "text", TEXT_NAMES)
+    1
+    """
+    names = lower_names(columns)
     exact = [i for i, name in enumerate(names) if name == role]
     found = exact or [i for i, name in enumerate(names) if name in usual]
     if len(found) != 1:
         among = ", ".join(repr(column) for column in columns)
-        _refuse(
+        refuse(
             path,
             number,
             f"expected one column for the {role}, but {len(found)} of {among} "
@@ -164,8 +171,12 @@ def _place(
     return found[0]
 
 
-def _names(columns: Sequence[str]) -> list[str]:
-    """The names of columns in lower case, without the white space around them."""
+def lower_names(columns: Sequence[str]) -> list[str]:
+    """The names of columns in lower case, without the white space around them.
+
+    >>> lower_names([" Text", "LABEL"])
+    ['text', 'label']
+    """
     return [column.strip().lower() for column in columns]
 
 
@@ -173,8 +184,8 @@ def _objects(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
     """The rows of a file of JSON objects."""
     text_key: str | None = None
     label_key: str | None = None
-    for number, line in _lines(path):
-        row = _object(path, number, line)
+    for number, line in lines(path):
+        row = json_object(path, number, line)
         if text_key is None:
             keys = list(row)
             text_place, label_place = _places(path, number, keys, labelled)
@@ -182,42 +193,57 @@ def _objects(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
             label_key = None if label_place is None else keys[label_place]
         for key in (text_key, label_key):
             if key is not None and key not in row:
-                _refuse(path, number, f"expected the key {key!r}, as in the first object")
+                refuse(path, number, f"expected the key {key!r}, as in the first object")
         text = row[text_key]
         if not isinstance(text, str):
-            _refuse(path, number, f"expected a string as {text_key!r}")
-        label = "" if label_key is None else _label(path, number, row[label_key])
+            refuse(path, number, f"expected a string as {text_key!r}")
+        label = "" if label_key is None else json_label(path, number, row[label_key])
         yield text.strip(), label
 
 
-def _object(path: str | Path, number: int, line: str) -> dict[str, Any]:
-    """One line as a JSON object whose keys all differ."""
+def json_object(
+    path: str | Path, number: int, line: str, example: str = '{"text": "...", "label": "..."}'
+) -> dict[str, Any]:
+    """One line as a JSON object whose keys all differ.
+
+    path, number : of the line, for the error     example : what was expected, for the error
+    raises DataError  for anything else
+
+    >>> json_object("some.jsonl", 1, '{"text": "sea", "label": 1}')
+    {'text': 'sea', 'label': 1}
+    """
     try:
         row = json_value(line, distinct=True, finite=False)
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        _refuse(path, number, 'expected a JSON object like {"text": "...", "label": "..."}')
+        refuse(path, number, f"expected a JSON object like {example}")
     return row
 
 
-def _label(path: str | Path, number: int, value: Any) -> str:
-    """A JSON value as a label: a string, a whole number or a truth value."""
+def json_label(path: str | Path, number: int, value: Any) -> str:
+    """A JSON value as a label: a string, a whole number or a truth value.
+
+    path, number : of its line, for the error     raises DataError  for another value
+
+    >>> json_label("some.jsonl", 1, True)
+    'True'
+    """
     if not isinstance(value, str | int):
         shown = json.dumps(value)[:40]
-        _refuse(
+        refuse(
             path,
             number,
             f"the label is {shown}; expected a string, a whole number, true or false",
         )
     found = str(value).strip()
     if not found:
-        _refuse(path, number, "expected a label, but it is empty")
+        refuse(path, number, "expected a label, but it is empty")
     return found
 
 
-def _lines(path: str | Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, each with its number."""
+def lines(path: str | Path) -> list[tuple[int, str]]:
+    """The lines of a file that are not blank, each with its number.   raises DataError"""
     lines = read_text(path).split("\n")
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
@@ -254,5 +280,6 @@ def different(rows: Iterable[tuple[Key, Value]], path: str | Path) -> list[tuple
     return list(kept.items())
 
 
-def _refuse(path: str | Path, number: int, sentence: str) -> NoReturn:
+def refuse(path: str | Path, number: int, sentence: str) -> NoReturn:
+    """Raise a DataError that names the file and the line."""
     raise DataError(f"{str(path)!r}, line {number}: {sentence}.")

@@ -52,7 +52,7 @@ def _newsgroups(split: str) -> readers.Rows:
 
 
 def _questions(split: str, fine: bool = False) -> readers.Rows:
-    return _part(readers.questions(_file("questions"), fine), split)
+    return split_part(readers.questions(only_file("questions"), fine), split)
 
 
 def _questions_fine(split: str) -> readers.Rows:
@@ -60,11 +60,11 @@ def _questions_fine(split: str) -> readers.Rows:
 
 
 def _movies(split: str) -> readers.Rows:
-    return _part(readers.movies(_file("movies")), split)
+    return split_part(readers.movies(only_file("movies")), split)
 
 
 def _spam(split: str) -> readers.Rows:
-    return _part(readers.spam(_file("spam")), split)
+    return split_part(readers.spam(only_file("spam")), split)
 
 
 def _toy(split: str, task: str = "topic") -> readers.Rows:
@@ -95,16 +95,16 @@ _LABELLED: Mapping[str, Callable[[str], readers.Rows]] = {
 
 
 def _kjv() -> list[str]:
-    return readers.kjv(_file("kjv"))
+    return readers.kjv(only_file("kjv"))
 
 
 def _wikipedia() -> list[str]:
-    articles = readers.articles(_file("wikipedia"))
+    articles = readers.articles(only_file("wikipedia"))
     return [readers.plain_text(markup) for _, markup in articles]
 
 
 def _dialogs() -> list[str]:
-    pairs = readers.dialogs(_file("dialogs"))
+    pairs = readers.dialogs(only_file("dialogs"))
     return [f"{statement}\n{reply}" for statement, reply in pairs]
 
 
@@ -127,7 +127,7 @@ _TEXTS: Mapping[str, Callable[[], list[str]]] = {
 }
 
 
-def _file(name: str) -> Path:
+def only_file(name: str) -> Path:
     """The file of a named set that has only one."""
     (path,) = fetch.get(name).values()
     return path
@@ -159,11 +159,11 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
         texts = [read_text(file) for file in _documents(path, leave_out)]
     elif path.exists() and labelled.kind(path) != "text":
         rows = labelled.read(path, labelled=False)
-        texts = [text for text, _ in _part(rows, "train")]
+        texts = [text for text, _ in split_part(rows, "train")]
     elif path.exists():
         texts = [read_text(path)]
     else:
-        raise _unknown(name, [*_LABELLED, *_TEXTS])
+        raise unknown_source(name, [*_LABELLED, *_TEXTS])
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise DataError(f"{name!r} is empty: it holds no text; give a source with some text in it.")
@@ -201,13 +201,13 @@ def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     """
     name = str(source)
     path = Path(source)
-    _check_split(split)
+    check_split(split)
     if name in _LABELLED:
         rows = _LABELLED[name](split)
     elif path.is_file():
-        rows = _part(labelled.read(path), split)
+        rows = split_part(labelled.read(path), split)
     else:
-        raise _unknown(name, _LABELLED)
+        raise unknown_source(name, _LABELLED)
     if not rows:
         raise DataError(
             f"{name!r} holds no labelled text for {split!r}; "
@@ -229,10 +229,10 @@ def load_parts(
     train, test : sources as in load_labelled
     returns (training data, test data or None)
     """
-    return _parts(load_labelled, _LABELLED, train, test)
+    return both_parts(load_labelled, _LABELLED, train, test)
 
 
-def _parts(
+def both_parts(
     load: Callable[[str | Path, str], Loaded],
     named: Collection[str],
     train: str | Path,
@@ -268,19 +268,19 @@ def load_tagged(source: str | Path, split: str = "train") -> tagged.Tagged:
     >>> tokens[:3], tags[:3]
     (['Ludu', 'in', 'Gagi'], ['B-person', 'O', 'B-place'])
     """
-    _check_split(split)
+    check_split(split)
     name = str(source)
     path = Path(source)
     if name == "toy":
         sentences = toy.tagged(2500)
     elif name == "entities":
-        sentences = tagged.read(_file(name))
+        sentences = tagged.read(only_file(name))
     elif path.is_file():
         sentences = tagged.read(path)
     else:
-        raise _unknown(name, TAGGED)
+        raise unknown_source(name, TAGGED)
     pairs = [(tuple(tokens), tuple(tags)) for tokens, tags in sentences]
-    kept = _part(labelled.different(pairs, name), split)
+    kept = split_part(labelled.different(pairs, name), split)
     if not kept:
         raise DataError(
             f"{name!r} holds no tagged sentence for {split!r}; "
@@ -297,7 +297,7 @@ def load_tagged_parts(
     train, test : sources as in load_tagged
     returns (training sentences, test sentences or None)
     """
-    return _parts(load_tagged, TAGGED, train, test)
+    return both_parts(load_tagged, TAGGED, train, test)
 
 
 def load_similarity(name: str) -> list[tuple[str, str, float]]:
@@ -307,16 +307,16 @@ def load_similarity(name: str) -> list[tuple[str, str, float]]:
     raises DataError        for another name
     """
     if name not in SIMILARITY:
-        raise _unknown(name, SIMILARITY)
-    return readers.word_pairs(_file(name))
+        raise unknown_source(name, SIMILARITY)
+    return readers.word_pairs(only_file(name))
 
 
 def load_analogies() -> list[tuple[str, str, str, str, str]]:
     """The set "analogies" as (section, a, b, c, d): a is to b as c is to d."""
-    return readers.analogies(_file("analogies"))
+    return readers.analogies(only_file("analogies"))
 
 
-def _part(examples: list[Example], split: str) -> list[Example]:
+def split_part(examples: list[Example], split: str) -> list[Example]:
     """The training or the test examples, in their old order.
 
     One of TEST_EVERY is for testing. The seed is fixed, so it is always the same ones.
@@ -329,12 +329,12 @@ def _part(examples: list[Example], split: str) -> list[Example]:
     return [example for example, keep in zip(examples, wanted, strict=True) if keep]
 
 
-def _check_split(split: str) -> None:
+def check_split(split: str) -> None:
     if split not in SPLITS:
         raise DataError(f"There is no split {split!r}; it is one of {', '.join(SPLITS)}.")
 
 
-def _unknown(name: str, fitting: Collection[str]) -> DataError:
+def unknown_source(name: str, fitting: Collection[str]) -> DataError:
     """The error for a source that is neither a file nor a fitting name."""
     names = ", ".join(fitting)
     if name in {row.name for row in sets()}:

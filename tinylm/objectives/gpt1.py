@@ -18,9 +18,7 @@ follows each sub-layer and none follows the last block; tokens, special tokens a
 rows of one table, and dropout acts on that table.
 """
 
-import copy
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -28,11 +26,10 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.settings import at_least, between, one_of
 from tinylm.tensor import Tensor
-from tinylm.text import template
 
 from .base import ObjectiveConfig
 from .gpt import GPT, check_sizes
-from .inherit import with_tokens
+from .inherit import for_tasks as for_tasks  # of any model; the idea, and so the name, is GPT-1's
 
 # The published names -> ours. What GPT-1 calls gelu is the tanh form.
 _ACTIVATIONS = {"gelu": "gelu_tanh", "relu": "relu", "swish": "silu", "silu": "silu"}
@@ -187,36 +184,3 @@ class GPT1(GPT, name="gpt1", encoding="bpe"):
         for block in self.h:
             groups.append(block.parameters())
         return groups
-
-
-def for_tasks(
-    model: GPT1, tokenizer: Any, rng: np.random.Generator | None = None
-) -> tuple[GPT1, Any]:
-    """Copies of a model and its tokenizer that read tasks: three new tokens, GPT-1's template.
-
-        classification    <start> text <classify>
-        entailment        <start> premise <delimiter> hypothesis <classify>
-
-    Similarity and multiple choice are several such inputs, see transfer/several.py.
-    rng : draws the three vectors, from N(0, initializer_range²) (a fixed one by default)
-    returns model, tokenizer
-    raises VocabularyError  if the tokenizer has one of the three already
-    Source: Radford et al. 2018, section 3.3. Differs: where a pair is too long, the longer text is
-    cut, not each at half of the length.
-
-    >>> from tinylm.text import Chars
-    >>> letters = Chars("ab")
-    >>> model = GPT1(GPT1Config(letters.vocab_size, n_positions=7, n_embd=6, n_layer=1, n_head=3))
-    >>> model, letters = for_tasks(model, letters)
-    >>> [letters.vocab[i] for i in letters(["ab"], ["b"])["ids"][0]]
-    ['<start>', 'a', 'b', '<delimiter>', 'b', '<classify>']
-    """
-    if rng is None:
-        rng = np.random.default_rng(0)
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.add_specials(template.TASK_TOKENS)
-    tokenizer.arrange(template.GPT1)
-    vocab_size = max(tokenizer.vocab_size, model.config.vocab_size)
-    model = with_tokens(model, vocab_size, rng)
-    model.spell(tokenizer.vocab, tokenizer.special_ids)
-    return model, tokenizer

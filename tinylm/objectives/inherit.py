@@ -7,12 +7,15 @@ Where the objective says `mean_rows`, a new row is the mean of the old ones, as 
 stand behind the tokens' (GPT-1's positions, fastText's pieces) stay behind them.
 """
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tinylm.errors import TinylmError
+from tinylm.text import template
 
 from .base import Objective
 
@@ -50,9 +53,44 @@ def with_tokens(model: Objective, vocab_size: int, rng: np.random.Generator) -> 
     raises TinylmError  as `inherit`
     """
     config = dataclasses.replace(model.config, vocab_size=vocab_size)
-    copy = type(model)(config, rng)
-    inherit(copy, model.state_dict(), model.config.vocab_size)
-    return copy.train(model.training)
+    larger = type(model)(config, rng)
+    inherit(larger, model.state_dict(), model.config.vocab_size)
+    return larger.train(model.training)
+
+
+def for_tasks(
+    model: Objective, tokenizer: Any, rng: np.random.Generator | None = None
+) -> tuple[Objective, Any]:
+    """Copies of a model and its tokenizer that read tasks: three new tokens, GPT-1's template.
+
+        classification    <start> text <classify>
+        entailment        <start> premise <delimiter> hypothesis <classify>
+
+    Similarity and multiple choice are several such inputs, see transfer/several.py.
+    rng : draws the three vectors, from the model's initial distribution (a fixed one by default)
+    returns model, tokenizer
+    raises VocabularyError  if the tokenizer has one of the three already
+    raises TinylmError      as `inherit`
+    Source: Radford et al. 2018, section 3.3. Differs: where a pair is too long, the longer text is
+    cut, not each at half of the length.
+
+    >>> from tinylm import GPT1, GPT1Config
+    >>> from tinylm.text import Chars
+    >>> letters = Chars("ab")
+    >>> model = GPT1(GPT1Config(letters.vocab_size, n_positions=7, n_embd=6, n_layer=1, n_head=3))
+    >>> model, letters = for_tasks(model, letters)
+    >>> [letters.vocab[i] for i in letters(["ab"], ["b"])["ids"][0]]
+    ['<start>', 'a', 'b', '<delimiter>', 'b', '<classify>']
+    """
+    if rng is None:
+        rng = np.random.default_rng(0)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_specials(template.TASK_TOKENS)
+    tokenizer.arrange(template.GPT1)
+    vocab_size = max(tokenizer.vocab_size, model.config.vocab_size)
+    model = with_tokens(model, vocab_size, rng)
+    model.spell(tokenizer.vocab, tokenizer.special_ids)
+    return model, tokenizer
 
 
 def mean_everywhere(old: np.ndarray, fresh: np.ndarray, n_tokens: int, axis: int = 0) -> np.ndarray:

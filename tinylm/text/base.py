@@ -26,7 +26,6 @@ import numpy as np
 
 from tinylm import files
 from tinylm.arguments import strings
-from tinylm.data.batching import pad
 from tinylm.errors import DataError, VocabularyError
 
 from .checks import (
@@ -209,18 +208,7 @@ allow it by name.
             raise VocabularyError(
                 f"There are {len(firsts)} texts but {len(seconds)} second texts; give as many."
             )
-        rows: list[list[int]] = []
-        types: list[list[int]] = []
-        for first, second in zip(firsts, seconds, strict=True):
-            ids, kinds = self.template.assemble(first, second, self.token_id, max_length)
-            rows.append(ids)
-            types.append(kinds)
-        left = self.template.pad_left
-        ids, mask = pad(rows, self.pad_id, left=left)  # (B, T)
-        keywords = {"ids": ids, "mask": mask}
-        if self.template.typed:
-            keywords["token_types"], _ = pad(types, self.template.pad_type, left=left)
-        return keywords
+        return self.template.arrays(firsts, seconds, self.token_id, max_length, self.pad_id)
 
     def _lists(self, texts: str | Iterable[str]) -> list[list[int]]:
         """`encode_batch` with lists for arrays."""

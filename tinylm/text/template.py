@@ -7,11 +7,14 @@ GPT-1   <start> A <classify>   <start> A <delimiter> B <classify>
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
+from tinylm.data.batching import pad
 from tinylm.errors import DataError, TinylmError, VocabularyError
 from tinylm.files import as_json, read_json
 from tinylm.settings import build
@@ -73,6 +76,49 @@ class Template:
             ids += piece
             types += [token_type] * len(piece)
         return ids, types
+
+    def arrays(
+        self,
+        firsts: Sequence[list[int]],
+        seconds: Sequence[list[int] | None],
+        find: Callable[[str], int],
+        max_length: int | None = None,
+        pad_id: int = 0,
+    ) -> dict[str, np.ndarray]:
+        """Several inputs as the keywords of a model's `encode`, see `Encoding.__call__`.
+
+        firsts, seconds : B lists of ids, or None for no second text
+        find, max_length : as for `assemble`
+        returns "ids" and "mask", (B, T), and "token_types" if the template has types
+        """
+        rows: list[list[int]] = []
+        types: list[list[int]] = []
+        for first, second in zip(firsts, seconds, strict=True):
+            ids, kinds = self.assemble(first, second, find, max_length)
+            rows.append(ids)
+            types.append(kinds)
+        ids, mask = pad(rows, pad_id, left=self.pad_left)  # (B, T)
+        keywords = {"ids": ids, "mask": mask}
+        if self.typed:
+            keywords["token_types"], _ = pad(types, self.pad_type, left=self.pad_left)
+        return keywords
+
+    def places(self, n_first: int) -> dict[str, int]:
+        """Where the parts of a pair begin, if the first text has so many tokens.
+
+        returns "A", "B" and the names of the special tokens -> place; of a repeated one its first
+
+        >>> BERT.places(5)
+        {'[CLS]': 0, 'A': 1, '[SEP]': 6, 'B': 7}
+        """
+        found: dict[str, int] = {}
+        place = 0
+        for name, _ in parts_of(self._pair()):
+            found.setdefault(name, place)
+            if name == "B":
+                break
+            place += n_first if name == "A" else 1
+        return found
 
     def written(self) -> str:
         """The template as the content of a file, for `read`."""

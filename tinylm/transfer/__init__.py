@@ -1,8 +1,9 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, mixing.py, features.py,
-sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, distil.py, words.py,
-entities.py, tagging.py, tagger.py, compare.py, verdict.py.
+sentences.py, task.py, adapted.py, tasks/ridge.py, goals.py, updates.py, finetune.py, pooled.py,
+classifier.py, averaged.py, distil.py, words.py, entities.py, tagging.py, tagger.py, then tasks/,
+compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -23,21 +24,33 @@ from .entities import EntityScores, entity_scores, token_accuracy
 from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
-from .metrics import accuracy, beats, macro_f1, summarise
+from .metrics import accuracy, beats, macro_f1, mean_squared_error, pearson, spearman, summarise
 from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
 from .tagger import Tagger
 from .tagging import TagConfig
+from .tasks.answers import reading_scores
+from .tasks.choice import Chooser
+from .tasks.pairs import PairClassifier, paired
+from .tasks.regression import Regressor
+from .tasks.ridge import RidgeRegression
+from .tasks.spans import SpanConfig, SpanReader
 
 __all__ = [
     "AdaptConfig",
     "Averaged",
+    "Chooser",
     "Classifier",
     "EntityScores",
     "Features",
     "Majority",
+    "PairClassifier",
+    "Regressor",
+    "RidgeRegression",
     "SentenceEncoder",
     "SoftmaxRegression",
+    "SpanConfig",
+    "SpanReader",
     "TagConfig",
     "Tagger",
     "Tfidf",
@@ -52,6 +65,11 @@ __all__ = [
     "imitated",
     "label_budget",
     "macro_f1",
+    "mean_squared_error",
+    "paired",
+    "pearson",
+    "reading_scores",
+    "spearman",
     "summarise",
     "task_of",
     "token_accuracy",

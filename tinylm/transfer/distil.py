@@ -19,7 +19,6 @@ from tinylm import ops as F
 from tinylm import optim
 from tinylm.arguments import strings
 from tinylm.data.batching import endless_buckets
-from tinylm.errors import TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
 from tinylm.settings import above, argument
@@ -29,6 +28,7 @@ from .classifier import DEFAULTS, Classifier
 from .features import Features, encode_texts, take
 from .finetune import AdaptConfig, Network, duplicate, parameters_of, updates_for
 from .linear import SoftmaxRegression
+from .updates import Stage, learn
 
 Progress = Callable[[int, int], None]
 Encoded = dict[str, np.ndarray]
@@ -109,23 +109,17 @@ def _learn(model, trained, loss, encoded, config, progress) -> None:
 
     trained : what the optimiser moves     loss : row numbers -> Tensor
     """
-    rate = config.middle_rate
-    optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
     updates = config.updates or updates_for(len(encoded["ids"]), config.batch_size)
     batches = endless_buckets(encoded["mask"].sum(axis=1), config.batch_size, config.seed)
-    model.train()
-    for step in range(updates):
+    rate = config.middle_rate
+    optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
+
+    def noisy_loss(step, chosen):
         model.rewind(config.seed, step)
-        optimiser.zero_grad()
-        loss(next(batches)).backward()
-        norm = optimiser.step(lr=rate * config.multiplier(step, updates), max_norm=config.clip)
-        if not np.isfinite(norm):
-            raise TinylmError(
-                f"distillation diverged: the gradient norm became {norm} at update {step + 1} of "
-                f"{updates}; give smaller rates than {rate}"
-            )
-        progress(step + 1, updates)
-    model.eval()
+        return loss(chosen)
+
+    stages = [Stage(optimiser, rate, updates)]
+    learn(model, noisy_loss, batches, stages, updates, config, "distillation", progress)
 
 
 def _blank(n_features, n_classes):

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from tinylm.arguments import strings
 from tinylm.data.batching import by_length
-from tinylm.errors import DataError, ShapeError
+from tinylm.errors import ArgumentError, DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.nn import masked_mean
@@ -31,31 +31,57 @@ ALIKE_IN_ONE_LAYER = {"last", "mean", "mix", "all"}
 LAST_FOUR = 4  # layers whose sum and concatenation serve as features; fewer where there are fewer
 NO_LIMIT = 2**31  # tokens
 
+Pair = tuple[str, str]
+
 
 def encode_texts(
-    encoder: Objective, tokenizer: Any, texts: Sequence[str], max_length: int | None = None
+    encoder: Objective,
+    tokenizer: Any,
+    texts: Sequence[str] | Sequence[Pair],
+    max_length: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Texts as the keywords of `encode`: ids and mask, (N,T), and the family's further arrays.
 
+    texts : strings, or pairs of them, which the tokenizer's template puts into one input
     What the encoder does not read is left out, such as the token types of an encoding that was made
     for BERT. A text without a token is read as one padding token, so every row has a real position.
     max_length : tokens read of each text; never more than the encoder has positions for
     raises ArgumentError    for one string instead of a list
     raises DataError        if there is no text
     """
-    texts = strings(texts, "texts")
-    if not texts:
+    parts = parted(texts)
+    if not parts[0]:
         raise DataError("Encoding texts: the list is empty; expected at least one text.")
     limits = [n for n in (max_length, encoder.max_length, NO_LIMIT) if n]
-    encoded = read_by(encoder, tokenizer(texts, max_length=min(limits)))
+    encoded = read_by(encoder, tokenizer(*parts, max_length=min(limits)))
     if encoded["ids"].shape[1] == 0:
         for key, array in encoded.items():
-            encoded[key] = np.zeros((len(texts), 1, *array.shape[2:]), array.dtype)
+            encoded[key] = np.zeros((len(array), 1, *array.shape[2:]), array.dtype)
     mask = np.array(encoded["mask"], dtype=bool)
     empty = ~mask.any(axis=1)
     mask[empty, 0] = True
     encoded["mask"] = mask
     return encoded
+
+
+def parted(texts: Sequence[str] | Sequence[Pair]) -> tuple[list[str], ...]:
+    """Texts as one list, pairs as two: the first texts and the second ones.
+
+    raises ArgumentError    for one string instead of a list, or for anything else in it
+
+    >>> parted(["sea", "ice"]), parted([("sea", "ice")])
+    ((['sea', 'ice'],), (['sea'], ['ice']))
+    """
+    are_pairs = isinstance(texts, list | tuple) and texts and isinstance(texts[0], list | tuple)
+    if not are_pairs:
+        return (strings(texts, "texts"),)
+    for place, pair in enumerate(texts):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ArgumentError(
+                f"texts[{place}] is {pair!r:.80}; expected a pair of strings as in texts[0]."
+            )
+    firsts = strings([first for first, _ in texts], "first texts")
+    return firsts, strings([second for _, second in texts], "second texts")
 
 
 def read_by(encoder: Objective, encoded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

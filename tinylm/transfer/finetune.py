@@ -16,22 +16,24 @@ No label outside the given ones is used: the schedule is fixed, and `classifier.
 learning rate by cross-validation inside the labels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from tinylm import nn, optim, settings
-from tinylm import ops as F
 from tinylm.data.batching import endless_buckets
 from tinylm.errors import TinylmError
 from tinylm.objectives import Objective
 from tinylm.settings import above, at_least, between, from_to_below, one_of
 from tinylm.tensor import Tensor
 
-from .features import LAYERS, Features, take
+from .features import LAYERS, Features
+from .goals import CLASSES, Classes
 from .linear import GRID, SoftmaxRegression
 from .mixing import MIX
+from .updates import Stage, learn
 
 # Unless a config says how many: PASSES over the labels, but within these bounds.
 PASSES = 5
@@ -184,7 +186,8 @@ class Network(nn.Module):
     """Encoder, its summary of a text or a mix of its layers, fixed standardisation, linear head.
 
     features : Features of that summary or mix, already fitted; their encoder is the one that learns
-    regression : SoftmaxRegression fitted on those features; the head starts as a copy of it
+    regression : SoftmaxRegression, or another linear model, fitted on those features; the head
+        starts as a copy of it
     """
 
     def __init__(self, features: Features, regression: SoftmaxRegression, config: AdaptConfig):
@@ -212,27 +215,31 @@ class Network(nn.Module):
         standardised = (pooled - self.mean) * self.scale
         return self.head(self.dropout(standardised))  # (B,C) -> (B,K)
 
-    def loss(self, batch: dict[str, np.ndarray], codes: np.ndarray, lm_coef: float) -> Tensor:
-        """Mean cross-entropy of the classes plus lm_coef times the texts' own loss, in nats."""
+    def loss(
+        self, batch: dict[str, np.ndarray], targets: Any, lm_coef: float, goal: Classes = CLASSES
+    ) -> Tensor:
+        """The goal's mean loss plus lm_coef times the texts' own loss, in nats."""
         if not lm_coef:
-            return F.cross_entropy(self(batch), codes)
+            return goal.loss(self(batch), targets)
         states, own = self.encoder.states_and_loss(**batch)
-        return F.cross_entropy(self.classify(states, batch["mask"]), codes) + lm_coef * own
+        return goal.loss(self.classify(states, batch["mask"]), targets) + lm_coef * own
 
 
 def tune(
     features: Features,
     encoded: dict[str, np.ndarray],
-    codes: np.ndarray,
+    targets: Any,
     rate: float,
     config: AdaptConfig,
     progress: Callable[[int, int], None],
+    goal: Classes = CLASSES,
 ) -> Network:
     """Train an encoder and a new head on labelled texts for the scheduled number of updates.
 
     features : of the encoder's summary, not fitted yet; their encoder changes, so give them a
         `duplicate`
-    encoded : N texts as `encode_texts` returns them     codes : (N,) class numbers from 0
+    encoded : N texts as `encode_texts` returns them
+    targets : what the goal says of them, by default (N,) class numbers from 0
     progress : called as progress(done, updates)
     returns the network in evaluation mode
     raises TinylmError if training diverges, or if the encoder lacks the loss that lm_coef asks for
@@ -240,37 +247,57 @@ def tune(
     if config.lm_coef:
         features.encoder.need("auxiliary loss")
     rows = features.fit_encoded(encoded)
-    regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
+    regression = goal.regression(config.C, config.seed).fit(rows, targets)
     network = Network(features, regression, config)
-    updates = config.updates or updates_for(codes.size, config.batch_size)
-    batches = endless_buckets(encoded["mask"].sum(axis=1), config.batch_size, config.seed)
+
+    def loss(chosen: np.ndarray) -> Tensor:
+        return network.loss(*goal.pick(encoded, targets, chosen), config.lm_coef, goal)
+
+    lengths = goal.lengths(encoded, targets)
+    return adapt(network, loss, lengths, rate, config, progress)
+
+
+def adapt(
+    network: nn.Module,
+    loss: Callable[[np.ndarray], Tensor],
+    lengths: np.ndarray,
+    rate: float,
+    config: AdaptConfig,
+    progress: Callable[[int, int], None],
+) -> nn.Module:
+    """Lower a task's loss on N examples for the scheduled number of updates, all stages of it.
+
+    network : has an `encoder`, an Objective, and a `head`, a Module
+    loss : the numbers (B,) of some examples -> their mean loss
+    lengths : (N,) tokens of each example; those of similar length share a batch
+    returns the network in evaluation mode
+    raises TinylmError if training diverges
+    """
+    n_examples = len(lengths)
+    updates = config.updates or updates_for(n_examples, config.batch_size)
     groups = [*network.encoder.layer_groups(), network.head.parameters()]
-    per_epoch = -(-codes.size // config.batch_size)  # rounded up
-    stages = [updates]
+    per_epoch = -(-n_examples // config.batch_size)  # rounded up
+    lengths_of_stages = [updates]
     if config.unfreeze:
-        stages = stages_of(updates, len(groups), per_epoch)
-    network.train()
-    done = 0
-    for lowest, length in zip(reversed(range(len(stages))), stages, strict=True):
-        if config.unfreeze:
-            nn.freeze_to(groups, lowest)
-        # As in the release, every stage has an optimiser and a schedule of its own.
-        trained = parameters_of(network, config.layer_decay, config.head_gap)
-        optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
-        for place in range(length):
-            chosen = next(batches)
-            _set_noise(network, config.seed, done)
-            optimiser.zero_grad()
-            network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
-            norm = optimiser.step(lr=rate * config.multiplier(place, length), max_norm=config.clip)
-            done += 1
-            if not np.isfinite(norm):
-                raise TinylmError(
-                    f"fine-tuning diverged: the gradient norm became {norm} "
-                    f"at update {done} of {updates}; give smaller rates than {rate}"
-                )
-            progress(done, updates)
-    network.eval()
+        lengths_of_stages = stages_of(updates, len(groups), per_epoch)
+
+    def stages() -> Iterator[Stage]:
+        for lowest, length in zip(
+            reversed(range(len(lengths_of_stages))), lengths_of_stages, strict=True
+        ):
+            if config.unfreeze:
+                nn.freeze_to(groups, lowest)
+            # As in the release, every stage has an optimiser and a schedule of its own.
+            trained = parameters_of(network, config.layer_decay, config.head_gap)
+            optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
+            yield Stage(optimiser, rate, length)
+
+    def noisy_loss(step: int, chosen: np.ndarray) -> Tensor:
+        _set_noise(network, config.seed, step)
+        return loss(chosen)
+
+    batches = endless_buckets(lengths, config.batch_size, config.seed)
+    learn(network, noisy_loss, batches, stages(), updates, config, "fine-tuning", progress)
     return network
 
 

@@ -67,6 +67,52 @@ def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean(scores))
 
 
+def pearson(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Pearson's correlation: how nearly predictions lie on a line of the truth.
+
+        r = Σ (x − mean)(y − mean) / √(Σ (x − mean)² · Σ (y − mean)²)
+
+    truth, predicted : (N,) numbers     returns a number in [-1, 1]; 0 where one of them is constant
+    raises ShapeError                   if the lengths differ or N is 0
+
+    >>> round(pearson([1, 2, 3], [10, 20, 60]), 3)
+    0.945
+    """
+    truth, predicted = _pair(truth, predicted)
+    x = truth - np.mean(truth, dtype=np.float64)
+    y = predicted - np.mean(predicted, dtype=np.float64)
+    lengths = np.linalg.norm(x) * np.linalg.norm(y)
+    if not lengths or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    return float(np.clip(x @ y / lengths, -1, 1))
+
+
+def spearman(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Spearman's correlation: Pearson's of the ranks; equal values share their mean rank.
+
+    truth, predicted : (N,) numbers     returns a number in [-1, 1]; 0 where one of them is constant
+    raises ShapeError                   if the lengths differ or N is 0
+
+    >>> spearman([1, 2, 3], [10, 20, 60])
+    1.0
+    """
+    truth, predicted = _pair(truth, predicted)
+    return pearson(stats.rankdata(truth), stats.rankdata(predicted))
+
+
+def mean_squared_error(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """The mean of (x − y)².
+
+    truth, predicted : (N,) numbers
+    raises ShapeError   if the lengths differ or N is 0
+
+    >>> mean_squared_error([1, 2], [1, 4])
+    2.0
+    """
+    truth, predicted = _pair(truth, predicted)
+    return float(np.mean(np.square(truth - predicted), dtype=np.float64))
+
+
 @dataclass(frozen=True)
 class Summary:
     """The scores of several seeds: their mean, spread, and a confidence interval of the mean.

@@ -9,7 +9,8 @@ places, so a text's layers are pooled once, and mixed as often as it takes.
 Source: Peters et al. 2018, equation 1. Here γ is left out: standardised features have no scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -18,8 +19,6 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.errors import ShapeError
 from tinylm.tensor import Tensor
-
-from .linear import SoftmaxRegression
 
 MIX = "mix"  # the name of this choice among the layers of `pool`
 LBFGS = {"maxiter": 200, "gtol": 1e-6}
@@ -45,12 +44,19 @@ def mixed(layers: Sequence[np.ndarray], shares: np.ndarray | None = None) -> np.
     return np.tensordot(shares, np.stack(layers), axes=1)
 
 
-def learn_shares(layers: np.ndarray, codes: np.ndarray, start: SoftmaxRegression) -> np.ndarray:
+def learn_shares(
+    layers: np.ndarray,
+    codes: Any,
+    start: Any,
+    criterion: Callable[[Tensor, Any], Tensor] = F.cross_entropy,
+) -> np.ndarray:
     """The shares s that a task prefers, (L,), by L-BFGS.
 
     layers : (L, N, C), what each layer says of each text     codes : (N,) class numbers from 0
     start : a regression that was fitted on the standardised equal mix; gives W, b and C
+    criterion : the mean loss of scores (N, K) and codes, for codes that are no classes
 
+    >>> from tinylm.transfer import SoftmaxRegression
     >>> rng = np.random.default_rng(0)
     >>> codes = np.arange(40) % 2
     >>> layers = rng.normal(size=(2, 40, 3))
@@ -75,7 +81,7 @@ def learn_shares(layers: np.ndarray, codes: np.ndarray, start: SoftmaxRegression
         centred = x - F.mean(x, axis=0)
         variance = F.mean(F.square(centred), axis=0)
         standardised = centred / F.sqrt(variance + 1e-12)
-        nats = F.cross_entropy(head(standardised), codes)
+        nats = criterion(head(standardised), codes)
         return nats + F.sum(F.square(head.weight)) * (decay / 2)
 
     def value_and_gradient(flat):

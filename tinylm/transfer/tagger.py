@@ -34,6 +34,7 @@ from .finetune import duplicate
 from .mixing import MIX
 from .tagging import HEADS, RARE, UNKNOWN, Sizes, TagConfig, TagHead, updates_for
 from .task import as_labels
+from .updates import Stage, learn
 from .words import Reading, gather, read, word_vectors
 
 METHODS = ("features", "finetune")
@@ -219,26 +220,20 @@ class Tagger(Adapted):
         updates = config.updates or updates_for(rows.size, config.batch_size)
         batches = endless_buckets(texts.lengths[rows], config.batch_size, config.seed)
         once = self._seen_once(texts, rows)
-        network.train()
-        for step in range(updates):
-            chosen = rows[next(batches)]
+
+        def loss(step: int, numbers: np.ndarray) -> Tensor:
+            chosen = rows[numbers]
             network.rewind(config.seed, step)
             vectors, word_ids, mask = self._inputs(network, texts, chosen)
             rng = np.random.default_rng([config.seed, 12, step])
             hidden = once[word_ids] & (rng.random(word_ids.shape) < RARE)
-            optimiser.zero_grad()
             scores = network.head(vectors, np.where(hidden, UNKNOWN, word_ids), mask)
             right, _ = pad([codes[s] for s in chosen])
-            network.head.loss(scores, right, mask).backward()
-            share = config.multiplier(step, updates)
-            norm = optimiser.step(lr=config.head_rate * share, max_norm=config.clip)
-            if not np.isfinite(norm):
-                raise TinylmError(
-                    f"Tagger: training diverged: the gradient norm became {norm} at update "
-                    f"{step + 1} of {updates}; give smaller rates"
-                )
-            self.progress(step + 1, updates)
-        return network.eval()
+            return network.head.loss(scores, right, mask)
+
+        stages = [Stage(optimiser, config.head_rate, updates)]
+        learn(network, loss, batches, stages, updates, config, "tagging", self.progress)
+        return network
 
     def _new_network(self, texts: Texts, rows: np.ndarray) -> Network:
         """A head that has learned nothing but the scale of its inputs, on what it will train."""

@@ -1,14 +1,16 @@
-"""`tinylm finetune`: adapt a model to labelled texts, or to tagged sentences."""
+"""`tinylm finetune`: adapt a model to labelled texts, tagged sentences, pairs, questions, ..."""
 
 import argparse
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from typing import Any
 
+from tinylm import settings
 from tinylm.progress import PLAIN_EVERY, note
 
 from .. import options as values
-from .. import tagging
+from .. import tagging, tasks
 from ..results import load, print_result
 
 ULMFIT_RATES = (0.01,)  # the head's, with --method gradual; lower layers learn more slowly
@@ -23,7 +25,9 @@ def add(commands) -> argparse.ArgumentParser:
         "--train",
         required=True,
         metavar="FILE|NAME",
-        help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy",
+        help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy; "
+        "for pairs, numbers (movies) and choices .tsv, .jsonl or toy; for spans SQuAD's .json or "
+        "toy",
     )
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
     p.add_argument(
@@ -34,6 +38,7 @@ def add(commands) -> argparse.ArgumentParser:
         "the top layer down at rates of their own, as ULMFiT",
     )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
+    values.add_settings(p, "updates=1000", "the adaptation's")
     values.add_code(p)
     values.add_overwrite(p)
     return p
@@ -51,15 +56,17 @@ def run(options: Namespace) -> int:
 def _adapt(options: Namespace) -> int:
     """`run`, once its folder is claimed."""
     tagging.check(options)
+    fields = _fields(options)
     if options.task == "tag":
-        return tagging.adapt(options, _notes())
+        return tagging.adapt(options, fields, _notes())
+    if options.task in tasks.TASKS:
+        return tasks.adapt(options, fields, _notes())
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
 
     model, tokenizer = load(options.dir)
     train, test = load_parts(options.train, options.test)
-    rates = ULMFIT_RATES if options.method == "gradual" else AdaptConfig.rates
-    config = AdaptConfig(seed=options.seed, rates=rates)
+    config = settings.build(AdaptConfig, {"seed": options.seed, **fields})
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
     classifier = Classifier(model, tokenizer, options.method, config, _notes())
     classifier.fit(train.texts, train.labels).save(options.out)
@@ -80,6 +87,20 @@ def _adapt(options: Namespace) -> int:
         "accuracy": score,
     }
     return print_result(options, result, lines)
+
+
+def _fields(options: Namespace) -> dict[str, Any]:
+    """The fields of the adaptation's config that --set and --method ask for.
+
+    A single value stands for a list of one: --set rates=0.001
+    """
+    fields = values.nested(options.set)
+    for name in ("rates", "C", "layers"):
+        if name in fields and not isinstance(fields[name], tuple):
+            fields[name] = (fields[name],)
+    if options.method == "gradual":
+        fields.setdefault("rates", ULMFIT_RATES)
+    return fields
 
 
 def _notes() -> Callable[[int, int], None]:

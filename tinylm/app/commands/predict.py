@@ -1,4 +1,4 @@
-"""`tinylm predict`: label lines of text, or tag words."""
+"""`tinylm predict`: label lines of text, tag words, or do what another task has learned."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from argparse import Namespace
 from tinylm.errors import DataError
 
 from .. import options as values
-from .. import tagging
+from .. import tagging, tasks
 from ..results import print_result
 
 
@@ -19,7 +19,8 @@ def add(commands) -> argparse.ArgumentParser:
         "file",
         metavar="FILE",
         nargs="?",
-        help="one text per line; for a tagger CoNLL columns (default: standard input)",
+        help="one text per line; for a tagger CoNLL columns; for pairs, choices and numbers .tsv or "
+        ".jsonl, for spans SQuAD's .json (default: standard input)",
     )
     p.add_argument(
         "--with",
@@ -36,8 +37,11 @@ def run(options: Namespace) -> int:
     """Print a label and its probability for each line; tags for each token where DIR tags."""
     from tinylm.transfer import Averaged, Classifier, Tagger, task_of
 
-    if task_of(options.dir) == Tagger.task:
+    task = task_of(options.dir)
+    if task == Tagger.task:
         return tagging.predict(options)
+    if task in tasks.TASKS:
+        return tasks.predict(options, task)
     classifier = Classifier.load(options.dir)
     if options.also is not None:
         classifier = Averaged([classifier, Classifier.load(options.also)])

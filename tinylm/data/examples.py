@@ -1,0 +1,115 @@
+"""From a name or a path to the examples of a task: pairs, numbers, choices, questions.
+
+The rules are those of sources.py: a set that is published with a test part keeps it, elsewhere one
+example of five is for testing, and a file gives everything unless it is asked for both parts.
+
+>>> training, test = load_example_parts("pair", "toy", "toy")
+>>> len(training), len(test), training[0][1]
+(4000, 500, 'contradiction')
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinylm.errors import DataError
+
+from . import columns, readers, squad, toytasks
+from .sources import TEST_EVERY, both_parts, check_split, only_file, split_part, unknown_source
+
+TOY = {"train": (4000, 1), "test": (500, 2)}  # of each toy set: how many, and the seed
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the examples of one task are read.
+
+    read : (path, labelled) -> examples of a file
+    toy : (n, seed) -> examples of the toy language
+    named : name of a set -> its examples
+    what : the examples, in errors
+    """
+
+    read: Callable[[Any, bool], list]
+    toy: Callable[[int, int], list]
+    named: dict[str, Callable[[], list]]
+    what: str
+
+
+def _movies() -> list[tuple[str, float]]:
+    scores = readers.movie_scores(only_file("movies"))
+    return list(dict(reversed(scores)).items())[::-1]  # of a repeated text the first score
+
+
+KINDS = {
+    "regress": Kind(columns.numbers, toytasks.scored, {"movies": _movies}, "text with a number"),
+    "pair": Kind(columns.pairs, toytasks.entailment, {}, "pair with a label"),
+    "choice": Kind(columns.choices, toytasks.choices, {}, "text with answers"),
+    "span": Kind(squad.read, toytasks.reading, {}, "question"),
+}
+
+
+def load_examples(task: str, source: str | Path, split: str = "train") -> list:
+    """The examples of a task: what its reader returns.
+
+    task : a key of KINDS     source : a file, "toy", or a named set of the task
+    split : "train", "test" or "all"
+    raises DataError  if the source is missing, unknown, empty or damaged
+
+    >>> load_examples("regress", "toy", "test")[0][1]
+    0.5
+    """
+    check_split(split)
+    kind = KINDS[task]
+    name = str(source)
+    path = Path(source)
+    if name == "toy":
+        parts = [TOY["train"], TOY["test"]] if split == "all" else [TOY[split]]
+        examples = [example for n, seed in parts for example in kind.toy(n, seed)]
+    elif name in kind.named:
+        examples = split_part(kind.named[name](), split)
+    elif path.is_file():
+        examples = _split(kind.read(path, True), split)
+    else:
+        raise unknown_source(name, [*kind.named, "toy"])
+    if not examples:
+        raise DataError(
+            f"{name!r} holds no {kind.what} for {split!r}; "
+            f"give at least {TEST_EVERY} different examples."
+        )
+    return examples
+
+
+def _split(examples: list, split: str) -> list:
+    """The part of a file's examples; questions about one text stay together."""
+    if not any(isinstance(example, squad.Question) for example in examples):
+        return split_part(examples, split)
+    texts = dict.fromkeys(question.context for question in examples)
+    wanted = set(split_part(list(texts), split))
+    return [question for question in examples if question.context in wanted]
+
+
+def load_example_parts(
+    task: str, train: str | Path, test: str | Path | None = None
+) -> tuple[list, list | None]:
+    """Training examples and test examples, by the rules of `load_parts`.
+
+    task, train, test : as for `load_examples`     returns (training, test or None)
+    """
+
+    def load(source: str | Path, split: str) -> list:
+        return load_examples(task, source, split)
+
+    return both_parts(load, [*KINDS[task].named, "toy"], train, test)
+
+
+def read_examples(task: str, path: str | Path) -> list:
+    """The examples of a file to be predicted: their labels may be missing.
+
+    raises DataError  if the file is missing, empty or damaged
+    """
+    examples = KINDS[task].read(path, False)
+    if not examples:
+        raise DataError(f"{str(path)!r} holds no {KINDS[task].what}; give at least one.")
+    return examples

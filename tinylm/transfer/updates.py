@@ -1,0 +1,76 @@
+"""The one loop by which adapted networks learn: a batch, its loss, its gradient, one update.
+
+    for each stage, an optimiser with a peak rate:
+        for each of its updates:   loss(batch).backward();   optimiser.step(rate · schedule)
+
+Fine-tuning, tagging and distillation differ in what the loss is and in what the optimiser moves. No
+caller needs a loop of its own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tinylm import nn
+from tinylm.errors import TinylmError
+from tinylm.optim.base import Optimizer
+from tinylm.tensor import Tensor
+
+
+class Schedule(Protocol):
+    """What the loop reads of a config, such as an AdaptConfig."""
+
+    clip: float
+
+    def multiplier(self, step: int, steps: int) -> float:
+        """The share of the peak rate at update `step` of `steps`."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Updates that share an optimiser and a schedule.
+
+    rate : the peak     updates : how many
+    """
+
+    optimiser: Optimizer
+    rate: float
+    updates: int
+
+
+def learn(
+    network: nn.Module,
+    loss: Callable[[int, np.ndarray], Tensor],
+    batches: Iterator[np.ndarray],
+    stages: Iterable[Stage],
+    updates: int,
+    config: Schedule,
+    what: str,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Lower a loss, stage after stage; the network is in evaluation mode afterwards.
+
+    loss : (number of the update, what `batches` gave) -> scalar; it also sets the dropout's noise
+    stages : each is asked for when the one before has ended, so it may freeze layers then
+    updates : of all stages together     what : names the training in an error
+    progress : called as progress(done, updates)
+    raises TinylmError  if training diverges
+    """
+    network.train()
+    done = 0
+    for stage in stages:
+        for place in range(stage.updates):
+            stage.optimiser.zero_grad()
+            loss(done, next(batches)).backward()
+            rate = stage.rate * config.multiplier(place, stage.updates)
+            norm = stage.optimiser.step(lr=rate, max_norm=config.clip)
+            done += 1
+            if not np.isfinite(norm):
+                raise TinylmError(
+                    f"{what} diverged: the gradient norm became {norm} at update {done} of "
+                    f"{updates}; give smaller rates than {stage.rate}"
+                )
+            progress(done, updates)
+    network.eval()
