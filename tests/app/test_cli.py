@@ -495,6 +495,7 @@ QUIET = {
     "check": ["word2vec", "--set", "size=5"],
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
     "predict": ["CLASSIFIER", "TMP/new.txt"],
+    "classify": ["RUN", "TMP/new.txt", "--pattern", "{text} e{label}", "--labels", "a,e"],
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
     "score": ["RUN", "--prompt", "the", " e"],
     "fill": ["MASKED", "sea [MASK]"],

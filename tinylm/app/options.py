@@ -95,6 +95,26 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
+def label_words(text: str) -> dict[str, list[str]]:
+    """Labels with commas between them, each with the words that stand for it.
+
+    >>> label_words("sea=boat|wave, land")
+    {'sea': ['boat', 'wave'], 'land': ['land']}
+    """
+    found: dict[str, list[str]] = {}
+    for part in words(text):
+        label, equals, own = part.partition("=")
+        label = label.strip()
+        some = [word.strip() for word in own.split("|")] if equals else [label]
+        if not label or not all(some):
+            problem = f"{text!r} given, expected label,label or label=word|word,label=word"
+            raise argparse.ArgumentTypeError(problem)
+        if label in found:
+            raise argparse.ArgumentTypeError(f"the label {label!r} is given twice; give it once")
+        found[label] = some
+    return found
+
+
 def assignment(text: str) -> tuple[str, object]:
     """A field of a config and its value: a number, true or false, a tuple, or text.
 

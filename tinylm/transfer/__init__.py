@@ -2,7 +2,7 @@
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, mixing.py, features.py,
 sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, distil.py, words.py,
-entities.py, tagging.py, tagger.py, compare.py, verdict.py.
+entities.py, tagging.py, tagger.py, prompting.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -24,6 +24,7 @@ from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
+from .prompting import PromptClassifier
 from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
 from .tagger import Tagger
@@ -36,6 +37,7 @@ __all__ = [
     "EntityScores",
     "Features",
     "Majority",
+    "PromptClassifier",
     "SentenceEncoder",
     "SoftmaxRegression",
     "TagConfig",

@@ -11,6 +11,7 @@ from tinylm.progress import hidden
 
 from . import (
     check,
+    classify,
     compare,
     convert,
     data,
@@ -36,6 +37,7 @@ COMMANDS = {  # in the order of `tinylm --help`
     "check": check,
     "finetune": finetune,
     "predict": predict,
+    "classify": classify,
     "generate": generate,
     "score": score,
     "fill": fill,
