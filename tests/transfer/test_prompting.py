@@ -182,15 +182,13 @@ def reader():
     """A GPT that has read the toy language's texts, none of which holds the name of a topic."""
     texts = load_texts("toy")
     words = Words.train(texts)
-    sizes = dict(n_embd=48, n_layer=1, batch_size=16, initializer_range=0.14)
-    model = GPT(GPTConfig.tiny(words.vocab_size, **sizes))
+    model = GPT(GPTConfig.tiny(words.vocab_size))
     model.prepare(encode_corpus(texts, words, end_id=words.end_id))
-    training = TrainConfig.of(GPT, steps=STEPS, lr=1e-2)
-    Trainer(model, words, config=training, quiet=True).run()
+    Trainer(model, words, config=TrainConfig.of(GPT, steps=STEPS, lr=5e-3), quiet=True).run()
     return model, words
 
 
-STEPS = 600
+STEPS = 700
 LANGUAGE = toy.Language()
 NAME = LANGUAGE.first_names[0]  # somebody of whom each text goes on to speak
 VERBS = {topic: LANGUAGE.lexicon[topic, "verb"][:5] for topic in toy.TOPICS}

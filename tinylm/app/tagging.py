@@ -21,8 +21,8 @@ def add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--task",
         default="classify",
-        choices=("classify", "tag"),
-        help="label whole texts (default), or tag their words",
+        choices=("classify", "tag", "chat"),
+        help="label whole texts (default), tag their words, or reply in dialogues",
     )
     p.add_argument("--head", choices=HEADS, help=f"of a tagger (default {HEAD})")
     p.add_argument(

@@ -1,8 +1,8 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
 Read in this order: budgets.py, metrics.py, linear.py, baselines.py, mixing.py, features.py,
-sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, distil.py, words.py,
-entities.py, tagging.py, tagger.py, prompting.py, compare.py, verdict.py.
+sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, multitask.py, distil.py, words.py,
+entities.py, tagging.py, tagger.py, prompting.py, naming.py, turns.py, replies.py, chat.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -17,6 +17,7 @@ from .adapted import task_of
 from .averaged import Averaged
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
+from .chat import Chat, ChatConfig
 from .classifier import Classifier
 from .distil import distilled, imitated
 from .entities import EntityScores, entity_scores, token_accuracy
@@ -24,6 +25,8 @@ from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, summarise
+from .multitask import MultiTask
+from .naming import UnsupervisedTagger
 from .prompting import PromptClassifier
 from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
@@ -33,10 +36,13 @@ from .tagging import TagConfig
 __all__ = [
     "AdaptConfig",
     "Averaged",
+    "Chat",
+    "ChatConfig",
     "Classifier",
     "EntityScores",
     "Features",
     "Majority",
+    "MultiTask",
     "PromptClassifier",
     "SentenceEncoder",
     "SoftmaxRegression",
@@ -44,6 +50,7 @@ __all__ = [
     "Tagger",
     "Tfidf",
     "TfidfClassifier",
+    "UnsupervisedTagger",
     "accuracy",
     "beats",
     "both_orders",

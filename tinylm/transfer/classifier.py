@@ -80,6 +80,16 @@ class Classifier(Adapted):
         raises ShapeError       if the lengths differ
         raises ArgumentError    if texts is a single string
         """
+        texts, codes = self.check_labels(texts, labels)
+        with one_pool():
+            if self.method == "features":
+                self._fit_features(texts, codes)
+            else:
+                self._fit_all(texts, codes)
+        return self
+
+    def check_labels(self, texts: Sequence[str], labels: ArrayLike) -> tuple[list[str], np.ndarray]:
+        """Texts as a list and the number of each one's class, (N,); sets classes_.   raises as `fit`"""
         texts = strings(texts, "texts")
         labels = as_labels(labels)
         if labels.shape != (len(texts),):
@@ -92,12 +102,7 @@ class Classifier(Adapted):
             raise DataError(
                 f"Classifier: {self.classes_.size} class in the labels; expected at least two."
             )
-        with one_pool():
-            if self.method == "features":
-                self._fit_features(texts, codes)
-            else:
-                self._fit_all(texts, codes)
-        return self
+        return texts, codes
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, (N,K), columns as in classes_.   raises TinylmError before `fit`"""
@@ -151,7 +156,7 @@ class Classifier(Adapted):
         """Choose the rate, then tune a copy of the encoder on all labels."""
         encoded = encode_texts(self.encoder, self.tokenizer, texts, self.config.max_length)
         self.rate_ = self._choose_rate(encoded, codes)
-        self._keep(self._tune(encoded, codes, self.rate_))
+        self.keep(self._tune(encoded, codes, self.rate_))
 
     def _choose_rate(self, encoded: dict[str, np.ndarray], codes: np.ndarray) -> float:
         """The rate with the best held-out accuracy inside the labels; the smaller one at a tie.
@@ -161,7 +166,7 @@ class Classifier(Adapted):
 
         def hits(split: Split, rate: float) -> float:
             train, held = split
-            self._keep(self._tune(take(encoded, train), codes[train], rate))
+            self.keep(self._tune(take(encoded, train), codes[train], rate))
             means = self.features_.encode_means(take(encoded, held))
             logits = self._logits(self.features_.standardise(means))
             return held.size * accuracy(codes[held], np.argmax(logits, axis=1))
@@ -171,10 +176,14 @@ class Classifier(Adapted):
 
     def _tune(self, encoded: dict[str, np.ndarray], codes: np.ndarray, rate: float) -> Network:
         """Train a copy of the encoder and a new head."""
-        features = self._features(duplicate(self.encoder), self._tuned)
+        features = self.features_of(duplicate(self.encoder))
         return tune(features, encoded, codes, rate, self.config, self.progress)
 
-    def _keep(self, network: Network) -> None:
+    def features_of(self, encoder: Objective) -> Features:
+        """The features that fine-tuning of an encoder learns on; not fitted yet."""
+        return self._features(encoder, self._tuned)
+
+    def keep(self, network: Network) -> None:
         """Take a tuned network apart into the encoder, features and head that predict."""
         self.encoder_ = network.encoder
         self.features_ = self._features(network.encoder, self._tuned)

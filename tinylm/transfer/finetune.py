@@ -237,11 +237,7 @@ def tune(
     returns the network in evaluation mode
     raises TinylmError if training diverges, or if the encoder lacks the loss that lm_coef asks for
     """
-    if config.lm_coef:
-        features.encoder.need("auxiliary loss")
-    rows = features.fit_encoded(encoded)
-    regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
-    network = Network(features, regression, config)
+    network = started(features, encoded, codes, config)
     updates = config.updates or updates_for(codes.size, config.batch_size)
     batches = endless_buckets(encoded["mask"].sum(axis=1), config.batch_size, config.seed)
     groups = [*network.encoder.layer_groups(), network.head.parameters()]
@@ -259,10 +255,11 @@ def tune(
         optimiser = optim.AdamW(trained, lr=rate, weight_decay=config.weight_decay)
         for place in range(length):
             chosen = next(batches)
-            _set_noise(network, config.seed, done)
-            optimiser.zero_grad()
-            network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
-            norm = optimiser.step(lr=rate * config.multiplier(place, length), max_norm=config.clip)
+            set_noise(network, config.seed, done)
+            now = rate * config.multiplier(place, length)
+            norm = learn_batch(
+                network, optimiser, take(encoded, chosen), codes[chosen], config, now
+            )
             done += 1
             if not np.isfinite(norm):
                 raise TinylmError(
@@ -272,6 +269,38 @@ def tune(
             progress(done, updates)
     network.eval()
     return network
+
+
+def started(
+    features: Features, encoded: dict[str, np.ndarray], codes: np.ndarray, config: AdaptConfig
+) -> Network:
+    """A network before its first update: the head is what regression finds on the features.
+
+    The arguments are those of `tune`.
+    raises TinylmError if the encoder lacks the loss that lm_coef asks for
+    """
+    if config.lm_coef:
+        features.encoder.need("auxiliary loss")
+    rows = features.fit_encoded(encoded)
+    regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
+    return Network(features, regression, config)
+
+
+def learn_batch(
+    network: Network,
+    optimiser: optim.Optimizer,
+    batch: dict[str, np.ndarray],
+    codes: np.ndarray,
+    config: AdaptConfig,
+    rate: float,
+) -> float:
+    """One update on one batch.   returns the norm of the gradient; if it is not finite, no update
+
+    batch : keywords of `encode`, (B,T) each     codes : (B,)     rate : of this update
+    """
+    optimiser.zero_grad()
+    network.loss(batch, codes, config.lm_coef).backward()
+    return optimiser.step(lr=rate, max_norm=config.clip)
 
 
 def stages_of(updates: int, groups: int, per_epoch: int) -> list[int]:
@@ -300,7 +329,7 @@ def parameters_of(network: Network, layer_decay: float | None, head_gap: int = 2
     return optim.layerwise(network, layers, layer_decay, top=layer_decay**head_gap)
 
 
-def _set_noise(network: Network, seed: int, step: int) -> None:
+def set_noise(network: Network, seed: int, step: int) -> None:
     """Give each source of dropout noise its own draws: the encoder 2·step, the head 2·step + 1."""
     for place, noise in enumerate(network.noises()):
         noise.at(seed, 2 * step + place)

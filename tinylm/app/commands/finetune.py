@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from tinylm.progress import PLAIN_EVERY, note
 
+from .. import chatting, tagging
 from .. import options as values
-from .. import tagging
 from ..results import load, print_result
 
 ULMFIT_RATES = (0.01,)  # the head's, with --method gradual; lower layers learn more slowly
@@ -52,7 +52,9 @@ def _adapt(options: Namespace) -> int:
     """`run`, once its folder is claimed."""
     tagging.check(options)
     if options.task == "tag":
-        return tagging.adapt(options, _notes())
+        return tagging.adapt(options, notes())
+    if options.task == "chat":
+        return chatting.adapt(options, notes())
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
 
@@ -61,7 +63,7 @@ def _adapt(options: Namespace) -> int:
     rates = ULMFIT_RATES if options.method == "gradual" else AdaptConfig.rates
     config = AdaptConfig(seed=options.seed, rates=rates)
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
-    classifier = Classifier(model, tokenizer, options.method, config, _notes())
+    classifier = Classifier(model, tokenizer, options.method, config, notes())
     classifier.fit(train.texts, train.labels).save(options.out)
     classes = [str(label) for label in classifier.classes_]
     learned = f"{len(classes)} classes learned from {len(train.texts)} texts"
@@ -82,7 +84,7 @@ def _adapt(options: Namespace) -> int:
     return print_result(options, result, lines)
 
 
-def _notes() -> Callable[[int, int], None]:
+def notes() -> Callable[[int, int], None]:
     """A progress(done, updates) that notes the count every few seconds, and at the end."""
     last = time.perf_counter()
 
