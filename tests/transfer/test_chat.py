@@ -159,7 +159,7 @@ def test_padding_and_the_other_candidates_do_not_change_a_number():
     numbers = chat.choose(DIALOGUE)
     for place, text in enumerate(DIALOGUE.candidates):
         alone = Utterance(DIALOGUE.persona, DIALOGUE.history, (text,))
-        assert chat.choose(alone)[0] == pytest.approx(numbers[place], rel=1e-9)
+        assert chat.choose(alone)[0] == pytest.approx(numbers[place], rel=1e-5)
 
 
 def test_a_reply_has_as_many_tokens_as_asked_and_no_special_one():
@@ -187,7 +187,7 @@ def test_perplexity_and_hits_are_those_of_the_single_utterances():
     assert both.hits == pytest.approx(np.mean([part.hits for part in parts]))
     lengths = [len(LETTERS.encode(u.reply)) + 1 for u in (DIALOGUE, other)]
     nats = [np.log(part.perplexity) * n for part, n in zip(parts, lengths, strict=True)]
-    assert np.log(both.perplexity) == pytest.approx(sum(nats) / sum(lengths), rel=1e-9)
+    assert np.log(both.perplexity) == pytest.approx(sum(nats) / sum(lengths), rel=1e-5)
     assert both.f1 is None and both.count == 2
 
 

@@ -25,6 +25,7 @@ from tinylm.objectives import Objective
 
 from .adapted import FIRST_TASK, Adapted, Split, best_rate
 from .budgets import folds
+from .estimator import Estimator
 from .features import Features, encode_texts, take
 from .finetune import AdaptConfig, Network, duplicate, tune
 from .linear import SoftmaxRegression
@@ -36,7 +37,7 @@ METHODS = ("features", "finetune", "gradual")
 DEFAULTS = AdaptConfig()
 
 
-class Classifier(Adapted):
+class Classifier(Estimator, Adapted):
     """A text classifier: `Classifier(encoder, tokenizer).fit(texts, labels).predict(texts)`.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed
@@ -54,6 +55,8 @@ class Classifier(Adapted):
     """
 
     task = FIRST_TASK
+    kind = "classifier"
+    fitted = "head_"
 
     def __init__(
         self,

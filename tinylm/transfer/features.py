@@ -22,6 +22,7 @@ from tinylm.nn import masked_mean
 from tinylm.objectives import Objective
 from tinylm.tensor import Tensor, no_grad
 
+from .estimator import Estimator
 from .mixing import MIX, mixed
 
 # The objective shaped the last layer most. The mean of all layers still holds the words themselves.
@@ -164,7 +165,7 @@ def mean_and_deviation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(varies, deviation, 1.0)
 
 
-class Features:
+class Features(Estimator):
     """Frozen encoder, texts in, standardised vectors out, as a transformer of scikit-learn.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder is read, never changed
@@ -178,6 +179,9 @@ class Features:
     >>> Features(encoder, tokenizer).fit_transform(["sea", "ice", "sea ice"]).shape
     (3, 3)
     """
+
+    kind = "transformer"
+    fitted = "mean_"
 
     def __init__(
         self,

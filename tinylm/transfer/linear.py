@@ -16,6 +16,7 @@ from tinylm.errors import DataError, ShapeError
 from tinylm.settings import above, argument
 
 from .budgets import folds
+from .estimator import Estimator
 from .metrics import accuracy
 
 FeatureMatrix = ArrayLike | sparse.sparray  # (N, F)
@@ -64,7 +65,7 @@ def _rotate(x) -> tuple[np.ndarray, Callable]:
     return vectors * root, lambda w: x.T @ (vectors @ (w / root[:, None]))
 
 
-class SoftmaxRegression:
+class SoftmaxRegression(Estimator):
     """Multinomial logistic regression with an L2 penalty on the weights, computed in float64.
 
     The bias is not penalised.
@@ -79,6 +80,9 @@ class SoftmaxRegression:
     >>> model.predict([[2.0], [8.0]]).tolist()
     ['low', 'high']
     """
+
+    kind = "classifier"
+    fitted = "weights_"
 
     def __init__(self, C: float | tuple[float, ...] = 1.0, n_folds: int = 3, seed: int = 0):
         grid = tuple(np.atleast_1d(C).tolist())
