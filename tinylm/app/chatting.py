@@ -3,15 +3,20 @@
 from argparse import Namespace
 from collections.abc import Callable
 
+from tinylm.errors import TinylmError
 from tinylm.progress import note
 
 from .results import load, print_result
 
-TESTED = 200  # replies that are drawn for F1, of the first utterances
+TESTED = 1000  # utterances to measure on at most: each has 20 candidates to read
+DRAWN = 200  # replies that are drawn for F1, of the first of them
 
 
 def adapt(options: Namespace, progress: Callable[[int, int], None]) -> int:
-    """Learn from dialogues, save, and measure on others."""
+    """Learn from dialogues, save, and measure on others.
+
+    raises TinylmError  for --method, which has one meaning here
+    """
     import numpy as np
 
     from tinylm.data.dialogues import load_dialogues
@@ -19,6 +24,8 @@ def adapt(options: Namespace, progress: Callable[[int, int], None]) -> int:
     from tinylm.transfer.chat import ChatConfig
     from tinylm.transfer.replies import tfidf_hits
 
+    if "method" in vars(options).get("given", ()):
+        raise TinylmError("--method does not go with --task chat: all weights learn; leave it out")
     model, tokenizer = load(options.dir)
     train = load_dialogues(options.train, "train", seed=options.seed)
     note(f"learning from {len(train):,} utterances")
@@ -27,9 +34,9 @@ def adapt(options: Namespace, progress: Callable[[int, int], None]) -> int:
     lines = [f"{options.out}: {len(train)} utterances learned from"]
     result = {"out": options.out, "train": len(train), "test": 0}
     if options.test:
-        test = load_dialogues(options.test, "test", seed=options.seed)
+        test = load_dialogues(options.test, "test", seed=options.seed)[:TESTED]
         scores = chat.evaluate(test)
-        drawn = chat.evaluate(test[:TESTED], np.random.default_rng(options.seed))
+        drawn = chat.evaluate(test[:DRAWN], np.random.default_rng(options.seed))
         baseline = tfidf_hits(train, test)
         result |= {
             "test": scores.count,

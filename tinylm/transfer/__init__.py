@@ -1,8 +1,9 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
-Read in this order: budgets.py, metrics.py, estimator.py, linear.py, baselines.py, mixing.py, features.py,
-sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py, multitask.py, distil.py, words.py,
-entities.py, tagging.py, tagger.py, prompting.py, naming.py, turns.py, replies.py, chat.py, compare.py, verdict.py.
+Read in this order: budgets.py, metrics.py, estimator.py, linear.py, baselines.py, mixing.py,
+features.py, sentences.py, finetune.py, task.py, adapted.py, classifier.py, averaged.py,
+multitask.py, distil.py, words.py, entities.py, tagging.py, tagger.py, prompting.py, naming.py,
+turns.py, replies.py, chat.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")

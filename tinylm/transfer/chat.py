@@ -145,11 +145,11 @@ class DoubleHeads(nn.Module):
 
 
 class Chat(Adapted):
-    """A conversational agent: `Chat(encoder, tokenizer).fit(utterances).reply((), ["hello !"], rng)`.
+    """A conversational agent: `Chat(encoder, tokenizer).fit(utterances).reply((), ["hi !"], rng)`.
 
     encoder, tokenizer : a causal model that reads speakers, such as GPT; neither is changed
     config : ChatConfig     progress : called as progress(done, updates)
-    After `fit`: encoder_ and tokenizer_, which know five tokens more; head_ = (w (C,), b ()).
+    After `fit`: encoder_ and tokenizer_, which know the tokens of turns.py; head_ = (w (C,), b ()).
     raises TinylmError  for a model that does not read who speaks
     """
 
@@ -344,7 +344,7 @@ class Chat(Adapted):
     # ---- folders
 
     def _write(self, folder):
-        """All files; the tokenizer is the one with five tokens more."""
+        """All files; the tokenizer is the one that knows the tokens of turns.py."""
         kept = copy.copy(self)
         kept.tokenizer = self.tokenizer_
         Adapted._write(kept, folder)
@@ -375,7 +375,7 @@ class Chat(Adapted):
 def with_speakers(
     encoder: Objective, tokenizer: Any, rng: np.random.Generator
 ) -> tuple[Objective, Any]:
-    """Copies of a model and its tokenizer that know the five tokens of a dialogue.
+    """Copies of a model and its tokenizer that know the tokens of a dialogue.
 
     rng : draws their vectors
     """

@@ -92,7 +92,10 @@ class Classifier(Estimator, Adapted):
         return self
 
     def check_labels(self, texts: Sequence[str], labels: ArrayLike) -> tuple[list[str], np.ndarray]:
-        """Texts as a list and the number of each one's class, (N,); sets classes_.   raises as `fit`"""
+        """Texts as a list and the number of each one's class, (N,); sets classes_.
+
+        The arguments are those of `fit`, and so are the errors.
+        """
         texts = strings(texts, "texts")
         labels = as_labels(labels)
         if labels.shape != (len(texts),):

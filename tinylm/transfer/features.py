@@ -182,6 +182,10 @@ class Features(Estimator):
 
     kind = "transformer"
     fitted = "mean_"
+    mean_: np.ndarray | None = None  # until fit
+    std_: np.ndarray | None = None
+    depth_: int = 0
+    mix_: np.ndarray | None = None  # (L,) the shares of "mix"; equal ones until learned
 
     def __init__(
         self,
@@ -196,10 +200,6 @@ class Features(Estimator):
         self.batch_size = batch_size
         self.max_length = max_length
         self.layers = tuple(layers)
-        self.mean_ = None  # until fit
-        self.std_ = None
-        self.depth_ = 0
-        self.mix_: np.ndarray | None = None  # (L,) the shares of "mix"; equal ones until learned
         if not self.layers:
             raise ShapeError(f"Features: no layer was chosen; expected some, for example {LAYERS}.")
 

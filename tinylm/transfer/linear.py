@@ -83,6 +83,8 @@ class SoftmaxRegression(Estimator):
 
     kind = "classifier"
     fitted = "weights_"
+    weights_: np.ndarray | None = None  # until fit
+    bias_: np.ndarray | None = None
 
     def __init__(self, C: float | tuple[float, ...] = 1.0, n_folds: int = 3, seed: int = 0):
         grid = tuple(np.atleast_1d(C).tolist())
@@ -90,8 +92,6 @@ class SoftmaxRegression(Estimator):
         self.C = C
         self.n_folds = n_folds
         self.seed = seed
-        self.weights_ = None  # until fit
-        self.bias_ = None
 
     def fit(self, features: FeatureMatrix, labels: ArrayLike) -> "SoftmaxRegression":
         """Find the minimum.

@@ -41,13 +41,14 @@ Labelled = tuple[Sequence[str], ArrayLike]  # N texts, N labels
 
 
 class MultiTask:
-    """Classifiers that share their encoder: `MultiTask(encoder, tokenizer).fit({"topic": (texts, labels)})`.
+    """Classifiers that share their encoder: `fit({"topic": (texts, labels)})`, `predict("topic", …)`.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed
     config : AdaptConfig with one rate, for all tasks
     power : a, how much more often a larger task is drawn
     progress : called as progress(done, updates)
-    After `fit`: classifiers_, name -> fitted Classifier, all of one encoder; drawn_, name -> batches
+    After `fit`: classifiers_, name -> fitted Classifier, all of one encoder; drawn_, name ->
+        batches
     raises TinylmError  for several rates or gradual unfreezing, which are for one task
 
     >>> MultiTask(None, None, AdaptConfig(rates=(1e-3, 1e-4)))

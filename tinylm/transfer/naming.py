@@ -5,7 +5,7 @@
     Votaso 0.2, him 0.1, Sepo ...  each descriptor lies in a cluster of the vocabulary
     person                         somebody gave some clusters a name, by hand
 
-    share(type | context) ∝ Σ p(w | context),   w over the best descriptors whose cluster is of the type
+    share(type | context) ∝ Σ p(w | context),   w over the descriptors in a cluster of that type
 
 Nobody tags a sentence: one only names some clusters, a few words for each type. A span may be
 asked about a second time out of its context, in a neutral sentence such as "{span} is a [MASK]
@@ -75,7 +75,7 @@ def clusters(vectors: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 
 
 class UnsupervisedTagger:
-    """A tagger of entities that has seen no tag: `UnsupervisedTagger(model, …).predict(sentences)`.
+    """A tagger of entities that has seen no tag: `UnsupervisedTagger(…).predict(sentences)`.
 
     model, tokenizer : a masked language model, as `tinylm.hub.load` returns them
     types : type -> some words of its own; the whole cluster of each word gets that type

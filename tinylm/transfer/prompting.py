@@ -3,7 +3,7 @@
     pattern        "{text} It was {label}."        a text, and a place for the answer
     label words    positive: great, good           negative: bad
     p(label | text) ∝ mean over its words w of exp score(w)
-    score(w) = mean of log p(x_t | …) over the tokens of w + Σ_t log p(x_t | …) over those behind it
+    score(w) = mean of log p(x_t | …) over the tokens of w + Σ log p(x_t | …) over those behind
 
 A causal model reads from the left, so the words behind the place count as evidence too: in
 "A {label} review: {text}" it is the text itself that the label must make probable. A masked model
@@ -13,8 +13,8 @@ Some words are frequent anyway. `neutral` is a text that says nothing, such as "
 a word has there is subtracted.
 
 Source: Radford et al. 2019, section 3 (continuations); Schick & Schütze 2021, section 3 (patterns,
-label words, gaps); Zhao et al. 2021, section 5 (the neutral text). Differs: several tokens of a word
-are filled independently of each other, not one after the other.
+label words, gaps); Zhao et al. 2021, section 5 (the neutral text). Differs: several tokens of a
+word are filled independently of each other, not one after the other.
 """
 
 from collections.abc import Mapping, Sequence

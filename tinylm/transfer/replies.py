@@ -40,7 +40,8 @@ class ChatScores:
 
     def __str__(self) -> str:
         f1 = "" if self.f1 is None else f", F1 {self.f1:.3f}"
-        return f"hits@1 {self.hits:.3f}, perplexity {self.perplexity:.1f}{f1} on {self.count} utterances"
+        shown = f"hits@1 {self.hits:.3f}, perplexity {self.perplexity:.1f}{f1}"
+        return f"{shown} on {self.count} utterances"
 
 
 def word_f1(truth: str, said: str) -> float:
@@ -83,8 +84,8 @@ def tfidf_hits(train: Sequence[Utterance], test: Sequence[Utterance]) -> float:
     hits = []
     for utterance in test:
         asked = " ".join([*utterance.persona, *utterance.history])
-        rows = tfidf.transform([asked, *utterance.candidates]).toarray()
-        nearness = rows[1:] @ rows[0]  # (N,)
+        rows = tfidf.transform([asked, *utterance.candidates])  # (1 + N, F)
+        nearness = (rows[1:] @ rows[:1].T).toarray()[:, 0]  # (N,)
         best = np.isclose(nearness, nearness.max(), rtol=0, atol=1e-12)
         hits.append(best[-1] / best.sum())
     return float(np.mean(hits))

@@ -9,7 +9,7 @@ speakers stand in the word table. Two rules say who speaks, and they are not the
 before a turn alternates backwards from the reply, which is speaker 1's; the speaker beside each
 token alternates forwards from the persona. They agree if the history has an odd number of turns.
 
-Source: Wolf et al. 2019, "TransferTransfo", and the released code. Differs: what is too long is cut.
+Source: Wolf et al. 2019, "TransferTransfo"; the released code. Differs: what is too long is cut.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ FEWEST = 8  # tokens of a model's window in which something can be said
 
 @dataclass(frozen=True)
 class Specials:
-    """The ids of the five tokens.
+    """The ids of the tokens in NAMES.
 
     >>> Specials(5, 6, 7, 8, 9).of(0), Specials(5, 6, 7, 8, 9).of(1)
     (7, 8)
@@ -139,7 +139,7 @@ def fitting(
 class Reader:
     """Turns utterances into arrays.
 
-    tokenizer : with the five tokens     most : tokens of a dialogue (None: no limit)
+    tokenizer : with the tokens in NAMES     most : tokens of a dialogue (None: no limit)
     max_history : h, the last 2h + 1 turns are read
     raises TinylmError  if hardly anything fits
     """

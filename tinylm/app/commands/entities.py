@@ -14,14 +14,14 @@ def add(commands) -> argparse.ArgumentParser:
     p.add_argument(
         "file",
         metavar="FILE|NAME",
-        help="a CoNLL file, whose tags are only compared with; or entities or toy (their test part)",
+        help="a CoNLL file, whose tags are only compared with; or entities or toy, the test part",
     )
     p.add_argument(
         "--types",
         required=True,
         type=values.label_words,
         metavar="TYPES",
-        help="some words of each type: person=Anna|Otto,place=Paris|Oslo; words near them count too",
+        help="some words of each type: person=Anna|Otto,place=Paris|Oslo; words near them count",
     )
     p.add_argument(
         "--threshold",

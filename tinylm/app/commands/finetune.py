@@ -23,7 +23,8 @@ def add(commands) -> argparse.ArgumentParser:
         "--train",
         required=True,
         metavar="FILE|NAME",
-        help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy",
+        help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy; "
+        "to chat, a Persona-Chat .json, dialogs or toy",
     )
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
     p.add_argument(
