@@ -121,8 +121,12 @@ def test_a_pipeline_of_features_and_a_regression_is_the_classifier():
     ours.fit(TEXTS, LABELS)
     whole = Classifier(model, WORDS, config=CONFIG).fit(TEXTS, LABELS)
     np.testing.assert_allclose(ours.predict_proba(TEXTS), whole.predict_proba(TEXTS), atol=1e-6)
-    theirs = make_pipeline(Features(model, WORDS, max_length=8), LogisticRegression())
-    assert theirs.fit(TEXTS, LABELS).score(TEXTS, LABELS) == ours.score(TEXTS, LABELS)
+    three = [
+        ["sea", "land", "sky"][i % 3] for i in range(24)
+    ]  # with two theirs has one vector less
+    theirs = make_pipeline(Features(model, WORDS, max_length=8), LogisticRegression(tol=1e-8))
+    found = theirs.fit(TEXTS, three).predict_proba(TEXTS)
+    np.testing.assert_allclose(ours.fit(TEXTS, three).predict_proba(TEXTS), found, atol=1e-3)
 
 
 @pytest.mark.peer

@@ -115,7 +115,7 @@ def test_tasks_are_drawn_in_proportion_to_a_power_of_their_size(power, expected)
 
 
 def test_both_tasks_are_learned():
-    config = AdaptConfig(updates=80, batch_size=8, max_length=8, rates=(5e-3,))
+    config = AdaptConfig(updates=200, batch_size=8, max_length=8, rates=(1e-2,))
     several = MultiTask(encoder(0.0), WORDS, config)
     several.fit({"place": places(40), "mood": moods(36)})
     texts, labels = places(40, seed=1)

@@ -41,7 +41,7 @@ Labelled = tuple[Sequence[str], ArrayLike]  # N texts, N labels
 
 
 class MultiTask:
-    """Classifiers that share their encoder: `fit({"topic": (texts, labels)})`, `predict("topic", …)`.
+    """Classifiers that share an encoder: `fit({"topic": (texts, labels)})`, `predict("topic", …)`.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed
     config : AdaptConfig with one rate, for all tasks
