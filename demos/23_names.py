@@ -24,10 +24,12 @@ from tinylm.training.pretrain import learn_encoding
 from tinylm.training.train import TrainConfig, Trainer
 from tinylm.transfer import UnsupervisedTagger, entity_scores
 
-texts = load_texts("toy")
+texts = []
+for document in load_texts("toy"):
+    texts += [f"{text} ." for text in document.removesuffix(" .").split(" . ")]
 words = learn_encoding(tinylm.Bert, "words", texts, 1000, {})
-sizes = dict(hidden_size=48, next_sentence=False, mask_rate=0.3, sequence_length=24)
-model = tinylm.Bert(tinylm.BertConfig.tiny(words.vocab_size, batch_size=24, **sizes))
+sizes = dict(hidden_size=48, next_sentence=False, mask_rate=0.3, sequence_length=14)
+model = tinylm.Bert(tinylm.BertConfig.tiny(words.vocab_size, batch_size=32, **sizes))
 model.spell(words.vocab, words.special_ids)
 model.prepare(encode_corpus(texts, words, end_id=words.end_id))
 recipe = tinylm.BertConfig.recipes["tiny"]

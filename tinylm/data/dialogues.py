@@ -70,7 +70,7 @@ def load_dialogues(
 
     >>> utterance = load_dialogues("toy", "test", candidates=2)[0]
     >>> utterance.persona, utterance.history[-1]
-    (('i like dolasu .',), 'what do you like ?')
+    (('i like gafosu .',), 'what do you like ?')
     """
     if split not in PARTS:
         raise DataError(f"There is no split {split!r}; it is one of {', '.join(PARTS)}.")
@@ -125,7 +125,7 @@ def toy_dialogues(n: int, candidates: int = CANDIDATES, seed: int = 0) -> list[U
     the thing there. No word of the dialogue stands in it.
 
     >>> toy_dialogues(1, candidates=2)[0].candidates
-    ('odareso .', 'usalodo .')
+    ('ofebo .', 'aputuro .')
     """
     rng = np.random.default_rng([seed, 12])
     language = toy.Language()
