@@ -17,10 +17,12 @@ import tinylm
 from tinylm import hub, progress, text
 from tinylm.app import commands
 from tinylm.app.cli import main, parser
+from tinylm.data.dialogues import Utterance
 from tinylm.kernels.runtime import cache, pool
 from tinylm.progress import note
 from tinylm.training import checkpoint
 from tinylm.training.train import Interrupted
+from tinylm.transfer import Chat, ChatConfig
 
 GPT = [
     "--config",
@@ -448,6 +450,17 @@ def masked(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory):
+    """The folder of a conversational agent that has read one reply."""
+    folder = tmp_path_factory.mktemp("chat") / "out"
+    letters = text.Chars("abcdefghijklmnopqrstuvwxyz ")
+    model = tinylm.GPT(tinylm.GPTConfig.tiny(letters.vocab_size, n_embd=4, n_layer=1))
+    said = Utterance((), ("a sea",), ("no", "yes"))
+    Chat(model, letters, ChatConfig(epochs=1)).fit([said]).save(folder)
+    return folder
+
+
 class Pipe:
     """Standard input that holds some bytes."""
 
@@ -494,8 +507,12 @@ QUIET = {
     "find-rate": ["gpt", "--data", "toy", *GPT, "--steps", "8", "--out", "TMP/rates.svg"],
     "check": ["word2vec", "--set", "size=5"],
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
+    "multitask": ["RUN", "--train", "a=TMP/again.tsv", "--out", "TMP/several"],
     "predict": ["CLASSIFIER", "TMP/new.txt"],
+    "classify": ["RUN", "TMP/new.txt", "--pattern", "{text} e{label}", "--labels", "a,e"],
+    "entities": ["MASKED", "toy", "--types", "person=s,place=l"],
     "generate": ["RUN", "--prompt", "the", "--tokens", "3"],
+    "chat": ["CHAT", "TMP/new.txt"],
     "score": ["RUN", "--prompt", "the", " e"],
     "fill": ["MASKED", "sea [MASK]"],
     "show": ["RUN", "the sea", "--out", "TMP/show.html"],
@@ -513,7 +530,9 @@ def test_every_command_is_tried_quietly():
 
 @pytest.mark.parametrize("command", QUIET)
 @pytest.mark.parametrize("terminal", [False, True])
-def test_quiet_is_quiet(command, terminal, run, classifier, masked, tmp_path, capsys, monkeypatch):
+def test_quiet_is_quiet(
+    command, terminal, run, classifier, masked, chat, tmp_path, capsys, monkeypatch
+):
     """Kernels are "compiled", sets are "fetched", examples are left out, pictures are missing: nothing says so."""
     table = labelled(tmp_path / "again.tsv")
     table.write_text(table.read_text() + "ocean\tsea\nocean\tland\n")
@@ -535,6 +554,7 @@ def test_quiet_is_quiet(command, terminal, run, classifier, masked, tmp_path, ca
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     monkeypatch.setitem(cache._state, "told", False)
     places = {"RUN": str(run), "CLASSIFIER": str(classifier), "MASKED": str(masked)}
+    places["CHAT"] = str(chat)
     arguments = [places.get(a, a.replace("TMP", str(tmp_path))) for a in QUIET[command]]
     capsys.readouterr()
     assert main([command, *arguments, "--quiet"]) == 0

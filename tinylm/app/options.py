@@ -5,6 +5,7 @@ Text from the command line becomes a number, a tuple or a pair. Text that cannot
 """
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,8 @@ def number(kind: type, low: float, high: float, expected: str) -> Callable[[str]
 count = number(int, 1, 10**9, "a whole number of at least 1")
 seed = number(int, 0, 2**63 - 1, "a whole number of at least 0")
 rate = number(float, 1e-30, 1e30, "a learning rate above 0")
+share = number(float, 1e-9, 1, "a number from above 0 to 1")
+power = number(float, 0, 1, "a number from 0 to 1")
 minutes = number(float, 1e-3, 10**6, "a positive number of minutes")
 
 
@@ -95,6 +98,26 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
+def label_words(text: str) -> dict[str, list[str]]:
+    """Labels with commas between them, each with the words that stand for it.
+
+    >>> label_words("sea=boat|wave, land")
+    {'sea': ['boat', 'wave'], 'land': ['land']}
+    """
+    found: dict[str, list[str]] = {}
+    for part in words(text):
+        label, equals, own = part.partition("=")
+        label = label.strip()
+        some = [word.strip() for word in own.split("|")] if equals else [label]
+        if not label or not all(some):
+            problem = f"{text!r} given, expected label,label or label=word|word,label=word"
+            raise argparse.ArgumentTypeError(problem)
+        if label in found:
+            raise argparse.ArgumentTypeError(f"the label {label!r} is given twice; give it once")
+        found[label] = some
+    return found
+
+
 def assignment(text: str) -> tuple[str, object]:
     """A field of a config and its value: a number, true or false, a tuple, or text.
 
@@ -105,6 +128,19 @@ def assignment(text: str) -> tuple[str, object]:
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"{text!r} given, expected key=value")
     return key.strip(), _value(value.strip())
+
+
+def named(text: str) -> tuple[str, str]:
+    """A name and what it stands for.
+
+    >>> named("topic=news.tsv")
+    ('topic', 'news.tsv')
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[\w-]+", name) or not value.strip():
+        expected = "NAME=VALUE, the name of letters, digits, - and _"
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected {expected}")
+    return name, value.strip()
 
 
 def nested(pairs: list[tuple[str, object]]) -> dict[str, object]:

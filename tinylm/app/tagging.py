@@ -23,9 +23,9 @@ def add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--task",
         default="classify",
-        choices=("classify", "tag", *TASKS),
-        help="label whole texts (default), tag their words, label pairs of texts, learn numbers, "
-        "choose among answers, or answer questions with words of a text",
+        choices=("classify", "tag", "chat", *TASKS),
+        help="label whole texts (default), tag their words, reply in dialogues, label pairs of "
+        "texts, learn numbers, choose among answers, or answer questions with words of a text",
     )
     p.add_argument("--head", choices=HEADS, help=f"of a tagger (default {HEAD})")
     p.add_argument(

@@ -3,8 +3,8 @@
 Read in this order: batching.py, cuts.py, documents.py; then what the chapters make of a corpus:
 sentences.py, cooccurrence.py, twoway.py, masking.py, pairs.py, gaps.py, pieces.py, permutation.py;
 then, from a name to its texts: sets.py, fetch.py, readers.py, labelled.py, tags.py, tagged.py,
-markov.py, toy.py, sources.py; and to the examples of further tasks: columns.py, squad.py,
-toytasks.py, examples.py.
+markov.py, toy.py, sources.py, dialogues.py; and to the examples of further tasks: columns.py,
+squad.py, toytasks.py, examples.py.
 
 >>> training, held_out = split_documents(load_texts("toy"))
 >>> len(training), len(held_out)

@@ -44,6 +44,10 @@ ABILITIES = {  # ability -> the attributes that it needs, and what to do where t
         "it does not predict a text's next tokens; choose one that does, such as gpt1, or set "
         "lm_coef to 0",
     ),
+    "conversation": (
+        ("start_cache", "step", "speaks"),
+        "it does not read who speaks; choose a causal one that does, such as gpt",
+    ),
     "own vectors": (
         ("token_table",),
         "its tokens have no vectors that could begin as others; choose one with a table of them, "
@@ -160,6 +164,7 @@ class Objective(nn.Module):
     # `reorder(rows)`, see nn.Cache; one text alone needs neither.
     start_cache = None  # (batch_size, length) -> a cache for `step`
     step = None  # (ids (B, T), cache, mask=None) -> array (B, V): the next token's scores
+    speaks: bool | None = None  # True: `encode` and `step` take `speakers`, ids of tokens (B, T)
     token_table: nn.Parameter | None = None  # a table whose first V rows are the tokens' vectors
     # Learning from a teacher, a trained model of any class that the student can read.
     student_config = None  # class method (teacher, size, options) -> the config of its student

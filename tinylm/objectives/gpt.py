@@ -202,6 +202,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
     Config = GPTConfig
     model_type = "gpt2"
     causal = True
+    speaks = True
     training_defaults = dict(
         lr=3e-3,
         betas=(0.9, 0.98),
@@ -315,16 +316,19 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         """The vectors of tokens (V, C) and of positions (P, C); the first are the head's too."""
         return self.wte.weight, self.wpe.weight
 
-    def embed(self, ids, position_ids, tables) -> Tensor:
+    def embed(self, ids, position_ids, tables, speakers=None) -> Tensor:
         """What the first block reads.   ids (B, T), position_ids (T,) or (B, T) -> (B, T, C)"""
         tokens, positions = tables
-        return self.drop(F.embedding(ids, tokens) + F.embedding(position_ids, positions))
+        x = F.embedding(ids, tokens) + F.embedding(position_ids, positions)
+        return self.drop(x if speakers is None else x + F.embedding(speakers, tokens))
 
     def finish(self, x) -> Tensor:
         """What stands above the last block: a norm.   (B, T, C) -> (B, T, C)"""
         return self.ln_f(x)
 
-    def encode(self, ids, mask=None, position_ids=None, cache=None, tables=None) -> list[Tensor]:
+    def encode(
+        self, ids, mask=None, position_ids=None, cache=None, tables=None, speakers=None
+    ) -> list[Tensor]:
         """The embeddings, then every layer's states; the last entry is after ln_f.
 
         ids : (B, T) integers     mask : (B, T) bool, True = a real token
@@ -332,6 +336,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             tokens before each one
         cache : an nn.Cache from `start_cache`: the ids follow what it holds
         tables : of `tables`, if the caller needs the same ones for the head
+        speakers : (B, T) ids of tokens whose vectors are added to those of `ids`: who says each
         returns n_layer + 1 Tensors (B, T, C)
         raises ShapeError  if the text is longer than n_positions or an id is out of range
         """
@@ -350,7 +355,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             mask = cache.real if cache.padded else None
         if mask is not None:
             allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,S) -> (B,1,1,S)
-        x = self.embed(ids, position_ids, tables or self.tables())  # (B,T) -> (B,T,C)
+        x = self.embed(ids, position_ids, tables or self.tables(), speakers)  # (B,T,C)
         states = [x]
         for i, block in enumerate(self.h):
             layer = None if cache is None else cache.layer(i)
@@ -378,14 +383,15 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         dtype = self.tables()[0].dtype
         return nn.Cache(c.n_layer, batch_size, c.n_head, length, width, dtype)
 
-    def step(self, ids, cache: nn.Cache, mask=None) -> np.ndarray:
+    def step(self, ids, cache: nn.Cache, mask=None, **family) -> np.ndarray:
         """Read ids (B, T) after the tokens in the cache; returns the next token's scores (B, V).
 
         mask : (B, T) bool, False at padding, which stands on the left; None = all real
+        family : further keywords of `encode`
         """
         with no_grad():
             tables = self.tables()
-            last = self.encode(ids, mask, cache=cache, tables=tables)[-1][:, -1]
+            last = self.encode(ids, mask, cache=cache, tables=tables, **family)[-1][:, -1]
             return F.linear(last, tables[0]).data
 
     @property

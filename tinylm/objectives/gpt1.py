@@ -153,10 +153,11 @@ class GPT1(GPT, name="gpt1", encoding="bpe"):
         table = self.drop(self.table.weight)
         return table[: self.config.vocab_size], table[self.config.vocab_size :]
 
-    def embed(self, ids, position_ids, tables) -> Tensor:
+    def embed(self, ids, position_ids, tables, speakers=None) -> Tensor:
         """What the first block reads.   ids (B, T), position_ids (T,) or (B, T) -> (B, T, C)"""
         tokens, positions = tables
-        return F.embedding(ids, tokens) + F.embedding(position_ids, positions)
+        x = F.embedding(ids, tokens) + F.embedding(position_ids, positions)
+        return x if speakers is None else x + F.embedding(speakers, tokens)
 
     def finish(self, x) -> Tensor:
         """The last block's states as they are: its second norm is the last."""

@@ -42,7 +42,7 @@ def fill(model: Any, tokenizer: Any, text: str, count: int = 5) -> list[list[Cho
     ids = gapped(tokenizer, text, model.gap_id)
     if model.gap_id not in ids:
         raise TinylmError(f"The text has no gap; write {GAP} where a token is missing.")
-    keywords = _arranged(model, tokenizer, ids)
+    keywords = arranged(model, tokenizer, ids)
     with model.evaluating(), no_grad():
         scores = model.logits(**keywords).data[0]  # (T,V)
     gaps = np.flatnonzero(keywords["ids"][0] == model.gap_id)
@@ -66,15 +66,19 @@ def gapped(tokenizer: Any, text: str, gap_id: int) -> list[int]:
     return ids
 
 
-def _arranged(model, tokenizer, ids):
-    """The keywords of `logits` for one text: its ids between the special tokens of the template."""
-    arranged, types = tokenizer.template.assemble(ids, None, tokenizer.token_id, None)
-    if model.max_length is not None and len(arranged) > model.max_length:
+def arranged(model: Any, tokenizer: Any, ids: list[int]) -> dict[str, np.ndarray]:
+    """The keywords of `logits` for one text: its ids between the special tokens of the template.
+
+    ids : T, gaps included     returns "ids" (1, T'), and "token_types" (1, T') if there are types
+    raises TinylmError  for a text too long
+    """
+    row, types = tokenizer.template.assemble(ids, None, tokenizer.token_id, None)
+    if model.max_length is not None and len(row) > model.max_length:
         raise TinylmError(
-            f"The text has {len(arranged)} tokens, special ones included, but the model reads "
+            f"The text has {len(row)} tokens, special ones included, but the model reads "
             f"{model.max_length} at most; give a shorter text."
         )
-    keywords = {"ids": np.array([arranged])}
+    keywords = {"ids": np.array([row])}
     if tokenizer.template.typed:
         keywords["token_types"] = np.array([types])
     return keywords

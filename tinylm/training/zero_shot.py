@@ -83,15 +83,22 @@ def token_log_probabilities(
             window = ids[start : start + size]
             read = window[: len(nats) - start]  # the last token of the text predicts nothing
             logits = model.logits(read[None]).data[0, done - start :, :vocab_size]  # (P,V)
-            found = _picked(logits, ids[done + 1 :])
+            found = log_probability_of(logits, ids[done + 1 :])
             nats[done : done + len(found)] = found
             done += len(found)
             start = done - size // 2
     return nats
 
 
-def _picked(logits, ids):
-    """log p of one id per row, (P,); logits (P, V), the first P ids count."""
+def log_probability_of(logits: np.ndarray, ids: ArrayLike) -> np.ndarray:
+    """log p of one id for each row, in nats.
+
+    logits : (P, V)     ids : P or more, the first P count     returns (P,) float64
+
+    >>> log_probability_of(np.log([[0.25, 0.75], [0.5, 0.5]]), [0, 1]).round(3).tolist()
+    [-1.386, -0.693]
+    """
+    ids = np.asarray(ids)
     found = np.empty(len(logits))
     for first in range(0, len(logits), ROWS):
         part = log_probabilities(logits[first : first + ROWS])

@@ -1,9 +1,10 @@
 """Floor 7: adapt a pretrained encoder to a few labels, and compare it with honest baselines.
 
-Read in this order: budgets.py, metrics.py, linear.py, baselines.py, mixing.py, features.py,
-sentences.py, task.py, adapted.py, tasks/ridge.py, goals.py, updates.py, finetune.py, pooled.py,
-classifier.py, averaged.py, distil.py, words.py, entities.py, tagging.py, tagger.py, then tasks/,
-compare.py, verdict.py.
+Read in this order: budgets.py, metrics.py, estimator.py, linear.py, baselines.py, mixing.py,
+features.py, sentences.py, task.py, adapted.py, tasks/ridge.py, goals.py, updates.py, finetune.py,
+pooled.py, classifier.py, averaged.py, multitask.py, distil.py, words.py, entities.py, tagging.py,
+tagger.py, then tasks/, prompting.py, naming.py, turns.py, replies.py, chat.py, compare.py,
+verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -18,6 +19,7 @@ from .adapted import task_of
 from .averaged import Averaged
 from .baselines import Majority, Tfidf, TfidfClassifier
 from .budgets import folds, label_budget
+from .chat import Chat, ChatConfig
 from .classifier import Classifier
 from .distil import distilled, imitated
 from .entities import EntityScores, entity_scores, token_accuracy
@@ -25,6 +27,9 @@ from .features import Features
 from .finetune import AdaptConfig
 from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, mean_squared_error, pearson, spearman, summarise
+from .multitask import MultiTask
+from .naming import UnsupervisedTagger
+from .prompting import PromptClassifier
 from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
 from .tagger import Tagger
@@ -39,12 +44,16 @@ from .tasks.spans import SpanConfig, SpanReader
 __all__ = [
     "AdaptConfig",
     "Averaged",
+    "Chat",
+    "ChatConfig",
     "Chooser",
     "Classifier",
     "EntityScores",
     "Features",
     "Majority",
+    "MultiTask",
     "PairClassifier",
+    "PromptClassifier",
     "Regressor",
     "RidgeRegression",
     "SentenceEncoder",
@@ -55,6 +64,7 @@ __all__ = [
     "Tagger",
     "Tfidf",
     "TfidfClassifier",
+    "UnsupervisedTagger",
     "accuracy",
     "beats",
     "both_orders",

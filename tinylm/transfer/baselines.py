@@ -17,6 +17,7 @@ from scipy import sparse
 from tinylm.arguments import strings
 from tinylm.errors import DataError
 
+from .estimator import Estimator
 from .linear import SoftmaxRegression
 from .metrics import accuracy
 
@@ -55,7 +56,7 @@ class Majority:
         return accuracy(labels, self.predict(texts))
 
 
-class Tfidf:
+class Tfidf(Estimator):
     """Texts to sparse rows of TF-IDF weights.
 
     sublinear : use 1 + ln(tf) instead of tf, because the tenth mention of a word says less than the
@@ -70,6 +71,9 @@ class Tfidf:
     >>> tfidf.vocabulary_
     {'ice': 0, 'sea': 1, 'the': 2}
     """
+
+    kind = "transformer"
+    fitted = "vocabulary_"
 
     def __init__(self, sublinear: bool = False):
         self.sublinear = sublinear

@@ -22,6 +22,7 @@ from tinylm.nn import masked_mean
 from tinylm.objectives import Objective
 from tinylm.tensor import Tensor, no_grad
 
+from .estimator import Estimator
 from .mixing import MIX, mixed
 
 # The objective shaped the last layer most. The mean of all layers still holds the words themselves.
@@ -190,7 +191,7 @@ def mean_and_deviation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(varies, deviation, 1.0)
 
 
-class Features:
+class Features(Estimator):
     """Frozen encoder, texts in, standardised vectors out, as a transformer of scikit-learn.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder is read, never changed
@@ -205,6 +206,13 @@ class Features:
     (3, 3)
     """
 
+    kind = "transformer"
+    fitted = "mean_"
+    mean_: np.ndarray | None = None  # until fit
+    std_: np.ndarray | None = None
+    depth_: int = 0
+    mix_: np.ndarray | None = None  # (L,) the shares of "mix"; equal ones until learned
+
     def __init__(
         self,
         encoder: Objective,
@@ -218,10 +226,6 @@ class Features:
         self.batch_size = batch_size
         self.max_length = max_length
         self.layers = tuple(layers)
-        self.mean_ = None  # until fit
-        self.std_ = None
-        self.depth_ = 0
-        self.mix_: np.ndarray | None = None  # (L,) the shares of "mix"; equal ones until learned
         if not self.layers:
             raise ShapeError(f"Features: no layer was chosen; expected some, for example {LAYERS}.")
 

@@ -16,6 +16,7 @@ from tinylm.errors import DataError, ShapeError
 from tinylm.settings import above, argument
 
 from .budgets import folds
+from .estimator import Estimator
 from .metrics import accuracy
 
 FeatureMatrix = ArrayLike | sparse.sparray  # (N, F)
@@ -64,7 +65,7 @@ def _rotate(x) -> tuple[np.ndarray, Callable]:
     return vectors * root, lambda w: x.T @ (vectors @ (w / root[:, None]))
 
 
-class SoftmaxRegression:
+class SoftmaxRegression(Estimator):
     """Multinomial logistic regression with an L2 penalty on the weights, computed in float64.
 
     The bias is not penalised.
@@ -80,14 +81,17 @@ class SoftmaxRegression:
     ['low', 'high']
     """
 
+    kind = "classifier"
+    fitted = "weights_"
+    weights_: np.ndarray | None = None  # until fit
+    bias_: np.ndarray | None = None
+
     def __init__(self, C: float | tuple[float, ...] = 1.0, n_folds: int = 3, seed: int = 0):
         grid = tuple(np.atleast_1d(C).tolist())
         argument("SoftmaxRegression", "C", grid, tuple[float, ...], above(0))
         self.C = C
         self.n_folds = n_folds
         self.seed = seed
-        self.weights_ = None  # until fit
-        self.bias_ = None
 
     def fit(self, features: FeatureMatrix, labels: ArrayLike) -> "SoftmaxRegression":
         """Find the minimum.

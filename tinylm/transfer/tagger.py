@@ -30,6 +30,7 @@ from tinylm.tensor import Tensor, no_grad
 from .adapted import Adapted, Split, best_rate
 from .budgets import folds
 from .entities import EntityScores, entity_scores, token_accuracy
+from .estimator import Estimator
 from .finetune import duplicate
 from .mixing import MIX
 from .tagging import HEADS, RARE, UNKNOWN, Sizes, TagConfig, TagHead, updates_for
@@ -76,7 +77,7 @@ class Network(nn.Module):
         self.head = head
 
 
-class Tagger(Adapted):
+class Tagger(Estimator, Adapted):
     """A tagger of words: `Tagger(encoder, tokenizer).fit(sentences, tags).predict(sentences)`.
 
     encoder, tokenizer : as `tinylm.hub.load` returns them; the encoder passed in is never changed.
@@ -95,6 +96,7 @@ class Tagger(Adapted):
     """
 
     task = "tag"
+    fitted = "head_"
 
     def __init__(
         self,

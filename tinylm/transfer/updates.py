@@ -9,7 +9,7 @@ caller needs a loop of its own.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -42,8 +42,8 @@ class Stage:
 
 def learn(
     network: nn.Module,
-    loss: Callable[[int, np.ndarray], Tensor],
-    batches: Iterator[np.ndarray],
+    loss: Callable[[int, Any], Tensor],
+    batches: Iterator[Any],
     stages: Iterable[Stage],
     updates: int,
     config: Schedule,

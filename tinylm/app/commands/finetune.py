@@ -9,8 +9,8 @@ from typing import Any
 from tinylm import settings
 from tinylm.progress import PLAIN_EVERY, note
 
+from .. import chatting, tagging, tasks
 from .. import options as values
-from .. import tagging, tasks
 from ..results import load, print_result
 
 ULMFIT_RATES = (0.01,)  # the head's, with --method gradual; lower layers learn more slowly
@@ -27,7 +27,7 @@ def add(commands) -> argparse.ArgumentParser:
         metavar="FILE|NAME",
         help="labelled texts: .tsv, .jsonl, or a named set; to tag, a CoNLL file, entities or toy; "
         "for pairs, numbers (movies) and choices .tsv, .jsonl or toy; for spans SQuAD's .json or "
-        "toy",
+        "toy; to chat, a Persona-Chat .json, dialogs or toy",
     )
     p.add_argument("--test", metavar="FILE|NAME", help="labelled texts to measure on")
     p.add_argument(
@@ -58,9 +58,11 @@ def _adapt(options: Namespace) -> int:
     tagging.check(options)
     fields = _fields(options)
     if options.task == "tag":
-        return tagging.adapt(options, fields, _notes())
+        return tagging.adapt(options, fields, notes())
+    if options.task == "chat":
+        return chatting.adapt(options, notes())
     if options.task in tasks.TASKS:
-        return tasks.adapt(options, fields, _notes())
+        return tasks.adapt(options, fields, notes())
     from tinylm.data import load_parts
     from tinylm.transfer import AdaptConfig, Classifier
 
@@ -68,7 +70,7 @@ def _adapt(options: Namespace) -> int:
     train, test = load_parts(options.train, options.test)
     config = settings.build(AdaptConfig, {"seed": options.seed, **fields})
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
-    classifier = Classifier(model, tokenizer, options.method, config, _notes())
+    classifier = Classifier(model, tokenizer, options.method, config, notes())
     classifier.fit(train.texts, train.labels).save(options.out)
     classes = [str(label) for label in classifier.classes_]
     learned = f"{len(classes)} classes learned from {len(train.texts)} texts"
@@ -103,7 +105,7 @@ def _fields(options: Namespace) -> dict[str, Any]:
     return fields
 
 
-def _notes() -> Callable[[int, int], None]:
+def notes() -> Callable[[int, int], None]:
     """A progress(done, updates) that notes the count every few seconds, and at the end."""
     last = time.perf_counter()
 

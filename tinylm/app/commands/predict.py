@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
     classifier = Classifier.load(options.dir)
     if options.also is not None:
         classifier = Averaged([classifier, Classifier.load(options.also)])
-    lines = _lines(options.file)
+    lines = lines_of(options.file)
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
         source = options.file or "standard input"
@@ -62,13 +62,13 @@ def run(options: Namespace) -> int:
             row["label"] = str(label)
             row["probability"] = float(p)
         rows.append(row)
-    return print_result(options, rows, [_as_line(row) for row in rows])
+    return print_result(options, rows, [as_line(row) for row in rows])
 
 
-def _as_line(row: dict) -> str:
+def as_line(row: dict) -> str:
     """A row of `predict` for people: label, probability, text; empty for a blank line.
 
-    >>> _as_line({"text": "puck", "label": "ice", "probability": 0.75})
+    >>> as_line({"text": "puck", "label": "ice", "probability": 0.75})
     'ice\\t0.750\\tpuck'
     """
     if row["label"] is None:
@@ -76,7 +76,7 @@ def _as_line(row: dict) -> str:
     return f"{row['label']}\t{row['probability']:.3f}\t{row['text']}"
 
 
-def _lines(path: str | None) -> list[str]:
+def lines_of(path: str | None) -> list[str]:
     """The lines of a text file or of standard input, blank ones included.
 
     raises DataError    if the file is a labelled one, whose labels would be read as text

@@ -1,0 +1,50 @@
+"""`finetune --task chat`: dialogues in, a conversational agent out."""
+
+from argparse import Namespace
+from collections.abc import Callable
+
+from tinylm.errors import TinylmError
+from tinylm.progress import note
+
+from .results import load, print_result
+
+TESTED = 1000  # utterances to measure on at most: each has 20 candidates to read
+DRAWN = 200  # replies that are drawn for F1, of the first of them
+
+
+def adapt(options: Namespace, progress: Callable[[int, int], None]) -> int:
+    """Learn from dialogues, save, and measure on others.
+
+    raises TinylmError  for --method, which has one meaning here
+    """
+    import numpy as np
+
+    from tinylm.data.dialogues import load_dialogues
+    from tinylm.transfer import Chat
+    from tinylm.transfer.chat import ChatConfig
+    from tinylm.transfer.replies import tfidf_hits
+
+    if "method" in vars(options).get("given", ()):
+        raise TinylmError("--method does not go with --task chat: all weights learn; leave it out")
+    model, tokenizer = load(options.dir)
+    train = load_dialogues(options.train, "train", seed=options.seed)
+    note(f"learning from {len(train):,} utterances")
+    chat = Chat(model, tokenizer, ChatConfig(seed=options.seed), progress)
+    chat.fit(train).save(options.out)
+    lines = [f"{options.out}: {len(train)} utterances learned from"]
+    result = {"out": options.out, "train": len(train), "test": 0}
+    if options.test:
+        test = load_dialogues(options.test, "test", seed=options.seed)[:TESTED]
+        scores = chat.evaluate(test)
+        drawn = chat.evaluate(test[:DRAWN], np.random.default_rng(options.seed))
+        baseline = tfidf_hits(train, test)
+        result |= {
+            "test": scores.count,
+            "hits": scores.hits,
+            "perplexity": scores.perplexity,
+            "f1": drawn.f1,
+            "tfidf_hits": baseline,
+        }
+        lines.append(f"{scores}; hits@1 of TF-IDF {baseline:.3f}")
+        lines.append(f"F1 {drawn.f1:.3f} of the words of {drawn.count} drawn replies")
+    return print_result(options, result, lines)

@@ -1,0 +1,400 @@
+"""A conversational agent: a language model that learns to reply, and to tell a reply from another.
+
+    loss = lm_coef · mean −log p(x_t | persona, turns, x_<t)        t over the tokens of the reply
+         + mc_coef · −log softmax_k(w · h(dialogue, candidate k))[reply]
+
+Two heads stand on one causal model: its own, which continues the text, and one number for each
+candidate, read at the last token. The distractors come from other dialogues, so the second head
+learns what a fitting reply is. How a dialogue is read stands in turns.py.
+
+Source: Wolf et al. 2019, "TransferTransfo", and the released code, whose defaults these are.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tinylm import nn, optim, settings
+from tinylm import ops as F
+from tinylm.data.batching import by_length
+from tinylm.data.dialogues import Utterance
+from tinylm.errors import DataError, TinylmError
+from tinylm.kernels.runtime.pool import one_pool
+from tinylm.objectives import Objective
+from tinylm.objectives.inherit import with_tokens
+from tinylm.sampling import Sampling
+from tinylm.settings import above, at_least
+from tinylm.tensor import Tensor, no_grad
+
+from .adapted import Adapted
+from .finetune import duplicate
+from .replies import ChatScores, word_f1
+from .turns import NAMES, NOT_COUNTED, Reader
+
+ROWS = 32  # dialogues with one candidate that are read together in evaluation
+
+
+@dataclass(frozen=True)
+class ChatConfig(settings.Config):
+    """How a model learns to converse; the released code's values.
+
+    candidates : of each utterance in training, the reply included
+    max_history : h, the last 2h + 1 turns are read
+    batch_size, accumulation : utterances a backward, backwards an update
+    rate, epochs : the rate falls from here to 0 in so many passes
+    permutations : each utterance is read so often, its persona's sentences in another order
+    lm_coef, mc_coef : the weights of both losses
+    clip : the largest norm of a gradient
+    seed : of the order, the dropout and the new vectors
+
+    >>> ChatConfig().candidates
+    2
+    """
+
+    ranges = {
+        "candidates": at_least(2),
+        "max_history": at_least(0),
+        "batch_size": at_least(1),
+        "accumulation": at_least(1),
+        "rate": above(0),
+        "epochs": at_least(1),
+        "permutations": at_least(1),
+        "lm_coef": at_least(0),
+        "mc_coef": at_least(0),
+        "clip": above(0),
+        "seed": at_least(0),
+    }
+    candidates: int = 2
+    max_history: int = 2
+    batch_size: int = 4
+    accumulation: int = 8
+    rate: float = 6.25e-5
+    epochs: int = 3
+    permutations: int = 1
+    lm_coef: float = 1.0
+    mc_coef: float = 1.0
+    clip: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ReplyConfig(settings.Config):
+    """How a reply is drawn.
+
+    top_p, top_k, temperature : as in `sampling.Sampling`
+    longest, shortest : tokens of a reply at most, and at least
+
+    >>> ReplyConfig().top_p
+    0.9
+    """
+
+    ranges = {"longest": at_least(1), "shortest": at_least(0)}
+    top_p: float = 0.9
+    top_k: int = 0
+    temperature: float = 0.7
+    longest: int = 20
+    shortest: int = 1
+
+
+DEFAULTS = ChatConfig()
+DRAWN = ReplyConfig()
+
+
+class DoubleHeads(nn.Module):
+    """A causal model, and one number for a dialogue with a candidate.
+
+    encoder : an Objective that reads speakers     rng : of the head's weights
+    """
+
+    def __init__(self, encoder: Objective, rng: np.random.Generator, dropout: float = 0.1):
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout, nn.Noise(0))
+        width = encoder.embedding_table().shape[1]
+        self.head = nn.Linear(width, 1, rng=rng)
+
+    def choice(self, states: Tensor, mask: np.ndarray) -> Tensor:
+        """The number of each dialogue, read at its last token.   (R, T, C) -> (R,)"""
+        last = mask.sum(axis=1) - 1  # (R,)
+        top = F.gather_positions(states, last[:, None])  # (R,T,C) -> (R,1,C)
+        return self.head(self.dropout(top)).reshape(len(last))
+
+    def losses(self, batch: dict, candidates: int) -> tuple[Tensor, Tensor]:
+        """Both losses, in nats per token of a reply, and in nats per utterance.
+
+        batch : of `Reader.batch`, B utterances with N candidates each     candidates : N
+        """
+        states = self.states(batch)  # (B·N,T,C)
+        real = slice(candidates - 1, None, candidates)  # the rows with the reply
+        scores = self.encoder_scores(states[real, :-1])  # (B,T-1,V)
+        words = F.cross_entropy(scores, batch["targets"][real, 1:], ignore_index=NOT_COUNTED)
+        numbers = self.choice(states, batch["mask"]).reshape(-1, candidates)  # (B,N)
+        gold = np.full(len(numbers.data), candidates - 1)
+        return words, F.cross_entropy(numbers, gold)
+
+    def states(self, batch: dict) -> Tensor:
+        """The last layer's states.   (R, T) -> (R, T, C)"""
+        return self.encoder.encode(batch["ids"], speakers=batch["speakers"])[-1]
+
+    def encoder_scores(self, states: Tensor) -> Tensor:
+        """The language model's scores of the next token.   (..., C) -> (..., V)"""
+        tokens = self.encoder.token_table[: self.encoder.config.vocab_size]
+        return F.linear(states, tokens)
+
+
+class Chat(Adapted):
+    """A conversational agent: `Chat(encoder, tokenizer).fit(utterances).reply((), ["hi !"], rng)`.
+
+    encoder, tokenizer : a causal model that reads speakers, such as GPT; neither is changed
+    config : ChatConfig     progress : called as progress(done, updates)
+    After `fit`: encoder_ and tokenizer_, which know the tokens of turns.py; head_ = (w (C,), b ()).
+    raises TinylmError  for a model that does not read who speaks
+    """
+
+    task = "chat"
+
+    def __init__(
+        self,
+        encoder: Objective,
+        tokenizer: Any,
+        config: ChatConfig = DEFAULTS,
+        progress: Callable[[int, int], None] | None = None,
+    ):
+        encoder.need("conversation")
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self.config = config
+        self.progress = progress or (lambda done, updates: None)
+
+    def fit(self, utterances: Sequence[Utterance]) -> "Chat":
+        """Learn from dialogues.   returns self
+
+        raises DataError    for no utterances, or one with too few candidates
+        raises TinylmError  if training diverges
+        """
+        utterances = list(utterances)
+        few = [u for u in utterances if len(u.candidates) < self.config.candidates]
+        if few or not utterances:
+            raise DataError(
+                f"Chat: {len(utterances)} utterances, {len(few)} of them with fewer than "
+                f"{self.config.candidates} candidates; expected at least one, each with as many."
+            )
+        rng = np.random.default_rng(self.config.seed)
+        encoder, tokenizer = with_speakers(self.encoder, self.tokenizer, rng)
+        network = DoubleHeads(encoder, rng)
+        reader = Reader(tokenizer, encoder.max_length, self.config.max_history)
+        with one_pool():
+            self._train(network, reader, utterances)
+        self._keep(network, tokenizer)
+        return self
+
+    def choose(self, utterance: Utterance) -> np.ndarray:
+        """How well each candidate fits, as the second head says, (N,)."""
+        self.check_fitted()
+        return self._chosen([utterance])[0]
+
+    def evaluate(
+        self,
+        utterances: Sequence[Utterance],
+        rng: np.random.Generator | None = None,
+        how: ReplyConfig | None = None,
+    ) -> ChatScores:
+        """Hits@1, the perplexity of the replies, and the F1 of the words of drawn ones.
+
+        rng : draws the replies (None: F1 is not measured)     how : ReplyConfig
+        """
+        self.check_fitted()
+        hits = []
+        for utterance, numbers in zip(utterances, self._chosen(utterances), strict=True):
+            hits.append(int(np.argmax(numbers)) == len(utterance.candidates) - 1)
+        nats, tokens = self._reply_nats(utterances)
+        f1 = None
+        if rng is not None:
+            values = []
+            for utterance in utterances:
+                said = self.reply(utterance.persona, utterance.history, rng, how or DRAWN)
+                values.append(word_f1(utterance.reply, said))
+            f1 = float(np.mean(values))
+        return ChatScores(float(np.mean(hits)), float(np.exp(nats / tokens)), f1, len(hits))
+
+    def reply(
+        self,
+        persona: Sequence[str],
+        history: Sequence[str],
+        rng: np.random.Generator | None,
+        how: ReplyConfig = DRAWN,
+    ) -> str:
+        """Answer the last turn of a history.
+
+        rng : not needed where how.temperature is 0
+        """
+        self.check_fitted()
+        draw = Sampling(temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
+        specials = self.reader_.specials
+        longest = how.longest
+        if self.encoder_.max_length is not None:
+            longest = min(longest, self.encoder_.max_length // 2)
+        begun = self.reader_.arranged(persona, history, None, room=longest)
+        ids = begun.ids
+        speakers = begun.speakers
+        never = [i for i in self.tokenizer_.special_ids if i != specials.eos]
+        cache = self.encoder_.start_cache(1, len(ids) + longest)
+        said: list[int] = []
+        with one_pool(), self.encoder_.evaluating():
+            while len(said) < longest:
+                scores = self.encoder_.step(np.array([ids]), cache, speakers=np.array([speakers]))
+                scores = scores[0, : self.tokenizer_.vocab_size].copy()
+                scores[never] = -np.inf
+                if len(said) < how.shortest:
+                    scores[specials.eos] = -np.inf
+                new = int(draw.draw(scores, rng))
+                if new == specials.eos:
+                    break
+                said.append(new)
+                ids = [new]
+                speakers = [begun.speakers[-1]]
+        return self.tokenizer_.decode(said).strip()
+
+    # ---- learning
+
+    def _train(self, network, reader, utterances):
+        """All updates."""
+        c = self.config
+        optimiser = optim.AdamW(network.named_parameters(), lr=c.rate)
+        batches = list(self._batches(utterances))
+        updates = -(-len(batches) // c.accumulation)  # rounded up
+        network.train()
+        for done in range(updates):
+            optimiser.zero_grad()
+            for place, rows in enumerate(batches[done * c.accumulation :][: c.accumulation]):
+                network.rewind(c.seed, done * c.accumulation + place)
+                words, choice = network.losses(reader.batch(rows, c.candidates), c.candidates)
+                loss = words * c.lm_coef + choice * c.mc_coef
+                (loss * (1 / c.accumulation)).backward()
+            rate = c.rate * (1 - done / updates)
+            norm = optimiser.step(lr=rate, max_norm=c.clip)
+            if not np.isfinite(norm):
+                raise TinylmError(
+                    f"Chat: training diverged: the gradient norm became {norm} at update "
+                    f"{done + 1} of {updates}; give a smaller rate than {c.rate}."
+                )
+            self.progress(done + 1, updates)
+        network.eval()
+
+    def _batches(self, utterances) -> Iterator[list[Utterance]]:
+        """The batches of all passes; in each the persona's sentences stand in another order."""
+        c = self.config
+        for epoch in range(c.epochs):
+            rows = []
+            for turn in range(c.permutations):
+                for utterance in utterances:
+                    rows.append(rotated(utterance, turn))
+            order = np.random.default_rng([c.seed, epoch]).permutation(len(rows))
+            for first in range(0, len(rows), c.batch_size):
+                yield [rows[i] for i in order[first : first + c.batch_size]]
+
+    def _keep(self, network, tokenizer):
+        """What a network has learned."""
+        self.encoder_ = network.encoder
+        self.tokenizer_ = tokenizer
+        self.head_ = (network.head.weight.data[0], network.head.bias.data)
+        self.network_ = network.eval()
+        self.reader_ = Reader(tokenizer, network.encoder.max_length, self.config.max_history)
+
+    # ---- measuring
+
+    def _chosen(self, utterances):
+        """The second head's number of every candidate of each utterance, (N,) each."""
+        rows = []
+        for utterance in utterances:
+            for text in utterance.candidates:
+                rows.append(Utterance(utterance.persona, utterance.history, (text,)))
+        numbers = np.empty(len(rows))
+        for chosen, batch in self._read(rows):
+            states = self.network_.states(batch)
+            numbers[chosen] = self.network_.choice(states, batch["mask"]).data
+        counts = np.cumsum([len(utterance.candidates) for utterance in utterances])[:-1]
+        return np.split(numbers, counts)
+
+    def _reply_nats(self, utterances):
+        """−log p of all replies, in nats, and how many tokens they have."""
+        nats = 0.0
+        tokens = 0
+        rows = [Utterance(u.persona, u.history, (u.reply,)) for u in utterances]
+        for _, batch in self._read(rows):
+            scores = self.network_.encoder_scores(self.network_.states(batch)[:, :-1])
+            targets = batch["targets"][:, 1:]
+            losses = F.cross_entropy(scores, targets, ignore_index=NOT_COUNTED, reduction="none")
+            nats += float(losses.data.sum(dtype=np.float64))
+            tokens += int((targets != NOT_COUNTED).sum())
+        return nats, tokens
+
+    def _read(self, rows):
+        """(numbers, batch) of utterances with one candidate each, short ones first."""
+        arranged = []
+        for row in rows:
+            arranged.append(self.reader_.arranged(row.persona, row.history, row.reply))
+        lengths = np.array([len(one.ids) for one in arranged])
+        with one_pool(), no_grad():
+            for chosen in by_length(lengths, ROWS):
+                yield chosen, self.reader_.batch([rows[i] for i in chosen])
+
+    # ---- folders
+
+    def _write(self, folder):
+        """All files; the tokenizer is the one that knows the tokens of turns.py."""
+        kept = copy.copy(self)
+        kept.tokenizer = self.tokenizer_
+        Adapted._write(kept, folder)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The second head."""
+        weight, bias = self.head_
+        return {"weight": weight, "bias": bias}
+
+    def _facts(self) -> dict[str, Any]:
+        """The settings."""
+        return {"config": asdict(self.config)}
+
+    @classmethod
+    def _assembled(cls, encoder, tokenizer, facts: dict, arrays: dict) -> "Chat":
+        """The parts of a folder put together."""
+        self = cls(encoder, tokenizer, settings.build(ChatConfig, facts["config"]))
+        network = DoubleHeads(encoder, np.random.default_rng(0))
+        width = network.head.weight.shape[1]
+        if arrays["weight"].shape != (width,) or arrays["bias"].shape != (1,):
+            raise TinylmError(f"the head is {arrays['weight'].shape}, expected {(width,)}")
+        network.head.weight.data[0] = arrays["weight"]
+        network.head.bias.data[...] = arrays["bias"]
+        self._keep(network, tokenizer)
+        return self
+
+
+def with_speakers(
+    encoder: Objective, tokenizer: Any, rng: np.random.Generator
+) -> tuple[Objective, Any]:
+    """Copies of a model and its tokenizer that know the tokens of a dialogue.
+
+    rng : draws their vectors
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_specials([name for name in NAMES if name not in tokenizer.vocab])
+    needed = max(tokenizer.vocab_size, encoder.config.vocab_size)
+    larger = duplicate(encoder)
+    if needed > encoder.config.vocab_size:
+        larger = with_tokens(encoder, needed, rng)
+    larger.spell(tokenizer.vocab, tokenizer.special_ids)
+    return larger, tokenizer
+
+
+def rotated(utterance: Utterance, turn: int) -> Utterance:
+    """The same with its persona's sentences in another order: the last ones first.
+
+    >>> rotated(Utterance(("a", "b", "c"), ("d",), ("e",)), 1).persona
+    ('c', 'a', 'b')
+    """
+    persona = utterance.persona
+    cut = len(persona) - turn % len(persona) if persona else 0
+    return Utterance(persona[cut:] + persona[:cut], utterance.history, utterance.candidates)
