@@ -103,7 +103,7 @@ def strips_of(width):
 
 @helper
 def _finish(row, i, first, width, bias, residual, act, rate, key, slope):
-    """In place: `row`, a part of row i of x Wᵀ that begins at column `first`, becomes the output."""
+    """In place: `row`, part of row i of x Wᵀ from column `first` on, becomes the output."""
     last = first + row.size
     if bias.size:
         for j in range(row.size):
@@ -149,7 +149,7 @@ def _few_rows(x, weight, bias, residual, act, rate, key, slope, out, task):
 
 @helper
 def _block_of_rows(x, weight, packed, bias, residual, act, rate, key, slope, out, block):
-    """The forward's outputs for a block of many rows; packed : all strips of the weight, or empty."""
+    """The forward's outputs for a block of rows.   packed : all strips of the weight, or empty"""
     n, width = out.shape
     size = rows_per_block(n)
     first = block * size

@@ -146,7 +146,7 @@ def pack_rows(matrix, first, last, packed):
 
 @helper
 def packed_rows(packed, first, last, width):
-    """What `pack_rows` wrote for rows first … last − 1 of `width` numbers: (width, last − first)."""
+    """What `pack_rows` wrote for rows first … last − 1 of `width` numbers: (width, rows)."""
     return packed[width * first : width * last].reshape((width, last - first))
 
 
