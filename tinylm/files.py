@@ -296,7 +296,7 @@ def read_json(path: str | Path) -> Any:
         anything is read
     """
     path = Path(path)
-    if path.is_file() and (size := path.stat().st_size) > LARGEST_JSON:
+    if os.path.isfile(path) and (size := path.stat().st_size) > LARGEST_JSON:
         raise DataError(
             f"{str(path)!r} has {size:,} bytes, a file of this kind has at most {LARGEST_JSON:,}; "
             "it is not what its name says: copy it again."

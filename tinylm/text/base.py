@@ -17,6 +17,7 @@ letters "<pad>" is ordinary text.
 from __future__ import annotations
 
 import difflib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -406,7 +407,7 @@ similar tokens are 'talk', 'walk'.
         encoding._restore(Path(folder))
         encoding.end_as_named(Path(folder))
         arrangement = Path(folder) / FILE
-        if arrangement.exists():
+        if os.path.exists(arrangement):
             encoding.arrange(Template.read(arrangement))
         return encoding
 

@@ -11,6 +11,7 @@ Source: the folders that transformers writes.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     {}
     """
     path = folder / name
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     stored = read_json(path)
     if not isinstance(stored, dict):
