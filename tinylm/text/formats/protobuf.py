@@ -226,6 +226,8 @@ def _parsed(data: bytes) -> Model:
     kind = trainer.get(3, UNIGRAM)
     suffix = bool(trainer.get(24, 0))
     charsmap = normalizer.get(2, b"")
+    if not isinstance(charsmap, bytes):
+        raise ValueError("its character map is a number")
     prefix = bool(normalizer.get(3, 1))
     collapse = bool(normalizer.get(4, 1))
     return Model(pieces, kind, charsmap, prefix, collapse, suffix)
