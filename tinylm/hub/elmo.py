@@ -78,7 +78,11 @@ def found(folder: Path) -> bool:
     >>> found(Path("no_such_folder"))
     False
     """
-    return any(folder.glob(OPTIONS)) and not os.path.exists(folder / "config.json")
+    return (
+        os.path.isdir(folder)
+        and any(folder.glob(OPTIONS))
+        and not os.path.exists(folder / "config.json")
+    )
 
 
 def load(folder: Path) -> tuple[Any, text.ElmoWords]:

@@ -1,7 +1,6 @@
 """`tinylm predict`: label lines of text, or tag words."""
 
 import argparse
-import sys
 from argparse import Namespace
 
 from tinylm.errors import DataError
@@ -78,10 +77,10 @@ def _lines(path: str | None) -> list[str]:
     raises DataError    if the file is a labelled one, whose labels would be read as text
     """
     from tinylm.data import labelled
-    from tinylm.files import decode_text, read_text
+    from tinylm.files import read_standard, read_text
 
     if path is None:
-        text = decode_text(sys.stdin.buffer.read(), "standard input")
+        text = read_standard("standard input")
     else:
         text = read_text(path)
         kind = labelled.kind(path)
