@@ -16,6 +16,8 @@ from .errors import DataError, TinylmError, one_line
 
 MOST_PARTS = 4_000_000  # lists and objects of a JSON text; the largest vocabularies have 300,000
 MOST_DIGITS = 308  # of a whole number; any longer one is no float
+MOST_DEPTH = 100  # lists and objects inside one another
+TOO_DEEP = "it is nested too deeply"
 SHOWN = 160  # characters of a parser's reason
 
 
@@ -25,14 +27,16 @@ def parsing(
     what: str,
     error_class: type[TinylmError] = DataError,
     advice: str = "copy it again from its source",
+    also_ours: bool = False,
 ) -> Iterator[None]:
     """Context for parsing a file: whatever the parser raises becomes one sentence about the file.
 
-    A parser may raise anything when a file is damaged, so nothing is listed here. Our own errors
-    pass through; the original error stays their cause.
+    A parser may raise anything when a file is damaged, so nothing is listed here. The original
+    error stays the cause of ours.
 
     what : the kind of the file, with its article     error_class : of the error
     advice : what to do about it
+    also_ours : begin our own errors with the file's name too, for they do not know it
 
     >>> with parsing("a.model", "a SentencePiece model"):
     ...     {}["pieces"]
@@ -43,8 +47,10 @@ def parsing(
     """
     try:
         yield
-    except TinylmError:
-        raise
+    except TinylmError as error:
+        if not also_ours:
+            raise
+        raise error_class(f"{path}: {error}") from error
     except Exception as error:
         reason = one_line(f"{type(error).__name__}: {error}", SHOWN)
         raise error_class(f"{path} is damaged or not {what} ({reason}); {advice}") from error
@@ -80,10 +86,11 @@ def json_value(text: str, distinct: bool = False, finite: bool = True) -> Any:
     finite : False lets NaN and infinities pass, where most values are read by nobody
     raises ValueError
     """
-    if text.count("[") + text.count("{") > MOST_PARTS:
+    parts = text.count("[") + text.count("{")
+    if parts > MOST_PARTS:
         raise ValueError(f"it holds more than {MOST_PARTS:,} lists and objects")
     try:
-        return json.loads(
+        value = json.loads(
             text,
             parse_float=_finite if finite else None,
             parse_int=_whole,
@@ -91,7 +98,24 @@ def json_value(text: str, distinct: bool = False, finite: bool = True) -> Any:
             object_pairs_hook=_distinct if distinct else None,
         )
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    if parts > MOST_DEPTH:
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError for a value that is nested too deeply for functions that call themselves."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MOST_DEPTH):
+        below: list[Any] = []
+        for part in level:
+            members = part.values() if isinstance(part, dict) else part
+            below += [each for each in members if isinstance(each, dict | list)]
+        if not below:
+            return
+        level = below
+    raise ValueError(TOO_DEEP)
 
 
 def _finite(digits: str) -> float:

@@ -8,8 +8,10 @@ tinylm.errors.ShapeError: add: shapes (2,) and (3,) do not broadcast; expected a
 the right, that are equal or 1.
 """
 
+import re
 from typing import ClassVar
 
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but newlines and tabs
 LONGEST = 900  # characters of a message; of a longer one the middle is left out
 KEPT = 400  # characters that stay at its end, where the advice stands
 
@@ -28,6 +30,17 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def visible(text: str) -> str:
+    """A text as a terminal may show it: control characters but newlines and tabs are spelled out.
+
+    A label or a generated text can hold the sequences by which a terminal is told to do things.
+
+    >>> visible("red \x1b[31m\tlabel")
+    'red \\x1b[31m\tlabel'
+    """
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class TinylmError(Exception):

@@ -59,6 +59,8 @@ def stage(folder: str | Path) -> Iterator[Path]:
     folder : made if it is missing
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
+    if "\0" in str(folder):
+        raise DataError(f"the name {str(folder)!r} holds a NUL, which no disk accepts")
     hidden = Path(folder) / STAGES.replace("*", os.urandom(8).hex())  # two writers, two names
     with refusing(folder):
         hidden.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +252,19 @@ def read_text(path: str | Path) -> str:
         ) from None
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
+    except ValueError:  # a NUL in the name
+        raise DataError(f"There is no file {str(path)!r}; no name holds a NUL.") from None
     return decode_text(raw, repr(str(path)))
+
+
+def read_standard(name: str = "standard input") -> str:
+    """The whole text of standard input.   raises DataError if there is none, or it is not UTF-8"""
+    if sys.stdin is None or sys.stdin.closed:
+        raise DataError("There is no standard input to read; give a file.")
+    try:
+        return decode_text(sys.stdin.buffer.read(), name)
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
 
 
 def decode_text(raw: bytes, name: str) -> str:
@@ -296,7 +310,7 @@ def read_json(path: str | Path) -> Any:
         anything is read
     """
     path = Path(path)
-    if path.is_file() and (size := path.stat().st_size) > LARGEST_JSON:
+    if os.path.isfile(path) and (size := path.stat().st_size) > LARGEST_JSON:
         raise DataError(
             f"{str(path)!r} has {size:,} bytes, a file of this kind has at most {LARGEST_JSON:,}; "
             "it is not what its name says: copy it again."

@@ -10,9 +10,11 @@ Everything goes to stderr, and within `hidden()` nothing does.
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Self
+
+from .errors import visible
 
 _HIDDEN = ContextVar("hidden", default=False)
 _NOTED = set()  # lines that `note(line, once=True)` has printed in this process
@@ -41,7 +43,14 @@ def note(line: str, once: bool = False) -> None:
         return
     if once:
         _NOTED.add(line)
-    print(line, file=sys.stderr, flush=True)
+    say(line)
+
+
+def say(line: str) -> None:
+    """Print a line on stderr, if there is one that takes it."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # a full disk, a file that was closed
+            print(visible(line), file=sys.stderr, flush=True)
 
 
 def watched(items: Iterable, what: str, total: int | None = None) -> Iterator[Any]:
@@ -144,7 +153,7 @@ class Progress:
 
 def _bar(total, what=None, **options):
     """A tqdm bar on a terminal; None elsewhere, and within `hidden`."""
-    if _HIDDEN.get() or not sys.stderr.isatty():
+    if _HIDDEN.get() or sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
         return None
     from tqdm import tqdm
 

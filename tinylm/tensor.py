@@ -93,8 +93,8 @@ class Node:
 class Tensor:
     """An array that remembers how it was computed, so that backward() can differentiate it.
 
-    data : array-like         float32 and float64 arrays stay as they are; lists and other numbers
-                              become float32
+    data : array-like         float32 and float64 arrays stay as they are, also those of another
+                              Tensor; lists and other numbers become float32
     requires_grad : bool      True for a leaf whose `.grad` backward() should fill
     grad : array or None      of data's shape and dtype; accumulates over calls of backward()
     raises TinylmError        if data is not numeric
@@ -109,6 +109,8 @@ class Tensor:
     __array_ufunc__ = None  # for array + Tensor, NumPy then calls Tensor.__radd__
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False):
+        if isinstance(data, Tensor):
+            data = data.data  # the same array; how it was computed is left behind
         array = data if isinstance(data, np.ndarray) else np.asarray(data)
         is_float = array.dtype.char in "fd"
         if not is_float or not isinstance(data, np.ndarray | np.generic):
@@ -128,6 +130,33 @@ class Tensor:
     dtype = property(lambda self: self.data.dtype, doc="float32 or float64.")
     ndim = property(lambda self: self.data.ndim, doc="Number of axes.")
     size = property(lambda self: self.data.size, doc="Number of elements.")
+
+    def __eq__(self, other: object) -> np.ndarray:
+        """Where the numbers equal those of another Tensor or array: a bool array, as NumPy has it.
+
+        As a key of a dict or a member of a set, a Tensor is still itself and no other.
+        raises ShapeError         if the shapes do not broadcast
+
+        >>> Tensor([1, 2]) == 1
+        array([ True, False])
+        """
+        found = other.data if isinstance(other, Tensor) else other
+        try:
+            return np.equal(self.data, found)
+        except (TypeError, ValueError):
+            pass
+        if np.ndim(found) == 0:  # None or a text: no number equals it
+            return np.zeros(self.shape, bool)
+        raise ShapeError(
+            f"==: shapes {self.shape} and {np.shape(found)} do not broadcast; expected axes, "
+            "aligned at the right, that are equal or 1."
+        )
+
+    def __ne__(self, other: object) -> np.ndarray:
+        """Where the numbers differ: not `==`."""
+        return ~(self == other)
+
+    __hash__ = object.__hash__
 
     def item(self) -> float:
         """The only element as a Python float.

@@ -4,6 +4,7 @@ No pickle anywhere: reading a file cannot run code. Every file is written whole 
 """
 
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -184,8 +185,8 @@ def _existing(path):
     """`path` as a Path.   raises CheckpointError unless it is an existing file"""
     path = Path(path)
     advice = "give the folder of a model or of a run"
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise CheckpointError(f"the folder {path.parent} does not exist; {advice}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"{path.parent} holds no {path.name}; {advice}")
     return path

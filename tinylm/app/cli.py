@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from tinylm import __version__
-from tinylm.errors import TinylmError
+from tinylm.errors import TinylmError, one_line
 from tinylm.interrupt import Interrupted
+from tinylm.progress import say
 
 from . import commands
 from . import options as values
@@ -28,21 +29,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(AttributeError):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return commands.run(options)
+        status = commands.run(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk shows here
+        return status
     except TinylmError as error:
-        print(f"tinylm: {error}", file=sys.stderr)
+        say(f"tinylm: {error}")
         return 2
     except MemoryError as error:
         advice = str(error) or "choose smaller sizes"
-        print(f"tinylm: the memory is too small: {advice}", file=sys.stderr)
+        say(f"tinylm: the memory is too small: {advice}")
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has gone
+        _discard_output()
+        return 0
+    except OSError as error:
+        _discard_output()
+        place = f"{error.filename}: " if error.filename else ""
+        say(f"tinylm: {one_line(place)}{error.strerror or error}; nothing more could be done")
+        return 2
+    except KeyboardInterrupt as stop:
+        say(f"tinylm: {_interrupted(stop, options.command)}")
+        return stop.status if isinstance(stop, Interrupted) else 130
+
+
+def _discard_output() -> None:
+    """Let Python write what is left of the output into nothing when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt as stop:
-        print(f"tinylm: {_interrupted(stop, options.command)}", file=sys.stderr)
-        return stop.status if isinstance(stop, Interrupted) else 130
 
 
 def _interrupted(stop: KeyboardInterrupt, command: str) -> str:

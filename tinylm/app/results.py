@@ -5,21 +5,21 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from tinylm.errors import TinylmError
+from tinylm.errors import TinylmError, visible
 from tinylm.files import without_nan
 
 
 def print_result(options: Namespace, result: Any, lines: list[str]) -> int:
     """Print the result as one JSON document, or as lines for people; returns 0."""
-    print(document(result) if options.json else "\n".join(lines))
+    print(document(result) if options.json else visible("\n".join(lines)))
     return 0
 
 
 def document(result: Any) -> str:
     """A result as JSON. Letters beyond ASCII are escaped unless standard output is UTF-8."""
-    encoding = sys.stdout.encoding or ""
+    encoding = "" if sys.stdout is None else sys.stdout.encoding or ""
     readable = encoding.lower().replace("-", "") == "utf8"
-    return json.dumps(without_nan(result), indent=2, ensure_ascii=not readable)
+    return visible(json.dumps(without_nan(result), indent=2, ensure_ascii=not readable))
 
 
 def load(folder: str) -> tuple[Any, Any]:

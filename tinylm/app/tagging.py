@@ -1,7 +1,6 @@
 """Commands of a tagger: `finetune --task tag`, and `predict`: CoNLL files in, CoNLL columns out."""
 
 import argparse
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -102,13 +101,13 @@ def _measure(tagger: Any, test: list, result: dict) -> str:
 def predict(options: Namespace) -> int:
     """Print the columns of a CoNLL file, and the predicted tag behind each token's."""
     from tinylm.data import tagged
-    from tinylm.files import decode_text, read_text
+    from tinylm.files import read_standard, read_text
     from tinylm.transfer import Tagger
 
     tagger = Tagger.load(options.dir)
     name = options.file or "standard input"
     if options.file is None:
-        text = decode_text(sys.stdin.buffer.read(), name)
+        text = read_standard(name)
     else:
         text = read_text(options.file)
     rows = tagged.rows(text, name)

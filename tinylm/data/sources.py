@@ -6,6 +6,7 @@ dropped. Texts for pretraining come from the training part only.
 """
 
 import difflib
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,12 +156,12 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
         texts = load_labelled(name, "train").texts
     elif name in _TEXTS:
         texts = _TEXTS[name]()
-    elif path.is_dir():
+    elif os.path.isdir(path):
         texts = [read_text(file) for file in _documents(path, leave_out)]
-    elif path.exists() and labelled.kind(path) != "text":
+    elif os.path.exists(path) and labelled.kind(path) != "text":
         rows = labelled.read(path, labelled=False)
         texts = [text for text, _ in split_part(rows, "train")]
-    elif path.exists():
+    elif os.path.exists(path):
         texts = [read_text(path)]
     else:
         raise unknown_source(name, [*_LABELLED, *_TEXTS])
@@ -173,7 +174,7 @@ def load_texts(source: str | Path, leave_out: str | Path | None = None) -> list[
 def _documents(folder: Path, leave_out: str | Path | None) -> list[Path]:
     """The .txt files in and below a folder, sorted, without those in `leave_out`."""
     files = sorted(folder.rglob("*"))
-    found = [file for file in files if file.suffix.lower() == ".txt" and file.is_file()]
+    found = [file for file in files if file.suffix.lower() == ".txt" and os.path.isfile(file)]
     if leave_out is not None:
         own = Path(leave_out).resolve()
         if own.is_relative_to(folder.resolve()):
@@ -204,7 +205,7 @@ def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     check_split(split)
     if name in _LABELLED:
         rows = _LABELLED[name](split)
-    elif path.is_file():
+    elif os.path.isfile(path):
         rows = split_part(labelled.read(path), split)
     else:
         raise unknown_source(name, _LABELLED)
@@ -275,7 +276,7 @@ def load_tagged(source: str | Path, split: str = "train") -> tagged.Tagged:
         sentences = toy.tagged(2500)
     elif name == "entities":
         sentences = tagged.read(only_file(name))
-    elif path.is_file():
+    elif os.path.isfile(path):
         sentences = tagged.read(path)
     else:
         raise unknown_source(name, TAGGED)

@@ -24,6 +24,7 @@ for some times the bytes of its file, see `memory.at_most`; its shapes are compa
 import contextlib
 import dataclasses
 import importlib
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -170,7 +171,7 @@ def folder_of(path) -> Path:
     'gpt'
     """
     names = [row.name for row in data.sets() if CONFIG in {member.name for member in row.files}]
-    if str(path) in names and not Path(path).exists():
+    if str(path) in names and not os.path.exists(Path(path)):
         return data.get(str(path))[CONFIG].parent
     return Path(path)
 
@@ -258,7 +259,7 @@ def _tokenizer(path, fields, config):
             f"{config.vocab_size}; they do not belong together"
         )
     generation = {}
-    if (path / GENERATION).exists():
+    if os.path.exists(path / GENERATION):
         generation = checkpoint.read_json(path / GENERATION)
     for source in (fields, generation):  # the later one counts
         ends = source.get("eos_token_id")

@@ -25,6 +25,7 @@ json.dump(list(pickle.load(open("itos.pkl", "rb"))), open("itos.json", "w"))'
 Source: the released code of Merity et al. 2018 and of fastai, versions 0.7 to 2.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,11 @@ def found(folder: Path) -> bool:
     >>> found(Path("no_such_folder"))
     False
     """
-    return any(folder.glob(WORDS)) and not (folder / "config.json").exists()
+    return (
+        os.path.isdir(folder)
+        and any(folder.glob(WORDS))
+        and not os.path.exists(folder / "config.json")
+    )
 
 
 def load(folder: Path) -> tuple[Any, Words]:

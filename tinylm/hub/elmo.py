@@ -25,6 +25,7 @@ np.savez("weights.npz", **w)'
 Source: the released bilm-tf and AllenNLP.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,11 @@ def found(folder: Path) -> bool:
     >>> found(Path("no_such_folder"))
     False
     """
-    return any(folder.glob(OPTIONS)) and not (folder / "config.json").exists()
+    return (
+        os.path.isdir(folder)
+        and any(folder.glob(OPTIONS))
+        and not os.path.exists(folder / "config.json")
+    )
 
 
 def load(folder: Path) -> tuple[Any, text.ElmoWords]:

@@ -7,6 +7,7 @@
 Source: the folders that sentence-transformers writes.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_pooling(folder: str | Path) -> tuple[Path, Pooling]:
     """
     folder = Path(folder)
     path = folder / MODULES
-    if not path.exists():
+    if not os.path.exists(path):
         return folder, Pooling()
     _refuse_prompt(folder / PROMPTS)
     parts = _parts(path)
@@ -73,7 +74,7 @@ def read_pooling(folder: str | Path) -> tuple[Path, Pooling]:
     model = folder / parts[0][1]
     limits = {}
     for place in (model / LENGTH, folder / LENGTH):
-        if place.exists():
+        if os.path.exists(place):
             limits = read_json(place)
             break
     modes = _modes(folder / parts[1][1] / "config.json")
@@ -123,7 +124,7 @@ def _modes(path: Path) -> tuple[str, ...]:
 
 def _refuse_prompt(path: Path) -> None:
     """raises CheckpointError if every text is to get a prompt in front of it"""
-    if path.exists() and read_json(path).get("default_prompt_name"):
+    if os.path.exists(path) and read_json(path).get("default_prompt_name"):
         raise CheckpointError(
             f"{path} asks for a prompt before every text, which tinylm does not add"
         )

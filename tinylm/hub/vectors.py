@@ -1,5 +1,6 @@
 """The word vectors of a model folder, or of a file in any program's format, as one thing."""
 
+import os
 from pathlib import Path
 
 from tinylm.errors import CheckpointError
@@ -28,7 +29,7 @@ def load_vectors(path: str | Path, errors: str = "surrogateescape") -> Vectors:
     A folder of vectors is mapped, not read into memory.
     raises CheckpointError  as `hub.load` and `Vectors.load`, and for a model without its tokenizer
     """
-    if not (Path(path) / CONFIG).exists():
+    if not os.path.exists(Path(path) / CONFIG):
         return Vectors.load(path, errors, mapped=True)
     model, tokenizer = load(path)
     if tokenizer is None:

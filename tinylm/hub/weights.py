@@ -5,6 +5,7 @@ model.safetensors.index.json            {"weight_map": {tensor: file}, "metadata
 model-00001-of-00002.safetensors …      the shards
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -25,12 +26,12 @@ def read(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
     raises CheckpointError  if the folder holds none, only pickled ones, or damaged ones
     """
     path = folder / WEIGHTS
-    if path.exists():
+    if os.path.exists(path):
         return path, load_tensors(path)[0]
-    if (folder / INDEX).exists():
+    if os.path.exists(folder / INDEX):
         return folder / INDEX, _read_shards(folder / INDEX)
     for name in PICKLED:
-        if (folder / name).exists():
+        if os.path.exists(folder / name):
             raise CheckpointError(
                 f"{folder} holds its weights only in {name}, a format that can run code when it is "
                 "read; convert it with transformers: "

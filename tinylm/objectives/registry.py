@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -134,7 +135,7 @@ def _load(offered: importlib.metadata.EntryPoint) -> None:
 def _from_file(path: str, name: str | None) -> type:
     """The objective that a user's Python file defines: the one called `name`, or its only one."""
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise TinylmError(f"There is no file {path!r}; give the Python file of an objective.")
     module = _import(file)
     found = {cls.name: cls for cls in _defined_in(module)}

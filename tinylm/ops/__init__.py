@@ -15,6 +15,9 @@ file attaches the operators of Tensor.
 [ 0.09  0.24 -0.33]
 """
 
+import functools
+
+from tinylm.errors import TinylmError
 from tinylm.tensor import Tensor
 
 from .attention import packed_attention, relative_attention, scaled_dot_product_attention
@@ -153,6 +156,21 @@ def _reflected(function):
     return lambda b, a: function(a, b)
 
 
+def _numpys(function):
+    """A reduction as a method: np.sum(x) asks x for x.sum(axis=None, dtype=None, out=None)."""
+
+    @functools.wraps(function)
+    def method(x, axis=None, keepdims=False, *, dtype=None, out=None, ddof=0):
+        if dtype is not None or out is not None or ddof:
+            raise TinylmError(
+                f"{function.__name__}: a Tensor takes axis and keepdims only; for dtype, out or "
+                "ddof call NumPy on its .data"
+            )
+        return function(x, axis, keepdims)
+
+    return method
+
+
 _OPERATORS = {
     "add": add,
     "sub": sub,
@@ -168,5 +186,7 @@ Tensor.__pow__ = power
 Tensor.__getitem__ = getitem
 Tensor.__iter__ = lambda x: (x[i] for i in range(len(x)))
 Tensor.T = property(transpose, doc="The transpose, axes reversed.")
-for _function in (sum, mean, max, min, var, reshape, transpose, swapaxes, exp, log, sqrt, tanh):
+for _function in (reshape, transpose, swapaxes, exp, log, sqrt, tanh):
     setattr(Tensor, _function.__name__, _function)
+for _function in (sum, mean, max, min, var):
+    setattr(Tensor, _function.__name__, _numpys(_function))

@@ -86,6 +86,10 @@ def _extreme(name, x, axis, keepdims, choose):
     """The maximum or the minimum over `axis`, as `choose` (np.max or np.min) finds it."""
     x = tensor(x)
     axes = _axes(name, x, axis)
+    if any(x.shape[i] == 0 for i in axes):
+        raise ShapeError(
+            f"{name}: the shape {x.shape} has no entry over axis {axis}; expected at least one."
+        )
     y = choose(x.data, axis=axes, keepdims=True)
     hit = x.data == y
 

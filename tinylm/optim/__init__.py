@@ -20,7 +20,7 @@ from tinylm.errors import TinylmError
 from . import schedules
 from .adamw import Adam, AdamW
 from .base import Optimizer
-from .groups import Params, groups_by_name, layerwise
+from .groups import Params, check_patterns, groups_by_name, layerwise
 from .schedules import SCHEDULES
 from .sgd import ASGD, SGD, Adagrad
 
@@ -42,6 +42,7 @@ __all__ = [
     "AdamW",
     "Optimizer",
     "build",
+    "check_patterns",
     "groups_by_name",
     "layerwise",
     "schedules",

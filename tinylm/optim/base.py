@@ -13,7 +13,7 @@ from tinylm.memory import must_fit
 from tinylm.settings import Range, argument, at_least, from_to_below
 
 from .flat import Segment
-from .groups import NoDecay, Params, flatten, is_decayed
+from .groups import NoDecay, Params, check_patterns, flatten, is_decayed
 
 RANGES = {
     "lr": at_least(0),
@@ -57,6 +57,8 @@ class Optimizer:
         no_decay: NoDecay,
         state: dict[str, float],
     ):
+        if not callable(no_decay):
+            check_patterns(type(self).__name__, no_decay)
         self.lr = self._number("lr", lr)
         self.steps = 0
         self.averages = 0

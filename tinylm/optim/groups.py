@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tinylm.arguments import strings
-from tinylm.errors import TinylmError
+from tinylm.errors import ArgumentError, TinylmError
 from tinylm.nn.module import Module
 from tinylm.tensor import Tensor
 
@@ -30,6 +30,24 @@ def is_decayed(no_decay: NoDecay, name: str, p: Tensor) -> bool:
         if re.search(pattern.removeprefix("!"), name):
             decayed = pattern.startswith("!")
     return decayed
+
+
+def check_patterns(where: str, patterns: Iterable[str]) -> None:
+    """Refuse what is no regular expression.   raises ArgumentError
+
+    >>> check_patterns("AdamW", ["bias$", "("])
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.ArgumentError: AdamW: no_decay holds '(', which is no regular expression \
+(missing ), unterminated subpattern at position 0).
+    """
+    for pattern in strings(patterns, "no_decay"):
+        try:
+            re.compile(pattern.removeprefix("!"))
+        except re.error as error:
+            raise ArgumentError(
+                f"{where}: no_decay holds {pattern!r}, which is no regular expression ({error})."
+            ) from None
 
 
 def flatten(params: Params) -> Iterator[tuple[dict[str, Any], str, Tensor]]:

@@ -16,6 +16,7 @@ Each is a `base.Encoding`. `learn` trains one by name, `load` reads one from a f
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -204,10 +205,10 @@ def find(folder: str | Path) -> Loader | None:
     """The loader for the encoding in a folder, chosen by the files there; None if it holds none."""
     folder = Path(folder)
     for name in NAMES:
-        if (folder / name).exists():
+        if os.path.exists(folder / name):
             return _sentencepiece_loader(folder / name)
     for name, loader in _LOADERS.items():
-        if (folder / name).exists():
+        if os.path.exists(folder / name):
             return loader
     return None
 

@@ -17,8 +17,10 @@ letters "<pad>" is ordinary text.
 from __future__ import annotations
 
 import difflib
+import operator
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +28,7 @@ import numpy as np
 
 from tinylm import files
 from tinylm.arguments import strings
-from tinylm.errors import DataError, VocabularyError
+from tinylm.errors import ArgumentError, DataError, VocabularyError, one_line
 
 from .checks import (
     LIMITS,
@@ -124,6 +126,7 @@ class Encoding(ABC):
         tinylm.errors.VocabularyError: The text contains the special token '<eos>'; remove it or \
 allow it by name.
         """
+        [text] = strings([text], "text")
         if special == "none" or not self.specials:
             [row] = self._encode([text])
             return list(map(int, row))
@@ -281,7 +284,7 @@ allow it by name.
     def _spellings(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ids; raises VocabularyError for an id outside the vocabulary."""
         found = []
-        for i in ids:
+        for i in _numbers(ids):
             if not 0 <= i < len(self.vocab):
                 last = self.vocab_size - 1
                 raise VocabularyError(
@@ -394,7 +397,7 @@ similar tokens are 'talk', 'walk'.
         encoding._restore(Path(folder))
         encoding.end_as_named(Path(folder))
         arrangement = Path(folder) / FILE
-        if arrangement.exists():
+        if os.path.exists(arrangement):
             encoding.arrange(Template.read(arrangement))
         return encoding
 
@@ -421,6 +424,17 @@ similar tokens are 'talk', 'walk'.
             if name not in self.specials:
                 self.specials = (*self.specials, name)
             self.added = (*self.added, name)
+
+
+def _numbers(ids: Iterable[int]) -> Iterator[int]:
+    """The ids; raises ArgumentError for what are no whole numbers, such as the letters of a text"""
+    try:
+        for i in ids:
+            yield operator.index(i)
+    except TypeError:
+        raise ArgumentError(
+            f"ids is {one_line(repr(ids), 80)}; expected whole numbers, as `encode` returns them."
+        ) from None
 
 
 def decoded(parts: Iterable[bytes]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from tinylm.errors import VocabularyError
+from tinylm.errors import ArgumentError, VocabularyError
 
 
 def cut_at(names: Collection[str], text: str) -> tuple[list[str], list[str]]:
@@ -88,4 +88,8 @@ def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
     >>> as_texts("one text")
     ['one text']
     """
-    return [texts] if isinstance(texts, str) else texts
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes):
+        raise ArgumentError(f"texts is of type {type(texts).__name__}; expected strings.")
+    return texts

@@ -7,6 +7,7 @@ GPT-1   <start> A <classify>   <start> A <delimiter> B <classify>
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from tinylm.files import as_json, read_json
 from tinylm.settings import build
 
 FILE = "template.json"
+TYPE = re.compile("[0-9]{1,9}")  # a token type
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class Template:
     typed: bool = False
     pad_type: int = 0
     pad_left: bool = False
+
+    def __post_init__(self):
+        if not TYPE.fullmatch(str(self.pad_type)):
+            raise VocabularyError(
+                f"The template pads with the token type {self.pad_type!r}; "
+                "expected a whole number from 0 on."
+            )
 
     def assemble(
         self,
@@ -155,7 +164,7 @@ def parts_of(pattern: str) -> tuple[tuple[str, int], ...]:
     parts = []
     for place in pattern.split():
         name, _, token_type = place.rpartition(":")
-        if name and token_type.isdigit():
+        if name and TYPE.fullmatch(token_type):
             parts.append((name, int(token_type)))
         else:  # a name without a type; it may contain a colon
             parts.append((place, 0))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -328,7 +329,7 @@ class Unigram(Encoding):
 
         raises DataError    for a missing or damaged file, or one of byte-pair encoding
         """
-        found = [folder / name for name in NAMES if (folder / name).exists()]
+        found = [folder / name for name in NAMES if os.path.exists(folder / name)]
         path = found[0] if found else folder / NAMES[0]
         model = protobuf.read(path)
         if model.kind != protobuf.UNIGRAM or model.suffix:

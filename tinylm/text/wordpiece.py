@@ -16,6 +16,7 @@ as published models have it today (the release: 200).
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import cached_property
@@ -274,7 +275,7 @@ class WordPiece(Encoding):
                 "it is damaged."
             )
         config = folder / "tokenizer_config.json"
-        settings = read_json(config) if config.exists() else {}
+        settings = read_json(config) if os.path.exists(config) else {}
         if not isinstance(settings, dict):
             raise DataError(
                 f"{str(config)!r} must hold an object with the settings of the tokenizer; "

@@ -7,6 +7,7 @@ them.
 """
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,7 +142,7 @@ def read_log(path: str | Path) -> list[dict]:
     []
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         return []
     records = []
     with open(path, encoding="utf-8", errors="replace") as file:

@@ -86,6 +86,7 @@ class TrainConfig(settings.Config):
     def check(self) -> None:
         """raises ArgumentError for options that the schedule lacks, or for two lengths or none"""
         self.budget()
+        optim.check_patterns("TrainConfig", self.no_decay)
         optim.schedules.check_options(self.schedule, self.schedule_options)
 
     def budget(self) -> Budget:

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -177,7 +178,7 @@ def _start(chapter, config):
 
 def _has_state(out):
     """Whether a run folder holds a state to resume from."""
-    return out is not None and (Path(out) / checkpoint.STATE).exists()
+    return out is not None and os.path.exists(Path(out) / checkpoint.STATE)
 
 
 def _load(chapter, config, texts, quiet):

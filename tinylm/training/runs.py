@@ -9,6 +9,7 @@ log.jsonl             one line for each step, evaluation and save
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def claim_run(
 
 def _has_begun(path):
     """Whether a log belongs to a run of ours; it is empty for a moment before its first record."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     records = checkpoint.read_log(path)
     if path.stat().st_size == 0:
@@ -164,7 +165,7 @@ class RunFolder:
 
         raises CheckpointError  if the state is damaged, or is of a run with another identity
         """
-        if self.path is None or not (self.path / checkpoint.STATE).exists():
+        if self.path is None or not os.path.exists(self.path / checkpoint.STATE):
             return None
         state = checkpoint.load_state(self.path)
         _must_be_same(self.path, state.facts.get("identity", {}), identity)

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tinylm import files, folders, hub
+from tinylm.doors import parsing
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.objectives import Objective
 from tinylm.training.checkpoint import HEAD, LABELS, load_tensors, read_json, save_tensors
 
-DAMAGE = (KeyError, TypeError, AttributeError, IndexError, ValueError, TinylmError)
 FIRST_TASK = "classify"  # of folders that do not name one
 
 Split = tuple[np.ndarray, np.ndarray]  # numbers of training examples, and of held-out ones
@@ -54,7 +54,7 @@ class Adapted:
 
     @classmethod
     def _assembled(cls, encoder: Any, tokenizer: Any, facts: dict, arrays: dict) -> Self:
-        """The parts of a folder put together.   raises one of DAMAGE if they do not fit"""
+        """The parts of a folder put together.   raises any error if they do not fit"""
         raise TinylmError(f"{cls.__name__} cannot be loaded")
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
@@ -99,13 +99,11 @@ class Adapted:
         encoder = tokenizer = None
         if facts.get("encoder", True):
             encoder, tokenizer = hub.load(path)
-        try:
+        kind = cls.__name__.lower()
+        name = f"{path / LABELS} or {HEAD}"
+        advice = f"train the {kind} anew"
+        with parsing(name, f"that of a {kind}", CheckpointError, advice, also_ours=True):
             return cls._assembled(encoder, tokenizer, facts, arrays)
-        except DAMAGE as error:
-            raise CheckpointError(
-                f"{path / LABELS} or {HEAD} lacks a part or is damaged ({error!r}); "
-                f"train the {cls.__name__.lower()} anew."
-            ) from error
 
 
 def task_of(path: str | Path) -> str:

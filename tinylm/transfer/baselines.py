@@ -20,6 +20,7 @@ from tinylm.errors import DataError
 from .estimator import Estimator
 from .linear import SoftmaxRegression
 from .metrics import accuracy
+from .task import as_labels
 
 # Words of two characters and more. PLAIN is scikit-learn's pattern, used for ASCII. MARKED does the
 # same for other text, and keeps combining marks inside their word.
@@ -39,7 +40,7 @@ class Majority:
     def fit(self, texts: Sequence[str], labels: ArrayLike) -> "Majority":
         """Count the labels; no text is read.   returns self, raises DataError for no label"""
         strings(texts, "texts")
-        labels = np.asarray(labels)
+        labels = as_labels(labels)
         if labels.ndim != 1 or labels.size == 0:
             raise DataError("Majority: no labels were given; expected a list of at least one.")
         self.classes_, counts = np.unique(labels, return_counts=True)

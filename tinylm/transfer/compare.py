@@ -11,6 +11,7 @@ and a repeated one takes seconds.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -198,7 +199,7 @@ class Results:
     @staticmethod
     def _read(path: Path) -> list[dict]:
         """The rows of a results file; none if there is no file.   raises TinylmError if damaged"""
-        if not path.exists():
+        if not os.path.exists(path):
             return []
         try:
             rows = []
@@ -218,7 +219,7 @@ class Results:
             del now[key]
         now = json.loads(json.dumps(now))
         path = self.out / SETTINGS
-        then = read_json(path) if path.exists() else now
+        then = read_json(path) if os.path.exists(path) else now
         for key, value in now.items():
             before = then.get(key)
             if before != value:
@@ -336,7 +337,7 @@ def _is_noted(out: Path) -> bool:
     try:
         return NOTED <= read_json(out / PRETRAINED).keys()
     except DataError:
-        return (out / PRETRAINED).exists() and not (out / STATE).exists()
+        return os.path.exists(out / PRETRAINED) and not os.path.exists(out / STATE)
 
 
 def _drawn(task: Task, cell: Cell) -> tuple[list[str], np.ndarray, np.ndarray]:

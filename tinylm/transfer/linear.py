@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, sparse, special
 
-from tinylm.errors import DataError, ShapeError
+from tinylm.errors import ArgumentError, DataError, ShapeError
 from tinylm.settings import above, argument
 
 from .budgets import folds
@@ -89,6 +89,8 @@ class SoftmaxRegression(Estimator):
     def __init__(self, C: float | tuple[float, ...] = 1.0, n_folds: int = 3, seed: int = 0):
         grid = tuple(np.atleast_1d(C).tolist())
         argument("SoftmaxRegression", "C", grid, tuple[float, ...], above(0))
+        if not grid:
+            raise ArgumentError("SoftmaxRegression: C is empty; expected at least one number.")
         self.C = C
         self.n_folds = n_folds
         self.seed = seed

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from tinylm.errors import ShapeError
+from tinylm.errors import ArgumentError, ShapeError
+
+TEXT = "US"  # kinds of NumPy's arrays
+NUMBERS = "biuf"
 
 
 def _pair(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -22,6 +25,13 @@ def _pair(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarra
         raise ShapeError(
             f"metrics: truth has shape {truth.shape} and predictions {predicted.shape}; expected "
             "two lists of the same length (N,), N ≥ 1; give one prediction for every true label."
+        )
+    if truth.dtype.kind in TEXT and predicted.dtype.kind in NUMBERS:
+        truth, predicted = predicted, truth
+    if truth.dtype.kind in NUMBERS and predicted.dtype.kind in TEXT:
+        raise ArgumentError(
+            f"metrics: some labels are numbers, for example {truth[0].item()!r}, and others texts, "
+            f"for example {str(predicted[0])!r}; expected one kind."
         )
     return truth, predicted
 

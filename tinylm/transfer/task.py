@@ -1,6 +1,7 @@
 """A labelled task for the comparison: training posts, and a fixed sample of the test posts."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import ArrayLike
 from tinylm import data, files
 from tinylm.errors import DataError
 
+SPARSE = 16  # times as many characters as the labels have, and SMALL more, for a fixed width
+SMALL = 2**18
 SAMPLE_SEED = 20  # fixed: every system, seed and run reads the same test texts
 
 
@@ -48,7 +51,7 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
     >>> as_labels(["ice", "sea"]).tolist()
     ['ice', 'sea']
     """
-    found = np.asarray(labels)
+    found = _array(labels)
     if found.ndim == 1 and found.dtype.kind == "U":
         for label in labels:
             if isinstance(label, str) and label.endswith("\0"):
@@ -56,6 +59,8 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
                     f"The label {label!r} ends in NUL, which NumPy drops; give it another name."
                 )
     try:
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise ValueError("a number is not finite")
         files.as_json(np.unique(found).tolist())
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -63,6 +68,25 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
             "give strings without halves of characters, or numbers."
         ) from None
     return found
+
+
+def _array(labels: ArrayLike) -> np.ndarray:
+    """Labels as an array; texts of very different lengths as one of objects.
+
+    NumPy gives every text of an array the room of the longest one.
+    raises DataError    for texts among numbers, which NumPy would turn into texts
+    """
+    if isinstance(labels, np.ndarray) or not isinstance(labels, Sequence):
+        return np.asarray(labels)
+    texts = [label for label in labels if isinstance(label, str)]
+    if not texts:
+        return np.asarray(labels)
+    if len(texts) < len(labels):
+        raise DataError("Some labels are texts and others are not; expected one kind.")
+    longest = max(map(len, texts))
+    if longest * len(texts) > SPARSE * sum(map(len, texts)) + SMALL:
+        return np.array(texts, dtype=object)
+    return np.asarray(texts)
 
 
 def load_task(source: str, test_size: int) -> Task:

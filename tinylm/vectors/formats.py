@@ -163,9 +163,9 @@ def read_vectors(
     if errors not in ERRORS:
         known = ", ".join(ERRORS)
         raise CheckpointError(f"errors is {errors!r}; expected one of {known}")
-    if path.is_dir():
+    if os.path.isdir(path):
         names, table = _read_folder(path, mapped)
-    elif path.is_file():
+    elif os.path.isfile(path):
         names, table = _read_file(path, binary)
     else:
         raise CheckpointError(

@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from tinylm.arguments import strings
-from tinylm.errors import ShapeError, VocabularyError
+from tinylm.errors import ArgumentError, ShapeError, VocabularyError
 from tinylm.finite import must_be_finite
 from tinylm.progress import note
+from tinylm.settings import argument, at_least
 
 from .formats import format_of, read_vectors, write_vectors
 from .ngrams import Subwords
@@ -79,7 +80,24 @@ def _list(group: Words) -> list[str | np.ndarray]:
     """The group as a list: a single word or vector (D,) counts as a list of one."""
     if isinstance(group, str) or (isinstance(group, np.ndarray) and group.ndim == 1):
         return [group]
-    return list(group)
+    found = list(group) if isinstance(group, Iterable) else [group]
+    for word in found:
+        _checked(word)
+    return found
+
+
+def _checked(word: str | np.ndarray) -> str | np.ndarray:
+    """The same word or vector; raises ArgumentError for anything else"""
+    if isinstance(word, str | np.ndarray):
+        return word
+    kind = type(word).__name__
+    raise ArgumentError(f"A word is {word!r}, of type {kind}; expected a string or a vector.")
+
+
+def _check_range(n: int, restrict_vocab: int | None) -> None:
+    """raises ArgumentError for a negative number of words"""
+    argument("Vectors", "n", n, int, at_least(0))
+    argument("Vectors", "restrict_vocab", restrict_vocab, int | None, at_least(1))
 
 
 class Vectors:
@@ -148,6 +166,7 @@ class Vectors:
 
     def __getitem__(self, word: str) -> np.ndarray:
         """The vector (D,) of a word, from its pieces if it has no row; raises VocabularyError."""
+        strings([word], "words")
         if word not in self and word in self.subwords:
             return self.subwords[word]
         return self.table[self.id_of(word)]
@@ -165,7 +184,9 @@ class Vectors:
 
     def unit(self, word: str | np.ndarray) -> np.ndarray:
         """The vector (D,) of a word, or a given vector, at length 1."""
-        vector = self[word] if isinstance(word, str) else np.asarray(word, self.table.dtype)
+        vector = (
+            self[word] if isinstance(_checked(word), str) else np.asarray(word, self.table.dtype)
+        )
         expected = self.table.shape[1:]
         if vector.shape != expected:
             raise ShapeError(f"Vectors: a vector {vector.shape} was given; expected {expected}.")
@@ -201,6 +222,7 @@ class Vectors:
         returns [(word, cosine)]
         raises VocabularyError  for an unknown word
         """
+        _check_range(n, restrict_vocab)
         positive = _list(positive)
         negative = _list(negative)
         given = self._known(positive, negative)
@@ -222,6 +244,7 @@ class Vectors:
 
         Source: Levy & Goldberg 2014, 3CosMul.
         """
+        _check_range(n, restrict_vocab)
         positive = _list(positive)
         negative = _list(negative)
         given = self._known(positive, negative)
@@ -238,8 +261,7 @@ class Vectors:
 
     def doesnt_match(self, words: Sequence[str]) -> str:
         """The word that lies farthest from the mean direction of all the words."""
-        if isinstance(words, str):
-            strings(words, "words")  # raises the error
+        words = strings(words, "words")
         self._known(words)
         units = np.array([self.unit(word) for word in words])
         agreement = units @ units.mean(axis=0)

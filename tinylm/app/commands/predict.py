@@ -1,7 +1,6 @@
 """`tinylm predict`: label lines of text, tag words, or do what another task has learned."""
 
 import argparse
-import sys
 from argparse import Namespace
 
 from tinylm.errors import DataError
@@ -82,10 +81,10 @@ def lines_of(path: str | None) -> list[str]:
     raises DataError    if the file is a labelled one, whose labels would be read as text
     """
     from tinylm.data import labelled
-    from tinylm.files import decode_text, read_text
+    from tinylm.files import read_standard, read_text
 
     if path is None:
-        text = decode_text(sys.stdin.buffer.read(), "standard input")
+        text = read_standard("standard input")
     else:
         text = read_text(path)
         kind = labelled.kind(path)

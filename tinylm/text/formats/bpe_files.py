@@ -11,6 +11,7 @@ tokens end in </w> (GPT-1).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,10 +148,10 @@ def _model(encoding: Encoding, spelling: Metaspace) -> protobuf.Model:
 
 def read(folder: Path) -> Parts:
     """The arguments of BPE from a folder's files; raises DataError for a missing or damaged one."""
-    if not any((folder / name).exists() for name in (*OURS, *RELEASED)):
-        models = [folder / name for name in NAMES if (folder / name).exists()]
+    if not any(os.path.exists(folder / name) for name in (*OURS, *RELEASED)):
+        models = [folder / name for name in NAMES if os.path.exists(folder / name)]
         return _of_model(models[0] if models else folder / "vocab.json")
-    released = (folder / "encoder.json").exists() and not (folder / "vocab.json").exists()
+    released = os.path.exists(folder / "encoder.json") and not os.path.exists(folder / "vocab.json")
     vocab_name, merges_name = RELEASED if released else OURS
     vocab = _read_vocab(folder / vocab_name)
     merges = _read_merges(folder / merges_name, set(vocab))

@@ -17,7 +17,7 @@ from ..bpe import BPE
 from ..normalise import steps
 from ..normalise.normalizing import SPACE, Normalizer
 from ..spelling import END_OF_WORD, EndOfWord, Metaspace
-from ..template import XLNET, Template
+from ..template import TYPE, XLNET, Template
 from ..unigram import Unigram
 from ..wordpiece import LONGEST, PREFIX, WordPiece
 from . import bpe_files
@@ -79,6 +79,8 @@ def _vocabulary(model: Json, kind: str, added: Json) -> list[str]:
         ids = dict(model["vocab"])
     for name, token in added.items():
         ids[name] = token["id"]
+    if not all(type(token) is str and type(i) is int for token, i in ids.items()):
+        raise DataError("the vocabulary must map strings to whole numbers")
     vocab = sorted(ids, key=ids.__getitem__)
     if [ids[token] for token in vocab] != list(range(len(vocab))):
         raise DataError(
@@ -116,7 +118,7 @@ def _template(stored: Json) -> Template:
         return dataclasses.replace(
             template,
             pad_left=padding.get("direction") == "Left",
-            pad_type=int(padding.get("pad_type_id", 0)),
+            pad_type=padding.get("pad_type_id", 0),
         )
     if template.single == XLNET.single and template.pair == XLNET.pair:
         return XLNET
@@ -154,6 +156,8 @@ def _pattern(places: list[Json]) -> str:
     names = []
     for place in places:
         token_type = place["type_id"]
+        if not TYPE.fullmatch(str(token_type)):
+            raise DataError(f"the token type {token_type!r} is no whole number from 0 on")
         names.append(f"{place['id']}:{token_type}" if token_type else place["id"])
     return " ".join(names)
 
@@ -197,7 +201,7 @@ def _merges(stored: list[str | list[str]], known: set[str]) -> list[tuple[str, .
     merges = []
     for pair in stored:
         merge = tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair)
-        if len(merge) != 2 or not {*merge, "".join(merge)} <= known:
+        if len(merge) != 2 or not all(merge) or not {*merge, "".join(merge)} <= known:
             raise DataError(
                 f"the merge {' '.join(merge)!r} joins tokens that the vocabulary does not hold"
             )

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinylm.doors import parsing
 from tinylm.errors import DataError
 
 # kinds of pieces
@@ -199,18 +200,14 @@ def read(path: str | Path) -> Model:
                 f"{str(path)!r} is larger than {LARGEST:,} bytes; no SentencePiece model is: "
                 "copy it again."
             )
-        return _parsed(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
             f"There is no file {str(path)!r}; give the path of a SentencePiece model."
         ) from None
-    except DataError:
-        raise
-    except (ValueError, TypeError, AttributeError, OSError, struct.error) as error:
-        raise DataError(
-            f"{str(path)!r} is not a SentencePiece model ({error}); "
-            "it is damaged or of another kind."
-        ) from None
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
+    with parsing(path, "a SentencePiece model"):
+        return _parsed(path.read_bytes())
 
 
 def _parsed(data: bytes) -> Model:
@@ -229,6 +226,8 @@ def _parsed(data: bytes) -> Model:
     kind = trainer.get(3, UNIGRAM)
     suffix = bool(trainer.get(24, 0))
     charsmap = normalizer.get(2, b"")
+    if not isinstance(charsmap, bytes):
+        raise ValueError("its character map is a number")
     prefix = bool(normalizer.get(3, 1))
     collapse = bool(normalizer.get(4, 1))
     return Model(pieces, kind, charsmap, prefix, collapse, suffix)
@@ -239,4 +238,7 @@ def _piece(data: bytes) -> tuple[str, float, int]:
     found = dict(fields(data))
     text = found[1].decode("utf-8", "surrogatepass") if 1 in found else ""
     [score] = struct.unpack("<f", found.get(2, bytes(4)))
-    return text, score, found.get(3, NORMAL)
+    kind = found.get(3, NORMAL)
+    if kind not in (NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE):
+        raise ValueError(f"the piece {text!r} is of the kind {kind!r}")
+    return text, score, kind

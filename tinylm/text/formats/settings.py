@@ -11,6 +11,8 @@ Source: the folders that transformers writes.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ CONFIG = "tokenizer_config.json"
 MAP = "special_tokens_map.json"
 ADDED = "added_tokens.json"
 WHOLE = "tokenizer.json"
+ID = re.compile("[0-9]{1,9}")  # as a key
 
 
 def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     {}
     """
     path = folder / name
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     stored = read_json(path)
     if not isinstance(stored, dict):
@@ -78,7 +81,7 @@ def _entries(folder: Path) -> list[tuple[int, Any]]:
     listed = read_settings(folder, WHOLE).get("added_tokens")
     found = []
     if isinstance(by_id, dict):
-        found += [(int(i), token) for i, token in by_id.items() if i.isdecimal()]
+        found += [(int(i), token) for i, token in by_id.items() if ID.fullmatch(i)]
     for token in listed if isinstance(listed, list) else ():
         if isinstance(token, dict) and isinstance(token.get("id"), int):
             found.append((token["id"], token))

@@ -23,7 +23,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinylm import files
-from tinylm.errors import DataError, TinylmError
+from tinylm.doors import parsing
 
 from ..base import Encoding
 from .json_reading import understand
@@ -47,17 +47,9 @@ def load(folder: str | Path) -> Encoding:
     path = Path(folder) / NAME
     stored = files.read_json(path)
     prefix = read_settings(Path(folder)).get("add_prefix_space")
-    try:
+    with parsing(path, f"a {NAME} that can be read", also_ours=True):
         if isinstance(prefix, bool) and (stored["pre_tokenizer"] or {}).get("type") == "ByteLevel":
             stored["pre_tokenizer"]["add_prefix_space"] = prefix  # the other file decides
         encoding = understand(stored)
         encoding.end_as_named(Path(folder))
         return encoding
-    except TinylmError as error:
-        raise DataError(f"{str(path)!r}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
-        kind = type(error).__name__
-        raise DataError(
-            f"{str(path)!r} is not a {NAME} that can be read ({kind}: {error}); "
-            "the file is damaged."
-        ) from None

@@ -49,7 +49,7 @@ class Normalizer:
             self.charsmap = rules
         elif rules == "identity":
             self.charsmap = b""
-        elif isinstance(rules, str) and rules not in RULES:
+        elif rules not in RULES:
             raise VocabularyError(
                 f"There is no normaliser {rules!r}; "
                 f"it is {', '.join(RULES)}, or the bytes of a map."
