@@ -13,7 +13,7 @@ from tinylm.data import squad, toytasks
 from tinylm.kernels.runtime import pool
 from tinylm.transfer import Chooser, PairClassifier, Regressor, SpanReader
 
-SMALL = ["--set", "vocab_size=250", "--set", "n_positions=64", "--set", "n_embd=16"]
+SMALL = ["--set", "vocab_size=300", "--set", "n_positions=64", "--set", "n_embd=16"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,7 +5,7 @@ example of five is for testing, and a file gives everything unless it is asked f
 
 >>> training, test = load_example_parts("pair", "toy", "toy")
 >>> len(training), len(test), training[0][1]
-(4000, 500, 'contradiction')
+(4000, 459, 'contradiction')
 """
 
 from collections.abc import Callable

@@ -45,7 +45,7 @@ def judgement(rng: np.random.Generator, language: Language, feeling: int) -> str
     """A thing, and a feeling by its number in FEELINGS; for 2 what was done with it, no feeling.
 
     >>> judgement(np.random.default_rng(1), Language(), 1)
-    'the zofu was vabu .'
+    'the suzaka was fufe .'
     """
     topic = TOPICS[int(rng.integers(len(TOPICS)))]
     thing = _any(rng, language.lexicon[topic, "noun"])
