@@ -139,7 +139,7 @@ MISTAKES = {
     "a set of another kind": ("span", "spam", "of another kind"),
     "a missing file": ("choice", "none.jsonl", "'none.jsonl' is neither"),
     "a json file that is no squad": ("span", "LIST", "expected an object"),
-    "a setting that does not exist": ("pair", "toy", "no field"),
+    "a setting that does not exist": ("pair", "toy", "no option 'colour'"),
 }
 
 
