@@ -13,7 +13,7 @@ from tinylm.data import squad, toytasks
 from tinylm.kernels.runtime import pool
 from tinylm.transfer import Chooser, PairClassifier, Regressor, SpanReader
 
-SMALL = ["--set", "vocab_size=250", "--set", "n_positions=64", "--set", "n_embd=16"]
+SMALL = ["--set", "vocab_size=300", "--set", "n_positions=64", "--set", "n_embd=16"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -139,7 +139,7 @@ MISTAKES = {
     "a set of another kind": ("span", "spam", "of another kind"),
     "a missing file": ("choice", "none.jsonl", "'none.jsonl' is neither"),
     "a json file that is no squad": ("span", "LIST", "expected an object"),
-    "a setting that does not exist": ("pair", "toy", "no field"),
+    "a setting that does not exist": ("pair", "toy", "no option 'colour'"),
 }
 
 

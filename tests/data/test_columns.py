@@ -109,6 +109,7 @@ def test_what_is_to_be_predicted_needs_no_label(tmp_path):
         ("pair", "a.jsonl"): '{"premise": "It rains.", "hypothesis": "It is wet."}\n',
         ("regress", "b.tsv"): "calm sea\n",
         ("regress", "b.jsonl"): '{"text": "calm sea"}\n',
+        ("regress", "d.tsv"): "calm sea\t2.5\n",
         ("choice", "c.tsv"): "He opens it.\tHe reads.\tIt sinks.\n",
         ("choice", "c.jsonl"): '{"ctx": "He opens it.", "endings": ["He reads.", "It sinks."]}\n',
     }
@@ -117,8 +118,8 @@ def test_what_is_to_be_predicted_needs_no_label(tmp_path):
         (tmp_path / name).write_text(text, encoding="utf-8")
         found += read_examples(task, tmp_path / name)
     assert found[0] == found[1] == (("It rains.", "It is wet."), "")
-    assert found[2][0] == found[3][0] == "calm sea" and math.isnan(found[2][1])
-    assert found[4] == found[5] == Choice("He opens it.", ("He reads.", "It sinks."))
+    assert found[2][0] == found[3][0] == found[4][0] == "calm sea" and math.isnan(found[4][1])
+    assert found[5] == found[6] == Choice("He opens it.", ("He reads.", "It sinks."))
 
 
 BAD = {

@@ -295,8 +295,10 @@ def _roles_of(path: str | Path, labelled: bool) -> tuple[Role, ...]:
         names = set(lower_names(cells))
         if "first" in names or (FIRST & names and SECOND & names):
             return PAIR_TEXTS
-        has_names = is_json or _is_header(cells, one)
-        return PAIR_TEXTS if not has_names and len(cells) == 2 + labelled else one
+        if is_json or _is_header(cells, one) or len(cells) != 2 + labelled:
+            return one
+        is_scored = not labelled and _is_number(cells[-1])  # a text, and a score to be ignored
+        return one if is_scored else PAIR_TEXTS
     return one
 
 
@@ -311,6 +313,18 @@ def _text(path: str | Path, number: int, row: Mapping[str, Any], role: str) -> s
     if not isinstance(value, str):
         refuse(path, number, f"expected a string as the {role} text")
     return value.strip()
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell says a finite number.
+
+    >>> _is_number("-1.5"), _is_number("ice")
+    (True, False)
+    """
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _number(path: str | Path, number: int, value: Any) -> float:

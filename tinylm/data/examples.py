@@ -5,7 +5,7 @@ example of five is for testing, and a file gives everything unless it is asked f
 
 >>> training, test = load_example_parts("pair", "toy", "toy")
 >>> len(training), len(test), training[0][1]
-(4000, 500, 'contradiction')
+(4000, 459, 'contradiction')
 """
 
 from collections.abc import Callable
@@ -28,13 +28,23 @@ class Kind:
     read : (path, labelled) -> examples of a file
     toy : (n, seed) -> examples of the toy language
     named : name of a set -> its examples
+    text : example -> its text or texts; no text is in the training part and in the test part
     what : the examples, in errors
     """
 
     read: Callable[[Any, bool], list]
     toy: Callable[[int, int], list]
     named: dict[str, Callable[[], list]]
+    text: Callable[[Any], Any]
     what: str
+
+
+def _first(example: tuple[Any, Any]) -> Any:
+    return example[0]
+
+
+def _context(example: columns.Choice | squad.Question) -> str:
+    return example.context
 
 
 def _movies() -> list[tuple[str, float]]:
@@ -43,10 +53,12 @@ def _movies() -> list[tuple[str, float]]:
 
 
 KINDS = {
-    "regress": Kind(columns.numbers, toytasks.scored, {"movies": _movies}, "text with a number"),
-    "pair": Kind(columns.pairs, toytasks.entailment, {}, "pair with a label"),
-    "choice": Kind(columns.choices, toytasks.choices, {}, "text with answers"),
-    "span": Kind(squad.read, toytasks.reading, {}, "question"),
+    "regress": Kind(
+        columns.numbers, toytasks.scored, {"movies": _movies}, _first, "text with a number"
+    ),
+    "pair": Kind(columns.pairs, toytasks.entailment, {}, _first, "pair with a label"),
+    "choice": Kind(columns.choices, toytasks.choices, {}, _context, "text with answers"),
+    "span": Kind(squad.read, toytasks.reading, {}, _context, "question"),
 }
 
 
@@ -65,12 +77,11 @@ def load_examples(task: str, source: str | Path, split: str = "train") -> list:
     name = str(source)
     path = Path(source)
     if name == "toy":
-        parts = [TOY["train"], TOY["test"]] if split == "all" else [TOY[split]]
-        examples = [example for n, seed in parts for example in kind.toy(n, seed)]
+        examples = _toy(kind, split)
     elif name in kind.named:
         examples = split_part(kind.named[name](), split)
     elif path.is_file():
-        examples = _split(kind.read(path, True), split)
+        examples = _split(kind, kind.read(path, True), split)
     else:
         raise unknown_source(name, [*kind.named, "toy"])
     if not examples:
@@ -81,13 +92,21 @@ def load_examples(task: str, source: str | Path, split: str = "train") -> list:
     return examples
 
 
-def _split(examples: list, split: str) -> list:
-    """The part of a file's examples; questions about one text stay together."""
-    if not any(isinstance(example, squad.Question) for example in examples):
-        return split_part(examples, split)
-    texts = dict.fromkeys(question.context for question in examples)
+def _toy(kind: Kind, split: str) -> list:
+    """Examples of the toy language."""
+    training = kind.toy(*TOY["train"])
+    if split == "train":
+        return training
+    known = {kind.text(example) for example in training}
+    test = [example for example in kind.toy(*TOY["test"]) if kind.text(example) not in known]
+    return test if split == "test" else training + test
+
+
+def _split(kind: Kind, examples: list, split: str) -> list:
+    """The part of a file's examples; those about one text stay together."""
+    texts = dict.fromkeys(kind.text(example) for example in examples)
     wanted = set(split_part(list(texts), split))
-    return [question for question in examples if question.context in wanted]
+    return [example for example in examples if kind.text(example) in wanted]
 
 
 def load_example_parts(

@@ -1,8 +1,8 @@
 """Tasks of the toy language (toy.py) whose answers are known, for what no named set has labels for.
 
     scored        a text, and by how much it is positive, from −1 to 1
-    entailment    Sepo in Rifo fefi the not poso dokoza .   Sepo likes it .     contradiction
-    choices       Sepo in Rifo fefi the not poso dokoza .   likes it / hates it / says nothing
+    entailment    the dokoza was not poso .     they like it .     contradiction
+    choices       the dokoza was not poso .     like it / hate it / say nothing
     reading       the bite was gopegu . Sepo in Rifo fefi the poso dokoza .   where was it ?   Rifo
 
 The answer never follows from one text alone: the same hypothesis, answer or question is right with
@@ -13,11 +13,13 @@ import numpy as np
 
 from .columns import Choice
 from .squad import Answer, Question
-from .toy import FEELINGS, Language, Sentence
+from .toy import FEELINGS, TOPICS, Language
 
 LABELS = ("contradiction", "entailment", "neutral")
-SAID = ("{who} hates it .", "{who} likes it .", "{who} says nothing .")  # of each feeling, and none
-UNANSWERED = 0.25  # the share of texts that name nobody, and of those that name no place
+SAID = ("they hate it .", "they like it .", "they say nothing .")  # of each feeling, and of none
+LIKED = 0.75  # the share of hypotheses that somebody likes something
+NEGATED = 0.25  # the share of feelings with "not"
+UNANSWERED = 0.25  # the share of texts that name nobody
 MOST_SENTENCES = 4
 
 
@@ -39,20 +41,19 @@ def scored(n: int, seed: int = 0, language: Language | None = None) -> list[tupl
     return rows
 
 
-def scene(rng: np.random.Generator, language: Language, feeling: int) -> Sentence:
-    """A sentence with one of FEELINGS by its number, or without any feeling for 2.
+def judgement(rng: np.random.Generator, language: Language, feeling: int) -> str:
+    """A thing, and a feeling by its number in FEELINGS; for 2 what was done with it, no feeling.
 
-    >>> scene(np.random.default_rng(1), Language(), 2).text
-    'Todo Sani vana the lubidu .'
+    >>> judgement(np.random.default_rng(1), Language(), 1)
+    'the suzaka was fufe .'
     """
-    if feeling < len(FEELINGS):
-        return language.sentence(rng, sentiment=FEELINGS[feeling])
-    sentence = language.sentence(rng)
-    felt = {"not", *language.feeling["negative"], *language.feeling["positive"]}
-    kept = [i for i, token in enumerate(sentence.tokens) if token not in felt]
-    tokens = tuple(sentence.tokens[i] for i in kept)
-    tags = tuple(sentence.tags[i] for i in kept)
-    return Sentence(tokens, tags, sentence.topic, "", sentence.meaning)
+    topic = TOPICS[int(rng.integers(len(TOPICS)))]
+    thing = _any(rng, language.lexicon[topic, "noun"])
+    if feeling == len(FEELINGS):
+        return f"the {thing} was {_any(rng, language.lexicon[topic, 'verb'])} ."
+    negated = rng.random() < NEGATED
+    spoken = _any(rng, language.feeling[FEELINGS[feeling ^ negated]])
+    return f"the {thing} was {'not ' if negated else ''}{spoken} ."
 
 
 def entailment(
@@ -71,29 +72,27 @@ def entailment(
     rows = []
     for i in range(n):
         label = LABELS[i % len(LABELS)]
-        claimed = int(rng.integers(2))
+        claimed = int(rng.random() < LIKED)
         felt = {"entailment": claimed, "contradiction": 1 - claimed, "neutral": 2}[label]
-        premise = scene(rng, language, felt)
-        rows.append(((premise.text, _said(premise, claimed)), label))
+        rows.append(((judgement(rng, language, felt), SAID[claimed]), label))
     return rows
 
 
 def choices(n: int, seed: int = 0, language: Language | None = None) -> list[Choice]:
     """n sentences with three answers each, of which one says what the sentence says.
 
-    >>> choice = choices(1)[0]
-    >>> sorted(answer.split(maxsplit=1)[1] for answer in choice.answers)
-    ['hates it .', 'likes it .', 'says nothing .']
+    >>> sorted(choices(1)[0].answers)
+    ['they hate it .', 'they like it .', 'they say nothing .']
     """
     rng = np.random.default_rng([seed, 12])
     language = language or Language()
     rows = []
     for _ in range(n):
         felt = int(rng.integers(3))
-        context = scene(rng, language, felt)
+        context = judgement(rng, language, felt)
         order = rng.permutation(3).tolist()
-        answers = tuple(_said(context, claimed) for claimed in order)
-        rows.append(Choice(context.text, answers, order.index(felt)))
+        answers = tuple(SAID[claimed] for claimed in order)
+        rows.append(Choice(context, answers, order.index(felt)))
     return rows
 
 
@@ -133,6 +132,6 @@ def reading(n: int, seed: int = 0, language: Language | None = None) -> list[Que
     return rows
 
 
-def _said(sentence: Sentence, feeling: int) -> str:
-    """That the subject of a sentence has a feeling, by its number in SAID."""
-    return SAID[feeling].format(who=sentence.meaning[0])
+def _any(rng: np.random.Generator, words: list[str]) -> str:
+    """One word, each as likely."""
+    return words[int(rng.integers(len(words)))]

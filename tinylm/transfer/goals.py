@@ -177,8 +177,8 @@ def grouped(scores: Tensor, targets: Right) -> Tensor:
     """Scores of all answers side by side for each example, (R, 1) -> (N, K).
 
     >>> grouped(Tensor([[1.0], [2.0], [3.0]]), Right(np.array([1, 2]), np.zeros(2, int)))
-    Tensor([[    1 -1e+30]
-            [    2     3]])
+    Tensor([[ 1.e+00 -1.e+30]
+            [ 2.e+00  3.e+00]])
     """
     places, mask = targets.places()
     flat = F.embedding(places, scores)  # (R,1) -> (N,K,1)

@@ -52,7 +52,8 @@ class SpanConfig(AdaptConfig):
     >>> SpanConfig(stride=0)
     Traceback (most recent call last):
         ...
-    tinylm.errors.ArgumentError: SpanConfig: stride is 0; expected a finite number of 1 or more.
+    tinylm.errors.ArgumentError: SpanConfig: stride is 0; expected a finite whole number of 1 or \
+more.
     """
 
     ranges = {
