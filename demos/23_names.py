@@ -33,7 +33,7 @@ model = tinylm.Bert(tinylm.BertConfig.tiny(words.vocab_size, batch_size=32, **si
 model.spell(words.vocab, words.special_ids)
 model.prepare(encode_corpus(texts, words, end_id=words.end_id))
 recipe = tinylm.BertConfig.recipes["tiny"]
-training = TrainConfig.of(tinylm.Bert, **recipe, steps=300)
+training = TrainConfig.of(tinylm.Bert, **recipe, steps=600)
 result = Trainer(model, words, config=training, quiet=True).run()
 print(f"{result['loss']:.2f} nats per gap after {result['seconds']:.0f} s")
 

@@ -8,13 +8,7 @@ import pytest
 from tinylm import GPT, GPT1, Bert, BertConfig, GPTConfig, hub
 from tinylm import ops as F
 from tinylm.app.cli import main
-from tinylm.data.dialogues import (
-    Utterance,
-    load_dialogues,
-    read_personas,
-    toy_dialogues,
-    with_distractors,
-)
+from tinylm.data.dialogues import Utterance, load_dialogues
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.text import Chars, Words
 from tinylm.transfer import Classifier
@@ -217,56 +211,7 @@ def test_tfidf_finds_the_reply_that_shares_words_and_guesses_where_none_does():
     assert tfidf_hits(train, blind) == 0.25
 
 
-# --- data
-
-
-def test_distractors_are_other_replies_from_a_fixed_seed():
-    pairs = [(f"q{n}", f"r{n % 11}") for n in range(40)]
-    found = with_distractors(pairs, 7, seed=3)
-    assert found == with_distractors(pairs, 7, seed=3) != with_distractors(pairs, 7, seed=4)
-    for pair, utterance in zip(pairs, found, strict=True):
-        assert (utterance.history, utterance.reply) == ((pair[0],), pair[1])
-        assert len(set(utterance.candidates)) == 7
-    with pytest.raises(DataError, match="11 different replies, too few for 12"):
-        with_distractors(pairs, 12, seed=0)
-
-
-def test_the_parts_of_a_set_never_mix():
-    train, test = load_dialogues("toy", "train"), load_dialogues("toy", "test")
-    assert len(train) == 2000 and len(test) == 500
-    assert load_dialogues("toy", "all") == toy_dialogues(2500)
-
-
-def test_a_persona_file_is_read_part_by_part(tmp_path):
-    row = {"history": ["hi"], "candidates": ["no", "yes"]}
-    dialogue = {"personality": ["i sail"], "utterances": [row, row]}
-    path = tmp_path / "persona.json"
-    path.write_text(json.dumps({"train": [dialogue] * 3, "valid": [dialogue]}))
-    assert len(read_personas(path)) == 6 and len(read_personas(path, "test")) == 2
-    assert read_personas(path)[0] == Utterance(("i sail",), ("hi",), ("no", "yes"))
-    path.write_text(json.dumps({"train": [dialogue] * 10}))
-    assert (len(read_personas(path)), len(read_personas(path, "test"))) == (16, 4)
-    assert len(read_personas(path, "all")) == 20
-
-
-@pytest.mark.parametrize(
-    "whole, where",
-    [
-        ("[]", "no file of dialogues"),
-        ("{", "no JSON"),
-        ('{"train": 3}', "train: expected a list of dialogues"),
-        ('{"train": [3]}', r"train\[0\]: expected an object"),
-        ('{"train": [{"utterances": 3}]}', r"utterances: expected a list"),
-        ('{"train": [{"utterances": [{"history": []}]}]}', r"\[0\].history: expected"),
-        ('{"train": [{"utterances": [{"history": ["a"]}]}]}', r"\[0\].candidates: expected"),
-        ('{"train": [{"personality": [1], "utterances": []}]}', r"personality: expected"),
-        ('{"train": []}', "no utterance"),
-    ],
-)
-def test_a_bad_persona_file_is_one_sentence_with_its_place(tmp_path, whole, where):
-    (tmp_path / "bad.json").write_text(whole)
-    with pytest.raises(DataError, match=where):
-        load_dialogues(tmp_path / "bad.json")
+# --- mistakes
 
 
 def test_mistakes_are_one_sentence():

@@ -153,6 +153,18 @@ def test_a_grid_search_reaches_into_a_pipeline():
     assert len(search.cv_results_["params"]) == 4
 
 
+@pytest.mark.peer
+def test_a_grid_search_takes_taggers_too():
+    from sklearn.model_selection import GridSearchCV
+
+    sentences = [["the", word] for word in WORDS.vocab[3:9]] * 2
+    tags = [["O", "B-x" if place % 2 else "O"] for place in range(12)]
+    tagger = Tagger(encoder(), WORDS, config=TagConfig(embeddings=3, updates=2))
+    search = GridSearchCV(tagger, {"head": ["linear", "crf"]}, cv=2).fit(sentences, tags)
+    assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+    assert len(search.predict([["the", "sea"]])[0]) == 2
+
+
 # scikit-learn's checks that give an estimator no table of numbers: ours read texts. Left out are two
 # that want wrong arguments to be accepted until `fit`, and one that wants no argument to be needed.
 CHECKS = (

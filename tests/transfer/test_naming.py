@@ -17,7 +17,7 @@ from tinylm.transfer.naming import UnsupervisedTagger, capitalised, clusters
 
 LANGUAGE = toy.Language()
 TYPES = {"person": LANGUAGE.first_names[:4], "place": LANGUAGE.places[:4]}
-STEPS = 300
+STEPS = 600
 
 
 @pytest.fixture(scope="module")
