@@ -51,6 +51,25 @@ def test_a_second_run_computes_nothing(finished, monkeypatch):
     assert again.rows == finished.rows and again.pretrained == finished.pretrained
 
 
+def test_a_student_learns_from_the_bert_of_the_same_folder_and_is_measured_against_it(tmp_path):
+    students = config(tmp_path, objectives=("bert", "distil"), labels=(3,), seeds=1)
+    found = compare.run(students)
+    sizes = {name: cost["parameters"] for name, cost in found.costs.items()}
+    assert sizes["distil"] < sizes["bert"]
+    head, (teacher, student) = verdict.costs(found)
+    assert head[-1] == "of bert's accuracy at 3" and teacher[-1] == "–"
+    [own] = found.scores("distil fine-tuned", 3)
+    [whole] = found.scores("bert fine-tuned", 3)
+    assert student[-1] == f"{100 * own / whole:.0f} %"
+    assert compare.run(students).costs == found.costs
+
+
+def test_a_student_is_named_after_its_teacher(tmp_path):
+    for names in (("distil",), ("distil", "bert"), ("gpt", "tinybert")):
+        with pytest.raises(TinylmError, match="name bert before it"):
+            config(tmp_path, objectives=names)
+
+
 def test_a_run_that_was_killed_goes_on_with_the_missing_rows(finished, tmp_path):
     import shutil
 

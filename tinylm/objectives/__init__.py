@@ -7,6 +7,6 @@ base.py says what each of them promises.
 """
 
 from .base import Objective, ObjectiveConfig
-from .registry import by_model_type, find, names
+from .registry import by_model_type, find, is_student, names
 
-__all__ = ["Objective", "ObjectiveConfig", "by_model_type", "find", "names"]
+__all__ = ["Objective", "ObjectiveConfig", "by_model_type", "find", "is_student", "names"]

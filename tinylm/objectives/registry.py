@@ -87,6 +87,15 @@ def find(what: "str | type") -> type:
     return _CLASSES[what]
 
 
+def is_student(what: "str | type") -> bool:
+    """Whether an objective learns from a trained model.   what : as for `find`
+
+    >>> is_student("bert"), is_student("distil")
+    (False, True)
+    """
+    return find(what).learn_from is not None
+
+
 def by_model_type(model_type: str) -> type:
     """The objective whose config.json says `model_type`.
 

@@ -38,6 +38,7 @@ PRETRAINING_TEXT = (
     "would reach there. Objectives predict different things, so their losses are not to be "
     "compared with each other."
 )
+COSTS_TEXT = "How large each model is, and how fast it turned posts into features on this machine."
 
 
 def write(comparison: Comparison) -> Path:
@@ -100,6 +101,9 @@ def curve(folder: str | Path) -> list[tuple[float, float]]:
 def _pretraining(comparison: Comparison, draw: bool) -> str:
     """The table of pretraining, and the curves of its losses."""
     parts = [html.paragraph(PRETRAINING_TEXT), html.table(*verdict.pretraining(comparison))]
+    head, rows = verdict.costs(comparison)
+    if rows:
+        parts += [html.paragraph(COSTS_TEXT), html.table(head, rows)]
     if draw:
         out = Path(comparison.config.out)
         runs = {name: curve(out / name) for name in comparison.config.objectives}

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tinylm.doors import json_value
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import as_json, read_text, write_json, write_text
 from tinylm.kernels.runtime.pool import one_pool
+from tinylm.objectives import Objective
 from tinylm.progress import duration, hidden, note
 from tinylm.settings import Config, above, at_least, refuse_repeated
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
@@ -41,6 +42,8 @@ from .task import Task, load_task
 
 RESULTS = "results.jsonl"
 SETTINGS = "settings.json"
+COSTS = "costs.json"
+TEACHER = "bert"  # whom students learn from
 NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of PRETRAINED in a finished run
 SAMPLE = 500  # training posts on which frozen features are standardised
 
@@ -96,9 +99,18 @@ class CompareConfig(Config):
     encoding: str | None = None
 
     def check(self) -> None:
-        """Refuse unknown objectives, an empty or repeated list.   raises TinylmError"""
-        for name in self.objectives:
-            objectives.find(name)
+        """Refuse unknown objectives, an empty or repeated list, a student before its teacher.
+
+        raises TinylmError
+        """
+        before = set()
+        for one in self.objectives:
+            chapter = objectives.find(one)
+            if objectives.is_student(chapter.name) and TEACHER not in before:
+                raise TinylmError(
+                    f"{chapter.name} learns from a trained {TEACHER}; name {TEACHER} before it."
+                )
+            before.add(chapter.name)
         if not self.labels:
             raise TinylmError("CompareConfig: labels is empty; expected at least one budget.")
         for name in ("objectives", "labels"):
@@ -128,12 +140,14 @@ class Comparison:
     config, task : its settings, and the texts and labels
     rows : dicts with method, budget, seed, accuracy, macro_f1, seconds
     pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram
+    costs : objective -> dict of parameters, and texts_per_second that become frozen features
     """
 
     config: CompareConfig
     task: Task
     rows: list[dict]
     pretrained: dict[str, dict]
+    costs: dict[str, dict] = field(default_factory=dict)
 
     def methods(self) -> list[str]:
         """The measured systems, in the order of their first result: baselines come first."""
@@ -183,7 +197,7 @@ def _run(config: CompareConfig) -> Comparison:
         tokenizer = Remembering(tokenizer)
         _frozen(name, encoder, tokenizer, task, results)
         _tuned(name, encoder, tokenizer, task, results)
-    return Comparison(config, task, results.wanted(), pretrained)
+    return Comparison(config, task, results.wanted(), pretrained, results.costs)
 
 
 class Results:
@@ -195,6 +209,8 @@ class Results:
         self.begun = time.perf_counter()
         self._check_settings(task)
         self.rows = self._read(self.out / RESULTS)
+        costs = self.out / COSTS
+        self.costs = read_json(costs) if os.path.exists(costs) else {}
 
     @staticmethod
     def _read(path: Path) -> list[dict]:
@@ -256,6 +272,14 @@ class Results:
         where = f"{method}, {budget} labels per class, seed {seed}"
         self.say(f"{where}: {percent} ({seconds:.0f} s)")
 
+    def add_cost(self, name: str, encoder: Objective, texts: int, seconds: float) -> None:
+        """Keep the size of a model, and how fast it read some texts, on disk too."""
+        self.costs[name] = {
+            "parameters": sum(p.size for p in encoder.parameters()),
+            "texts_per_second": round(texts / seconds, 1),
+        }
+        write_json(self.out / COSTS, self.costs)
+
     def wanted(self) -> list[dict]:
         """The rows of the configured cells and systems; the folder may hold more."""
         systems = self.config.systems()
@@ -302,7 +326,8 @@ def pretrained_run(
 ) -> dict:
     """Train one objective on the training posts in OUT/<name>, unless that run is finished.
 
-    One document in twenty is held out for the reported loss. No label is touched.
+    A student learns from the run of its teacher, in the teacher's words and sizes. One document in
+    twenty is held out for the reported loss. No label is touched.
     returns the content of the run's PRETRAINED: steps, seconds, loss, ...
     """
     out = Path(config.out) / name
@@ -318,6 +343,9 @@ def pretrained_run(
                 seed=config.seed,
                 encoding=config.encoding,
             )
+            if objectives.is_student(name):
+                teacher = Path(config.out) / TEACHER
+                asked = replace(asked, size=None, encoding=None, teacher=teacher)
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
@@ -380,9 +408,11 @@ def _frozen(name: str, encoder, tokenizer, task: Task, results: Results) -> None
     n_texts = sample.size + used.size + len(task.test_texts)
     results.say(f"{method}: encoding {n_texts:,} posts")
     features = Features(encoder, tokenizer, max_length=adapt.max_length, layers=adapt.layers)
+    start = time.perf_counter()
     features.fit([task.texts[i] for i in sample])
     train = features.transform([task.texts[i] for i in used])
     test = features.transform(task.test_texts)
+    results.add_cost(name, encoder, n_texts, time.perf_counter() - start)
     for cell in results.missing(method):
         start = time.perf_counter()
         _, labels, rows = _drawn(task, cell)

@@ -3,7 +3,9 @@
 A table is a pair (head, rows): the column names, and lists of cells as text.
 """
 
-from .compare import FINETUNED, MAJORITY, SCRATCH, TFIDF, Comparison
+from tinylm import objectives
+
+from .compare import FINETUNED, MAJORITY, SCRATCH, TEACHER, TFIDF, Comparison
 from .metrics import Summary, beats, summarise
 
 Table = tuple[list[str], list[list[str]]]
@@ -87,6 +89,36 @@ def pretraining(comparison: Comparison) -> Table:
             row.append("–" if value is None else f"{value:.3f}")
         rows.append(row)
     return head, rows
+
+
+def costs(comparison: Comparison) -> Table:
+    """One row per objective: its parameters, the posts that it reads in a second as a frozen encoder.
+
+    Of a student also the share of its teacher's accuracy that it keeps, both fine-tuned.
+    """
+    budgets = comparison.config.labels
+    kept = [f"of {TEACHER}'s accuracy at {budget}" for budget in budgets]
+    students = [name for name in comparison.config.objectives if objectives.is_student(name)]
+    head = ["objective", "parameters", "posts a second", *(kept if students else [])]
+    rows = []
+    for name in comparison.config.objectives:
+        facts = comparison.costs.get(name)
+        if facts is None:
+            continue
+        row = [name, f"{facts['parameters']:,}", f"{facts['texts_per_second']:,.0f}"]
+        if students:
+            row += [_kept(comparison, name, budget) for budget in budgets]
+        rows.append(row)
+    return head, rows
+
+
+def _kept(comparison: Comparison, name: str, budget: int) -> str:
+    """The accuracy of a student as a share of its teacher's; a dash for who is no student."""
+    own = comparison.scores(f"{name} {FINETUNED}", budget)
+    teachers = comparison.scores(f"{TEACHER} {FINETUNED}", budget)
+    if not objectives.is_student(name) or not own or not teachers:
+        return "–"
+    return f"{100 * summarise(own).mean / summarise(teachers).mean:.0f} %"
 
 
 def text_table(head: list[str], rows: list[list[str]]) -> str:

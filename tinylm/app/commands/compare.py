@@ -68,7 +68,7 @@ def run(options: Namespace) -> int:
         page = report.write(comparison)
     sentence = verdict.sentence(comparison)
     paragraphs = []
-    for table in (verdict.cells, verdict.pairs, verdict.pretraining):
+    for table in (verdict.cells, verdict.pairs, verdict.pretraining, verdict.costs):
         head, rows = table(comparison)
         paragraphs.append(verdict.text_table(head, rows))
     paragraphs += [sentence, f"Report: {page}"]
@@ -77,5 +77,6 @@ def run(options: Namespace) -> int:
         "report": str(page),
         "rows": comparison.rows,
         "pretrained": comparison.pretrained,
+        "costs": comparison.costs,
     }
     return print_result(options, result, ["\n\n".join(paragraphs)])
