@@ -28,7 +28,7 @@ from tinylm.kernels.runtime.pool import one_pool
 from tinylm.progress import duration, hidden, note
 from tinylm.settings import Config, above, at_least, refuse_repeated
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
-from tinylm.training.pretrain import PretrainConfig, pretrain
+from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 
 from .baselines import Majority, TfidfClassifier
 from .budgets import label_budget
@@ -42,6 +42,7 @@ from .task import Task, load_task
 RESULTS = "results.jsonl"
 SETTINGS = "settings.json"
 NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of PRETRAINED in a finished run
+ENOUGH = 200_000  # characters of training posts from which every objective can learn
 SAMPLE = 500  # training posts on which frozen features are standardised
 
 # Baselines, and the three ways to use an objective; a system is called "gpt fine-tuned".
@@ -174,6 +175,7 @@ def _run(config: CompareConfig) -> Comparison:
     results = Results(config, task)
     n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
     results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
+    _check_text(task, config)
     pretrained = {}
     for name in config.objectives:
         pretrained[name] = pretrained_run(name, task, config, results.say)
@@ -309,15 +311,7 @@ def pretrained_run(
     with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
         if not _is_noted(out):
             say(f"{name}: pretraining for {config.minutes:g} minutes")
-            asked = PretrainConfig(
-                objective=name,
-                data=task.name,
-                out=out,
-                size=config.size,
-                options={"minutes": config.minutes},
-                seed=config.seed,
-                encoding=config.encoding,
-            )
+            asked = _pretraining(name, task, config)
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
@@ -326,6 +320,37 @@ def pretrained_run(
             facts["vocabulary"] = tokenizer.vocab_size
             write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
+
+
+def _pretraining(name: str, task: Task, config: CompareConfig) -> PretrainConfig:
+    """How one objective is pretrained."""
+    return PretrainConfig(
+        objective=name,
+        data=task.name,
+        out=Path(config.out) / name,
+        size=config.size,
+        options={"minutes": config.minutes},
+        seed=config.seed,
+        encoding=config.encoding,
+    )
+
+
+def _check_text(task: Task, config: CompareConfig) -> None:
+    """Fail on a text that is too small for one of the objectives before the first one is trained.
+
+    raises TinylmError      naming the objective
+    """
+    if sum(map(len, task.texts)) > ENOUGH:
+        return
+    for name in config.objectives:
+        if _is_noted(Path(config.out) / name):
+            continue
+        try:
+            trainer = prepared(_pretraining(name, task, config), task.texts, quiet=True)
+            if trainer.held_out is not None:
+                trainer.try_evaluation()
+        except TinylmError as error:
+            raise TinylmError(f"{name} cannot learn from {task.name}: {error}") from error
 
 
 def _is_noted(out: Path) -> bool:
