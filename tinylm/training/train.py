@@ -172,7 +172,7 @@ class Trainer:
         self._identity = runs.identity(self.config, self.objective, encoding, initial)
         before = self.folder.previous(self._identity) if resume else None
         if before is None and self.held_out is not None:
-            self._try_evaluation()
+            self.try_evaluation()
         if self.objective.fast_step is None:
             self.optimizer = self._build_optimizer()
         if before is None:
@@ -180,8 +180,11 @@ class Trainer:
             return None
         return self._continue(before)
 
-    def _try_evaluation(self):
-        """Fail on unusable held-out text before training starts, by evaluating a single batch."""
+    def try_evaluation(self) -> None:
+        """Fail on unusable held-out text before training starts, by evaluating a single batch.
+
+        raises TinylmError
+        """
         try:
             evaluate(self.objective, self.held_out, limit=1)
         except TinylmError as error:

@@ -29,7 +29,7 @@ from tinylm.objectives import Objective
 from tinylm.progress import duration, hidden, note
 from tinylm.settings import Config, above, at_least, refuse_repeated
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
-from tinylm.training.pretrain import PretrainConfig, pretrain
+from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 
 from .baselines import Majority, TfidfClassifier
 from .budgets import label_budget
@@ -45,6 +45,7 @@ SETTINGS = "settings.json"
 COSTS = "costs.json"
 TEACHER = "bert"  # whom students learn from
 NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of PRETRAINED in a finished run
+ENOUGH = 200_000  # characters of training posts from which every objective can learn
 SAMPLE = 500  # training posts on which frozen features are standardised
 
 # Baselines, and the three ways to use an objective; a system is called "gpt fine-tuned".
@@ -188,6 +189,7 @@ def _run(config: CompareConfig) -> Comparison:
     results = Results(config, task)
     n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
     results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
+    _check_text(task, config)
     pretrained = {}
     for name in config.objectives:
         pretrained[name] = pretrained_run(name, task, config, results.say)
@@ -334,18 +336,7 @@ def pretrained_run(
     with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
         if not _is_noted(out):
             say(f"{name}: pretraining for {config.minutes:g} minutes")
-            asked = PretrainConfig(
-                objective=name,
-                data=task.name,
-                out=out,
-                size=config.size,
-                options={"minutes": config.minutes},
-                seed=config.seed,
-                encoding=config.encoding,
-            )
-            if objectives.is_student(name):
-                teacher = Path(config.out) / TEACHER
-                asked = replace(asked, size=None, encoding=None, teacher=teacher)
+            asked = _pretraining(name, task, config)
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
@@ -354,6 +345,41 @@ def pretrained_run(
             facts["vocabulary"] = tokenizer.vocab_size
             write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
+
+
+def _pretraining(name: str, task: Task, config: CompareConfig) -> PretrainConfig:
+    """How one objective is pretrained; a student has its teacher's sizes and words."""
+    asked = PretrainConfig(
+        objective=name,
+        data=task.name,
+        out=Path(config.out) / name,
+        size=config.size,
+        options={"minutes": config.minutes},
+        seed=config.seed,
+        encoding=config.encoding,
+    )
+    if objectives.is_student(name):
+        teacher = Path(config.out) / TEACHER
+        return replace(asked, size=None, encoding=None, teacher=teacher)
+    return asked
+
+
+def _check_text(task: Task, config: CompareConfig) -> None:
+    """Fail on a text that is too small for one of the objectives before the first one is trained.
+
+    raises TinylmError      naming the objective
+    """
+    if sum(map(len, task.texts)) > ENOUGH:
+        return
+    for name in config.objectives:
+        if objectives.is_student(name) or _is_noted(Path(config.out) / name):
+            continue  # a student learns from what its teacher can learn from
+        try:
+            trainer = prepared(_pretraining(name, task, config), task.texts, quiet=True)
+            if trainer.held_out is not None:
+                trainer.try_evaluation()
+        except TinylmError as error:
+            raise TinylmError(f"{name} cannot learn from {task.name}: {error}") from error
 
 
 def _is_noted(out: Path) -> bool:

@@ -284,11 +284,16 @@ class Features(Estimator):
     def standardise(self, rows: np.ndarray) -> np.ndarray:
         """(rows - mean) / std with the numbers of `fit`, (N,F) float64.
 
-        raises ShapeError   before `fit`
+        raises ShapeError   before `fit`, or if the rows have another width than those of `fit`
         """
         if self.mean_ is None:
             raise ShapeError(
                 "Features: not fitted yet; call fit(texts) or fit_transform(texts) first."
+            )
+        if rows.shape[1:] != self.mean_.shape:
+            raise ShapeError(
+                f"Features: the encoder gives rows {rows.shape}, but {self.mean_.shape} numbers "
+                "were measured by fit; take both from the same model."
             )
         return (rows - self.mean_) / self.std_
 

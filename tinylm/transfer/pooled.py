@@ -201,6 +201,8 @@ class Pooled(Estimator, Adapted):
         self.features_.mean_ = arrays["mean"]
         self.features_.std_ = arrays["std"]
         self.features_.mix_ = arrays.get("mix")
+        if arrays["std"].shape != arrays["mean"].shape:
+            raise TinylmError("std and mean differ in shape")
         if not (arrays["std"] > 0).all():
             raise TinylmError("std holds a number that is not above 0")
         self.head_ = (arrays["weight"], arrays["bias"])

@@ -374,6 +374,9 @@ def _wrong(line: bytes, width: int, path: Path) -> CheckpointError:
 
 def _read_folder(path: Path, mapped: bool) -> Found:
     """Read a folder's words and table."""
+    missing = [name for name in (TABLE, WORDS) if not os.path.isfile(path / name)]
+    if missing:
+        raise CheckpointError(f"{path} holds no word vectors (words.txt and vectors.npy)")
     with parsing(path, "a folder of word vectors, words.txt and vectors.npy", CheckpointError):
         # Mapping checks the header against the file's size before any memory is taken.
         table = np.load(path / TABLE, mmap_mode="r", allow_pickle=False)
