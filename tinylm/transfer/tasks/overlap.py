@@ -1,6 +1,6 @@
 """How much of a reference does a text repeat? BLEU for translations, ROUGE for summaries.
 
-    BLEU    = min(1, e^(1 − r/c)) · (p_1 p_2 p_3 p_4)^¼      p_n: the share of n-grams that are right
+    BLEU    = min(1, e^(1 − r/c)) · (p_1 p_2 p_3 p_4)^¼,    p_n: the share of right n-grams
     ROUGE-n = F1 of n-grams,     ROUGE-L = F1 of the longest common subsequence
 
 Source: Papineni et al. 2002, as sacrebleu counts it for texts that are split at spaces; Lin 2004,
