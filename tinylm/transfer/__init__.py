@@ -31,8 +31,10 @@ from .tagger import Tagger
 from .tagging import TagConfig
 from .tasks.answers import reading_scores
 from .tasks.choice import Chooser
+from .tasks.overlap import bleu, rouge
 from .tasks.pairs import PairClassifier, paired
 from .tasks.regression import Regressor
+from .tasks.retrieval import retrieval_scores, similarity_scores
 from .tasks.ridge import RidgeRegression
 from .tasks.spans import SpanConfig, SpanReader
 
@@ -57,6 +59,7 @@ __all__ = [
     "TfidfClassifier",
     "accuracy",
     "beats",
+    "bleu",
     "both_orders",
     "choice_scores",
     "distilled",
@@ -69,6 +72,9 @@ __all__ = [
     "paired",
     "pearson",
     "reading_scores",
+    "retrieval_scores",
+    "rouge",
+    "similarity_scores",
     "spearman",
     "summarise",
     "task_of",
