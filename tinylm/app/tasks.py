@@ -1,4 +1,4 @@
-"""Commands of the tasks in transfer/tasks: `finetune --task pair|regress|choice|span`, and `predict`.
+"""The commands `finetune --task pair|regress|choice|span` and `predict`, for transfer/tasks.
 
 Each task says here how its class is fitted, what is measured, and how its answers are shown; what
 is the same for all stands in `adapt` and `predict`.

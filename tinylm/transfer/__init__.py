@@ -36,8 +36,10 @@ from .tagger import Tagger
 from .tagging import TagConfig
 from .tasks.answers import reading_scores
 from .tasks.choice import Chooser
+from .tasks.overlap import bleu, rouge
 from .tasks.pairs import PairClassifier, paired
 from .tasks.regression import Regressor
+from .tasks.retrieval import retrieval_scores, similarity_scores
 from .tasks.ridge import RidgeRegression
 from .tasks.spans import SpanConfig, SpanReader
 
@@ -67,6 +69,7 @@ __all__ = [
     "UnsupervisedTagger",
     "accuracy",
     "beats",
+    "bleu",
     "both_orders",
     "choice_scores",
     "distilled",
@@ -79,6 +82,9 @@ __all__ = [
     "paired",
     "pearson",
     "reading_scores",
+    "retrieval_scores",
+    "rouge",
+    "similarity_scores",
     "spearman",
     "summarise",
     "task_of",

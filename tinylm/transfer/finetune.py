@@ -292,14 +292,10 @@ def adapt(
     updates = config.updates or updates_for(n_examples, config.batch_size)
     groups = [*network.encoder.layer_groups(), network.head.parameters()]
     per_epoch = -(-n_examples // config.batch_size)  # rounded up
-    lengths_of_stages = [updates]
-    if config.unfreeze:
-        lengths_of_stages = stages_of(updates, len(groups), per_epoch)
+    parts = stages_of(updates, len(groups), per_epoch) if config.unfreeze else [updates]
 
     def stages() -> Iterator[Stage]:
-        for lowest, length in zip(
-            reversed(range(len(lengths_of_stages))), lengths_of_stages, strict=True
-        ):
+        for lowest, length in zip(reversed(range(len(parts))), parts, strict=True):
             if config.unfreeze:
                 nn.freeze_to(groups, lowest)
             # As in the release, every stage has an optimiser and a schedule of its own.

@@ -13,9 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinylm import nn
+from tinylm import nn, optim
 from tinylm.errors import TinylmError
-from tinylm.optim.base import Optimizer
 from tinylm.tensor import Tensor
 
 
@@ -35,7 +34,7 @@ class Stage:
     rate : the peak     updates : how many
     """
 
-    optimiser: Optimizer
+    optimiser: optim.Optimizer
     rate: float
     updates: int
 

@@ -18,8 +18,8 @@ def add(commands) -> argparse.ArgumentParser:
         "file",
         metavar="FILE",
         nargs="?",
-        help="one text per line; for a tagger CoNLL columns; for pairs, choices and numbers .tsv or "
-        ".jsonl, for spans SQuAD's .json (default: standard input)",
+        help="one text per line; for a tagger CoNLL columns; for pairs, choices and numbers .tsv "
+        "or .jsonl, for spans SQuAD's .json (default: standard input)",
     )
     p.add_argument(
         "--with",

@@ -2,7 +2,7 @@
 
     normalised    lower case, no punctuation, no a, an, the, one space between words
     exact         the normalised answer equals one of the right ones
-    F1            of the words of both, each counted as often as it occurs; the best of the right ones
+    F1            of the words of both, each as often as it occurs; the best of the right ones
 
 A question without an answer counts 1 if none was given, else 0, in both.
 Source: the scorer of SQuAD 2.0, Rajpurkar, Jia & Liang 2018.

@@ -65,7 +65,7 @@ class Chooser(Pooled):
         return [special.softmax(part) for part in np.split(scores, ends[:-1])]
 
     def predict(self, choices: Sequence[Choice]) -> np.ndarray:
-        """The number of the most probable answer of each choice, (N,).   raises as `predict_proba`"""
+        """The number of the most probable answer of each, (N,).   raises as `predict_proba`"""
         return np.array([int(p.argmax()) for p in self.predict_proba(choices)])
 
     def score(self, choices: Sequence[Choice], right: Any = None) -> float:

@@ -1,6 +1,7 @@
 """Two texts and what holds between them: does one follow from the other, do they say the same?
 
-    p(y | first, second) = softmax(W standardise(summary(encode([CLS] first [SEP] second [SEP]))) + b)
+    x = standardise(summary(encode([CLS] first [SEP] second [SEP])))
+    p(y | first, second) = softmax(W x + b)
 
 The encoder reads both texts as one input (a "cross-encoder"), so every word of the one can look at
 every word of the other. An encoding without a way to write two texts as one gets GPT-1's: `paired`.
@@ -69,5 +70,5 @@ class PairClassifier(Classifier):
         return list(zip(*parts, strict=True))
 
     def predict_proba(self, texts: Sequence[Pair]) -> np.ndarray:
-        """Probabilities of pairs, (N,K), columns as in classes_.   raises TinylmError before `fit`"""
+        """Probabilities of pairs, (N,K), columns as in classes_.   raises as of Classifier"""
         return super().predict_proba(self._checked(texts))

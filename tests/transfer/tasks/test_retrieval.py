@@ -1,0 +1,70 @@
+"""Correlations are scipy's; recall and rank are those of a sorted list; no text is favoured by chance."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tinylm.errors import ShapeError
+from tinylm.transfer import mean_squared_error, pearson, spearman
+from tinylm.transfer.tasks.retrieval import retrieval_scores, similarity_scores
+
+numbers = st.lists(st.tuples(st.integers(-5, 5), st.floats(-9, 9)), min_size=2, max_size=30)
+
+
+@given(numbers)
+def test_correlations_are_those_of_scipy_and_0_for_constants(pairs):
+    x = np.array([a for a, _ in pairs], float)
+    y = np.array([b for _, b in pairs]).round(3)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        assert pearson(x, y) == spearman(x, y) == 0.0
+        return
+    assert pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-7)
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-7)
+    assert mean_squared_error(x, y) == pytest.approx(np.mean((x - y) ** 2))
+
+
+@given(st.integers(0, 1000))
+def test_recall_and_rank_are_those_of_a_sorted_list(seed):
+    rng = np.random.default_rng(seed)
+    texts = rng.normal(size=(13, 5))
+    queries = rng.normal(size=(7, 5))
+    right = rng.integers(13, size=7)
+    found = retrieval_scores(queries, texts, right, counts=(1, 3))
+    ranks = []
+    for query, number in zip(queries, right, strict=True):
+        cosines = texts @ query / np.linalg.norm(texts, axis=1)
+        ranks.append(np.argsort(-cosines).tolist().index(number) + 1)
+    ranks = np.array(ranks)
+    assert found["recall@1"] == pytest.approx(np.mean(ranks == 1))
+    assert found["recall@3"] == pytest.approx(np.mean(ranks <= 3))
+    assert found["mrr"] == pytest.approx(np.mean(1 / ranks))
+
+
+def test_texts_that_are_all_alike_are_not_found():
+    same = np.ones((11, 3))
+    assert retrieval_scores(same[:2], same, [0, 5])["recall@10"] == 0.0
+
+
+def test_lengths_of_vectors_do_not_count():
+    rng = np.random.default_rng(0)
+    texts = rng.normal(size=(11, 3))
+    long = texts * rng.uniform(1, 9, size=(11, 1))
+    right = np.arange(11)
+    assert retrieval_scores(long, texts, right)["recall@1"] == 1.0
+
+    def encoder(words):
+        return long[[int(word) for word in words]]
+
+    pairs = [("0", str(i)) for i in range(1, 11)]
+    cosines = texts[1:] @ texts[0] / np.linalg.norm(texts[1:], axis=1)
+    assert similarity_scores(encoder, pairs, cosines)["spearman"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "shape, right", [((2, 4), [0, 1]), ((2, 3), [0]), ((2, 3), [0, 5]), ((0, 3), [])]
+)
+def test_shapes_that_do_not_fit_are_refused(shape, right):
+    with pytest.raises(ShapeError, match="retrieval"):
+        retrieval_scores(np.ones(shape), np.ones((5, 3)), np.array(right, int))
