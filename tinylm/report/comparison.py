@@ -13,7 +13,7 @@ from tinylm.files import write_text
 from tinylm.progress import note
 from tinylm.training.checkpoint import LOG, read_log
 from tinylm.transfer import verdict
-from tinylm.transfer.compare import Comparison
+from tinylm.transfer.experiment import Comparison
 from tinylm.transfer.features import Features
 
 from . import html, looking, pictures

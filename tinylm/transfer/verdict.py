@@ -5,7 +5,7 @@ A table is a pair (head, rows): the column names, and lists of cells as text.
 
 from tinylm import objectives
 
-from .compare import FINETUNED, MAJORITY, SCRATCH, TEACHER, TFIDF, Comparison
+from .experiment import FINETUNED, MAJORITY, SCRATCH, TEACHER, TFIDF, Comparison
 from .metrics import Summary, beats, summarise
 
 Table = tuple[list[str], list[list[str]]]
@@ -92,7 +92,7 @@ def pretraining(comparison: Comparison) -> Table:
 
 
 def costs(comparison: Comparison) -> Table:
-    """One row per objective: its parameters, the posts that it reads in a second as a frozen encoder.
+    """One row per objective: its parameters, and how many posts it reads in a second when frozen.
 
     Of a student also the share of its teacher's accuracy that it keeps, both fine-tuned.
     """

@@ -1,0 +1,124 @@
+"""What a comparison is: its settings, its systems and cells, and the results that it has found."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinylm import objectives
+from tinylm.errors import TinylmError
+from tinylm.settings import Config, above, at_least, refuse_repeated
+
+from .finetune import AdaptConfig
+from .task import Task
+
+TEACHER = "bert"  # whom students learn from
+
+# Baselines, and the three ways to use an objective; a system is called "gpt fine-tuned".
+MAJORITY = "majority"
+TFIDF = "TF-IDF"
+FEATURES = "features"
+FINETUNED = "fine-tuned"
+SCRATCH = "from scratch"
+
+Cell = tuple[int, int]  # labels per class, seed
+
+
+@dataclass(frozen=True)
+class CompareConfig(Config):
+    """The settings of a comparison.
+
+    Runs in one folder may differ in labels, seeds, objectives, out and quiet only.
+
+    data : named set or labelled file
+    objectives : names of chapters, see `objectives.names()`, or files that define one
+    minutes : of pretraining, for each objective     size : of their configs, e.g. "small"
+    labels : budgets per class     seeds : how many draws of labels
+    test_size : test texts read, always the same ones; 0 reads all
+    adapt : settings of fine-tuning and features     out : the folder
+    seed : of pretraining, and of the first draw     encoding : None lets the objective choose
+
+    >>> CompareConfig(labels=(10, 2), seeds=2).cells()
+    [(2, 0), (2, 1), (10, 0), (10, 1)]
+    """
+
+    ranges = {
+        "minutes": above(0, 1e6),
+        "labels": at_least(1),
+        "seeds": at_least(1, 1000),
+        "test_size": at_least(0),
+        "seed": at_least(0),
+    }
+    data: str | Path = "newsgroups"
+    objectives: tuple[str, ...] = ("word2vec", "gpt", "bert")
+    minutes: float = 2.5
+    labels: tuple[int, ...] = (2, 10, 50)
+    seeds: int = 3
+    out: str | Path = "compare"
+    size: str = "small"
+    test_size: int = 1000
+    adapt: AdaptConfig = AdaptConfig(max_length=512)
+    seed: int = 0
+    quiet: bool = False
+    encoding: str | None = None
+
+    def check(self) -> None:
+        """Refuse unknown objectives, an empty or repeated list, a student before its teacher.
+
+        raises TinylmError
+        """
+        before = set()
+        for one in self.objectives:
+            chapter = objectives.find(one)
+            if objectives.is_student(chapter.name) and TEACHER not in before:
+                raise TinylmError(
+                    f"{chapter.name} learns from a trained {TEACHER}; name {TEACHER} before it."
+                )
+            before.add(chapter.name)
+        if not self.labels:
+            raise TinylmError("CompareConfig: labels is empty; expected at least one budget.")
+        for name in ("objectives", "labels"):
+            refuse_repeated(name, getattr(self, name))
+
+    def cells(self) -> list[Cell]:
+        """(budget, seed) of every cell of the table, from the small budgets to the large."""
+        found = []
+        for budget in sorted(set(self.labels)):
+            for i in range(self.seeds):
+                found.append((budget, self.seed + i))
+        return found
+
+    def systems(self) -> list[str]:
+        """The names of all systems: the baselines, then three for each objective."""
+        found = [MAJORITY, TFIDF]
+        for name in self.objectives:
+            for kind in (FEATURES, FINETUNED, SCRATCH):
+                found.append(f"{name} {kind}")
+        return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The results of a comparison.
+
+    config, task : its settings, and the texts and labels
+    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds
+    pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram
+    costs : objective -> dict of parameters, and texts_per_second that become frozen features
+    """
+
+    config: CompareConfig
+    task: Task
+    rows: list[dict]
+    pretrained: dict[str, dict]
+    costs: dict[str, dict] = field(default_factory=dict)
+
+    def methods(self) -> list[str]:
+        """The measured systems, in the order of their first result: baselines come first."""
+        return list(dict.fromkeys(row["method"] for row in self.rows))
+
+    def scores(self, method: str, budget: int, score: str = "accuracy") -> list[float]:
+        """One score per seed, in the order of the seeds; empty if the method was not measured."""
+        found = []
+        for row in sorted(self.rows, key=lambda row: row["seed"]):
+            if row["method"] == method and row["budget"] == budget:
+                found.append(row[score])
+        return found
