@@ -101,9 +101,9 @@ def test_json_costs_as_much_as_it_is_long():
         text = json.dumps([[["a", 1.5]] * 3] * n)
         times = []
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.process_time()
             json_value(text)
-            times.append(time.perf_counter() - begin)
+            times.append(time.process_time() - begin)
         return min(times)
 
     assert seconds(100_000) < 3 * seconds(50_000) + 0.1

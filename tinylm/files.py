@@ -52,6 +52,25 @@ def refusing(path: str | Path) -> Iterator[None]:
         ) from error
 
 
+def check_name(path: str | Path) -> None:
+    """Refuse a name that no disk can have.   raises DataError
+
+    >>> check_name("runs/a\\0b")
+    Traceback (most recent call last):
+        ...
+    tinylm.errors.DataError: the name 'runs/a\\x00b' holds a character that no name can have; \
+choose another one
+    """
+    try:
+        can_be = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        can_be = False
+    if not can_be:
+        raise DataError(
+            f"the name {str(path)!r} holds a character that no name can have; choose another one"
+        )
+
+
 @contextlib.contextmanager
 def stage(folder: str | Path) -> Iterator[Path]:
     """Yield a new hidden folder inside `folder`, and remove it afterwards, empty or not.
@@ -59,8 +78,7 @@ def stage(folder: str | Path) -> Iterator[Path]:
     folder : made if it is missing
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
-    if "\0" in str(folder):
-        raise DataError(f"the name {str(folder)!r} holds a NUL, which no disk accepts")
+    check_name(folder)
     hidden = Path(folder) / STAGES.replace("*", os.urandom(8).hex())  # two writers, two names
     with refusing(folder):
         hidden.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +100,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     raises DataError        if the disk refuses (full, read-only, no permission)
     """
     path = Path(path)
+    check_name(path)
     with refusing(path), stage(path.parent) as hidden:
         part = hidden / path.name
         part.touch(exist_ok=False)

@@ -63,8 +63,7 @@ runs/gpt
         raise DataError(
             "the name of the output folder is empty; give a folder, for example runs/gpt"
         )
-    if "\0" in os.fspath(folder):
-        raise DataError(f"the name {os.fspath(folder)!r} holds a NUL, which no disk accepts")
+    files.check_name(folder)
     return Path(folder)
 
 

