@@ -16,7 +16,10 @@ from tinylm.training.train import TrainConfig, Trainer
 from tinylm.transfer.naming import UnsupervisedTagger, capitalised, clusters
 
 LANGUAGE = toy.Language()
-TYPES = {"person": LANGUAGE.first_names[:4], "place": LANGUAGE.places[:4]}
+TYPES = {
+    "person": LANGUAGE.first_names[:4] + LANGUAGE.last_names[:4],
+    "place": LANGUAGE.places[:4],
+}
 STEPS = 600
 
 
