@@ -205,7 +205,7 @@ def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     _check_split(split)
     if name in _LABELLED:
         rows = _LABELLED[name](split)
-    elif os.path.isfile(path):
+    elif os.path.exists(path) and not os.path.isdir(path):
         rows = _part(labelled.read(path), split)
     else:
         raise _unknown(name, _LABELLED)
@@ -276,7 +276,7 @@ def load_tagged(source: str | Path, split: str = "train") -> tagged.Tagged:
         sentences = toy.tagged(2500)
     elif name == "entities":
         sentences = tagged.read(_file(name))
-    elif os.path.isfile(path):
+    elif os.path.exists(path) and not os.path.isdir(path):
         sentences = tagged.read(path)
     else:
         raise _unknown(name, TAGGED)
