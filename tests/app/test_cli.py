@@ -461,13 +461,6 @@ def chat(tmp_path_factory):
     return folder
 
 
-class Pipe:
-    """Standard input that holds some bytes."""
-
-    def __init__(self, raw):
-        self.buffer = io.BytesIO(raw)
-
-
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 def test_predict_gives_one_row_per_line_of_a_file_or_of_standard_input(
@@ -476,7 +469,7 @@ def test_predict_gives_one_row_per_line_of_a_file_or_of_standard_input(
     lines = ["", "sea waves", " \t", "", "land\twith a tab", "rocks", ""]
     raw = mark + "".join(line + end for line in lines).encode()
     (tmp_path / "new.txt").write_bytes(raw)
-    monkeypatch.setattr("sys.stdin", Pipe(raw))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
     printed = []
     for source in ([str(tmp_path / "new.txt")], []):
         assert main(["predict", str(classifier), *source, "--json"]) == 0

@@ -1,6 +1,7 @@
 """Several tasks on one trunk: one task is fine-tuning, a batch of one leaves the other heads alone."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tinylm import GPT, GPTConfig, hub
 from tinylm.app.cli import main
 from tinylm.errors import DataError, TinylmError
 from tinylm.text import Words
-from tinylm.transfer import AdaptConfig, Classifier, MultiTask
+from tinylm.transfer import AdaptConfig, Classifier, MultiTask, multitask
 from tinylm.transfer.multitask import drawn, own_parameters
 
 WORDS = Words("sea wave boat rock hill sand good bad so a the is".split())
@@ -66,30 +67,30 @@ def test_one_task_is_the_single_task_run_bit_for_bit(over):
 
 
 def test_a_batch_of_one_task_leaves_the_other_heads_untouched(monkeypatch):
-    from tinylm.transfer import multitask
+    networks = []
+    started = multitask.started
 
-    seen = []
-    learn = multitask.learn_batch
-    networks = {}
+    def kept(*arguments):
+        networks.append(started(*arguments))
+        return networks[-1]
 
-    def watched(network, *arguments):
-        networks[id(network)] = network
-        before = {key: [p.data.copy() for p in own_parameters(n)] for key, n in networks.items()}
-        trunk = weights(network.encoder)
-        norm = learn(network, *arguments)
-        for key, other in networks.items():
-            now = own_parameters(other)
-            same = [np.array_equal(a, p.data) for a, p in zip(before[key], now, strict=True)]
-            assert all(same) if other is not network else not any(same)
-        moved = weights(network.encoder)
-        seen.append(any(not np.array_equal(moved[name], trunk[name]) for name in trunk))
-        return norm
+    history = []  # after each update: the draws, the weights of each head, and the trunk's
 
-    monkeypatch.setattr(multitask, "learn_batch", watched)
+    def record(done, updates):
+        heads = [[p.data.copy() for p in own_parameters(network)] for network in networks]
+        history.append((list(several.drawn_.values()), heads, weights(networks[0].encoder)))
+
+    monkeypatch.setattr(multitask, "started", kept)
     config = AdaptConfig(**{**vars(CONFIG), "updates": 24, "warmup": 0.0, "weight_decay": 0.3})
-    several = MultiTask(encoder(), WORDS, config, power=0.0)
+    several = MultiTask(encoder(), WORDS, config, power=0.0, progress=record)
     several.fit({"place": places(23), "mood": moods(19)})
-    assert len(networks) == 2 and all(seen) and min(several.drawn_.values()) >= 4
+    assert len(networks) == 2 and min(several.drawn_.values()) >= 4
+    for (draws, heads, trunk), (later, moved, after) in pairwise(history):
+        for task in range(2):
+            pairs = zip(heads[task], moved[task], strict=True)
+            same = [np.array_equal(a, b) for a, b in pairs]
+            assert all(same) if draws[task] == later[task] else not any(same)
+        assert any(not np.array_equal(after[name], trunk[name]) for name in trunk)
 
 
 def test_all_tasks_end_with_one_trunk_and_the_given_encoder_stays():

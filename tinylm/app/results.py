@@ -19,7 +19,15 @@ def document(result: Any) -> str:
     """A result as JSON. Letters beyond ASCII are escaped unless standard output is UTF-8."""
     encoding = "" if sys.stdout is None else sys.stdout.encoding or ""
     readable = encoding.lower().replace("-", "") == "utf8"
-    return visible(json.dumps(without_nan(result), indent=2, ensure_ascii=not readable))
+    text = json.dumps(without_nan(result), indent=2, ensure_ascii=not readable)
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    """A character as JSON writes it in ASCII; a terminal would obey some of those below 128."""
+    if character.isascii():
+        return f"\\u{ord(character):04x}"
+    return json.dumps(character)[1:-1]
 
 
 def load(folder: str) -> tuple[Any, Any]:

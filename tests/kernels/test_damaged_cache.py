@@ -1,0 +1,125 @@
+"""The cache of compiled kernels is never a reason to fail, and no damaged kernel is run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinylm
+from tinylm.kernels.runtime import cache
+
+ROOT = Path(tinylm.__file__).parents[1]
+DROPOUT = """
+import numpy as np
+from tinylm import kernels
+out = np.empty(4096, np.float32)
+kernels.dropout(np.ones(4096, np.float32), np.uint64(7), 0.25, out)
+print(int((out > 0).sum()))
+"""
+PARALLEL = """
+import numpy as np
+import tinylm.ops as F
+print(F.softmax(np.ones((3, 4), np.float32)).data.sum())
+"""
+COMMAND = "import sys; from tinylm.app.cli import main; sys.exit(main(['score', 'nowhere', '--threads', '1']))"
+
+
+def python(code, **environment):
+    """Run code in a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("TINYLM_BACKEND",)}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            **{name: str(value) for name, value in environment.items()},
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home whose cache holds the kernel dropout, and what the kernel gave."""
+    place = tmp_path_factory.mktemp("home")
+    first = python(DROPOUT, TINYLM_HOME=place)
+    assert first.returncode == 0, first.stderr
+    return place, first.stdout
+
+
+def kept(home):
+    """The files that hold the kernel."""
+    place = home / "kernels" / cache.source_key() / "dropout.float32"
+    found = sorted(path for path in place.rglob("*") if path.is_file())
+    assert {path.suffix for path in found} == {".nbi", ".nbc"}
+    return found
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def flip(path):
+    """Change one byte in the middle: for .nbc that is machine code."""
+    found = bytearray(path.read_bytes())
+    found[len(found) // 2] ^= 255
+    path.write_bytes(bytes(found))
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def foreign(path):
+    path.write_bytes(b"cos\nsystem\n(S'exit 7'\ntR.")  # a pickle that would end the process
+
+
+def beside(path):
+    (path.parent / "other.nbc").write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, flip, empty, foreign, beside], ids=lambda way: way.__name__
+)
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_a_damaged_kernel_is_compiled_again_and_not_run(home, damage, suffix):
+    place, expected = home
+    for path in kept(place):
+        if path.suffix == suffix:
+            damage(path)
+    done = python(DROPOUT, TINYLM_HOME=place)
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+    again = python(DROPOUT, TINYLM_HOME=place)
+    assert (again.stdout, again.stderr) == (expected, ""), "it was not kept again"
+
+
+def test_without_a_marker_a_kernel_is_not_trusted(home):
+    place, expected = home
+    marker = place / "kernels" / cache.source_key() / "dropout.float32.sha256"
+    assert re.fullmatch("[0-9a-f]{64}", marker.read_text(encoding="ascii"))
+    marker.write_text("something else", encoding="ascii")
+    done = python(DROPOUT, TINYLM_HOME=place)
+    assert done.stdout == expected and "compiling" in done.stderr
+
+
+def test_a_forbidden_compiler_leaves_the_references(tmp_path):
+    done = python(PARALLEL, NUMBA_DISABLE_JIT=1, TINYLM_HOME=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "3.0"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment, sentence",
+    [
+        ({"TINYLM_BACKEND": "cuda"}, "TINYLM_BACKEND is 'cuda'; expected 'numba'"),
+        ({"NUMBA_THREADING_LAYER": "wrong"}, "no threading layer 'wrong'"),
+    ],
+)
+def test_what_the_environment_cannot_have_is_one_sentence(tmp_path, environment, sentence):
+    done = python(COMMAND, **environment, TINYLM_HOME=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert sentence in done.stderr.splitlines()[-1]
