@@ -205,13 +205,8 @@ def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     check_split(split)
     if name in _LABELLED:
         rows = _LABELLED[name](split)
-<<<<<<< HEAD
-    elif os.path.isfile(path):
-        rows = split_part(labelled.read(path), split)
-=======
     elif os.path.exists(path) and not os.path.isdir(path):
-        rows = _part(labelled.read(path), split)
->>>>>>> doors
+        rows = split_part(labelled.read(path), split)
     else:
         raise unknown_source(name, _LABELLED)
     if not rows:
@@ -280,13 +275,8 @@ def load_tagged(source: str | Path, split: str = "train") -> tagged.Tagged:
     if name == "toy":
         sentences = toy.tagged(2500)
     elif name == "entities":
-<<<<<<< HEAD
         sentences = tagged.read(only_file(name))
-    elif os.path.isfile(path):
-=======
-        sentences = tagged.read(_file(name))
     elif os.path.exists(path) and not os.path.isdir(path):
->>>>>>> doors
         sentences = tagged.read(path)
     else:
         raise unknown_source(name, TAGGED)
