@@ -49,6 +49,15 @@ class Classifier(Pooled):
         raises ShapeError       if the lengths differ
         raises ArgumentError    if texts is a single string
         """
+        texts, codes = self.check_labels(texts, labels)
+        self._adapt(texts, codes)
+        return self
+
+    def check_labels(self, texts: Sequence[str], labels: ArrayLike) -> tuple[list[str], np.ndarray]:
+        """Texts as a list and the number of each one's class, (N,); sets classes_.
+
+        The arguments are those of `fit`, and so are the errors.
+        """
         texts = self._checked(texts)
         labels = as_labels(labels)
         if labels.shape != (len(texts),):
@@ -61,8 +70,7 @@ class Classifier(Pooled):
             raise DataError(
                 f"Classifier: {self.classes_.size} class in the labels; expected at least two."
             )
-        self._adapt(texts, codes)
-        return self
+        return texts, codes
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, (N,K), columns as in classes_.   raises TinylmError before `fit`"""

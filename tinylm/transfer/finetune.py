@@ -244,17 +244,32 @@ def tune(
     returns the network in evaluation mode
     raises TinylmError if training diverges, or if the encoder lacks the loss that lm_coef asks for
     """
-    if config.lm_coef:
-        features.encoder.need("auxiliary loss")
-    rows = features.fit_encoded(encoded)
-    regression = goal.regression(config.C, config.seed).fit(rows, targets)
-    network = Network(features, regression, config)
+    network = started(features, encoded, targets, config, goal)
 
     def loss(chosen: np.ndarray) -> Tensor:
         return network.loss(*goal.pick(encoded, targets, chosen), config.lm_coef, goal)
 
     lengths = goal.lengths(encoded, targets)
     return adapt(network, loss, lengths, rate, config, progress)
+
+
+def started(
+    features: Features,
+    encoded: dict[str, np.ndarray],
+    targets: Any,
+    config: AdaptConfig,
+    goal: Classes = CLASSES,
+) -> Network:
+    """A network before its first update: the head is what regression finds on the features.
+
+    The arguments are those of `tune`.
+    raises TinylmError if the encoder lacks the loss that lm_coef asks for
+    """
+    if config.lm_coef:
+        features.encoder.need("auxiliary loss")
+    rows = features.fit_encoded(encoded)
+    regression = goal.regression(config.C, config.seed).fit(rows, targets)
+    return Network(features, regression, config)
 
 
 def adapt(
@@ -289,7 +304,7 @@ def adapt(
             yield Stage(optimiser, rate, length)
 
     def noisy_loss(step: int, chosen: np.ndarray) -> Tensor:
-        _set_noise(network, config.seed, step)
+        set_noise(network, config.seed, step)
         return loss(chosen)
 
     batches = endless_buckets(lengths, config.batch_size, config.seed)
@@ -323,7 +338,7 @@ def parameters_of(network: Network, layer_decay: float | None, head_gap: int = 2
     return optim.layerwise(network, layers, layer_decay, top=layer_decay**head_gap)
 
 
-def _set_noise(network: Network, seed: int, step: int) -> None:
+def set_noise(network: Network, seed: int, step: int) -> None:
     """Give each source of dropout noise its own draws: the encoder 2·step, the head 2·step + 1."""
     for place, noise in enumerate(network.noises()):
         noise.at(seed, 2 * step + place)

@@ -108,7 +108,7 @@ class Pooled(Adapted):
         """Choose the rate, then tune a copy of the encoder on all examples."""
         encoded = encode_texts(self.encoder, self.tokenizer, texts, self.config.max_length)
         self.rate_ = self._choose_rate(encoded, targets)
-        self._keep(self._tune(encoded, targets, self.rate_))
+        self.keep(self._tune(encoded, targets, self.rate_))
 
     def _choose_rate(self, encoded: dict[str, np.ndarray], targets: Any) -> float:
         """The rate with the best held-out score inside the labels; the smaller one at a tie.
@@ -118,7 +118,7 @@ class Pooled(Adapted):
 
         def quality(split: Split, rate: float) -> float:
             train, held = split
-            self._keep(self._tune(*self.goal.pick(encoded, targets, train), rate))
+            self.keep(self._tune(*self.goal.pick(encoded, targets, train), rate))
             batch, own = self.goal.pick(encoded, targets, held)
             means = self.features_.encode_means(batch)
             return self.goal.quality(self._logits(self.features_.standardise(means)), own)
@@ -128,10 +128,14 @@ class Pooled(Adapted):
 
     def _tune(self, encoded: dict[str, np.ndarray], codes: Any, rate: float) -> Network:
         """Train a copy of the encoder and a new head."""
-        features = self._features(duplicate(self.encoder), self._tuned)
+        features = self.features_of(duplicate(self.encoder))
         return tune(features, encoded, codes, rate, self.config, self.progress, self.goal)
 
-    def _keep(self, network: Network) -> None:
+    def features_of(self, encoder: Objective) -> Features:
+        """The features that fine-tuning of an encoder learns on; not fitted yet."""
+        return self._features(encoder, self._tuned)
+
+    def keep(self, network: Network) -> None:
         """Take a tuned network apart into the encoder, features and head that predict."""
         self.encoder_ = network.encoder
         self.features_ = self._features(network.encoder, self._tuned)
