@@ -49,9 +49,13 @@ _PLACES = {
     "Vectors": "vectors",
     "Trainer": "training.train",
     "TrainConfig": "training.train",
+    "Chooser": "transfer",
     "Classifier": "transfer",
     "Features": "transfer",
+    "PairClassifier": "transfer",
+    "Regressor": "transfer",
     "SentenceEncoder": "transfer",
+    "SpanReader": "transfer",
     "Tagger": "transfer",
     "TinylmError": "errors",
 }

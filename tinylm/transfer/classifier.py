@@ -75,7 +75,8 @@ class Classifier(Pooled):
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, (N,K), columns as in classes_.   raises TinylmError before `fit`"""
-        logits = self._scores(texts)
+        self.check_fitted()
+        logits = self._scores(self._checked(texts))
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)
 

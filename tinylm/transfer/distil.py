@@ -74,7 +74,7 @@ def distilled(
     found = Classifier(student, tokenizer, "finetune", config)
     found.classes_ = teacher.classes_
     found.rate_ = config.middle_rate
-    found._keep(network)
+    found.keep(network)
     return found
 
 

@@ -11,8 +11,6 @@ Source: Devlin et al. 2019, section 4.1; Radford et al. 2018, section 3.3.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tinylm.errors import DataError, TinylmError
 from tinylm.objectives import Objective
 from tinylm.objectives.inherit import for_tasks
@@ -68,7 +66,3 @@ class PairClassifier(Classifier):
                 '[("It rains.", "It is wet.")].'
             )
         return list(zip(*parts, strict=True))
-
-    def predict_proba(self, texts: Sequence[Pair]) -> np.ndarray:
-        """Probabilities of pairs, (N,K), columns as in classes_.   raises as of Classifier"""
-        return super().predict_proba(self._checked(texts))
