@@ -256,10 +256,9 @@ def tune(
         for place in range(length):
             chosen = next(batches)
             set_noise(network, config.seed, done)
-            now = rate * config.multiplier(place, length)
-            norm = learn_batch(
-                network, optimiser, take(encoded, chosen), codes[chosen], config, now
-            )
+            optimiser.zero_grad()
+            network.loss(take(encoded, chosen), codes[chosen], config.lm_coef).backward()
+            norm = optimiser.step(lr=rate * config.multiplier(place, length), max_norm=config.clip)
             done += 1
             if not np.isfinite(norm):
                 raise TinylmError(
@@ -284,23 +283,6 @@ def started(
     rows = features.fit_encoded(encoded)
     regression = SoftmaxRegression(config.C, seed=config.seed).fit(rows, codes)
     return Network(features, regression, config)
-
-
-def learn_batch(
-    network: Network,
-    optimiser: optim.Optimizer,
-    batch: dict[str, np.ndarray],
-    codes: np.ndarray,
-    config: AdaptConfig,
-    rate: float,
-) -> float:
-    """One update on one batch.   returns the norm of the gradient; if it is not finite, no update
-
-    batch : keywords of `encode`, (B,T) each     codes : (B,)     rate : of this update
-    """
-    optimiser.zero_grad()
-    network.loss(batch, codes, config.lm_coef).backward()
-    return optimiser.step(lr=rate, max_norm=config.clip)
 
 
 def stages_of(updates: int, groups: int, per_epoch: int) -> list[int]:

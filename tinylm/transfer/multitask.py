@@ -30,7 +30,6 @@ from .finetune import (
     AdaptConfig,
     Network,
     duplicate,
-    learn_batch,
     parameters_of,
     set_noise,
     started,
@@ -176,6 +175,23 @@ class MultiTask:
         for network in networks.values():
             _thaw(network)
             network.eval()
+
+
+def learn_batch(
+    network: Network,
+    optimiser: optim.Optimizer,
+    batch: dict[str, np.ndarray],
+    codes: np.ndarray,
+    config: AdaptConfig,
+    rate: float,
+) -> float:
+    """One update on one batch.   returns the norm of the gradient; if it is not finite, no update
+
+    batch : keywords of `encode`, (B,T) each     codes : (B,)     rate : of this update
+    """
+    optimiser.zero_grad()
+    network.loss(batch, codes, config.lm_coef).backward()
+    return optimiser.step(lr=rate, max_norm=config.clip)
 
 
 def drawn(sizes: Mapping[str, int], power: float, seed: int) -> Iterator[str]:
