@@ -4,7 +4,7 @@ Question: demo 21 needed five tagged sentences. A small BERT has read the toy la
 It fills a gap where a name stood; does what it puts there say of which kind the name was?
 Expected: more than 90 % of the tokens of entities get the right tag from a dozen words that somebody
 names by hand, four first names, four last names, four places; two names that the model never read
-are told apart by where they stand.
+are told apart by what stands around them.
 Time: 40 s.
 Picture: demos/out/23_names.png
 """
