@@ -24,7 +24,7 @@ def test_comparing_is_elementwise_and_a_tensor_is_still_a_key():
     assert not (x == None).any()  # noqa: E711
     assert {x: "kept"}[x] == "kept" and len({x, Tensor(X)}) == 2
     with pytest.raises(TinylmError, match="do not broadcast"):
-        x == np.ones(7)
+        _ = x == np.ones(7)
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "var"])

@@ -17,10 +17,9 @@ letters "<pad>" is ordinary text.
 from __future__ import annotations
 
 import difflib
-import operator
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +28,7 @@ import numpy as np
 from tinylm import files
 from tinylm.arguments import strings
 from tinylm.data.batching import pad
-from tinylm.errors import ArgumentError, DataError, VocabularyError, one_line
+from tinylm.errors import DataError, VocabularyError
 
 from .checks import (
     LIMITS,
@@ -40,6 +39,7 @@ from .checks import (
     check_whole,
     damaged,
     read_vocabulary,
+    whole_numbers,
 )
 from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
 from .formats.settings import ADDED, added_tokens, end_name
@@ -296,7 +296,7 @@ allow it by name.
     def _spellings(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ids; raises VocabularyError for an id outside the vocabulary."""
         found = []
-        for i in _numbers(ids):
+        for i in whole_numbers(ids):
             if not 0 <= i < len(self.vocab):
                 last = self.vocab_size - 1
                 raise VocabularyError(
@@ -436,17 +436,6 @@ similar tokens are 'talk', 'walk'.
             if name not in self.specials:
                 self.specials = (*self.specials, name)
             self.added = (*self.added, name)
-
-
-def _numbers(ids: Iterable[int]) -> Iterator[int]:
-    """The ids; raises ArgumentError for what are no whole numbers, such as the letters of a text"""
-    try:
-        for i in ids:
-            yield operator.index(i)
-    except TypeError:
-        raise ArgumentError(
-            f"ids is {one_line(repr(ids), 80)}; expected whole numbers, as `encode` returns them."
-        ) from None
 
 
 def decoded(parts: Iterable[bytes]) -> str:

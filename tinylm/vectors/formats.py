@@ -346,7 +346,7 @@ def _parted(line: bytes, width: int) -> tuple[bytes, list[bytes]]:
 
 
 def _parse(lines: list[bytes], width: int, path: Path) -> Found:
-    """The names and the numbers of some lines; raises CheckpointError for a line of another width"""
+    """The names and the numbers of some lines; raises CheckpointError if one is wrong"""
     names = []
     decimals: list[bytes] = []
     for line in lines:
