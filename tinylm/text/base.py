@@ -127,10 +127,9 @@ class Encoding(ABC):
         tinylm.errors.VocabularyError: The text contains the special token '<eos>'; remove it or \
 allow it by name.
         """
-        [text] = strings([text], "text")
+        strings([text], "text")
         if special == "none" or not self.specials:
-            [row] = self._encode([text])
-            return list(map(int, row))
+            return list(map(int, self._encode([text])[0]))
         names = self._names_allowed(text, special)
         pieces, found = cut_at(names, text)
         rows = self._encode(pieces)
