@@ -19,8 +19,8 @@ KEPT = 400  # characters that stay at its end, where the advice stands
 def one_line(text: str, longest: int = LONGEST) -> str:
     r"""A text from outside as part of a message: on one line, visible, and never endless.
 
-    >>> one_line("red \x1b[31m\nlabel")
-    'red \\x1b[31m\\nlabel'
+    >>> one_line("red \\x1b[31m\\nlabel")
+    'red \\\\x1b[31m\\\\nlabel'
     >>> len(one_line("a" * 10**6))
     900
     """
@@ -37,8 +37,8 @@ def visible(text: str) -> str:
 
     A label or a generated text can hold the sequences by which a terminal is told to do things.
 
-    >>> visible("red \x1b[31m\tlabel")
-    'red \\x1b[31m\tlabel'
+    >>> visible("red \\x1b[31m label")
+    'red \\\\x1b[31m label'
     """
     return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 

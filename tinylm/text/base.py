@@ -17,10 +17,9 @@ letters "<pad>" is ordinary text.
 from __future__ import annotations
 
 import difflib
-import operator
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +27,12 @@ import numpy as np
 
 from tinylm import files
 from tinylm.arguments import strings
+<<<<<<< HEAD
 from tinylm.errors import ArgumentError, DataError, VocabularyError, one_line
+=======
+from tinylm.data.batching import pad
+from tinylm.errors import DataError, VocabularyError
+>>>>>>> doors
 
 from .checks import (
     LIMITS,
@@ -39,6 +43,7 @@ from .checks import (
     check_whole,
     damaged,
     read_vocabulary,
+    whole_numbers,
 )
 from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
 from .formats.settings import ADDED, added_tokens, end_name
@@ -126,10 +131,9 @@ class Encoding(ABC):
         tinylm.errors.VocabularyError: The text contains the special token '<eos>'; remove it or \
 allow it by name.
         """
-        [text] = strings([text], "text")
+        strings([text], "text")
         if special == "none" or not self.specials:
-            [row] = self._encode([text])
-            return list(map(int, row))
+            return list(map(int, self._encode([text])[0]))
         names = self._names_allowed(text, special)
         pieces, found = cut_at(names, text)
         rows = self._encode(pieces)
@@ -284,7 +288,7 @@ allow it by name.
     def _spellings(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ids; raises VocabularyError for an id outside the vocabulary."""
         found = []
-        for i in _numbers(ids):
+        for i in whole_numbers(ids):
             if not 0 <= i < len(self.vocab):
                 last = self.vocab_size - 1
                 raise VocabularyError(
@@ -424,17 +428,6 @@ similar tokens are 'talk', 'walk'.
             if name not in self.specials:
                 self.specials = (*self.specials, name)
             self.added = (*self.added, name)
-
-
-def _numbers(ids: Iterable[int]) -> Iterator[int]:
-    """The ids; raises ArgumentError for what are no whole numbers, such as the letters of a text"""
-    try:
-        for i in ids:
-            yield operator.index(i)
-    except TypeError:
-        raise ArgumentError(
-            f"ids is {one_line(repr(ids), 80)}; expected whole numbers, as `encode` returns them."
-        ) from None
 
 
 def decoded(parts: Iterable[bytes]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinylm import files
-from tinylm.errors import DataError, VocabularyError
+from tinylm.errors import ArgumentError, DataError, VocabularyError, one_line
 from tinylm.settings import argument, at_least, between
 
 # the ranges of the numbers that `train` takes, in every encoding
@@ -80,6 +81,21 @@ def check_whole(tokens: Sequence[str]) -> None:
             f"{files.LARGEST_JSON:,}; its longest token has {len(longest):,} characters "
             f"({longest[:20]!r}…): raise min_count, lower vocab_size, or clean the text."
         )
+
+
+def whole_numbers(ids: Iterable[int]) -> Iterator[int]:
+    """The ids.   raises ArgumentError for what are no whole numbers, such as a text's letters
+
+    >>> list(whole_numbers([5, 3]))
+    [5, 3]
+    """
+    try:
+        for i in ids:
+            yield operator.index(i)
+    except TypeError:
+        raise ArgumentError(
+            f"ids is {one_line(repr(ids), 80)}; expected whole numbers, as `encode` returns them."
+        ) from None
 
 
 # --- our own vocabulary files

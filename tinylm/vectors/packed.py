@@ -53,8 +53,11 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
             return
         with tempfile.TemporaryFile() as whole:
             most = TIMES * path.stat().st_size + SLACK
-            with parsing(path, "a file packed by gzip", CheckpointError):
-                _unpack(gzip.GzipFile(fileobj=file), whole, most)
+            with (
+                parsing(path, "a file packed by gzip", CheckpointError),
+                gzip.GzipFile(fileobj=file) as packed,
+            ):
+                _unpack(packed, whole, most)
             whole.seek(0)
             yield whole
 
