@@ -27,12 +27,7 @@ import numpy as np
 
 from tinylm import files
 from tinylm.arguments import strings
-<<<<<<< HEAD
-from tinylm.errors import ArgumentError, DataError, VocabularyError, one_line
-=======
-from tinylm.data.batching import pad
 from tinylm.errors import DataError, VocabularyError
->>>>>>> doors
 
 from .checks import (
     LIMITS,

@@ -346,11 +346,7 @@ def _parted(line: bytes, width: int) -> tuple[bytes, list[bytes]]:
 
 
 def _parse(lines: list[bytes], width: int, path: Path) -> Found:
-<<<<<<< HEAD
-    """The names and the numbers of some lines.   raises CheckpointError for one of another width"""
-=======
     """The names and the numbers of some lines; raises CheckpointError if one is wrong"""
->>>>>>> doors
     names = []
     decimals: list[bytes] = []
     for line in lines:
