@@ -23,8 +23,27 @@ UNANSWERED = 0.25  # the share of texts that name nobody
 MOST_SENTENCES = 4
 
 
+def judgement(
+    rng: np.random.Generator, language: Language, feeling: int, negated: float = NEGATED
+) -> str:
+    """A thing, and a feeling by its number in FEELINGS; for 2 what was done with it, no feeling.
+
+    negated : the share of feelings that are said as "not" and the opposite
+
+    >>> judgement(np.random.default_rng(1), Language(), 1)
+    'the suzaka was fufe .'
+    """
+    topic = TOPICS[int(rng.integers(len(TOPICS)))]
+    thing = _any(rng, language.lexicon[topic, "noun"])
+    if feeling == len(FEELINGS):
+        return f"the {thing} was {_any(rng, language.lexicon[topic, 'verb'])} ."
+    turned = rng.random() < negated
+    spoken = _any(rng, language.feeling[FEELINGS[feeling ^ turned]])
+    return f"the {thing} was {'not ' if turned else ''}{spoken} ."
+
+
 def scored(n: int, seed: int = 0, language: Language | None = None) -> list[tuple[str, float]]:
-    """n documents of four sentences, with the share of positive ones less that of negative ones.
+    """n texts of four sentences, with the share of positive ones less that of negative ones.
 
     >>> scored(1)[0][1] in (-1.0, -0.5, 0.0, 0.5, 1.0)
     True
@@ -34,26 +53,10 @@ def scored(n: int, seed: int = 0, language: Language | None = None) -> list[tupl
     rows = []
     for _ in range(n):
         n_positive = int(rng.integers(5))
-        feelings = [FEELINGS[1]] * n_positive + [FEELINGS[0]] * (4 - n_positive)
-        order = rng.permutation(4)
-        sentences = [language.sentence(rng, sentiment=feelings[i]).text for i in order]
+        felt = rng.permutation([1] * n_positive + [0] * (4 - n_positive))
+        sentences = [judgement(rng, language, int(feeling), negated=0.0) for feeling in felt]
         rows.append((" ".join(sentences), n_positive / 2 - 1))
     return rows
-
-
-def judgement(rng: np.random.Generator, language: Language, feeling: int) -> str:
-    """A thing, and a feeling by its number in FEELINGS; for 2 what was done with it, no feeling.
-
-    >>> judgement(np.random.default_rng(1), Language(), 1)
-    'the suzaka was fufe .'
-    """
-    topic = TOPICS[int(rng.integers(len(TOPICS)))]
-    thing = _any(rng, language.lexicon[topic, "noun"])
-    if feeling == len(FEELINGS):
-        return f"the {thing} was {_any(rng, language.lexicon[topic, 'verb'])} ."
-    negated = rng.random() < NEGATED
-    spoken = _any(rng, language.feeling[FEELINGS[feeling ^ negated]])
-    return f"the {thing} was {'not ' if negated else ''}{spoken} ."
 
 
 def entailment(

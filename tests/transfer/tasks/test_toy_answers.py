@@ -88,4 +88,4 @@ def test_numbers(method):
     config = AdaptConfig(**(HOW | {"max_length": 64, "rates": (1e-3,)}))
     model = Regressor(encoder, words, method, config).fit(texts, numbers)
     found = model.predict([text for text, _ in test])
-    assert spearman([number for _, number in test], found) > 0.8
+    assert spearman([number for _, number in test], found) > 0.9
