@@ -331,11 +331,7 @@ def split_part(examples: list[Example], split: str) -> list[Example]:
 
 
 def check_split(split: str) -> None:
-<<<<<<< HEAD
-    """raises DataError  unless it is one of SPLITS"""
-=======
     """raises DataError for a split that is none of SPLITS"""
->>>>>>> tasks
     if split not in SPLITS:
         raise DataError(f"There is no split {split!r}; it is one of {', '.join(SPLITS)}.")
 
