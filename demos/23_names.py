@@ -90,7 +90,7 @@ for kind, marker in zip(kinds, "o^sx", strict=True):
     at = (vectors[kind] - every.mean(axis=0)) @ directions[:2].T
     axes.scatter(at[:, 0], at[:, 1], marker=marker, label=kind)
 axes.set(xlabel="first direction", ylabel="second direction")
-axes.legend()
+axes.legend(loc="lower center")
 out = Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
 figure.savefig(out / "23_names.png", dpi=110)
