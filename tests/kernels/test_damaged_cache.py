@@ -24,7 +24,7 @@ import numpy as np
 import tinylm.ops as F
 print(F.softmax(np.ones((3, 4), np.float32)).data.sum())
 """
-COMMAND = "import sys; from tinylm.app.cli import main; sys.exit(main(['score', 'nowhere', '--threads', '1']))"
+COMMAND = "import sys; from tinylm.app.cli import main; sys.exit(main(['score', 'nowhere', 'text', '--threads', '1']))"
 
 
 def python(code, **environment):
