@@ -4,8 +4,8 @@ Question: topic has 240 labelled texts, sentiment has 40. One GPT that has read 
 both at once, tasks drawn in proportion to their texts, and to each alone. With one task alone, is
 that the same as fine-tuning?
 Expected: with one task the weights are the same to the last bit. Topic stays within a few points of
-its single run. Sentiment asks for other words than topic does, so sharing is no gift: it is near
-its single run too, in one model in place of two. Time: 40 s.
+its single run, near 96 %. Sentiment does not profit: from 40 texts it stays at chance, alone and beside
+topic, for topic asks for other words than sentiment does. Time: 40 s.
 """
 
 # %% One encoder that has read the toy language
