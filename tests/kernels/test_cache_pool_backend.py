@@ -52,7 +52,7 @@ def copied(tmp_path):
     shutil.copytree(
         PACKAGE / "kernels", target / "kernels", ignore=shutil.ignore_patterns("__pycache__")
     )
-    for name in ("__init__.py", "errors.py", "files.py", "progress.py"):
+    for name in ("__init__.py", "doors.py", "errors.py", "files.py", "progress.py"):
         shutil.copy(PACKAGE / name, target / name)
     return target
 
