@@ -17,7 +17,7 @@ KEPT = 400  # characters that stay at its end, where the advice stands
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    r"""A text from outside as part of a message: on one line, visible, and never endless.
+    """A text from outside as part of a message: on one line, visible, and never endless.
 
     >>> one_line("red \\x1b[31m\\nlabel")
     'red \\\\x1b[31m\\\\nlabel'
