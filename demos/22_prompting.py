@@ -4,7 +4,7 @@ Question: a small GPT reads the documents of the toy language. No document names
 label is ever seen. Can one read the topics off what it expects next? And from which point of its
 reading on?
 Expected: after 100 updates chance, one in six; after 700 more than 90 % right, from five label words
-per topic, and not much less from one. Time: 40 s.
+per topic, and not much less from one. Time: 60 s.
 Picture: demos/out/22_prompting.png
 """
 

@@ -5,7 +5,7 @@ It fills a gap where a name stood; does what it puts there say of which kind the
 Expected: more than 90 % of the tokens of entities get the right tag from a dozen words that somebody
 names by hand, four first names, four last names, four places; two names that the model never read
 are told apart by what stands around them.
-Time: 40 s.
+Time: 30 s.
 Picture: demos/out/23_names.png
 """
 

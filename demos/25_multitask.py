@@ -5,7 +5,7 @@ both at once, tasks drawn in proportion to their texts, and to each alone. With 
 that the same as fine-tuning?
 Expected: with one task the weights are the same to the last bit. Topic stays within a few points of
 its single run, near 96 %. Sentiment does not profit: from 40 texts it stays at chance, alone and beside
-topic, for topic asks for other words than sentiment does. Time: 40 s.
+topic, for topic asks for other words than sentiment does. Time: 50 s.
 """
 
 # %% One encoder that has read the toy language
