@@ -379,7 +379,7 @@ def _read_folder(path: Path, mapped: bool) -> Found:
         raise CheckpointError(f"{path} holds no word vectors (words.txt and vectors.npy)")
     with parsing(path, "a folder of word vectors, words.txt and vectors.npy", CheckpointError):
         # Mapping checks the header against the file's size before any memory is taken.
-        table = np.load(path / TABLE, mmap_mode="r", allow_pickle=False)
+        table = np.lib.format.open_memmap(path / TABLE, mode="r")
         if table.dtype.kind != "f":
             raise ValueError(f"vectors.npy holds {table.dtype}, expected floats")
         lines = (path / WORDS).read_bytes()
