@@ -286,6 +286,25 @@ def read_standard(name: str = "standard input") -> str:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from None
 
 
+def standard_lines(name: str = "standard input") -> Iterator[str]:
+    """The lines of standard input, each as soon as it is there.   raises as `read_standard`"""
+    if sys.stdin is None or sys.stdin.closed:
+        raise DataError("There is no standard input to read; give a file.")
+    for raw in sys.stdin.buffer:
+        yield decode_text(raw, name)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether something can be read there: a file, or the output of a process, but no folder.
+
+    A name that no disk can have is False, where Path.is_file raises.
+
+    >>> is_file("a\\0b"), is_file(".")
+    (False, False)
+    """
+    return os.path.exists(path) and not os.path.isdir(path)
+
+
 def decode_text(raw: bytes, name: str) -> str:
     """UTF-8 bytes as text, by one rule for files and for standard input.
 

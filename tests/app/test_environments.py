@@ -31,7 +31,7 @@ def test_a_full_output_is_one_sentence():
     ]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="closing by the shell")
+@pytest.mark.skipif(os.name == "nt", reason="the shell of Windows cannot close a stream")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_a_closed_stream_is_no_traceback(closed):
     command = " ".join([*LIST, closed])
@@ -40,7 +40,7 @@ def test_a_closed_stream_is_no_traceback(closed):
     assert done.returncode in (0, 2)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="closing by the shell")
+@pytest.mark.skipif(os.name == "nt", reason="the shell of Windows cannot close a stream")
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
 def test_a_mistake_without_a_place_to_say_it_has_its_status(closed):
     command = f"{sys.executable} -m tinylm score nowhere {closed}"

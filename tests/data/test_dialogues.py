@@ -48,7 +48,7 @@ def test_a_persona_file_is_read_part_by_part(tmp_path):
     "whole, where",
     [
         ("[]", "no file of dialogues"),
-        ("{", "no JSON"),
+        ("{", "not valid JSON"),
         ('{"train": 3}', "train: expected a list of dialogues"),
         ('{"train": [3]}', r"train\[0\]: expected an object"),
         ('{"train": [{"utterances": 3}]}', r"utterances: expected a list"),

@@ -9,6 +9,7 @@ import fuzz
 import pytest
 from seeds import DOORS
 
+FORGIVING = {"index page", "index json"}  # of a damaged page of links we say that it has none
 COUNT = int(os.environ.get("TINYLM_FUZZ", "2000"))
 
 
@@ -20,9 +21,10 @@ def test_no_damaged_file_gives_anything_but_a_sentence():
 
 def test_every_door_reads_valid_files_and_refuses_others():
     """A door that refuses everything, or nothing, would prove nothing."""
-    fuzzer, _ = fuzz.run(300, seed=1, only=[door.name for door in DOORS[:11]])
-    for name in {name for name, _ in fuzzer.tally}:
-        assert fuzzer.tally[name, "read"] and fuzzer.tally[name, "refused"], name
+    fuzzer, _ = fuzz.run(6000, seed=1)  # some doors are opened seldom
+    for door in DOORS:
+        assert fuzzer.tally[door.name, "read"], door.name
+        assert fuzzer.tally[door.name, "refused"] or door.name in FORGIVING, door.name
 
 
 def test_an_input_can_be_made_again(tmp_path):

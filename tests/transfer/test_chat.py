@@ -1,5 +1,6 @@
 """The conversational agent: who speaks each token, what is counted, two heads, and the toy dialogues."""
 
+import io
 import json
 
 import numpy as np
@@ -270,15 +271,22 @@ def test_the_command_answers_line_by_line(talker, tmp_path, capsys):
 def test_the_end_of_input_and_an_interruption_end_it_cleanly(tmp_path, monkeypatch, capsys):
     agent().save(tmp_path / "chat")
 
-    def interrupted():
-        yield "tea?\n"
-        raise KeyboardInterrupt
+    class Terminal(io.BytesIO):
+        def __next__(self):
+            if self.tell():
+                raise KeyboardInterrupt
+            return super().__next__()
 
-    monkeypatch.setattr("sys.stdin", interrupted())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Terminal(b"tea?\nmilk?\n")))
     assert main(["chat", str(tmp_path / "chat")]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 1
-    monkeypatch.setattr("sys.stdin", iter(()))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     assert main(["chat", str(tmp_path / "chat")]) == 0
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n")))
+    assert main(["chat", str(tmp_path / "chat")]) == 2
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["chat", str(tmp_path / "chat")]) == 2
+    assert "There is no standard input" in capsys.readouterr().err
 
 
 def test_the_command_learns_dialogues_from_a_file(tmp_path, capsys):
@@ -293,3 +301,6 @@ def test_the_command_learns_dialogues_from_a_file(tmp_path, capsys):
     assert result["train"] == result["test"] == 3
     assert 0 <= result["hits"] <= 1 and result["perplexity"] > 1 and 0 <= result["f1"] <= 1
     assert Chat.load(tmp_path / "chat").reply((), ["tea?"], np.random.default_rng(0)) is not None
+    assert main([*command, "--set", "epochs=1", "--out", str(tmp_path / "short")]) == 0
+    assert Chat.load(tmp_path / "short").config.epochs == 1
+    assert main([*command, "--set", "epoch=1", "--out", str(tmp_path / "wrong")]) == 2

@@ -376,6 +376,13 @@ def test_a_damaged_classifier_is_one_sentence(encoder, tokenizer, tmp_path, shel
     assert "\n" not in str(caught.value)
 
 
+def test_a_classifier_cannot_do_without_an_encoder(encoder, tokenizer, tmp_path, shelf):
+    Classifier(encoder, tokenizer).fit(*posts(4)).save(tmp_path)
+    path = tmp_path / "classifier.json"
+    write_json(path, read_json(path) | {"encoder": False})
+    assert Classifier.load(tmp_path).predict(["puck"]).size == 1  # it is read all the same
+
+
 @pytest.mark.parametrize(
     "wrong", [{"batch_size": 0}, {"updates": 0}, {"max_length": 0}, {"clip": 0.0}, {"warmup": -0.1}]
 )

@@ -160,5 +160,9 @@ def test_the_command_writes_a_folder_for_each_task_that_predict_reads(tmp_path, 
     (tmp_path / "new.txt").write_text("the sea is good\n")
     assert main(["predict", str(tmp_path / "out" / "mood"), str(tmp_path / "new.txt")]) == 0
     assert capsys.readouterr().out[0] in "+-0"
+    assert main(command) == 2  # before anything is learned
+    said = capsys.readouterr().err
+    assert "--overwrite" in said and "adapting" not in said
+    assert main([*command, "--overwrite"]) == 0
     assert main([*command[:4], "--train", "a=toy", "--test", "b=toy"]) == 2
     assert "--test names the task b" in capsys.readouterr().err

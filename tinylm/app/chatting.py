@@ -2,7 +2,9 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from typing import Any
 
+from tinylm import settings
 from tinylm.errors import TinylmError
 from tinylm.progress import note
 
@@ -12,9 +14,10 @@ TESTED = 1000  # utterances to measure on at most: each has 20 candidates to rea
 DRAWN = 200  # replies that are drawn for F1, of the first of them
 
 
-def adapt(options: Namespace, progress: Callable[[int, int], None]) -> int:
+def adapt(options: Namespace, fields: dict[str, Any], progress: Callable[[int, int], None]) -> int:
     """Learn from dialogues, save, and measure on others.
 
+    fields : of its config, given as --set
     raises TinylmError  for --method, which has one meaning here
     """
     import numpy as np
@@ -29,7 +32,8 @@ def adapt(options: Namespace, progress: Callable[[int, int], None]) -> int:
     model, tokenizer = load(options.dir)
     train = load_dialogues(options.train, "train", seed=options.seed)
     note(f"learning from {len(train):,} utterances")
-    chat = Chat(model, tokenizer, ChatConfig(seed=options.seed), progress)
+    config = settings.build(ChatConfig, {"seed": options.seed, **fields})
+    chat = Chat(model, tokenizer, config, progress)
     chat.fit(train).save(options.out)
     lines = [f"{options.out}: {len(train)} utterances learned from"]
     result = {"out": options.out, "train": len(train), "test": 0}

@@ -33,6 +33,7 @@ from .labelled import (
     lower_names,
     place_of,
     refuse,
+    same_width,
 )
 
 Pair = tuple[str, str]
@@ -134,7 +135,7 @@ def choices(path: str | Path, labelled: bool = True) -> list[Choice]:
         first_number, header = rows[0]
         found = []
         for number, cells in rows[1:]:
-            _same_width(path, number, cells, first_number, header)
+            same_width(path, number, cells, first_number, header)
             row = dict(zip(names, cells, strict=True))
             found.append(_choice(path, number, row, labelled))
         return found
@@ -258,7 +259,7 @@ def _rows(
                 f"{len(first)} columns",
             )
     for number, cells in table:
-        _same_width(path, number, cells, first_number, first)
+        same_width(path, number, cells, first_number, first)
         values = {role: cells[place] for (role, _), place in zip(roles, columns, strict=True)}
         yield number, values
 
@@ -267,17 +268,6 @@ def _is_header(cells: Sequence[str], texts: Sequence[Role]) -> bool:
     """Whether the first row names columns: one of its cells is a usual name of a text."""
     names = set(lower_names(cells))
     return any(role in names or usual & names for role, usual in texts)
-
-
-def _same_width(path, number, cells, first_number, first) -> None:
-    """raises DataError for a row with more or fewer cells than the first"""
-    if len(cells) != len(first):
-        refuse(
-            path,
-            number,
-            f"expected {len(first)} columns, as in line {first_number}, "
-            f"but there are {len(cells)}; a text must not contain a tab",
-        )
 
 
 def _objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:

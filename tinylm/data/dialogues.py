@@ -14,7 +14,6 @@ The set `dialogs` has pairs of a statement and its reply; the other candidates, 
 replies to other statements, drawn once from a fixed seed.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from tinylm.doors import parse_json
 from tinylm.errors import DataError
-from tinylm.files import read_text
+from tinylm.files import is_file, read_text
 
 from . import readers, toy
 from .fetch import get
-from .sources import TEST_EVERY
+from .sources import check_split, split_part
 
 CANDIDATES = 20  # of which one is the reply: hits@1 is then counted "of 20"
 PARTS = {"train": ("train",), "test": ("valid", "test"), "all": ("train", "valid", "test")}
@@ -70,20 +70,19 @@ def load_dialogues(
 
     >>> utterance = load_dialogues("toy", "test", candidates=2)[0]
     >>> utterance.persona, utterance.history[-1]
-    (('i like gafosu .',), 'what do you like ?')
+    (('i like mige .',), 'what do you like ?')
     """
-    if split not in PARTS:
-        raise DataError(f"There is no split {split!r}; it is one of {', '.join(PARTS)}.")
+    check_split(split)
     if candidates < 2:
         raise DataError(f"candidates is {candidates}; give at least 2, the reply and another one.")
     name = str(source)
     if name == "toy":
-        return _split(toy_dialogues(2500, candidates, seed), split)
+        return split_part(toy_dialogues(2500, candidates, seed), split)
     if name == "dialogs":
         (path,) = get(name).values()
         pairs = [pair for pair in readers.dialogs(path) if all(pair)]
-        return _split(with_distractors(pairs, candidates, seed), split)
-    if not Path(source).is_file():
+        return split_part(with_distractors(pairs, candidates, seed), split)
+    if not is_file(source):
         raise DataError(
             f"{name!r} is neither an existing file nor a known set; known are {', '.join(NAMES)}."
         )
@@ -146,10 +145,7 @@ def read_personas(path: str | Path, split: str = "train") -> list[Utterance]:
 
     split : as in load_dialogues     raises DataError  naming the file and the place of the fault
     """
-    try:
-        whole = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{str(path)!r} is no JSON: {error}; expected Persona-Chat's.") from None
+    whole = parse_json(read_text(path), str(path))
     known = [part for part in PARTS["all"] if isinstance(whole, dict) and part in whole]
     if not known:
         raise DataError(
@@ -165,7 +161,7 @@ def read_personas(path: str | Path, split: str = "train") -> list[Utterance]:
         for number, dialogue in enumerate(rows):
             dialogues.append(_utterances(path, f"{part}[{number}]", dialogue))
     if not has_test:
-        dialogues = _split(dialogues, split)
+        dialogues = split_part(dialogues, split)
     found = [utterance for dialogue in dialogues for utterance in dialogue]
     if not found:
         raise DataError(f"{str(path)!r} holds no utterance for {split!r}; give some dialogues.")
@@ -199,13 +195,3 @@ def _check(holds: bool, path, where: str, expected: str) -> None:
     """raises DataError  if something does not hold"""
     if not holds:
         raise DataError(f"{str(path)!r}, {where}: expected {expected}.")
-
-
-def _split(examples: list, split: str) -> list:
-    """The training or the test part of a list that has none: every fifth, in a fixed order."""
-    if split == "all":
-        return examples
-    shuffled = np.random.default_rng([0, 13]).permutation(len(examples))
-    is_test = shuffled % TEST_EVERY == 0
-    wanted = is_test if split == "test" else ~is_test
-    return [example for example, keep in zip(examples, wanted, strict=True) if keep]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinylm.errors import DataError
+from tinylm.files import is_file
 
 from . import columns, readers, squad, toytasks
 from .sources import TEST_EVERY, both_parts, check_split, only_file, split_part, unknown_source
@@ -80,7 +81,7 @@ def load_examples(task: str, source: str | Path, split: str = "train") -> list:
         examples = _toy(kind, split)
     elif name in kind.named:
         examples = split_part(kind.named[name](), split)
-    elif path.is_file():
+    elif is_file(path):
         examples = _split(kind, kind.read(path, True), split)
     else:
         raise unknown_source(name, [*kind.named, "toy"])

@@ -90,19 +90,26 @@ def _table(path: str | Path, labelled: bool) -> Iterator[tuple[str, str]]:
     else:
         text_place, label_place = _places_without_names(path, first_number, first, labelled)
     for number, cells in rows:
-        if len(cells) != len(first):
-            refuse(
-                path,
-                number,
-                f"expected {len(first)} columns, as in line {first_number}, "
-                f"but there are {len(cells)}; a text must not contain a tab",
-            )
+        same_width(path, number, cells, first_number, first)
         label = ""
         if labelled and label_place is not None:
             label = cells[label_place].strip()
             if not label:
                 refuse(path, number, "expected a label, but its column is empty")
         yield cells[text_place].strip(), label
+
+
+def same_width(
+    path: str | Path, number: int, cells: Sequence[str], first_number: int, first: Sequence[str]
+) -> None:
+    """raises DataError for a row, line `number`, with more or fewer cells than the first one"""
+    if len(cells) != len(first):
+        refuse(
+            path,
+            number,
+            f"expected {len(first)} columns, as in line {first_number}, "
+            f"but there are {len(cells)}; a text must not contain a tab",
+        )
 
 
 def _places_without_names(

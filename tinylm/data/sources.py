@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from tinylm.errors import DataError
-from tinylm.files import read_text
+from tinylm.files import is_file, read_text
 
 from . import fetch, labelled, readers, tagged, toy
 from .sets import sets
@@ -205,7 +205,7 @@ def load_labelled(source: str | Path, split: str = "train") -> Labelled:
     check_split(split)
     if name in _LABELLED:
         rows = _LABELLED[name](split)
-    elif os.path.exists(path) and not os.path.isdir(path):
+    elif is_file(path):
         rows = split_part(labelled.read(path), split)
     else:
         raise unknown_source(name, _LABELLED)
@@ -276,7 +276,7 @@ def load_tagged(source: str | Path, split: str = "train") -> tagged.Tagged:
         sentences = toy.tagged(2500)
     elif name == "entities":
         sentences = tagged.read(only_file(name))
-    elif os.path.exists(path) and not os.path.isdir(path):
+    elif is_file(path):
         sentences = tagged.read(path)
     else:
         raise unknown_source(name, TAGGED)

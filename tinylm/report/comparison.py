@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import hub
+from tinylm import hub, objectives
 from tinylm.errors import VocabularyError
 from tinylm.files import write_text
 from tinylm.progress import note
@@ -39,6 +39,7 @@ PRETRAINING_TEXT = (
     "compared with each other."
 )
 COSTS_TEXT = "How large each model is, and how fast it turned posts into features on this machine."
+STUDENTS_TEXT = "A student learns from a finished BERT, whose minutes stand behind its own."
 
 
 def write(comparison: Comparison) -> Path:
@@ -104,6 +105,8 @@ def _pretraining(comparison: Comparison, draw: bool) -> str:
     head, rows = verdict.costs(comparison)
     if rows:
         parts += [html.paragraph(COSTS_TEXT), html.table(head, rows)]
+    if any(objectives.is_student(name) for name in comparison.config.objectives):
+        parts.append(html.paragraph(STUDENTS_TEXT))
     if draw:
         out = Path(comparison.config.out)
         runs = {name: curve(out / name) for name in comparison.config.objectives}

@@ -25,6 +25,7 @@ class Adapted:
     """An encoder and a head that `fit` has adapted to a task; a subclass knows how.
 
     task : the name of the task, in commands and in classifier.json
+    alone : whether a head can do without an encoder
     A subclass sets `encoder_` and `head_` in `fit`, and defines `_arrays`, `_facts`, `_assembled`.
 
     >>> Adapted().save("runs/nothing")
@@ -34,6 +35,7 @@ class Adapted:
     """
 
     task: ClassVar[str] = ""
+    alone: ClassVar[bool] = False
     tokenizer: Any = None
     encoder_: Objective | None = None
     head_: Any = None  # until fit
@@ -97,7 +99,7 @@ class Adapted:
             )
         arrays, _ = load_tensors(path / HEAD)
         encoder = tokenizer = None
-        if facts.get("encoder", True):
+        if facts.get("encoder", True) or not cls.alone:
             encoder, tokenizer = hub.load(path)
         kind = cls.__name__.lower()
         name = f"{path / LABELS} or {HEAD}"

@@ -96,6 +96,7 @@ class Tagger(Estimator, Adapted):
     """
 
     task = "tag"
+    alone = True
     fitted = "head_"
 
     def __init__(

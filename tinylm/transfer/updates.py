@@ -3,8 +3,9 @@
     for each stage, an optimiser with a peak rate:
         for each of its updates:   loss(batch).backward();   optimiser.step(rate · schedule)
 
-Fine-tuning, tagging and distillation differ in what the loss is and in what the optimiser moves. No
-caller needs a loop of its own.
+Fine-tuning, tagging, distillation and several tasks differ in what the loss is and in what the
+optimiser moves. Only the conversational agent has a loop of its own: it adds up several backwards
+for an update (chat.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator

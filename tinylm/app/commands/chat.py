@@ -1,7 +1,6 @@
 """`tinylm chat`: talk with a model that has learned to reply."""
 
 import argparse
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 
@@ -75,9 +74,9 @@ def run(options: Namespace) -> int:
 
 def _lines(path: str | None) -> Iterator[str]:
     """What is said: the lines of a file, or of standard input as they come; no blank ones."""
-    from tinylm.files import read_text
+    from tinylm.files import read_text, standard_lines
 
-    lines = sys.stdin if path is None else read_text(path).split("\n")
+    lines = standard_lines() if path is None else read_text(path).split("\n")
     for line in lines:
         if line.strip():
             yield line.strip()

@@ -75,16 +75,17 @@ def run(options: Namespace) -> int:
 def _read(source: str | None) -> tuple[list[str], list[str] | None]:
     """Lines of text without labels, blank ones included; or texts with their labels."""
     from tinylm.data import labelled, load_labelled
+    from tinylm.files import is_file
 
     path = None if source is None else Path(source)
-    is_plain = path is not None and path.is_file() and labelled.kind(path) == "text"
+    is_plain = path is not None and is_file(path) and labelled.kind(path) == "text"
     if path is None or is_plain:
         lines = lines_of(source)
         if not any(line.strip() for line in lines):
             raise DataError(f"{source or 'standard input'} holds no text; give one text per line")
         return lines, None
     # A file is measured on whole, a named set on its test part.
-    split = "all" if path.is_file() else "test"
+    split = "all" if is_file(path) else "test"
     found = load_labelled(source, split)
     return found.texts, found.labels
 

@@ -41,13 +41,12 @@ def add(commands) -> argparse.ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Print each token with its tag; the scores too, if the file's own tags mark entities."""
-    from pathlib import Path
-
     from tinylm.data import load_tagged
     from tinylm.data.tags import mark_entities
+    from tinylm.files import is_file
     from tinylm.transfer import UnsupervisedTagger, entity_scores
 
-    split = "all" if Path(options.file).is_file() else "test"
+    split = "all" if is_file(options.file) else "test"
     sentences = load_tagged(options.file, split)
     model, tokenizer = load(options.dir)
     how = {"threshold": options.threshold, "template": options.template}

@@ -60,7 +60,7 @@ def _adapt(options: Namespace) -> int:
     if options.task == "tag":
         return tagging.adapt(options, fields, notes())
     if options.task == "chat":
-        return chatting.adapt(options, notes())
+        return chatting.adapt(options, fields, notes())
     if options.task in tasks.TASKS:
         return tasks.adapt(options, fields, notes())
     from tinylm.data import load_parts

@@ -1,7 +1,9 @@
 """`tinylm multitask`: adapt one model to several labelled tasks at once."""
 
 import argparse
+import contextlib
 from argparse import Namespace
+from pathlib import Path
 
 from tinylm.errors import TinylmError
 from tinylm.progress import note
@@ -47,14 +49,28 @@ def add(commands) -> argparse.ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Adapt, save a folder for each task, and measure on --test."""
-    from tinylm.data import load_parts
-    from tinylm.transfer import AdaptConfig, MultiTask
+    from tinylm import folders
 
     train = dict(options.train)
     test = dict(options.test)
     unknown = sorted(set(test) - set(train))
     if unknown:
         raise TinylmError(f"--test names the task {unknown[0]}, which --train lacks; name it there")
+    reading = [options.dir, *train.values(), *test.values()]
+    with contextlib.ExitStack() as claims:
+        for name in train:
+            folder = Path(options.out) / name
+            claims.enter_context(
+                folders.claim(folder, overwrite=options.overwrite, reading=reading)
+            )
+        return _adapt(options, train, test)
+
+
+def _adapt(options: Namespace, train: dict[str, str], test: dict[str, str]) -> int:
+    """`run`, once its folders are claimed."""
+    from tinylm.data import load_parts
+    from tinylm.transfer import AdaptConfig, MultiTask
+
     model, tokenizer = load(options.dir)
     parts = {name: load_parts(source, test.get(name)) for name, source in train.items()}
     tasks = {name: (part.texts, part.labels) for name, (part, _) in parts.items()}
