@@ -195,8 +195,11 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
     query = np.empty((1, width), q.dtype)
     load_rows(q, bh, QUERY, 0, scale, query)
     row = np.empty(reach, q.dtype)
+    group = bh // k.shape[3]
+    head = bh % k.shape[3]
+    part = min(KEY, k.shape[2] - 1)
     for s in range(reach):
-        mine = k[bh // k.shape[3], s, min(KEY, k.shape[2] - 1), bh % k.shape[3]]
+        mine = k[group, s, part, head]
         total = q.dtype.type(0)
         for d in range(width):
             total += query[0, d] * mine[d]
@@ -211,10 +214,14 @@ def one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open):
     if rate > 0:
         drop_row(row, bh * k.shape[1], key, rate)
     query[:] = 0
+    group = bh // v.shape[3]
+    head = bh % v.shape[3]
+    part = min(VALUE, v.shape[2] - 1)
     for s in range(reach):
-        mine = v[bh // v.shape[3], s, min(VALUE, v.shape[2] - 1), bh % v.shape[3]]
+        mine = v[group, s, part, head]
+        weight = row[s]
         for d in range(width):
-            query[0, d] += row[s] * mine[d]
+            query[0, d] += weight * mine[d]
     inverse = q.dtype.type(0 if total == 0 else 1 / total)
     store_rows(query, inverse, out, bh, QUERY, 0)
 

@@ -29,7 +29,7 @@ from .runtime.registry import helper, kernel
 
 STRIP = 64  # outputs of one task, for one row or few
 GROUP = 16  # rows of one task, for few rows
-FEW_ROWS = 64  # from here on a task takes whole rows
+FEW_ROWS = 128  # from here on a task takes whole rows
 MANY_ROWS = 512  # from here on we pack the weight, and the gradients have a parallel loop each
 
 

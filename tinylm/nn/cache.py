@@ -20,6 +20,7 @@ class Cache:
 
     layers : L     batch_size : B     heads : H     size : slots for tokens     width : D
     length : slots used so far     lengths : (B,) int64, real tokens of each row
+    store : (L, 2, size, B, H, D), the memory: keys, then values of each layer
 
     `open` takes slots for some further tokens, then each layer fills them with `extend`. In memory
     one layer's slots follow each other, so attention reads them where they lie.
@@ -38,11 +39,12 @@ class Cache:
     ):
         shape = (layers, 2, size, batch_size, heads, width)
         must_fit(shape, np.dtype(dtype).itemsize, "A key/value cache")
-        self._store = np.empty(shape, dtype)
+        self.store = np.empty(shape, dtype)
         self._real = np.ones((batch_size, size), bool)
         self.size = size
         self.length = 0
         self.lengths = np.zeros(batch_size, np.int64)
+        self._layers = [LayerCache(self, i) for i in range(layers)]
 
     @property
     def real(self) -> np.ndarray:
@@ -84,7 +86,7 @@ class Cache:
 
     def layer(self, i: int) -> "LayerCache":
         """The part of layer i, as MultiHeadAttention takes it."""
-        return LayerCache(self, self._store[i])
+        return self._layers[i]
 
     def reorder(self, rows: ArrayLike) -> None:
         """Go on with these rows, in this order; a row may come several times, or no more.
@@ -98,12 +100,12 @@ class Cache:
         rows = np.asarray(rows, np.int64)
         if np.array_equal(rows, np.arange(len(self.lengths))):
             return
-        layers, two, size, _, heads, width = self._store.shape
+        layers, two, size, _, heads, width = self.store.shape
         shape = (layers, two, size, len(rows), heads, width)
-        must_fit(shape, self._store.itemsize, "A key/value cache")
-        store = np.empty(shape, self._store.dtype)
-        store[:, :, : self.length] = self._store[:, :, : self.length, rows]
-        self._store = store
+        must_fit(shape, self.store.itemsize, "A key/value cache")
+        store = np.empty(shape, self.store.dtype)
+        store[:, :, : self.length] = self.store[:, :, : self.length, rows]
+        self.store = store
         self._real = self._real[rows]
         self.lengths = self.lengths[rows]
 
@@ -111,17 +113,21 @@ class Cache:
 class LayerCache:
     """One layer's keys and values in a Cache.
 
-    cache : the Cache     store : (2, size, B, H, D), its part of the memory
+    cache : the Cache     layer : its number
+    weights : None, or those of the layer as its kernel takes them. The layer finds them at its
+        first token and leaves them here: keys of other weights would be of no use anyway.
     """
 
-    def __init__(self, cache: Cache, store: np.ndarray):
+    def __init__(self, cache: Cache, layer: int):
         self.cache = cache
-        self.store = store
+        self.layer = layer
+        self.weights: tuple[np.ndarray, ...] | None = None
 
     def slots(self) -> tuple[np.ndarray, np.ndarray]:
         """The keys and values of all slots so far as they lie in memory, (length, B, H, D) each."""
         end = self.cache.length
-        return self.store[0, :end], self.store[1, :end]
+        keys, values = self.cache.store[self.layer]  # (2,size,B,H,D) -> two (size,B,H,D)
+        return keys[:end], values[:end]
 
     def extend(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fill the slots opened last with (B, H, T, D) keys and values.
@@ -136,8 +142,7 @@ class LayerCache:
                 f"Cache: {keys.shape[2]} positions come in, but only {end} slots are open; "
                 "call open() with their number first."
             )
-        self.store[0, first:end] = keys.transpose(2, 0, 1, 3)  # (B,H,T,D) -> (T,B,H,D)
-        self.store[1, first:end] = values.transpose(2, 0, 1, 3)
-        keys = self.store[0, :end].transpose(1, 2, 0, 3)  # (T,B,H,D) -> (B,H,T,D)
-        values = self.store[1, :end].transpose(1, 2, 0, 3)
-        return keys, values
+        all_keys, all_values = self.slots()
+        all_keys[first:] = keys.transpose(2, 0, 1, 3)  # (B,H,T,D) -> (T,B,H,D)
+        all_values[first:] = values.transpose(2, 0, 1, 3)
+        return all_keys.transpose(1, 2, 0, 3), all_values.transpose(1, 2, 0, 3)

@@ -183,16 +183,14 @@ class TransformerBlock(Module):
         x : (1, 1, C) -> (1, 1, C)
         """
         c = self.attn.config
-        parts = (self.ln_1, self.attn.c_attn, self.attn.c_proj, self.ln_2)
-        weights = []
-        for part in (*parts, self.mlp.c_fc, self.mlp.c_proj):
-            weights += [contiguous(part.weight.data), contiguous(part.bias.data)]
+        if cache.weights is None:
+            cache.weights = self._weights()
         keys, values = cache.slots()  # (S,1,H,D)
         row = contiguous(tensor(x).data).reshape(1, c.width)
         out = np.empty_like(row)
         kernels.block_step(
             row,
-            *weights,
+            *cache.weights,
             keys[None],
             values[None],
             kernels.ACTIVATIONS[c.activation],
@@ -201,3 +199,11 @@ class TransformerBlock(Module):
             out,
         )
         return Tensor(out[None])
+
+    def _weights(self) -> tuple[np.ndarray, ...]:
+        """Weight and bias of every part, in the order of the kernel's arguments."""
+        parts = (self.ln_1, self.attn.c_attn, self.attn.c_proj, self.ln_2)
+        found = []
+        for part in (*parts, self.mlp.c_fc, self.mlp.c_proj):
+            found += [contiguous(part.weight.data), contiguous(part.bias.data)]
+        return tuple(found)

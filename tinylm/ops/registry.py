@@ -76,17 +76,13 @@ def check_ids(name: str, ids: ArrayLike, size: int) -> np.ndarray:
             f"{name}: ids have dtype {ids.dtype}; "
             "expected integers (plain NumPy arrays, not Tensors)."
         )
-    if ids.size:
-        least = ids.min()
-        most = ids.max()
-        if least < 0 or most >= size:
-            wrong = least if least < 0 else most
-            raise ShapeError(
-                f"{name}: id {wrong} is out of range; expected ids from 0 to {size - 1}."
-            )
     # np.ascontiguousarray would turn a single id into an array with one axis
-    ids = np.asarray(ids, dtype=np.int64, order="C")
-    return ids if ids.flags.writeable else ids.copy()
+    known = np.asarray(ids, dtype=np.int64, order="C")
+    # Without its sign a negative id is a huge one, so one pass finds both faults.
+    if known.size and known.view(np.uint64).max() >= size:
+        wrong = ids.min() if ids.min() < 0 else ids.max()
+        raise ShapeError(f"{name}: id {wrong} is out of range; expected ids from 0 to {size - 1}.")
+    return known if known.flags.writeable else known.copy()
 
 
 def contiguous(x: np.ndarray) -> np.ndarray:

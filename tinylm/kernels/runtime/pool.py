@@ -90,9 +90,12 @@ def start() -> None:
 
 
 def _launch():
-    """Start Numba's threads.   raises BackendError for a threading layer that is not there"""
+    """Start Numba's threads; returns how many a parallel kernel uses.
+
+    raises BackendError  for a threading layer that is not there
+    """
     try:
-        numba.get_num_threads()
+        count = numba.get_num_threads()
     except ValueError as error:
         asked = numba.config.THREADING_LAYER
         raise BackendError(
@@ -100,6 +103,7 @@ def _launch():
             "NUMBA_THREADING_LAYER, or set it to omp or workqueue."
         ) from error
     _state["ran"] = True
+    return count
 
 
 def _blas():
@@ -206,8 +210,7 @@ def threads() -> int:
     ...     threads()
     1
     """
-    _launch()
-    return numba.get_num_threads()
+    return _launch()
 
 
 @contextlib.contextmanager
