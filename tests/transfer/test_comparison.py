@@ -1,5 +1,6 @@
 """The comparison: what is finished is reused, what is asked decides the folder, and the sentence says who wins."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from tinylm.errors import TinylmError
 from tinylm.training import checkpoint
-from tinylm.transfer import compare, verdict
+from tinylm.transfer import compare, results, verdict
 from tinylm.transfer.adapt import AdaptConfig
+from tinylm.transfer.metrics import accuracy
 from tinylm.transfer.task import Task, load_task
 
 
@@ -71,13 +73,11 @@ def test_a_student_is_named_after_its_teacher(tmp_path):
 
 
 def test_a_run_that_was_killed_goes_on_with_the_missing_rows(finished, tmp_path):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(finished.config.out, folder)
-    results = folder / compare.RESULTS
-    lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
-    results.write_text("".join(lines[:-3]), encoding="utf-8")
+    path = folder / compare.RESULTS
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:-3]), encoding="utf-8")
     again = compare.run(replace(finished.config, out=folder))
 
     def scores(rows):
@@ -89,6 +89,39 @@ def test_a_run_that_was_killed_goes_on_with_the_missing_rows(finished, tmp_path)
     assert scores(again.rows) == scores(
         finished.rows
     )  # and what was computed again came out the same
+
+
+def test_the_predictions_of_the_last_cell_are_kept_and_give_its_scores(finished):
+    truth = finished.task.test_labels
+    assert sorted(finished.predicted) == sorted(finished.methods())
+    for method, said in finished.predicted.items():
+        found = finished.scores(method, max(finished.config.labels))[-1]
+        assert accuracy(truth, np.array(said)) == found
+    assert compare.run(finished.config).predicted == finished.predicted
+
+
+def test_another_largest_budget_keeps_its_own_predictions(finished, tmp_path):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    smaller = replace(finished.config, out=tmp_path / "copy", labels=(1,))
+    found = compare.run(smaller)
+    assert sorted(found.predicted) == sorted(finished.methods())
+    again = compare.run(replace(smaller, labels=(1, 3)))
+    assert again.predicted == finished.predicted
+
+
+def test_a_folder_without_predictions_still_has_its_rows(finished, tmp_path):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    (tmp_path / "copy" / results.PREDICTIONS).unlink()
+    found = compare.run(replace(finished.config, out=tmp_path / "copy"))
+    assert found.predicted == {} and found.rows == finished.rows
+
+
+@pytest.mark.parametrize("labels", ['"a"', "[]", "[1, 2]"])
+def test_damaged_predictions_are_one_sentence(finished, tmp_path, labels):
+    line = f'{{"method": "majority", "budget": 2, "seed": 0, "labels": {labels}}}\n'
+    (tmp_path / results.PREDICTIONS).write_text(line, encoding="utf-8")
+    with pytest.raises(TinylmError, match="predictions.jsonl"):
+        compare.Results(replace(finished.config, out=tmp_path), finished.task)
 
 
 def test_a_folder_holds_one_experiment(finished):
@@ -104,8 +137,6 @@ def test_a_folder_holds_one_experiment(finished):
 
 @pytest.mark.parametrize("damage", ["", "{", "[1]", '{"steps": 3}'])
 def test_a_damaged_note_of_a_run_is_written_anew(finished, tmp_path, damage):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(finished.config.out, folder)
     note = folder / "gpt" / checkpoint.PRETRAINED

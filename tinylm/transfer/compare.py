@@ -10,23 +10,20 @@ order of texts. Each result is written to the folder at once: an interrupted com
 and a repeated one takes seconds.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tinylm import folders, hub, objectives
-from tinylm.doors import json_value
 from tinylm.errors import DataError, TinylmError
-from tinylm.files import as_json, read_text, write_json, write_text
+from tinylm.files import write_json
 from tinylm.kernels.runtime.pool import one_pool
-from tinylm.objectives import Objective
-from tinylm.progress import duration, hidden, note
+from tinylm.progress import hidden
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
 from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 
@@ -47,18 +44,25 @@ from .experiment import (
 from .features import Features
 from .finetune import twin
 from .linear import SoftmaxRegression
-from .metrics import accuracy, macro_f1
+from .results import RESULTS, SETTINGS, Results
 from .task import Task, load_task
 
-RESULTS = "results.jsonl"
-SETTINGS = "settings.json"
-COSTS = "costs.json"
+__all__ = [
+    "FEATURES",
+    "FINETUNED",
+    "RESULTS",
+    "SCRATCH",
+    "CompareConfig",
+    "Comparison",
+    "Results",
+    "claim",
+    "pretrained_run",
+    "run",
+]
+
 NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of PRETRAINED in a finished run
 ENOUGH = 200_000  # characters of training posts from which every objective can learn
 SAMPLE = 500  # training posts on which frozen features are standardised
-
-# Fields of the config in which two runs in one folder may differ.
-FREE = ("objectives", "labels", "seeds", "out", "quiet")
 
 
 def run(config: CompareConfig) -> Comparison:
@@ -97,111 +101,8 @@ def _run(config: CompareConfig) -> Comparison:
         tokenizer = Remembering(tokenizer)
         _frozen(name, encoder, tokenizer, task, results)
         _tuned(name, encoder, tokenizer, task, results)
-    return Comparison(config, task, results.wanted(), pretrained, results.costs)
-
-
-class Results:
-    """The rows of OUT/results.jsonl. Each is written as soon as it is known, and computed once."""
-
-    def __init__(self, config: CompareConfig, task: Task):
-        self.config = config
-        self.out = Path(config.out)
-        self.begun = time.perf_counter()
-        self._check_settings(task)
-        self.rows = self._read(self.out / RESULTS)
-        costs = self.out / COSTS
-        self.costs = read_json(costs) if os.path.exists(costs) else {}
-
-    @staticmethod
-    def _read(path: Path) -> list[dict]:
-        """The rows of a results file; none if there is no file.   raises TinylmError if damaged"""
-        if not os.path.exists(path):
-            return []
-        try:
-            rows = []
-            for line in read_text(path).split("\n"):
-                if line:
-                    rows.append(_checked_row(json_value(line)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise TinylmError(
-                f"{path} is damaged ({error!r}); delete it, and its rows are computed again."
-            ) from error
-        return rows
-
-    def _check_settings(self, task: Task) -> None:
-        """Refuse another experiment's folder: its rows look the same and mean different things."""
-        now = asdict(self.config) | {"texts": task.fingerprint()}
-        for key in FREE:
-            del now[key]
-        now = json.loads(json.dumps(now))
-        path = self.out / SETTINGS
-        then = read_json(path) if os.path.exists(path) else now
-        for key, value in now.items():
-            before = then.get(key)
-            if before != value:
-                raise TinylmError(
-                    f"{self.out} holds a comparison with {key} = {before}, now it is {value}; "
-                    "give another folder with --out, or delete this one."
-                )
-        write_json(path, now)
-
-    def say(self, line: str) -> None:
-        """A line of progress on stderr, with the time since the start."""
-        note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
-
-    def missing(self, method: str) -> list[Cell]:
-        """The cells that this method has not filled yet."""
-        done = {(row["budget"], row["seed"]) for row in self.rows if row["method"] == method}
-        return [cell for cell in self.config.cells() if cell not in done]
-
-    def add(self, method: str, cell: Cell, truth, predicted, seconds: float) -> None:
-        """Keep one result, on disk too, and report it."""
-        budget, seed = cell
-        row = {
-            "method": method,
-            "budget": budget,
-            "seed": seed,
-            "accuracy": accuracy(truth, predicted),
-            "macro_f1": macro_f1(truth, predicted),
-            "seconds": round(seconds, 2),
-        }
-        self.rows.append(row)
-        lines = [as_json(row) + "\n" for row in self.rows]
-        write_text(self.out / RESULTS, "".join(lines))
-        percent = f"{100 * row['accuracy']:.1f} %"
-        where = f"{method}, {budget} labels per class, seed {seed}"
-        self.say(f"{where}: {percent} ({seconds:.0f} s)")
-
-    def add_cost(self, name: str, encoder: Objective, texts: int, seconds: float) -> None:
-        """Keep the size of a model, and how fast it read some texts, on disk too."""
-        self.costs[name] = {
-            "parameters": sum(p.size for p in encoder.parameters()),
-            "texts_per_second": round(texts / seconds, 1),
-        }
-        write_json(self.out / COSTS, self.costs)
-
-    def wanted(self) -> list[dict]:
-        """The rows of the configured cells and systems; the folder may hold more."""
-        systems = self.config.systems()
-        cells = self.config.cells()
-        found = []
-        for row in self.rows:
-            if row["method"] in systems and (row["budget"], row["seed"]) in cells:
-                found.append(row)
-        return found
-
-
-def _checked_row(row: dict) -> dict:
-    """The same row.   raises ValueError, KeyError or TypeError if it is no result"""
-    if not isinstance(row["method"], str):
-        raise TypeError("method is no text")
-    for name in ("budget", "seed"):
-        if type(row[name]) is not int:
-            raise TypeError(f"{name} is no whole number")
-    for name in ("accuracy", "macro_f1"):
-        if not 0 <= row[name] <= 1:
-            raise ValueError(f"{name} is not between 0 and 1")
-    return row
+    wanted = results.wanted()
+    return Comparison(config, task, wanted, pretrained, results.costs, results.predicted())
 
 
 class Remembering:

@@ -103,6 +103,9 @@ class Comparison:
     rows : dicts with method, budget, seed, accuracy, macro_f1, seconds
     pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram
     costs : objective -> dict of parameters, and texts_per_second that become frozen features
+    predicted : method -> list of what it said of each of task.test_texts, after learning from the
+        largest budget with the last seed: the last of `config.cells()`, the same for all systems.
+        A system is missing if its result was computed before predictions were kept
     """
 
     config: CompareConfig
@@ -110,6 +113,7 @@ class Comparison:
     rows: list[dict]
     pretrained: dict[str, dict]
     costs: dict[str, dict] = field(default_factory=dict)
+    predicted: dict[str, list] = field(default_factory=dict)
 
     def methods(self) -> list[str]:
         """The measured systems, in the order of their first result: baselines come first."""
