@@ -139,7 +139,7 @@ def _place(row: dict) -> tuple[str, int, int]:
 
 
 def _rows_of(path: Path, checked: Callable[[dict], dict]) -> list[dict]:
-    """The rows of a file of JSON lines; none if there is no file.   raises TinylmError if damaged"""
+    """The rows of a file of JSON lines; none without a file.   raises TinylmError if damaged"""
     if not os.path.exists(path):
         return []
     try:
