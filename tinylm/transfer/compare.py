@@ -27,6 +27,7 @@ from tinylm.progress import hidden
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
 from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 
+from . import mapped
 from .baselines import Majority, TfidfClassifier
 from .budgets import label_budget
 from .classifier import Classifier
@@ -264,4 +265,7 @@ def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
             model.fit(texts, labels)
             predicted = model.predict(task.test_texts)
             seconds = time.perf_counter() - start
+            if kind == FINETUNED and cell == results.config.cells()[-1]:
+                shown = model.features_.transform(mapped.evenly(task.test_texts))
+                mapped.keep(results.out, name, cell, shown)
             results.add(method, cell, task.test_labels, predicted, seconds)
