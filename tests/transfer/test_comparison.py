@@ -13,6 +13,8 @@ from tinylm.transfer.adapt import AdaptConfig
 from tinylm.transfer.metrics import accuracy
 from tinylm.transfer.task import Task, load_task
 
+SEVERAL = ("TF-IDF", "gpt from scratch")  # measured with more labels than the others
+
 
 def config(out, **over):
     given = dict(
@@ -98,6 +100,31 @@ def test_the_predictions_of_the_last_cell_are_kept_and_give_its_scores(finished)
         found = finished.scores(method, max(finished.config.labels))[-1]
         assert accuracy(truth, np.array(said)) == found
     assert compare.run(finished.config).predicted == finished.predicted
+
+
+def test_the_twin_and_word_counts_are_measured_with_further_labels(finished, tmp_path):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    more = replace(finished.config, out=tmp_path / "copy", scratch_labels=("all", 5, 10**6))
+    found = compare.run(more)
+    assert found.config.scratch_labels == ("all", 5)  # no class has a million
+    further = [row for row in found.rows if row not in finished.rows]
+    expected = {(m, b, s) for m in SEVERAL for b in (5, "all") for s in (0, 1)}
+    assert {(row["method"], row["budget"], row["seed"]) for row in further} == expected
+    labels, scores = found.curve("gpt from scratch")[-1]
+    assert len(scores) == 2 and labels == len(found.task.labels) / 6
+    assert [n for n, _ in found.curve("gpt fine-tuned")] == [2, 3]
+    assert compare.run(more).rows == found.rows
+    assert compare.run(replace(more, scratch_labels=())).rows == finished.rows
+    for wrong in (("most",), (0,), (5, 5)):
+        with pytest.raises(TinylmError, match="scratch_labels"):
+            replace(more, scratch_labels=wrong)
+
+
+def test_five_passes_are_made_however_many_labels_there_are(tmp_path):
+    usual = config(tmp_path, adapt=AdaptConfig())
+    assert compare._updates(usual, 1024) is None
+    assert compare._updates(usual, 11_293) == 5 * 11_293 // 16
+    assert compare._updates(config(tmp_path), 11_293) == 3
 
 
 def test_another_largest_budget_keeps_its_own_predictions(finished, tmp_path):

@@ -93,6 +93,15 @@ def counts(text: str) -> tuple[int, ...]:
     return tuple(count(part) for part in text.split(","))
 
 
+def budgets(text: str) -> tuple[int | str, ...]:
+    """Whole numbers with commas between them, or "all" among them.
+
+    >>> budgets("100, all")
+    (100, 'all')
+    """
+    return tuple("all" if part.strip() == "all" else count(part) for part in text.split(","))
+
+
 def words(text: str) -> tuple[str, ...]:
     """Words with commas between them.
 

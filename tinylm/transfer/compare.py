@@ -23,7 +23,8 @@ from tinylm import folders, hub, objectives
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import write_json
 from tinylm.kernels.runtime.pool import one_pool
-from tinylm.progress import hidden
+from tinylm.progress import hidden, note
+from tinylm.settings import LARGEST
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
 from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 
@@ -31,18 +32,20 @@ from .baselines import Majority, TfidfClassifier
 from .budgets import label_budget
 from .classifier import Classifier
 from .experiment import (
+    ALL,
     FEATURES,
     FINETUNED,
     MAJORITY,
     SCRATCH,
     TEACHER,
     TFIDF,
+    Budget,
     Cell,
     CompareConfig,
     Comparison,
 )
 from .features import Features
-from .finetune import twin
+from .finetune import MOST_UPDATES, twin, updates_for
 from .linear import SoftmaxRegression
 from .results import RESULTS, SETTINGS, Results
 from .task import Task, load_task
@@ -88,6 +91,7 @@ def _run(config: CompareConfig) -> Comparison:
     task = load_task(config.data, config.test_size)
     # Fail on a class with too few labels before training starts.
     label_budget(task.labels, max(config.labels), config.seed)
+    config = replace(config, scratch_labels=_available(task, config))
     results = Results(config, task)
     n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
     results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
@@ -193,10 +197,25 @@ def _is_noted(out: Path) -> bool:
         return os.path.exists(out / PRETRAINED) and not os.path.exists(out / STATE)
 
 
+def _available(task: Task, config: CompareConfig) -> tuple[Budget, ...]:
+    """Those of config.scratch_labels that every class has."""
+    smallest = np.unique(task.labels, return_counts=True)[1].min()
+    found = []
+    for budget in config.scratch_labels:
+        if budget == ALL or budget <= smallest:
+            found.append(budget)
+        else:
+            note(f"{task.name}: a class has {smallest} labels, so {budget} per class are left out")
+    return tuple(found)
+
+
 def _drawn(task: Task, cell: Cell) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The labelled examples of one cell: texts, labels, and their rows in the training set."""
     budget, seed = cell
-    rows = label_budget(task.labels, budget, seed)
+    if budget == ALL:
+        rows = np.arange(len(task.labels))
+    else:
+        rows = label_budget(task.labels, budget, seed)
     texts = [task.texts[i] for i in rows]
     return texts, task.labels[rows], rows
 
@@ -250,7 +269,8 @@ def _frozen(name: str, encoder, tokenizer, task: Task, results: Results) -> None
 
 def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
     """Fine-tune all weights, from the pretrained ones and from random ones; all else is equal."""
-    for cell in results.config.cells():
+    config = results.config
+    for cell in config.cells() + config.further_cells():
         for kind in (FINETUNED, SCRATCH):
             method = f"{name} {kind}"
             if cell not in results.missing(method):
@@ -259,9 +279,22 @@ def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
             texts, labels, _ = _drawn(task, cell)
             seed = cell[1]
             begin = encoder if kind == FINETUNED else twin(encoder, seed=seed)
-            adapt = replace(results.config.adapt, seed=seed)
+            adapt = replace(config.adapt, seed=seed, updates=_updates(config, len(texts)))
             model = Classifier(begin, tokenizer, "finetune", adapt)
             model.fit(texts, labels)
             predicted = model.predict(task.test_texts)
             seconds = time.perf_counter() - start
             results.add(method, cell, task.test_labels, predicted, seconds)
+
+
+def _updates(config: CompareConfig, n_texts: int) -> int | None:
+    """The updates of fine-tuning: five passes, however many labels there are.
+
+    A twin that catches up only with many labels must have read all of them. None is the same where
+    the usual bound is not reached.
+    """
+    adapt = config.adapt
+    passes = updates_for(n_texts, adapt.batch_size, most=LARGEST)
+    if adapt.updates is None and passes > MOST_UPDATES:
+        return passes
+    return adapt.updates

@@ -1,7 +1,10 @@
 """What a comparison is: its settings, its systems and cells, and the results that it has found."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from tinylm import objectives
 from tinylm.errors import TinylmError
@@ -19,19 +22,24 @@ FEATURES = "features"
 FINETUNED = "fine-tuned"
 SCRATCH = "from scratch"
 
-Cell = tuple[int, int]  # labels per class, seed
+ALL = "all"  # as a budget: every label that the training set has
+
+Budget = int | str  # labels per class, or ALL
+Cell = tuple[Budget, int]  # and the seed
 
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
     """The settings of a comparison.
 
-    Runs in one folder may differ in labels, seeds, objectives, out and quiet only.
+    Runs in one folder may differ in labels, scratch_labels, seeds, objectives, out and quiet only.
 
     data : named set or labelled file
     objectives : names of chapters, see `objectives.names()`, or files that define one
     minutes : of pretraining, for each objective     size : of their configs, e.g. "small"
     labels : budgets per class     seeds : how many draws of labels
+    scratch_labels : further budgets per class, or "all", for TF-IDF and the from-scratch twins
+        alone: how many labels does a twin need to catch up? Those that the set lacks are left out
     test_size : test texts read, always the same ones; 0 reads all
     adapt : settings of fine-tuning and features     out : the folder
     seed : of pretraining, and of the first draw     encoding : None lets the objective choose
@@ -59,6 +67,7 @@ class CompareConfig(Config):
     seed: int = 0
     quiet: bool = False
     encoding: str | None = None
+    scratch_labels: tuple[Budget, ...] = ()
 
     def check(self) -> None:
         """Refuse unknown objectives, an empty or repeated list, a student before its teacher.
@@ -75,16 +84,41 @@ class CompareConfig(Config):
             before.add(chapter.name)
         if not self.labels:
             raise TinylmError("CompareConfig: labels is empty; expected at least one budget.")
-        for name in ("objectives", "labels"):
+        for name in ("objectives", "labels", "scratch_labels"):
             refuse_repeated(name, getattr(self, name))
+        for budget in self.scratch_labels:
+            if budget != ALL and (isinstance(budget, str) or budget < 1):
+                raise TinylmError(
+                    f"CompareConfig: scratch_labels names {budget!r}; expected whole numbers of "
+                    f"at least 1, or {ALL!r}."
+                )
 
     def cells(self) -> list[Cell]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""
+        return self._cells(sorted(self.labels))
+
+    def further_cells(self) -> list[Cell]:
+        """Those of `scratch_labels`, as far as the table does not have them; "all" comes last.
+
+        >>> CompareConfig(labels=(10,), seeds=1, scratch_labels=("all", 100, 10)).further_cells()
+        [(100, 0), ('all', 0)]
+        """
+        further = set(self.scratch_labels) - set(self.labels)
+        return self._cells(sorted(further, key=_size))
+
+    def _cells(self, budgets: list[Budget]) -> list[Cell]:
+        """Each budget with each seed."""
         found = []
-        for budget in sorted(set(self.labels)):
+        for budget in budgets:
             for i in range(self.seeds):
                 found.append((budget, self.seed + i))
         return found
+
+    def cells_of(self, method: str) -> list[Cell]:
+        """The cells in which a system is measured."""
+        if method == TFIDF or method.endswith(f" {SCRATCH}"):
+            return self.cells() + self.further_cells()
+        return self.cells()
 
     def systems(self) -> list[str]:
         """The names of all systems: the baselines, then three for each objective."""
@@ -95,12 +129,18 @@ class CompareConfig(Config):
         return found
 
 
+def _size(budget: Budget) -> float:
+    """A key to sort budgets by."""
+    return math.inf if budget == ALL else budget
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The results of a comparison.
 
     config, task : its settings, and the texts and labels
-    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds
+    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds. TF-IDF and the from-scratch
+        twins may have rows of further budgets, `config.scratch_labels`
     pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram
     costs : objective -> dict of parameters, and texts_per_second that become frozen features
     predicted : method -> list of what it said of each of task.test_texts, after learning from the
@@ -119,10 +159,27 @@ class Comparison:
         """The measured systems, in the order of their first result: baselines come first."""
         return list(dict.fromkeys(row["method"] for row in self.rows))
 
-    def scores(self, method: str, budget: int, score: str = "accuracy") -> list[float]:
+    def scores(self, method: str, budget: Budget, score: str = "accuracy") -> list[float]:
         """One score per seed, in the order of the seeds; empty if the method was not measured."""
         found = []
         for row in sorted(self.rows, key=lambda row: row["seed"]):
             if row["method"] == method and row["budget"] == budget:
                 found.append(row[score])
         return found
+
+    def curve(self, method: str, score: str = "accuracy") -> list[tuple[float, list[float]]]:
+        """(labels per class, scores by seed) of a system at every budget it was measured at.
+
+        From few labels to many; "all" counts as many as the classes have in the mean.
+        """
+        budgets = {row["budget"] for row in self.rows if row["method"] == method}
+        found = []
+        for budget in budgets:
+            found.append((self.per_class(budget), self.scores(method, budget, score)))
+        return sorted(found)
+
+    def per_class(self, budget: Budget) -> float:
+        """The labels per class of a budget, of "all" in the mean over classes."""
+        if budget != ALL:
+            return budget
+        return len(self.task.labels) / np.unique(self.task.labels).size

@@ -22,7 +22,7 @@ from tinylm.objectives import Objective
 from tinylm.progress import duration, note
 from tinylm.training.checkpoint import read_json
 
-from .experiment import Cell, CompareConfig
+from .experiment import ALL, Budget, Cell, CompareConfig
 from .metrics import accuracy, macro_f1
 from .task import Task
 
@@ -32,7 +32,7 @@ SETTINGS = "settings.json"
 COSTS = "costs.json"
 
 # Fields of the config in which two runs in one folder may differ.
-FREE = ("objectives", "labels", "seeds", "out", "quiet")
+FREE = ("objectives", "labels", "scratch_labels", "seeds", "out", "quiet")
 
 
 class Results:
@@ -77,7 +77,7 @@ class Results:
     def missing(self, method: str) -> list[Cell]:
         """The cells that this method has not filled yet."""
         done = {(row["budget"], row["seed"]) for row in self.rows if row["method"] == method}
-        return [cell for cell in self.config.cells() if cell not in done]
+        return [cell for cell in self.config.cells_of(method) if cell not in done]
 
     def add(self, method: str, cell: Cell, truth, predicted, seconds: float) -> None:
         """Keep one result, on disk too, and report it."""
@@ -95,7 +95,8 @@ class Results:
         self.rows.append(row)
         _write_rows(self.out / RESULTS, self.rows)
         percent = f"{100 * row['accuracy']:.1f} %"
-        where = f"{method}, {budget} labels per class, seed {seed}"
+        labels = "all labels" if budget == ALL else f"{budget} labels per class"
+        where = f"{method}, {labels}, seed {seed}"
         self.say(f"{where}: {percent} ({seconds:.0f} s)")
 
     def _keep_prediction(self, method: str, cell: Cell, predicted: np.ndarray) -> None:
@@ -115,11 +116,10 @@ class Results:
 
     def wanted(self) -> list[dict]:
         """The rows of the configured cells and systems; the folder may hold more."""
-        systems = self.config.systems()
-        cells = self.config.cells()
+        cells = {method: self.config.cells_of(method) for method in self.config.systems()}
         found = []
         for row in self.rows:
-            if row["method"] in systems and (row["budget"], row["seed"]) in cells:
+            if (row["budget"], row["seed"]) in cells.get(row["method"], ()):
                 found.append(row)
         return found
 
@@ -133,7 +133,7 @@ class Results:
         return found
 
 
-def _place(row: dict) -> tuple[str, int, int]:
+def _place(row: dict) -> tuple[str, Budget, int]:
     """The system and the cell of a row."""
     return row["method"], row["budget"], row["seed"]
 
@@ -165,7 +165,7 @@ def _checked_row(row: dict) -> dict:
     if not isinstance(row["method"], str):
         raise TypeError("method is no text")
     for name in ("budget", "seed"):
-        if type(row[name]) is not int:
+        if type(row[name]) is not int and (name, row[name]) != ("budget", ALL):
             raise TypeError(f"{name} is no whole number")
     for name in ("accuracy", "macro_f1"):
         if not 0 <= row[name] <= 1:

@@ -2,6 +2,8 @@
 
 import argparse
 from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
 
 from .. import options as values
 from ..results import given_of, print_result
@@ -40,6 +42,13 @@ def add(commands) -> argparse.ArgumentParser:
         help="labels per class (default 2,10,50)",
     )
     p.add_argument(
+        "--scratch-labels",
+        type=values.budgets,
+        metavar="100,200,all",
+        help="further budgets for TF-IDF and the models from scratch: how many labels do they "
+        "need to catch up? (default: none)",
+    )
+    p.add_argument(
         "--seeds",
         type=values.count,
         metavar="N",
@@ -56,9 +65,9 @@ def add(commands) -> argparse.ArgumentParser:
 def run(options: Namespace) -> int:
     """Run or continue the comparison, and print its tables and its verdict."""
     from tinylm import objectives, report
-    from tinylm.transfer import compare, verdict
+    from tinylm.transfer import compare, savings, verdict
 
-    given = given_of(options, "data objectives encoding minutes labels seeds out")
+    given = given_of(options, "data objectives encoding minutes labels scratch_labels seeds out")
     if given.get("objectives") == ("all",):
         given["objectives"] = tuple(objectives.CHAPTERS)
     config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
@@ -68,9 +77,10 @@ def run(options: Namespace) -> int:
         page = report.write(comparison)
     sentence = verdict.sentence(comparison)
     paragraphs = []
-    for table in (verdict.cells, verdict.pairs, verdict.pretraining, verdict.costs):
+    for table in verdict.TABLES:
         head, rows = table(comparison)
-        paragraphs.append(verdict.text_table(head, rows))
+        if rows:
+            paragraphs.append(verdict.text_table(head, rows))
     paragraphs += [sentence, f"Report: {page}"]
     result = {
         "sentence": sentence,
@@ -78,5 +88,11 @@ def run(options: Namespace) -> int:
         "rows": comparison.rows,
         "pretrained": comparison.pretrained,
         "costs": comparison.costs,
+        "labels_saved": [_as_json(one) for one in savings.labels_saved(comparison)],
     }
     return print_result(options, result, ["\n\n".join(paragraphs)])
+
+
+def _as_json(saving: Any) -> dict[str, Any]:
+    """A `Saving` as a dict, with its factor."""
+    return {**asdict(saving), "factor": saving.factor}
