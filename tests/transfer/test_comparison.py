@@ -65,6 +65,7 @@ def test_a_student_learns_from_the_bert_of_the_same_folder_and_is_measured_again
     [own] = found.scores("distil fine-tuned", 3)
     [whole] = found.scores("bert fine-tuned", 3)
     assert student[-1] == f"{100 * own / whole:.0f} %"
+    assert found.plateau() == {"bert": True, "distil": None}  # a second is too short for any BERT
     assert compare.run(students).costs == found.costs
 
 
@@ -269,9 +270,20 @@ def test_the_table_of_pretraining_shows_used_minutes_beside_those_given():
         "updates": "1,234",
         "minutes used": "2.45 of 2.5",
         "held-out loss": "5.000",
+        "nats per token": "–",
         "unigram entropy": "–",
         "nats per word": "–",
+        "left the unigram plateau": "–",
     }
+
+
+@pytest.mark.parametrize(("loss", "said"), [(6.66, "no, still on it"), (6.64, "yes")])
+def test_a_row_that_is_not_clearly_under_the_unigram_entropy_says_so(loss, said):
+    facts = {"steps": 3, "seconds": 5.0, "loss": 9.0, "token_loss": loss, "unigram": 7.0}
+    found = replace(made_up(tuned={2: [0.5]}), pretrained={"gpt": facts})
+    head, rows = verdict.pretraining(found)
+    assert dict(zip(head, rows[0], strict=True))["left the unigram plateau"] == said
+    assert found.plateau() == {"gpt": said != "yes"}
 
 
 def test_the_paired_comparison_counts_seeds():

@@ -24,6 +24,8 @@ SCRATCH = "from scratch"
 
 ALL = "all"  # as a budget: every label that the training set has
 
+CLEARLY = 0.05  # share of the unigram entropy by which a loss must be lower to have left it
+
 Budget = int | str  # labels per class, or ALL
 Cell = tuple[Budget, int]  # and the seed
 
@@ -134,6 +136,23 @@ def _size(budget: Budget) -> float:
     return math.inf if budget == ALL else budget
 
 
+def on_plateau(facts: dict) -> bool | None:
+    """Whether an objective has learned no more from its text than how frequent each token is.
+
+    facts : of `Comparison.pretrained`; its token_loss is compared with its unigram entropy
+    returns True if the loss is not at least CLEARLY below; None if the objective predicts no tokens
+        of a vocabulary, or was trained before token_loss was kept
+
+    >>> on_plateau({"token_loss": 6.9, "unigram": 7.0}), on_plateau({"loss": 0.7})
+    (True, None)
+    """
+    unigram = facts.get("unigram")
+    loss = facts.get("token_loss")
+    if unigram is None or loss is None:
+        return None
+    return loss > (1 - CLEARLY) * unigram
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The results of a comparison.
@@ -141,7 +160,8 @@ class Comparison:
     config, task : its settings, and the texts and labels
     rows : dicts with method, budget, seed, accuracy, macro_f1, seconds. TF-IDF and the from-scratch
         twins may have rows of further budgets, `config.scratch_labels`
-    pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram
+    pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram,
+        token_loss; see `plateau` for what the last two say
     costs : objective -> dict of parameters, and texts_per_second that become frozen features
     predicted : method -> list of what it said of each of task.test_texts, after learning from the
         largest budget with the last seed: the last of `config.cells()`, the same for all systems.
@@ -154,6 +174,10 @@ class Comparison:
     pretrained: dict[str, dict]
     costs: dict[str, dict] = field(default_factory=dict)
     predicted: dict[str, list] = field(default_factory=dict)
+
+    def plateau(self) -> dict[str, bool | None]:
+        """objective -> `on_plateau`: True marks a row whose masked or next tokens are guesses."""
+        return {name: on_plateau(facts) for name, facts in self.pretrained.items()}
 
     def methods(self) -> list[str]:
         """The measured systems, in the order of their first result: baselines come first."""

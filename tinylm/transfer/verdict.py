@@ -14,9 +14,12 @@ from .experiment import (
     TFIDF,
     Budget,
     Comparison,
+    on_plateau,
 )
 from .metrics import Summary, beats, summarise
 from .savings import best, labels_saved
+
+PLATEAU = {True: "no, still on it", False: "yes", None: "–"}
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -114,24 +117,29 @@ def _against(a: list[float], b: list[float]) -> str:
 def pretraining(comparison: Comparison) -> Table:
     """One row per objective: time used, and the held-out loss beside the unigram entropy.
 
-    Each loss is in its objective's own unit. Only causal models have the two other numbers.
+    Each loss is in its objective's own unit. Objectives that predict tokens of the vocabulary also
+    have the nats of these predictions alone, and whether they have left the plateau of counting
+    single tokens, see `Comparison.on_plateau`. Only causal models have nats per word.
     """
     head = [
         "objective",
         "updates",
         "minutes used",
         "held-out loss",
+        "nats per token",
         "unigram entropy",
         "nats per word",
+        "left the unigram plateau",
     ]
     rows = []
     for name, facts in comparison.pretrained.items():
         updates = f"{facts['steps']:,}"
         used = f"{facts['seconds'] / 60:.2f} of {comparison.config.minutes:g}"
         row = [name, updates, used]
-        for key in ("loss", "unigram", "nats_per_word"):
+        for key in ("loss", "token_loss", "unigram", "nats_per_word"):
             value = facts.get(key)
             row.append("–" if value is None else f"{value:.3f}")
+        row.append(PLATEAU[on_plateau(facts)])
         rows.append(row)
     return head, rows
 

@@ -87,6 +87,7 @@ def run(options: Namespace) -> int:
         "report": str(page),
         "rows": comparison.rows,
         "pretrained": comparison.pretrained,
+        "on_unigram_plateau": comparison.plateau(),
         "costs": comparison.costs,
         "labels_saved": [_as_json(one) for one in savings.labels_saved(comparison)],
     }
