@@ -103,6 +103,24 @@ def test_the_predictions_of_the_last_cell_are_kept_and_give_its_scores(finished)
     assert compare.run(finished.config).predicted == finished.predicted
 
 
+def test_the_time_of_finished_parts_is_in_the_files(finished):
+    again = compare.Results(finished.config, finished.task)
+    assert set(again.parts) == set(again.done)
+    assert again.how_far().startswith(f"all {len(again.parts)} parts done in ")
+    fewer = compare.Results(replace(finished.config, seeds=3), finished.task)
+    assert f"{len(again.parts)} of {len(again.parts) + 10} parts done in" in fewer.how_far()
+
+
+def test_how_far_it_is_stands_in_every_line_of_a_result(finished, tmp_path, capsys):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    compare.run(replace(finished.config, out=tmp_path / "copy", labels=(2, 3, 4), quiet=False))
+    said = capsys.readouterr().err
+    first, *others = [line for line in said.splitlines() if " parts done" in line]
+    assert first.endswith(" left") and "22 of 32 parts done in" in first
+    numbers = [int(line.split("; ")[1].split()[0].replace("all", "32")) for line in others]
+    assert numbers[:-1] == list(range(23, 32)) and "all 32 parts done" in others[-1]
+
+
 def test_the_twin_and_word_counts_are_measured_with_further_labels(finished, tmp_path):
     shutil.copytree(finished.config.out, tmp_path / "copy")
     more = replace(finished.config, out=tmp_path / "copy", scratch_labels=("all", 5, 10**6))
@@ -149,6 +167,13 @@ def test_damaged_predictions_are_one_sentence(finished, tmp_path, labels):
     line = f'{{"method": "majority", "budget": 2, "seed": 0, "labels": {labels}}}\n'
     (tmp_path / results.PREDICTIONS).write_text(line, encoding="utf-8")
     with pytest.raises(TinylmError, match="predictions.jsonl"):
+        compare.Results(replace(finished.config, out=tmp_path), finished.task)
+
+
+@pytest.mark.parametrize("times", ['{"pretraining": 3}', '{"pretraining": {"gpt": "a"}}', "{"])
+def test_damaged_times_are_one_sentence(finished, tmp_path, times):
+    (tmp_path / results.TIMES).write_text(times, encoding="utf-8")
+    with pytest.raises(TinylmError, match=r"times\.json"):
         compare.Results(replace(finished.config, out=tmp_path), finished.task)
 
 
@@ -269,6 +294,7 @@ def test_the_table_of_pretraining_shows_used_minutes_beside_those_given():
         "objective": "gpt",
         "updates": "1,234",
         "minutes used": "2.45 of 2.5",
+        "tokens read": "–",
         "held-out loss": "5.000",
         "nats per token": "–",
         "unigram entropy": "–",

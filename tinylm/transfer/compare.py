@@ -1,6 +1,6 @@
 """The experiment of the whole library: learn from text first, then adapt with few labels.
 
-    for each objective:      pretrain on the training posts, the same number of minutes each
+    for each objective:      pretrain on the training posts, as many minutes or tokens each
     for each label budget, for each seed (the same draws for every system):
         majority · TF-IDF · features of the frozen encoder · fine-tuned · the same from scratch
 
@@ -47,6 +47,7 @@ from .experiment import (
 from .features import Features
 from .finetune import MOST_UPDATES, twin, updates_for
 from .linear import SoftmaxRegression
+from .pace import PRETRAINING, Part
 from .results import RESULTS, SETTINGS, Results
 from .task import Task, load_task
 
@@ -95,10 +96,11 @@ def _run(config: CompareConfig) -> Comparison:
     results = Results(config, task)
     n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
     results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
+    results.say(results.how_far())
     _check_text(task, config)
     pretrained = {}
     for name in config.objectives:
-        pretrained[name] = pretrained_run(name, task, config, results.say)
+        pretrained[name] = _timed_run(name, task, results)
     _baselines(task, results)
     for name in config.objectives:
         encoder, tokenizer = hub.load(Path(config.out) / name)
@@ -126,6 +128,18 @@ class Remembering:
         return self.known[key]
 
 
+def _timed_run(name: str, task: Task, results: Results) -> dict:
+    """`pretrained_run`, whose time counts in the estimates of what is left."""
+    start = time.perf_counter()
+    facts = pretrained_run(name, task, results.config, results.say)
+    if Part(PRETRAINING, name) not in results.done:
+        # A run that was finished or begun before took at least the time of its updates.
+        seconds = max(time.perf_counter() - start, facts["seconds"])
+        results.finish(PRETRAINING, name, seconds)
+        results.say(f"{name}: pretrained; {results.how_far()}")
+    return facts
+
+
 def pretrained_run(
     name: str, task: Task, config: CompareConfig, say: Callable[[str], None]
 ) -> dict:
@@ -138,13 +152,13 @@ def pretrained_run(
     out = Path(config.out) / name
     with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
         if not _is_noted(out):
-            say(f"{name}: pretraining for {config.minutes:g} minutes")
+            say(f"{name}: pretraining for {config.length_in_words()}")
             asked = _pretraining(name, task, config)
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
-            for key in ("steps", "seconds", "tokens"):
-                facts[key] = result[key]
+            for key in ("steps", "seconds", "tokens", "read"):
+                facts[key] = result.get(key)  # a run that an older version finished may lack one
             facts["vocabulary"] = tokenizer.vocab_size
             write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
@@ -157,7 +171,7 @@ def _pretraining(name: str, task: Task, config: CompareConfig) -> PretrainConfig
         data=task.name,
         out=Path(config.out) / name,
         size=config.size,
-        options={"minutes": config.minutes},
+        options=config.length,
         seed=config.seed,
         encoding=config.encoding,
     )

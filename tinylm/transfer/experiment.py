@@ -24,6 +24,7 @@ SCRATCH = "from scratch"
 
 ALL = "all"  # as a budget: every label that the training set has
 
+MINUTES = 2.5  # of pretraining, unless told otherwise
 CLEARLY = 0.05  # share of the unigram entropy by which a loss must be lower to have left it
 
 Budget = int | str  # labels per class, or ALL
@@ -39,6 +40,7 @@ class CompareConfig(Config):
     data : named set or labelled file
     objectives : names of chapters, see `objectives.names()`, or files that define one
     minutes : of pretraining, for each objective     size : of their configs, e.g. "small"
+    tokens : in place of minutes, the tokens that each objective reads, repeated ones included
     labels : budgets per class     seeds : how many draws of labels
     scratch_labels : further budgets per class, or "all", for TF-IDF and the from-scratch twins
         alone: how many labels does a twin need to catch up? Those that the set lacks are left out
@@ -52,6 +54,7 @@ class CompareConfig(Config):
 
     ranges = {
         "minutes": above(0, 1e6),
+        "tokens": at_least(1, 10**15),
         "labels": at_least(1),
         "seeds": at_least(1, 1000),
         "test_size": at_least(0),
@@ -59,7 +62,7 @@ class CompareConfig(Config):
     }
     data: str | Path = "newsgroups"
     objectives: tuple[str, ...] = ("word2vec", "gpt", "bert")
-    minutes: float = 2.5
+    minutes: float | None = MINUTES
     labels: tuple[int, ...] = (2, 10, 50)
     seeds: int = 3
     out: str | Path = "compare"
@@ -70,12 +73,18 @@ class CompareConfig(Config):
     quiet: bool = False
     encoding: str | None = None
     scratch_labels: tuple[Budget, ...] = ()
+    tokens: int | None = None
 
     def check(self) -> None:
         """Refuse unknown objectives, an empty or repeated list, a student before its teacher.
 
         raises TinylmError
         """
+        if (self.minutes is None) == (self.tokens is None):
+            raise TinylmError(
+                "CompareConfig: expected either minutes or tokens of pretraining; give one of the "
+                "two, and None for the other."
+            )
         before = set()
         for one in self.objectives:
             chapter = objectives.find(one)
@@ -94,6 +103,27 @@ class CompareConfig(Config):
                     f"CompareConfig: scratch_labels names {budget!r}; expected whole numbers of "
                     f"at least 1, or {ALL!r}."
                 )
+
+    @property
+    def length(self) -> dict[str, float]:
+        """How long each objective learns, as an option of its training.
+
+        >>> CompareConfig(minutes=None, tokens=5000).length
+        {'tokens': 5000}
+        """
+        if self.minutes is None:
+            return {"tokens": self.tokens}
+        return {"minutes": self.minutes}
+
+    def length_in_words(self) -> str:
+        """The same for people.
+
+        >>> CompareConfig(minutes=1.5).length_in_words()
+        '1.5 minutes'
+        """
+        if self.minutes is None:
+            return f"{self.tokens:,} tokens"
+        return f"{self.minutes:g} minutes"
 
     def cells(self) -> list[Cell]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""

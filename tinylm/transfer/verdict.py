@@ -125,6 +125,7 @@ def pretraining(comparison: Comparison) -> Table:
         "objective",
         "updates",
         "minutes used",
+        "tokens read",
         "held-out loss",
         "nats per token",
         "unigram entropy",
@@ -134,8 +135,11 @@ def pretraining(comparison: Comparison) -> Table:
     rows = []
     for name, facts in comparison.pretrained.items():
         updates = f"{facts['steps']:,}"
-        used = f"{facts['seconds'] / 60:.2f} of {comparison.config.minutes:g}"
-        row = [name, updates, used]
+        used = f"{facts['seconds'] / 60:.2f}"
+        if comparison.config.minutes is not None:
+            used += f" of {comparison.config.minutes:g}"
+        tokens = facts.get("read")
+        row = [name, updates, used, "–" if tokens is None else f"{tokens:,}"]
         for key in ("loss", "token_loss", "unigram", "nats_per_word"):
             value = facts.get(key)
             row.append("–" if value is None else f"{value:.3f}")

@@ -2,7 +2,7 @@
 
 import argparse
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import options as values
@@ -29,11 +29,18 @@ def add(commands) -> argparse.ArgumentParser:
         "(default: word2vec,gpt,bert)",
     )
     values.add_encoding(p)
-    p.add_argument(
+    length = p.add_mutually_exclusive_group()
+    length.add_argument(
         "--minutes",
         type=values.minutes,
         metavar="M",
-        help="pretraining time of each objective",
+        help="pretraining time of each objective (default 2.5)",
+    )
+    length.add_argument(
+        "--tokens",
+        type=values.count,
+        metavar="N",
+        help="or the tokens that each objective reads",
     )
     p.add_argument(
         "--labels",
@@ -55,6 +62,19 @@ def add(commands) -> argparse.ArgumentParser:
         help="paired repetitions (default 3)",
     )
     p.add_argument(
+        "--rates",
+        type=values.rates,
+        metavar="1e-3",
+        help="peak learning rates of fine-tuning; cross-validation inside the labels chooses among "
+        "several (default 1e-3)",
+    )
+    p.add_argument(
+        "--test-size",
+        type=values.whole,
+        metavar="N",
+        help="test posts read, always the same ones; 0 for all (default 1000)",
+    )
+    p.add_argument(
         "--out",
         metavar="DIR",
         help="folder of the report and the runs; finished parts are reused",
@@ -64,13 +84,19 @@ def add(commands) -> argparse.ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Run or continue the comparison, and print its tables and its verdict."""
-    from tinylm import objectives, report
+    from tinylm import report
+    from tinylm.objectives.registry import CHAPTERS, STUDENTS
     from tinylm.transfer import compare, savings, verdict
 
-    given = given_of(options, "data objectives encoding minutes labels scratch_labels seeds out")
+    names = "data objectives encoding minutes tokens labels scratch_labels seeds test_size out"
+    given = given_of(options, names)
     if given.get("objectives") == ("all",):
-        given["objectives"] = tuple(objectives.CHAPTERS)
+        given["objectives"] = (*CHAPTERS, *STUDENTS)
+    if options.tokens is not None:
+        given["minutes"] = None
     config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
+    if options.rates is not None:
+        config = replace(config, adapt=replace(config.adapt, rates=options.rates))
     config.check()
     with compare.claim(config):
         comparison = compare.run(config)
