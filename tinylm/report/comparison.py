@@ -158,7 +158,7 @@ def _method(comparison: Comparison) -> str:
             "one fixed draw for every system and seed; "
             f"encoders read the first {adapt.max_length} tokens of a post, "
             "or as many as they have positions for; TF-IDF reads all of it. "
-            f"Pretraining saw training posts only: {config.minutes:g} minutes for each objective. "
+            f"Pretraining saw training posts only: {config.length_in_words()} for each objective. "
             "Labels are drawn stratified and nested: the smallest budget is inside the larger "
             "ones, and every system gets the same draws."
         ),

@@ -1,6 +1,6 @@
 """The experiment of the whole library: learn from text first, then adapt with few labels.
 
-    for each objective:      pretrain on the training posts, the same number of minutes each
+    for each objective:      pretrain on the training posts, as many minutes or tokens each
     for each label budget, for each seed (the same draws for every system):
         majority · TF-IDF · features of the frozen encoder · fine-tuned · the same from scratch
 
@@ -23,7 +23,8 @@ from tinylm import folders, hub, objectives
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import write_json
 from tinylm.kernels.runtime.pool import one_pool
-from tinylm.progress import hidden
+from tinylm.progress import hidden, note
+from tinylm.settings import LARGEST
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
 from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 
@@ -32,19 +33,22 @@ from .baselines import Majority, TfidfClassifier
 from .budgets import label_budget
 from .classifier import Classifier
 from .experiment import (
+    ALL,
     FEATURES,
     FINETUNED,
     MAJORITY,
     SCRATCH,
     TEACHER,
     TFIDF,
+    Budget,
     Cell,
     CompareConfig,
     Comparison,
 )
 from .features import Features
-from .finetune import twin
+from .finetune import MOST_UPDATES, twin, updates_for
 from .linear import SoftmaxRegression
+from .pace import PRETRAINING, Part
 from .results import RESULTS, SETTINGS, Results
 from .task import Task, load_task
 
@@ -89,13 +93,15 @@ def _run(config: CompareConfig) -> Comparison:
     task = load_task(config.data, config.test_size)
     # Fail on a class with too few labels before training starts.
     label_budget(task.labels, max(config.labels), config.seed)
+    config = replace(config, scratch_labels=_available(task, config))
     results = Results(config, task)
     n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
     results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
+    results.say(results.how_far())
     _check_text(task, config)
     pretrained = {}
     for name in config.objectives:
-        pretrained[name] = pretrained_run(name, task, config, results.say)
+        pretrained[name] = _timed_run(name, task, results)
     _baselines(task, results)
     for name in config.objectives:
         encoder, tokenizer = hub.load(Path(config.out) / name)
@@ -123,6 +129,18 @@ class Remembering:
         return self.known[key]
 
 
+def _timed_run(name: str, task: Task, results: Results) -> dict:
+    """`pretrained_run`, whose time counts in the estimates of what is left."""
+    start = time.perf_counter()
+    facts = pretrained_run(name, task, results.config, results.say)
+    if Part(PRETRAINING, name) not in results.done:
+        # A run that was finished or begun before took at least the time of its updates.
+        seconds = max(time.perf_counter() - start, facts["seconds"])
+        results.finish(PRETRAINING, name, seconds)
+        results.say(f"{name}: pretrained; {results.how_far()}")
+    return facts
+
+
 def pretrained_run(
     name: str, task: Task, config: CompareConfig, say: Callable[[str], None]
 ) -> dict:
@@ -135,13 +153,13 @@ def pretrained_run(
     out = Path(config.out) / name
     with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
         if not _is_noted(out):
-            say(f"{name}: pretraining for {config.minutes:g} minutes")
+            say(f"{name}: pretraining for {config.length_in_words()}")
             asked = _pretraining(name, task, config)
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
-            for key in ("steps", "seconds", "tokens"):
-                facts[key] = result[key]
+            for key in ("steps", "seconds", "tokens", "read"):
+                facts[key] = result.get(key)  # a run that an older version finished may lack one
             facts["vocabulary"] = tokenizer.vocab_size
             write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
@@ -154,7 +172,7 @@ def _pretraining(name: str, task: Task, config: CompareConfig) -> PretrainConfig
         data=task.name,
         out=Path(config.out) / name,
         size=config.size,
-        options={"minutes": config.minutes},
+        options=config.length,
         seed=config.seed,
         encoding=config.encoding,
     )
@@ -194,10 +212,25 @@ def _is_noted(out: Path) -> bool:
         return os.path.exists(out / PRETRAINED) and not os.path.exists(out / STATE)
 
 
+def _available(task: Task, config: CompareConfig) -> tuple[Budget, ...]:
+    """Those of config.scratch_labels that every class has."""
+    smallest = np.unique(task.labels, return_counts=True)[1].min()
+    found = []
+    for budget in config.scratch_labels:
+        if budget == ALL or budget <= smallest:
+            found.append(budget)
+        else:
+            note(f"{task.name}: a class has {smallest} labels, so {budget} per class are left out")
+    return tuple(found)
+
+
 def _drawn(task: Task, cell: Cell) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The labelled examples of one cell: texts, labels, and their rows in the training set."""
     budget, seed = cell
-    rows = label_budget(task.labels, budget, seed)
+    if budget == ALL:
+        rows = np.arange(len(task.labels))
+    else:
+        rows = label_budget(task.labels, budget, seed)
     texts = [task.texts[i] for i in rows]
     return texts, task.labels[rows], rows
 
@@ -251,7 +284,8 @@ def _frozen(name: str, encoder, tokenizer, task: Task, results: Results) -> None
 
 def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
     """Fine-tune all weights, from the pretrained ones and from random ones; all else is equal."""
-    for cell in results.config.cells():
+    config = results.config
+    for cell in config.cells() + config.further_cells():
         for kind in (FINETUNED, SCRATCH):
             method = f"{name} {kind}"
             if cell not in results.missing(method):
@@ -260,7 +294,7 @@ def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
             texts, labels, _ = _drawn(task, cell)
             seed = cell[1]
             begin = encoder if kind == FINETUNED else twin(encoder, seed=seed)
-            adapt = replace(results.config.adapt, seed=seed)
+            adapt = replace(config.adapt, seed=seed, updates=_updates(config, len(texts)))
             model = Classifier(begin, tokenizer, "finetune", adapt)
             model.fit(texts, labels)
             predicted = model.predict(task.test_texts)
@@ -269,3 +303,16 @@ def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
                 shown = model.features_.transform(mapped.evenly(task.test_texts))
                 mapped.keep(results.out, name, cell, shown)
             results.add(method, cell, task.test_labels, predicted, seconds)
+
+
+def _updates(config: CompareConfig, n_texts: int) -> int | None:
+    """The updates of fine-tuning: five passes, however many labels there are.
+
+    A twin that catches up only with many labels must have read all of them. None is the same where
+    the usual bound is not reached.
+    """
+    adapt = config.adapt
+    passes = updates_for(n_texts, adapt.batch_size, most=LARGEST)
+    if adapt.updates is None and passes > MOST_UPDATES:
+        return passes
+    return adapt.updates

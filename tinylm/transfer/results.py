@@ -4,6 +4,7 @@ OUT/settings.json       what was asked; a folder holds one experiment
 OUT/results.jsonl       a row for each system, label budget and seed
 OUT/predictions.jsonl   what each system said of the test texts, in the last cell asked for
 OUT/costs.json          the size of each model, and how fast it reads
+OUT/times.json          the seconds of what stands in no row, to estimate the time left
 """
 
 import json
@@ -22,17 +23,20 @@ from tinylm.objectives import Objective
 from tinylm.progress import duration, note
 from tinylm.training.checkpoint import read_json
 
-from .experiment import Cell, CompareConfig
+from . import pace
+from .experiment import ALL, FEATURES, Budget, Cell, CompareConfig
 from .metrics import accuracy, macro_f1
+from .pace import ENCODING, Part
 from .task import Task
 
 RESULTS = "results.jsonl"
 PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
 COSTS = "costs.json"
+TIMES = "times.json"
 
 # Fields of the config in which two runs in one folder may differ.
-FREE = ("objectives", "labels", "seeds", "out", "quiet")
+FREE = ("objectives", "labels", "scratch_labels", "seeds", "out", "quiet")
 
 
 class Results:
@@ -45,8 +49,11 @@ class Results:
         self._check_settings(task)
         self.rows = self._read(self.out / RESULTS)
         self.said = _rows_of(self.out / PREDICTIONS, _checked_prediction(len(task.test_texts)))
-        costs = self.out / COSTS
-        self.costs = read_json(costs) if os.path.exists(costs) else {}
+        self.costs = _read_facts(self.out / COSTS)
+        self.parts = pace.parts(config)
+        self.most = len(task.labels) / np.unique(task.labels).size
+        self.done = {}  # part -> the seconds that it took
+        self._read_times()
 
     @staticmethod
     def _read(path: Path) -> list[dict]:
@@ -74,10 +81,39 @@ class Results:
         """A line of progress on stderr, with the time since the start."""
         note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
 
+    def _read_times(self) -> None:
+        """Take up what the parts took that the folder holds.   raises TinylmError if damaged"""
+        for row in self.rows:
+            seconds = float(row.get("seconds", 0.0))
+            self.done[pace.measurement(row["method"], row["budget"], row["seed"])] = seconds
+        path = self.out / TIMES
+        self.times = _read_facts(path)
+        try:
+            for kind, by_name in self.times.items():
+                for name, seconds in by_name.items():
+                    self.done[Part(kind, name)] = float(seconds)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise TinylmError(
+                f"{path} is damaged ({error!r}); delete it, and only estimates are worse."
+            ) from error
+        for name in self.config.objectives:
+            if not self.missing(f"{name} {FEATURES}"):
+                self.done.setdefault(Part(ENCODING, name), 0.0)  # nothing is to be encoded again
+
+    def finish(self, kind: str, name: str, seconds: float) -> None:
+        """Keep what a part without a row took, on disk too."""
+        self.done[Part(kind, name)] = seconds
+        self.times.setdefault(kind, {})[name] = round(seconds, 2)
+        write_json(self.out / TIMES, self.times)
+
+    def how_far(self) -> str:
+        """How much is done, and about how long the rest takes, in words."""
+        return pace.in_words(self.parts, self.done, self.config.minutes, self.most)
+
     def missing(self, method: str) -> list[Cell]:
         """The cells that this method has not filled yet."""
         done = {(row["budget"], row["seed"]) for row in self.rows if row["method"] == method}
-        return [cell for cell in self.config.cells() if cell not in done]
+        return [cell for cell in self.config.cells_of(method) if cell not in done]
 
     def add(self, method: str, cell: Cell, truth, predicted, seconds: float) -> None:
         """Keep one result, on disk too, and report it."""
@@ -95,8 +131,10 @@ class Results:
         self.rows.append(row)
         _write_rows(self.out / RESULTS, self.rows)
         percent = f"{100 * row['accuracy']:.1f} %"
-        where = f"{method}, {budget} labels per class, seed {seed}"
-        self.say(f"{where}: {percent} ({seconds:.0f} s)")
+        labels = "all labels" if budget == ALL else f"{budget} labels per class"
+        where = f"{method}, {labels}, seed {seed}"
+        self.done[pace.measurement(method, budget, seed)] = seconds
+        self.say(f"{where}: {percent} ({seconds:.0f} s); {self.how_far()}")
 
     def _keep_prediction(self, method: str, cell: Cell, predicted: np.ndarray) -> None:
         """Keep what a system said of each test text, on disk too."""
@@ -112,14 +150,14 @@ class Results:
             "texts_per_second": round(texts / seconds, 1),
         }
         write_json(self.out / COSTS, self.costs)
+        self.finish(ENCODING, name, seconds)
 
     def wanted(self) -> list[dict]:
         """The rows of the configured cells and systems; the folder may hold more."""
-        systems = self.config.systems()
-        cells = self.config.cells()
+        cells = {method: self.config.cells_of(method) for method in self.config.systems()}
         found = []
         for row in self.rows:
-            if row["method"] in systems and (row["budget"], row["seed"]) in cells:
+            if (row["budget"], row["seed"]) in cells.get(row["method"], ()):
                 found.append(row)
         return found
 
@@ -133,7 +171,12 @@ class Results:
         return found
 
 
-def _place(row: dict) -> tuple[str, int, int]:
+def _read_facts(path: Path) -> dict:
+    """The content of a JSON file, {} if there is none."""
+    return read_json(path) if os.path.exists(path) else {}
+
+
+def _place(row: dict) -> tuple[str, Budget, int]:
     """The system and the cell of a row."""
     return row["method"], row["budget"], row["seed"]
 
@@ -165,7 +208,7 @@ def _checked_row(row: dict) -> dict:
     if not isinstance(row["method"], str):
         raise TypeError("method is no text")
     for name in ("budget", "seed"):
-        if type(row[name]) is not int:
+        if type(row[name]) is not int and (name, row[name]) != ("budget", ALL):
             raise TypeError(f"{name} is no whole number")
     for name in ("accuracy", "macro_f1"):
         if not 0 <= row[name] <= 1:
