@@ -30,7 +30,7 @@ settings.register_profile(
 )
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-# markup.py, parity.py, arguments.py, strategies.py, strings.py
+# browsing.py, markup.py, parity.py, arguments.py, strategies.py, strings.py
 sys.path[:0] = [
     str(Path(__file__).parent / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")
 ]

@@ -288,11 +288,49 @@ def test_a_damaged_plan_in_a_file_is_one_sentence(junk):
 
 
 @pytest.mark.parametrize(
-    "lengths", [{}, {"steps": 3, "plan": ((0, 3),)}, {"minutes": 1, "plan": ((0, 3),)}], ids=str
+    "lengths",
+    [
+        {},
+        {"steps": 3, "plan": ((0, 3),)},
+        {"minutes": 1, "plan": ((0, 3),)},
+        {"minutes": 1, "tokens": 3},
+    ],
+    ids=str,
 )
 def test_a_run_has_exactly_one_length(lengths):
-    with pytest.raises(TinylmError, match="give one of the three"):
+    with pytest.raises(TinylmError, match="give one of the four"):
         TrainConfig(**lengths)
+
+
+# ---- tokens
+
+
+@every_model
+def test_a_run_of_so_many_tokens_reads_about_so_many_at_any_speed(name):
+    for wanted in (419, 4001):
+        weights, result = trained(name, tokens=wanted)
+        each = result["read"] / result["steps"]
+        assert abs(result["read"] - wanted) <= max(each, 0.02 * wanted)
+        assert trained(name, tokens=wanted, cost=changing(9 * EACH))[0] == weights
+
+
+@every_model
+def test_a_run_of_tokens_is_the_run_of_as_many_steps(name):
+    weights, result = trained(name, tokens=1009)
+    again, _ = trained(name, steps=result["steps"])
+    assert again == weights
+
+
+def test_a_run_of_tokens_that_was_stopped_goes_on_by_its_plan(tmp_path):
+    def stop(step):
+        if step == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole, expected = trained("gpt", tokens=1009)
+    with pytest.raises(Interrupted):
+        trained("gpt", tmp_path / "run", on_step=stop, tokens=1009)
+    weights, result = trained("gpt", tmp_path / "run", resume=True, tokens=1009)
+    assert weights == whole and result["steps"] == expected["steps"] > 12
 
 
 # ---- the bits

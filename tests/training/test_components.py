@@ -78,3 +78,27 @@ def test_a_run_and_an_evaluation_report_parts_and_tokens_read():
     result = trainer.run()
     assert (result["tokens"], result["read"]) == (4 * 3 * 2, 4 * 3 * 5)
     assert result["held_out"]["components"]["right"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("guesses", "expected"),
+    [
+        (None, None),
+        ((), "loss"),
+        (("right",), 1 / 3),
+        (("masked", "right"), "both"),
+        (("no",), None),
+    ],
+)
+def test_the_guesses_at_tokens_stand_beside_what_counting_tokens_gives(guesses, expected):
+    corpus = Corpus(IDS, np.array([0, len(IDS)]), 7, words=60, characters=60)
+    objective = Parts(Parts.Config(7))
+    objective.guesses = guesses
+    objective.prepare(corpus)
+    found = evaluate(objective, corpus)
+    known = {"loss": found["loss"], "both": (found["loss"] + 1 / 3) / 2}
+    if expected is None:
+        assert "token_loss" not in found and "unigram" not in found
+    else:
+        assert found["token_loss"] == pytest.approx(known.get(expected, expected))
+        assert found["unigram"] == pytest.approx(corpus.unigram_entropy())

@@ -1,5 +1,6 @@
 """The comparison: what is finished is reused, what is asked decides the folder, and the sentence says who wins."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 
 from tinylm.errors import TinylmError
 from tinylm.training import checkpoint
-from tinylm.transfer import compare, verdict
+from tinylm.transfer import compare, results, verdict
 from tinylm.transfer.adapt import AdaptConfig
+from tinylm.transfer.metrics import accuracy
 from tinylm.transfer.task import Task, load_task
+
+SEVERAL = ("TF-IDF", "gpt from scratch")  # measured with more labels than the others
 
 
 def config(out, **over):
@@ -61,6 +65,7 @@ def test_a_student_learns_from_the_bert_of_the_same_folder_and_is_measured_again
     [own] = found.scores("distil fine-tuned", 3)
     [whole] = found.scores("bert fine-tuned", 3)
     assert student[-1] == f"{100 * own / whole:.0f} %"
+    assert found.plateau() == {"bert": True, "distil": None}  # a second is too short for any BERT
     assert compare.run(students).costs == found.costs
 
 
@@ -71,13 +76,11 @@ def test_a_student_is_named_after_its_teacher(tmp_path):
 
 
 def test_a_run_that_was_killed_goes_on_with_the_missing_rows(finished, tmp_path):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(finished.config.out, folder)
-    results = folder / compare.RESULTS
-    lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
-    results.write_text("".join(lines[:-3]), encoding="utf-8")
+    path = folder / compare.RESULTS
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:-3]), encoding="utf-8")
     again = compare.run(replace(finished.config, out=folder))
 
     def scores(rows):
@@ -89,6 +92,89 @@ def test_a_run_that_was_killed_goes_on_with_the_missing_rows(finished, tmp_path)
     assert scores(again.rows) == scores(
         finished.rows
     )  # and what was computed again came out the same
+
+
+def test_the_predictions_of_the_last_cell_are_kept_and_give_its_scores(finished):
+    truth = finished.task.test_labels
+    assert sorted(finished.predicted) == sorted(finished.methods())
+    for method, said in finished.predicted.items():
+        found = finished.scores(method, max(finished.config.labels))[-1]
+        assert accuracy(truth, np.array(said)) == found
+    assert compare.run(finished.config).predicted == finished.predicted
+
+
+def test_the_time_of_finished_parts_is_in_the_files(finished):
+    again = compare.Results(finished.config, finished.task)
+    assert set(again.parts) == set(again.done)
+    assert again.how_far().startswith(f"all {len(again.parts)} parts done in ")
+    fewer = compare.Results(replace(finished.config, seeds=3), finished.task)
+    assert f"{len(again.parts)} of {len(again.parts) + 10} parts done in" in fewer.how_far()
+
+
+def test_how_far_it_is_stands_in_every_line_of_a_result(finished, tmp_path, capsys):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    compare.run(replace(finished.config, out=tmp_path / "copy", labels=(2, 3, 4), quiet=False))
+    said = capsys.readouterr().err
+    first, *others = [line for line in said.splitlines() if " parts done" in line]
+    assert first.endswith(" left") and "22 of 32 parts done in" in first
+    numbers = [int(line.split("; ")[1].split()[0].replace("all", "32")) for line in others]
+    assert numbers[:-1] == list(range(23, 32)) and "all 32 parts done" in others[-1]
+
+
+def test_the_twin_and_word_counts_are_measured_with_further_labels(finished, tmp_path):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    more = replace(finished.config, out=tmp_path / "copy", scratch_labels=("all", 5, 10**6))
+    found = compare.run(more)
+    assert found.config.scratch_labels == ("all", 5)  # no class has a million
+    further = [row for row in found.rows if row not in finished.rows]
+    expected = {(m, b, s) for m in SEVERAL for b in (5, "all") for s in (0, 1)}
+    assert {(row["method"], row["budget"], row["seed"]) for row in further} == expected
+    labels, scores = found.curve("gpt from scratch")[-1]
+    assert len(scores) == 2 and labels == len(found.task.labels) / 6
+    assert [n for n, _ in found.curve("gpt fine-tuned")] == [2, 3]
+    assert compare.run(more).rows == found.rows
+    assert compare.run(replace(more, scratch_labels=())).rows == finished.rows
+    for wrong in (("most",), (0,), (5, 5)):
+        with pytest.raises(TinylmError, match="scratch_labels"):
+            replace(more, scratch_labels=wrong)
+
+
+def test_five_passes_are_made_however_many_labels_there_are(tmp_path):
+    usual = config(tmp_path, adapt=AdaptConfig())
+    assert compare._updates(usual, 1024) is None
+    assert compare._updates(usual, 11_293) == 5 * 11_293 // 16
+    assert compare._updates(config(tmp_path), 11_293) == 3
+
+
+def test_another_largest_budget_keeps_its_own_predictions(finished, tmp_path):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    smaller = replace(finished.config, out=tmp_path / "copy", labels=(1,))
+    found = compare.run(smaller)
+    assert sorted(found.predicted) == sorted(finished.methods())
+    again = compare.run(replace(smaller, labels=(1, 3)))
+    assert again.predicted == finished.predicted
+
+
+def test_a_folder_without_predictions_still_has_its_rows(finished, tmp_path):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    (tmp_path / "copy" / results.PREDICTIONS).unlink()
+    found = compare.run(replace(finished.config, out=tmp_path / "copy"))
+    assert found.predicted == {} and found.rows == finished.rows
+
+
+@pytest.mark.parametrize("labels", ['"a"', "[]", "[1, 2]"])
+def test_damaged_predictions_are_one_sentence(finished, tmp_path, labels):
+    line = f'{{"method": "majority", "budget": 2, "seed": 0, "labels": {labels}}}\n'
+    (tmp_path / results.PREDICTIONS).write_text(line, encoding="utf-8")
+    with pytest.raises(TinylmError, match="predictions.jsonl"):
+        compare.Results(replace(finished.config, out=tmp_path), finished.task)
+
+
+@pytest.mark.parametrize("times", ['{"pretraining": 3}', '{"pretraining": {"gpt": "a"}}', "{"])
+def test_damaged_times_are_one_sentence(finished, tmp_path, times):
+    (tmp_path / results.TIMES).write_text(times, encoding="utf-8")
+    with pytest.raises(TinylmError, match=r"times\.json"):
+        compare.Results(replace(finished.config, out=tmp_path), finished.task)
 
 
 def test_a_folder_holds_one_experiment(finished):
@@ -104,8 +190,6 @@ def test_a_folder_holds_one_experiment(finished):
 
 @pytest.mark.parametrize("damage", ["", "{", "[1]", '{"steps": 3}'])
 def test_a_damaged_note_of_a_run_is_written_anew(finished, tmp_path, damage):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(finished.config.out, folder)
     note = folder / "gpt" / checkpoint.PRETRAINED
@@ -210,10 +294,22 @@ def test_the_table_of_pretraining_shows_used_minutes_beside_those_given():
         "objective": "gpt",
         "updates": "1,234",
         "minutes used": "2.45 of 2.5",
+        "tokens read": "–",
         "held-out loss": "5.000",
+        "nats per token": "–",
         "unigram entropy": "–",
         "nats per word": "–",
+        "left the unigram plateau": "–",
     }
+
+
+@pytest.mark.parametrize(("loss", "said"), [(6.66, "no, still on it"), (6.64, "yes")])
+def test_a_row_that_is_not_clearly_under_the_unigram_entropy_says_so(loss, said):
+    facts = {"steps": 3, "seconds": 5.0, "loss": 9.0, "token_loss": loss, "unigram": 7.0}
+    found = replace(made_up(tuned={2: [0.5]}), pretrained={"gpt": facts})
+    head, rows = verdict.pretraining(found)
+    assert dict(zip(head, rows[0], strict=True))["left the unigram plateau"] == said
+    assert found.plateau() == {"gpt": said != "yes"}
 
 
 def test_the_paired_comparison_counts_seeds():

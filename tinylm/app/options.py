@@ -76,6 +76,7 @@ def number(kind: type, low: float, high: float, expected: str) -> Callable[[str]
     return parse
 
 
+whole = number(int, 0, 10**9, "a whole number of at least 0")
 count = number(int, 1, 10**9, "a whole number of at least 1")
 seed = number(int, 0, 2**63 - 1, "a whole number of at least 0")
 rate = number(float, 1e-30, 1e30, "a learning rate above 0")
@@ -91,6 +92,24 @@ def counts(text: str) -> tuple[int, ...]:
     (2, 10, 50)
     """
     return tuple(count(part) for part in text.split(","))
+
+
+def budgets(text: str) -> tuple[int | str, ...]:
+    """Whole numbers with commas between them, or "all" among them.
+
+    >>> budgets("100, all")
+    (100, 'all')
+    """
+    return tuple("all" if part.strip() == "all" else count(part) for part in text.split(","))
+
+
+def rates(text: str) -> tuple[float, ...]:
+    """Learning rates with commas between them.
+
+    >>> rates("1e-3,3e-4")
+    (0.001, 0.0003)
+    """
+    return tuple(rate(part) for part in text.split(","))
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -187,7 +206,7 @@ def _value(text: str):
 
 
 def add_length(p: argparse.ArgumentParser, default: str) -> Any:
-    """--steps or --minutes, one of them; returns their group, for further ones.
+    """--steps, --minutes or --tokens, one of them; returns their group, for further ones.
 
     default : what holds without them, for the help
     """
@@ -195,6 +214,9 @@ def add_length(p: argparse.ArgumentParser, default: str) -> Any:
     length.add_argument("--steps", type=count, metavar="N", help=f"updates (default {default})")
     length.add_argument(
         "--minutes", type=minutes, metavar="M", help="as many updates as fit into this time"
+    )
+    length.add_argument(
+        "--tokens", type=count, metavar="N", help="as many updates as read so many tokens"
     )
     return length
 

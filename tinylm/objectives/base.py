@@ -121,6 +121,9 @@ class Objective(nn.Module):
         token's probability
     backward : True if it sees nothing before t instead, and `logits` at t score the token before
     unit : the unit of the loss
+    guesses : names of the loss's parts that are −log of a token's probability in the whole
+        vocabulary, each for tokens drawn evenly from the text; () for the loss itself, None if it
+        is of another kind. Counting single tokens reaches the unigram entropy there
     by_line : True if each line of a text is a document of its own
     structured : True if it reads `corpus.sentences` and `corpus.word_starts`, see `Corpus`
     needs_tokens : names of special tokens that it needs; an encoding without them gets them
@@ -146,6 +149,7 @@ class Objective(nn.Module):
     causal: ClassVar[bool] = False
     backward: bool = False
     unit: ClassVar[str] = "nats per prediction"
+    guesses: ClassVar[tuple[str, ...] | None] = None
     by_line: ClassVar[bool] = False
     structured: ClassVar[bool] = False
     needs_tokens: ClassVar[tuple[str, ...]] = ()

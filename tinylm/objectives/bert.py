@@ -245,6 +245,7 @@ one such as gpt.
     Config = BertConfig
     model_type = "bert"
     unit = "nats per masked token"
+    guesses = ("masked",)
 
     def build(self, config: BertConfig, rng: np.random.Generator) -> None:
         """Make the encoder, the pooler and the heads; the token table serves as the head's too."""

@@ -149,6 +149,7 @@ class Distil(Bert, name="distil", encoding="wordpiece"):
     Config = DistilConfig
     model_type = "distilbert"
     unit = "nats, weighted sum of soft, masked and cosine loss"
+    guesses = None  # rare tokens are masked more often than they stand in the text
     training_defaults = dict(
         lr=5e-4,
         eps=1e-6,

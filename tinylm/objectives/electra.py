@@ -263,6 +263,7 @@ class Electra(Bidirectional, name="electra", encoding="wordpiece"):
     Config = ElectraConfig
     model_type = "electra"
     unit = "nats, generator plus weighted discriminator"
+    guesses = ("generator",)
 
     def build(self, config: ElectraConfig, rng: np.random.Generator) -> None:
         """Make the encoder, the generator with its head, and the discriminator's head."""

@@ -235,6 +235,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
     needs_tokens = (BEGIN, END)
     template = Template(f"{BEGIN} A {END}")
     unit = "nats per predicted word"
+    guesses = ()
     training_defaults = dict(
         lr=1e-2, betas=(0.9, 0.98), weight_decay=0.0, schedule="cosine", clip=1.0
     )

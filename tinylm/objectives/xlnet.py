@@ -263,6 +263,7 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
     Config = XLNetConfig
     model_type = "xlnet"
     unit = "nats per predicted token"
+    guesses = ()
     structured = True
     needs_tokens = XLNET_CONTROLS
     template = XLNET

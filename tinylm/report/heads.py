@@ -148,7 +148,12 @@ TEXT = (
 
 
 def part(layers: Sequence[np.ndarray], tokens: Sequence[str]) -> str:
-    """The section about attention.
+    """The section about attention; arguments as in `views`."""
+    return section("Attention: who looks at whom", views(layers, tokens))
+
+
+def views(layers: Sequence[np.ndarray], tokens: Sequence[str]) -> str:
+    """All heads to choose from, and one of them in large; once in a page, for its script's sake.
 
     layers : (H,T,T) for every layer, rows sum to 1     tokens : T strings
     """
@@ -167,11 +172,11 @@ def part(layers: Sequence[np.ndarray], tokens: Sequence[str]) -> str:
         f'<select id="from">{"".join(options)}</select></p>'
     )
     says = '<p id="says" class="scripted" aria-live="polite"></p>'
-    views = f'<div class="views">\n{large}\n</div>'
+    both = f'<div class="views">\n{large}\n</div>'
     hint = "<noscript><p>Without JavaScript the large head stays the one that looks around most."
     parts = [paragraph(TEXT), _heads(layers, layer, head), f"{hint}</p></noscript>"]
-    parts += [name, select, says, views, _data(layers, names, cell), f"<script>{SCRIPT}</script>"]
-    return section("Attention: who looks at whom", *parts)
+    parts += [name, select, says, both, _data(layers, names, cell), f"<script>{SCRIPT}</script>"]
+    return "\n".join(parts)
 
 
 def _name(layer: int, head: int) -> str:
@@ -255,7 +260,7 @@ def _matrix(picture: str, names, cell: int) -> str:
     whole = LABELS + side + 2
     box = f'x="{LABELS}" y="{LABELS}" width="{side}"'
     return (
-        '<figure class="matrix wide">'
+        '<figure class="matrix wide" tabindex="0">'
         f'<svg width="{whole}" height="{whole}" viewBox="0 0 {whole} {whole}" role="img" '
         'aria-label="Matrix of weights: rows look, columns are looked at">'
         f'<image id="matrix" {box} height="{side}" preserveAspectRatio="none" '

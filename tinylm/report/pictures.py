@@ -6,12 +6,18 @@ tell apart.
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinylm.errors import ShapeError, TinylmError
+
+from .heads import BLUE
+from .html import harmless
+from .words import line
 
 MISSING = "Pictures need matplotlib; install the extra with: pip install 'tinylm[demos]'."
 INK = "#7a7a7a"
@@ -30,7 +36,7 @@ STYLE = {
     "font.size": 9,
 }
 LABEL_WIDTH = 0.0115  # of one letter on a map, in units of the axes' width
-LABEL_HEIGHT = 0.026  # of a label on a map, in units of the axes' height
+LABEL_HEIGHT = 0.03  # of a label on a map, in units of the axes' height
 
 
 def available() -> bool:
@@ -42,7 +48,7 @@ def available() -> bool:
     return True
 
 
-def _figure(width: float = 6.4, height: float = 3.8):
+def canvas(width: float = 6.4, height: float = 3.8) -> tuple:
     """A figure and its axes, sizes in inches; needs no screen.
 
     raises TinylmError  without matplotlib
@@ -59,17 +65,20 @@ def _figure(width: float = 6.4, height: float = 3.8):
         return figure, figure.subplots()
 
 
-def _svg(figure) -> bytes:
+def finished(figure: Any) -> bytes:
     """A figure as SVG, the same bytes every time: no date, and ids from a fixed salt."""
     from matplotlib import rc_context
 
     out = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tinylm"}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "tinylm"}
+    with rc_context(settings), warnings.catch_warnings():
+        # Texts stay texts, so the fonts of the reader's machine count, not matplotlib's.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return out.getvalue()
 
 
-def _looks(names: Iterable) -> dict:
+def looks_of(names: Iterable) -> dict[Any, tuple[str, str]]:
     """name -> (colour, marker). When the colours start again, the markers are shifted by one."""
     looks = {}
     for i, name in enumerate(names):
@@ -79,27 +88,13 @@ def _looks(names: Iterable) -> dict:
     return looks
 
 
-def _plain(text) -> str:
-    """Text that matplotlib prints as it is: a dollar sign would begin a formula."""
-    return str(text).replace("$", r"\$")
+def plain(text: Any) -> str:
+    """Text that matplotlib prints as it is, in one line: a dollar sign would begin a formula.
 
-
-def loss_curves(runs: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
-    """Held-out or training loss against minutes.
-
-    runs : name -> list of (minutes, loss in the unit of that objective)
-    returns SVG
+    >>> plain("5 $\\n")
+    '5 \\\\$'
     """
-    figure, axes = _figure()
-    looks = _looks(runs)
-    for name, points in runs.items():
-        x, y = np.array(points, dtype=float).reshape(-1, 2).T
-        colour, _ = looks[name]
-        axes.plot(x, y, color=colour, label=name, linewidth=1.5)
-    axes.set_xlabel("minutes of pretraining")
-    axes.set_ylabel("loss, each in its own unit")
-    axes.legend(frameon=False)
-    return _svg(figure)
+    return harmless(line(str(text))).replace("$", r"\$")
 
 
 def rate_curve(rates: Sequence[float], losses: Sequence[float], suggested: float) -> bytes:
@@ -110,41 +105,15 @@ def rate_curve(rates: Sequence[float], losses: Sequence[float], suggested: float
     """
     if len(rates) != len(losses):
         raise ShapeError(f"rate_curve: {len(rates)} rates, but {len(losses)} losses.")
-    figure, axes = _figure()
+    figure, axes = canvas()
     axes.plot(rates, losses, color=COLOURS[0], linewidth=1.5)
     label = f"falls fastest at {suggested:.2g}"
     axes.axvline(suggested, color=COLOURS[1], linewidth=1, linestyle="--", label=label)
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss, running mean")
-    axes.legend(frameon=False)
-    return _svg(figure)
-
-
-def label_efficiency(systems: Mapping[str, Mapping]) -> bytes:
-    """Accuracy against labels per class, mean and standard deviation over seeds.
-
-    systems : name -> {labels per class: Summary}
-    returns SVG
-    """
-    figure, axes = _figure(6.4, 5.0)
-    looks = _looks(systems)
-    for name, by_budget in systems.items():
-        colour, marker = looks[name]
-        budgets = sorted(by_budget)
-        x = np.array(budgets, dtype=float)
-        mean = 100 * np.array([by_budget[b].mean for b in budgets])
-        std = 100 * np.array([by_budget[b].std for b in budgets])
-        axes.plot(x, mean, color=colour, marker=marker, markersize=4, label=name, linewidth=1.5)
-        axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
-    ticks = sorted(set().union(*systems.values()))
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel("labels per class")
-    axes.set_ylabel("accuracy, %")
-    figure.legend(fontsize=8, loc="outside lower center", ncols=2, frameon=False)
-    return _svg(figure)
+    axes.legend(frameon=False, labelcolor=INK)
+    return finished(figure)
 
 
 def principal_components(rows: ArrayLike, n_components: int = 2) -> np.ndarray:
@@ -176,7 +145,7 @@ def _wider(low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _apart(places: np.ndarray, widths: np.ndarray, height: float) -> np.ndarray:
+def apart(places: np.ndarray, widths: np.ndarray, height: float) -> np.ndarray:
     """Move the centres of labels up or down until no label covers another.
 
     places : (K,2) centres     widths : (K,)     height : of every label, in the same units
@@ -199,40 +168,50 @@ def _apart(places: np.ndarray, widths: np.ndarray, height: float) -> np.ndarray:
     return places
 
 
+def scattered(axes: Any, rows: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, dict]:
+    """Draw the first two principal components of vectors, coloured by label.
+
+    rows : (N,F)     labels : (N,)
+    returns the points (N,2) in units of the axes, and the looks of the labels
+    """
+    points = principal_components(rows)
+    labels = np.asarray(labels)
+    looks = looks_of(np.unique(labels).tolist())
+    for name, (colour, marker) in looks.items():
+        x, y = points[labels == name].T
+        axes.scatter(x, y, s=9, color=colour, marker=marker, alpha=0.6, linewidths=0)
+    # Texts of one or two words lie far out. Cut them off, so that the others spread over the map.
+    ends = np.percentile(points, [1, 99], axis=0).T
+    low, high = np.array([_wider(*pair) for pair in ends]).T
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return (points - low) / (high - low), looks
+
+
 def embedding_map(rows: ArrayLike, labels: ArrayLike) -> bytes:
     """A map of vectors: the first two principal components, coloured by label.
 
     The name of each label stands at the median of its points.
     rows : (N,F)     labels : (N,)     returns SVG
     """
-    figure, axes = _figure(6.4, 5.2)
-    points = principal_components(rows)
-    labels = np.asarray(labels)
-    looks = _looks(np.unique(labels).tolist())
-    for name, (colour, marker) in looks.items():
-        x, y = points[labels == name].T
-        axes.scatter(x, y, s=7, color=colour, marker=marker, alpha=0.5, linewidths=0)
-    # Texts of one or two words lie far out. Cut them off, so that the others spread over the map.
-    ends = np.percentile(points, [1, 99], axis=0).T
-    low, high = np.array([_wider(*pair) for pair in ends]).T
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
+    figure, axes = canvas(6.4, 4.6)
+    points, looks = scattered(axes, rows, labels)
     axes.set_xlabel("first principal component")
     axes.set_ylabel("second principal component")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    labels = np.asarray(labels)
     centres = np.array([np.median(points[labels == name], axis=0) for name in looks])
-    centres = (centres - low) / (high - low)  # data -> units of the axes
     widths = np.array([LABEL_WIDTH * len(str(name)) for name in looks])
-    _write_names(axes, looks, _apart(centres, widths, LABEL_HEIGHT))
-    return _svg(figure)
+    _write_names(axes, looks, apart(centres, widths, LABEL_HEIGHT))
+    return finished(figure)
 
 
 def _write_names(axes, looks: dict, places: np.ndarray) -> None:
     """Write each name in its colour.   places : (K,2) centres in units of the axes"""
     for (name, (colour, _)), place in zip(looks.items(), places, strict=True):
         axes.annotate(
-            _plain(name),
+            plain(name),
             place,
             xycoords="axes fraction",
             color=colour,
@@ -256,10 +235,12 @@ def attention(weights: ArrayLike, tokens: Sequence[str]) -> bytes:
             f"attention: weights of shape {weights.shape} for {length} tokens; expected (T, T)."
         )
     side = 1.4 + 0.2 * length
-    figure, axes = _figure(side, side)
-    words = [_plain(repr(str(token))[1:-1]) for token in tokens]
-    darkest = max(weights.max(), 1e-9)
-    axes.imshow(weights, cmap="Blues", vmin=0, vmax=darkest)
+    figure, axes = canvas(side, side)
+    words = [plain(repr(str(token))[1:-1]) for token in tokens]
+    pixels = np.empty((length, length, 4))
+    pixels[..., :3] = np.array(BLUE) / 255
+    pixels[..., 3] = weights / max(weights.max(), 1e-9)  # as opaque as it looks there
+    axes.imshow(pixels, interpolation="nearest")
     axes.set_xticks(range(length), words, rotation=90, fontsize=7)
     axes.set_yticks(range(length), words, fontsize=7)
-    return _svg(figure)
+    return finished(figure)

@@ -2,12 +2,10 @@
 
 import unicodedata
 
-from .html import escape
+from .html import escape, sign
 
 SPACE = "␣"
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters that show nothing
-PICTURES = 0x2400  # Unicode's pictures of the first 32 control characters
-DELETE = 0x7F
 
 
 def visible(token: str) -> str:
@@ -18,15 +16,10 @@ def visible(token: str) -> str:
     """
     found = []
     for letter in token:
-        code = ord(letter)
         if letter == " ":
             found.append(SPACE)
-        elif code < 32:
-            found.append(chr(PICTURES + code))
-        elif code == DELETE:
-            found.append("␡")
         elif unicodedata.category(letter) in HIDDEN:
-            found.append(f"\\u{code:04x}")
+            found.append(sign(letter))
         else:
             found.append(letter)
     return "".join(found)
@@ -51,3 +44,15 @@ def word(text: str, tag: str = "span") -> str:
     if rest == text:
         return escape(text)
     return f'<{tag} class="faint">{SPACE}</{tag}>{escape(rest)}'
+
+
+def line(text: str, most: int | None = None) -> str:
+    """A text in one line: white space becomes one space, and at most so many characters are kept.
+
+    >>> line(" a\\n\\n b  c", most=5), line("a longer text", most=5)
+    ('a b c', 'a lo…')
+    """
+    short = " ".join(text.split())
+    if most is not None and len(short) > most:
+        return short[: most - 1].rstrip() + "…"
+    return short

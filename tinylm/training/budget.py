@@ -1,5 +1,7 @@
 """Turn minutes into a number of updates: planned from a few timed ones, and corrected on the way.
 
+Tokens become a number of updates once, from the first batches.
+
 A learning-rate schedule asks how far a run has come, so the number of updates must be known before
 the last one. A machine's speed changes, so nobody can know the number at the first one. Therefore
 there is always a plan. At some shares of the budget the speed of the latest updates corrects it:
@@ -30,6 +32,7 @@ MARKS = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8, 1, LATEST)  # shares at which a run 
 SAME = 0.01  # share of the budget: a plan that is wrong by less stays, because that is noise
 WINDOW = 1 / 16  # share of the budget whose updates measure the speed; less than between two marks
 KEPT = 100  # at most this many times of updates measure it
+COUNTED = 50  # batches whose tokens are counted to plan a run of so many tokens
 FEWEST = 3  # at least this many, so that a single one spoiled by a busy machine cannot decide
 BLOCKS = 3  # the speed is the median of this many means
 # The first plan comes from timing updates for a share of the budget, but not for long.
@@ -135,8 +138,9 @@ class Plan:
 class Budget:
     """The length of a run, in updates or in training time, and the plan that follows from it.
 
-    steps, minutes, plan : one of the three, as in TrainConfig
-    .plan : Plan, the current one; None for a run of minutes until `measure` or `restore`
+    steps, minutes, tokens, plan : one of the four, as in TrainConfig
+    .plan : Plan, the current one; None for a run of minutes until `measure` or `restore`, and for
+        one of tokens until `count` or `restore`
     raises ArgumentError    if none or several are given, or one that no run can have
 
     >>> Budget(steps=900).plan
@@ -148,18 +152,20 @@ class Budget:
         steps: int | None = None,
         minutes: float | None = None,
         plan: tuple[tuple[int, int], ...] | None = None,
+        tokens: int | None = None,
     ):
-        lengths = {"steps": steps, "minutes": minutes, "plan": plan}
+        lengths = {"steps": steps, "minutes": minutes, "tokens": tokens, "plan": plan}
         given = {name: length for name, length in lengths.items() if length is not None}
         if len(given) != 1:
             raise ArgumentError(
-                "training needs a number of steps, of minutes, or the plan of a run; "
-                "give one of the three"
+                "training needs a number of steps, of minutes, of tokens, or the plan of a run; "
+                "give one of the four"
             )
         for name, length in given.items():
             if name != "plan" and not 0 < length < math.inf:
                 raise ArgumentError(f"{name} is {length!r}, expected a number above 0")
         self.seconds = None if minutes is None else minutes * 60
+        self.tokens = tokens
         self.plan = None
         if plan is not None:
             self.plan = Plan(plan)
@@ -167,6 +173,19 @@ class Budget:
             self.plan = Plan(((0, steps),))
         self.times = deque(maxlen=KEPT)  # seconds of the latest updates
         self.passed = 0  # how many of the MARKS lie behind
+
+    def count(self, read: Callable[[int], int]) -> None:
+        """Plan as many updates as read so many tokens, going by the first batches.
+
+        read : number of an update -> the tokens that the model reads for it
+
+        >>> budget = Budget(tokens=1000)
+        >>> budget.count(lambda number: 30 + number % 2)
+        >>> budget.plan.steps
+        33
+        """
+        mean = float(np.mean([read(number) for number in range(COUNTED)]))
+        self.plan = Plan(((0, _affordable(self.tokens, mean)),))
 
     def measure(self, update: Callable[[int], Any], clock: Callable[[], float]) -> None:
         """Time some updates and make the first plan from them; the caller undoes the updates.
@@ -224,11 +243,11 @@ class Budget:
         return {"plan": self.plan.lists(), "times": list(self.times), "passed": self.passed}
 
     def restore(self, facts: Mapping[str, Any]) -> None:
-        """Take up the state that `facts` returned; a run not measured in time keeps its plan.
+        """Take up the state that `facts` returned; a run of steps or of a plan keeps its plan.
 
         raises CheckpointError, ArgumentError   if the state is damaged
         """
-        if self.seconds is None:
+        if self.seconds is None and self.tokens is None:
             return
         try:
             self.plan = Plan.read(facts["plan"])
@@ -262,7 +281,7 @@ def warm_up(update: Callable[[int], Any]) -> None:
 
 
 def _affordable(seconds, each):
-    """How many updates of `each` seconds fit into so many seconds; at least one."""
+    """How many updates of `each` seconds, or tokens, fit into so many of them; at least one."""
     fitting = min(seconds / max(each, 1e-9), LARGEST // 2)
     return max(1, round(fitting))
 

@@ -85,7 +85,7 @@ class _Trial:
         small = {name: value for name, value in SMALL.items() if name in fields}
         asked = PretrainConfig(self.chapter, "toy", options=small | options)
         model_options, train_options, text_options = divide(self.chapter, self.kind, asked)
-        train_options |= {"steps": UPDATES, "minutes": None, "save_every": 1}
+        train_options |= {"steps": UPDATES, "minutes": None, "tokens": None, "save_every": 1}
         self.training = TrainConfig.of(self.chapter, seed=seed, **train_options)
         sized(self.chapter, size, model_options)  # fail on a mistake before the encoding is learned
 

@@ -21,7 +21,9 @@ class TrainConfig(settings.Config):
     steps, minutes : updates, or the time for them. The number of updates is planned anew on the
         way, see budget.py. Compiling kernels, timing the first updates, evaluation and saving come
         on top of the minutes.
-    plan : in place of both, the plan that a run of some minutes recorded; it repeats that run bit
+    tokens : in their place, as many updates as read about so many tokens of text, repeated ones
+        included; what counts is what the model sees, not what it predicts
+    plan : in place of all three, the plan that a run of some minutes recorded; it repeats that run bit
         for bit
     optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim
     optimizer_options : more arguments for it, by name
@@ -48,6 +50,7 @@ class TrainConfig(settings.Config):
     ranges = {
         "steps": at_least(1),
         "minutes": above(0, 1e6),
+        "tokens": at_least(1, 10**15),
         "optimizer": one_of(*optim.OPTIMIZERS),
         "lr": above(0),
         "betas": from_to_below(0, 1),
@@ -65,6 +68,7 @@ class TrainConfig(settings.Config):
     steps: int | None = None
     minutes: float | None = None
     plan: tuple[tuple[int, int], ...] | None = None
+    tokens: int | None = None
     optimizer: str = "adamw"
     optimizer_options: dict = field(default_factory=dict)
     lr: float = 1e-3
@@ -91,7 +95,7 @@ class TrainConfig(settings.Config):
 
     def budget(self) -> Budget:
         """The length of the run, as a new Budget."""
-        return Budget(self.steps, self.minutes, self.plan)
+        return Budget(self.steps, self.minutes, self.plan, self.tokens)
 
     def multiplier(self, step: float, steps: int) -> float:
         """The schedule's share of the peak rate at place `step` of `steps`, counted from 0."""

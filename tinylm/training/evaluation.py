@@ -14,10 +14,11 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
 
     limit : stop after this many predicted tokens; whole batches are read from the beginning
     returns dict: loss, tokens (predicted), unit (of the loss), and components, the means of its
-        parts by name, if the objective reports some. A causal model's loss is the probability of
-        a text, token by token from left to right, so there the dict also has nats_per_word, and
-        unigram: the entropy in nats per token of the text's own token counts, which no model of
-        single tokens can beat on it
+        parts by name, if the objective reports some. If it predicts tokens of the vocabulary, the
+        dict also has token_loss, the nats per token of these predictions alone, and unigram: the
+        entropy in nats per token of the text's own token counts, which no model of single tokens
+        can beat on it. A causal model's loss is the probability of a text, token by token from left
+        to right, so there the dict also has nats_per_word
     raises TinylmError if the text is too short for a single prediction
     """
     with objective.evaluating():
@@ -32,8 +33,20 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
     if objective.causal:
         nats = found["loss"] * len(corpus.ids)
         found["nats_per_word"] = nats / max(corpus.words, 1)
+    token_loss = _token_loss(objective, found)
+    if token_loss is not None:
+        found["token_loss"] = token_loss
         found["unigram"] = float(corpus.unigram_entropy())
     return found
+
+
+def _token_loss(objective: Any, found: Mapping[str, Any]) -> float | None:
+    """The nats per token of an objective's guesses at tokens; None if it makes none."""
+    if objective.causal or objective.guesses == ():
+        return found["loss"]
+    parts = found.get("components", {})
+    guesses = [parts[name] for name in objective.guesses or () if name in parts]
+    return sum(guesses) / len(guesses) if guesses else None
 
 
 def _summed_loss(objective, corpus, limit):
@@ -64,7 +77,7 @@ def in_words(found: Mapping[str, Any]) -> str:
     >>> in_words({"loss": 2.0, "nats_per_word": 6.5, "unigram": 3.125})
     '2.000 nats per token, 6.500 per word (unigram entropy 3.125 per token)'
     """
-    if "unigram" in found:
+    if "nats_per_word" in found:
         said = (
             f"{found['loss']:.3f} nats per token, {found['nats_per_word']:.3f} per word "
             f"(unigram entropy {found['unigram']:.3f} per token)"

@@ -38,7 +38,7 @@ __all__ = [
 SIZE = "tiny"  # these hold where nobody asks for others
 HELD_OUT = 0.05
 STEPS = 1000
-LENGTHS = ("steps", "minutes", "plan")  # options; one of them says how long a run is
+LENGTHS = ("steps", "minutes", "tokens", "plan")  # options; one of them says how long a run is
 
 
 @dataclass(frozen=True)

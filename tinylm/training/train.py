@@ -103,7 +103,7 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Updates of the whole run, as planned now; a run of minutes gets its plan in `run`."""
+        """Updates of the whole run, as planned now; one of minutes or tokens gets its plan in `run`."""
         return self.budget.plan.steps
 
     def run(
@@ -204,10 +204,19 @@ class Trainer:
         if self.config.minutes:
             with runs.undone(self.objective, self.optimizer):
                 self.budget.measure(self._update, self.clock)
+        if self.config.tokens:
+            self.budget.count(self._tokens_read)
         self.folder.log("started", step=0)
         self.folder.log("plan", step=0, plan=self.budget.plan.lists())
         self.folder.export_model()
         self._save()
+
+    def _tokens_read(self, step):
+        """The tokens that the model reads for update `step`."""
+        c = self.config
+        first = step * c.accumulate
+        batches = range(first, first + c.accumulate)
+        return sum(self.objective.tokens_read(self.objective.batch(n, c.seed)) for n in batches)
 
     def _continue(self, before):
         """Restore a saved run; returns its result if it is finished, else None."""

@@ -1,6 +1,6 @@
 """The experiment of the whole library: learn from text first, then adapt with few labels.
 
-    for each objective:      pretrain on the training posts, the same number of minutes each
+    for each objective:      pretrain on the training posts, as many minutes or tokens each
     for each label budget, for each seed (the same draws for every system):
         majority · TF-IDF · features of the frozen encoder · fine-tuned · the same from scratch
 
@@ -10,55 +10,64 @@ order of texts. Each result is written to the folder at once: an interrupted com
 and a repeated one takes seconds.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tinylm import folders, hub, objectives
-from tinylm.doors import json_value
 from tinylm.errors import DataError, TinylmError
-from tinylm.files import as_json, read_text, write_json, write_text
+from tinylm.files import write_json
 from tinylm.kernels.runtime.pool import one_pool
-from tinylm.objectives import Objective
-from tinylm.progress import duration, hidden, note
+from tinylm.progress import hidden, note
+from tinylm.settings import LARGEST
 from tinylm.training.checkpoint import LOG, PRETRAINED, STATE, read_json
 from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 
+from . import mapped
 from .baselines import Majority, TfidfClassifier
 from .budgets import label_budget
 from .classifier import Classifier
 from .experiment import (
+    ALL,
     FEATURES,
     FINETUNED,
     MAJORITY,
     SCRATCH,
     TEACHER,
     TFIDF,
+    Budget,
     Cell,
     CompareConfig,
     Comparison,
 )
 from .features import Features
-from .finetune import twin
+from .finetune import MOST_UPDATES, twin, updates_for
 from .linear import SoftmaxRegression
-from .metrics import accuracy, macro_f1
+from .pace import PRETRAINING, Part
+from .results import RESULTS, SETTINGS, Results
 from .task import Task, load_task
 
-RESULTS = "results.jsonl"
-SETTINGS = "settings.json"
-COSTS = "costs.json"
+__all__ = [
+    "FEATURES",
+    "FINETUNED",
+    "RESULTS",
+    "SCRATCH",
+    "CompareConfig",
+    "Comparison",
+    "Results",
+    "claim",
+    "pretrained_run",
+    "run",
+]
+
 NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of PRETRAINED in a finished run
 ENOUGH = 200_000  # characters of training posts from which every objective can learn
 SAMPLE = 500  # training posts on which frozen features are standardised
-
-# Fields of the config in which two runs in one folder may differ.
-FREE = ("objectives", "labels", "seeds", "out", "quiet")
 
 
 def run(config: CompareConfig) -> Comparison:
@@ -84,124 +93,23 @@ def _run(config: CompareConfig) -> Comparison:
     task = load_task(config.data, config.test_size)
     # Fail on a class with too few labels before training starts.
     label_budget(task.labels, max(config.labels), config.seed)
+    config = replace(config, scratch_labels=_available(task, config))
     results = Results(config, task)
     n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
     results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
+    results.say(results.how_far())
     _check_text(task, config)
     pretrained = {}
     for name in config.objectives:
-        pretrained[name] = pretrained_run(name, task, config, results.say)
+        pretrained[name] = _timed_run(name, task, results)
     _baselines(task, results)
     for name in config.objectives:
         encoder, tokenizer = hub.load(Path(config.out) / name)
         tokenizer = Remembering(tokenizer)
         _frozen(name, encoder, tokenizer, task, results)
         _tuned(name, encoder, tokenizer, task, results)
-    return Comparison(config, task, results.wanted(), pretrained, results.costs)
-
-
-class Results:
-    """The rows of OUT/results.jsonl. Each is written as soon as it is known, and computed once."""
-
-    def __init__(self, config: CompareConfig, task: Task):
-        self.config = config
-        self.out = Path(config.out)
-        self.begun = time.perf_counter()
-        self._check_settings(task)
-        self.rows = self._read(self.out / RESULTS)
-        costs = self.out / COSTS
-        self.costs = read_json(costs) if os.path.exists(costs) else {}
-
-    @staticmethod
-    def _read(path: Path) -> list[dict]:
-        """The rows of a results file; none if there is no file.   raises TinylmError if damaged"""
-        if not os.path.exists(path):
-            return []
-        try:
-            rows = []
-            for line in read_text(path).split("\n"):
-                if line:
-                    rows.append(_checked_row(json_value(line)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise TinylmError(
-                f"{path} is damaged ({error!r}); delete it, and its rows are computed again."
-            ) from error
-        return rows
-
-    def _check_settings(self, task: Task) -> None:
-        """Refuse another experiment's folder: its rows look the same and mean different things."""
-        now = asdict(self.config) | {"texts": task.fingerprint()}
-        for key in FREE:
-            del now[key]
-        now = json.loads(json.dumps(now))
-        path = self.out / SETTINGS
-        then = read_json(path) if os.path.exists(path) else now
-        for key, value in now.items():
-            before = then.get(key)
-            if before != value:
-                raise TinylmError(
-                    f"{self.out} holds a comparison with {key} = {before}, now it is {value}; "
-                    "give another folder with --out, or delete this one."
-                )
-        write_json(path, now)
-
-    def say(self, line: str) -> None:
-        """A line of progress on stderr, with the time since the start."""
-        note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
-
-    def missing(self, method: str) -> list[Cell]:
-        """The cells that this method has not filled yet."""
-        done = {(row["budget"], row["seed"]) for row in self.rows if row["method"] == method}
-        return [cell for cell in self.config.cells() if cell not in done]
-
-    def add(self, method: str, cell: Cell, truth, predicted, seconds: float) -> None:
-        """Keep one result, on disk too, and report it."""
-        budget, seed = cell
-        row = {
-            "method": method,
-            "budget": budget,
-            "seed": seed,
-            "accuracy": accuracy(truth, predicted),
-            "macro_f1": macro_f1(truth, predicted),
-            "seconds": round(seconds, 2),
-        }
-        self.rows.append(row)
-        lines = [as_json(row) + "\n" for row in self.rows]
-        write_text(self.out / RESULTS, "".join(lines))
-        percent = f"{100 * row['accuracy']:.1f} %"
-        where = f"{method}, {budget} labels per class, seed {seed}"
-        self.say(f"{where}: {percent} ({seconds:.0f} s)")
-
-    def add_cost(self, name: str, encoder: Objective, texts: int, seconds: float) -> None:
-        """Keep the size of a model, and how fast it read some texts, on disk too."""
-        self.costs[name] = {
-            "parameters": sum(p.size for p in encoder.parameters()),
-            "texts_per_second": round(texts / seconds, 1),
-        }
-        write_json(self.out / COSTS, self.costs)
-
-    def wanted(self) -> list[dict]:
-        """The rows of the configured cells and systems; the folder may hold more."""
-        systems = self.config.systems()
-        cells = self.config.cells()
-        found = []
-        for row in self.rows:
-            if row["method"] in systems and (row["budget"], row["seed"]) in cells:
-                found.append(row)
-        return found
-
-
-def _checked_row(row: dict) -> dict:
-    """The same row.   raises ValueError, KeyError or TypeError if it is no result"""
-    if not isinstance(row["method"], str):
-        raise TypeError("method is no text")
-    for name in ("budget", "seed"):
-        if type(row[name]) is not int:
-            raise TypeError(f"{name} is no whole number")
-    for name in ("accuracy", "macro_f1"):
-        if not 0 <= row[name] <= 1:
-            raise ValueError(f"{name} is not between 0 and 1")
-    return row
+    wanted = results.wanted()
+    return Comparison(config, task, wanted, pretrained, results.costs, results.predicted())
 
 
 class Remembering:
@@ -221,6 +129,18 @@ class Remembering:
         return self.known[key]
 
 
+def _timed_run(name: str, task: Task, results: Results) -> dict:
+    """`pretrained_run`, whose time counts in the estimates of what is left."""
+    start = time.perf_counter()
+    facts = pretrained_run(name, task, results.config, results.say)
+    if Part(PRETRAINING, name) not in results.done:
+        # A run that was finished or begun before took at least the time of its updates.
+        seconds = max(time.perf_counter() - start, facts["seconds"])
+        results.finish(PRETRAINING, name, seconds)
+        results.say(f"{name}: pretrained; {results.how_far()}")
+    return facts
+
+
 def pretrained_run(
     name: str, task: Task, config: CompareConfig, say: Callable[[str], None]
 ) -> dict:
@@ -233,13 +153,13 @@ def pretrained_run(
     out = Path(config.out) / name
     with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
         if not _is_noted(out):
-            say(f"{name}: pretraining for {config.minutes:g} minutes")
+            say(f"{name}: pretraining for {config.length_in_words()}")
             asked = _pretraining(name, task, config)
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
-            for key in ("steps", "seconds", "tokens"):
-                facts[key] = result[key]
+            for key in ("steps", "seconds", "tokens", "read"):
+                facts[key] = result.get(key)  # a run that an older version finished may lack one
             facts["vocabulary"] = tokenizer.vocab_size
             write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
@@ -252,7 +172,7 @@ def _pretraining(name: str, task: Task, config: CompareConfig) -> PretrainConfig
         data=task.name,
         out=Path(config.out) / name,
         size=config.size,
-        options={"minutes": config.minutes},
+        options=config.length,
         seed=config.seed,
         encoding=config.encoding,
     )
@@ -292,10 +212,25 @@ def _is_noted(out: Path) -> bool:
         return os.path.exists(out / PRETRAINED) and not os.path.exists(out / STATE)
 
 
+def _available(task: Task, config: CompareConfig) -> tuple[Budget, ...]:
+    """Those of config.scratch_labels that every class has."""
+    smallest = np.unique(task.labels, return_counts=True)[1].min()
+    found = []
+    for budget in config.scratch_labels:
+        if budget == ALL or budget <= smallest:
+            found.append(budget)
+        else:
+            note(f"{task.name}: a class has {smallest} labels, so {budget} per class are left out")
+    return tuple(found)
+
+
 def _drawn(task: Task, cell: Cell) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The labelled examples of one cell: texts, labels, and their rows in the training set."""
     budget, seed = cell
-    rows = label_budget(task.labels, budget, seed)
+    if budget == ALL:
+        rows = np.arange(len(task.labels))
+    else:
+        rows = label_budget(task.labels, budget, seed)
     texts = [task.texts[i] for i in rows]
     return texts, task.labels[rows], rows
 
@@ -349,7 +284,8 @@ def _frozen(name: str, encoder, tokenizer, task: Task, results: Results) -> None
 
 def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
     """Fine-tune all weights, from the pretrained ones and from random ones; all else is equal."""
-    for cell in results.config.cells():
+    config = results.config
+    for cell in config.cells() + config.further_cells():
         for kind in (FINETUNED, SCRATCH):
             method = f"{name} {kind}"
             if cell not in results.missing(method):
@@ -358,9 +294,25 @@ def _tuned(name: str, encoder, tokenizer, task: Task, results: Results) -> None:
             texts, labels, _ = _drawn(task, cell)
             seed = cell[1]
             begin = encoder if kind == FINETUNED else twin(encoder, seed=seed)
-            adapt = replace(results.config.adapt, seed=seed)
+            adapt = replace(config.adapt, seed=seed, updates=_updates(config, len(texts)))
             model = Classifier(begin, tokenizer, "finetune", adapt)
             model.fit(texts, labels)
             predicted = model.predict(task.test_texts)
             seconds = time.perf_counter() - start
+            if kind == FINETUNED and cell == results.config.cells()[-1]:
+                shown = model.features_.transform(mapped.evenly(task.test_texts))
+                mapped.keep(results.out, name, cell, shown)
             results.add(method, cell, task.test_labels, predicted, seconds)
+
+
+def _updates(config: CompareConfig, n_texts: int) -> int | None:
+    """The updates of fine-tuning: five passes, however many labels there are.
+
+    A twin that catches up only with many labels must have read all of them. None is the same where
+    the usual bound is not reached.
+    """
+    adapt = config.adapt
+    passes = updates_for(n_texts, adapt.batch_size, most=LARGEST)
+    if adapt.updates is None and passes > MOST_UPDATES:
+        return passes
+    return adapt.updates

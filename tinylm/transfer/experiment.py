@@ -1,7 +1,10 @@
 """What a comparison is: its settings, its systems and cells, and the results that it has found."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from tinylm import objectives
 from tinylm.errors import TinylmError
@@ -19,19 +22,28 @@ FEATURES = "features"
 FINETUNED = "fine-tuned"
 SCRATCH = "from scratch"
 
-Cell = tuple[int, int]  # labels per class, seed
+ALL = "all"  # as a budget: every label that the training set has
+
+MINUTES = 2.5  # of pretraining, unless told otherwise
+CLEARLY = 0.05  # share of the unigram entropy by which a loss must be lower to have left it
+
+Budget = int | str  # labels per class, or ALL
+Cell = tuple[Budget, int]  # and the seed
 
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
     """The settings of a comparison.
 
-    Runs in one folder may differ in labels, seeds, objectives, out and quiet only.
+    Runs in one folder may differ in labels, scratch_labels, seeds, objectives, out and quiet only.
 
     data : named set or labelled file
     objectives : names of chapters, see `objectives.names()`, or files that define one
     minutes : of pretraining, for each objective     size : of their configs, e.g. "small"
+    tokens : in place of minutes, the tokens that each objective reads, repeated ones included
     labels : budgets per class     seeds : how many draws of labels
+    scratch_labels : further budgets per class, or "all", for TF-IDF and the from-scratch twins
+        alone: how many labels does a twin need to catch up? Those that the set lacks are left out
     test_size : test texts read, always the same ones; 0 reads all
     adapt : settings of fine-tuning and features     out : the folder
     seed : of pretraining, and of the first draw     encoding : None lets the objective choose
@@ -42,6 +54,7 @@ class CompareConfig(Config):
 
     ranges = {
         "minutes": above(0, 1e6),
+        "tokens": at_least(1, 10**15),
         "labels": at_least(1),
         "seeds": at_least(1, 1000),
         "test_size": at_least(0),
@@ -49,7 +62,7 @@ class CompareConfig(Config):
     }
     data: str | Path = "newsgroups"
     objectives: tuple[str, ...] = ("word2vec", "gpt", "bert")
-    minutes: float = 2.5
+    minutes: float | None = MINUTES
     labels: tuple[int, ...] = (2, 10, 50)
     seeds: int = 3
     out: str | Path = "compare"
@@ -59,12 +72,19 @@ class CompareConfig(Config):
     seed: int = 0
     quiet: bool = False
     encoding: str | None = None
+    scratch_labels: tuple[Budget, ...] = ()
+    tokens: int | None = None
 
     def check(self) -> None:
         """Refuse unknown objectives, an empty or repeated list, a student before its teacher.
 
         raises TinylmError
         """
+        if (self.minutes is None) == (self.tokens is None):
+            raise TinylmError(
+                "CompareConfig: expected either minutes or tokens of pretraining; give one of the "
+                "two, and None for the other."
+            )
         before = set()
         for one in self.objectives:
             chapter = objectives.find(one)
@@ -75,16 +95,62 @@ class CompareConfig(Config):
             before.add(chapter.name)
         if not self.labels:
             raise TinylmError("CompareConfig: labels is empty; expected at least one budget.")
-        for name in ("objectives", "labels"):
+        for name in ("objectives", "labels", "scratch_labels"):
             refuse_repeated(name, getattr(self, name))
+        for budget in self.scratch_labels:
+            if budget != ALL and (isinstance(budget, str) or budget < 1):
+                raise TinylmError(
+                    f"CompareConfig: scratch_labels names {budget!r}; expected whole numbers of "
+                    f"at least 1, or {ALL!r}."
+                )
+
+    @property
+    def length(self) -> dict[str, float]:
+        """How long each objective learns, as an option of its training.
+
+        >>> CompareConfig(minutes=None, tokens=5000).length
+        {'tokens': 5000}
+        """
+        if self.minutes is None:
+            return {"tokens": self.tokens}
+        return {"minutes": self.minutes}
+
+    def length_in_words(self) -> str:
+        """The same for people.
+
+        >>> CompareConfig(minutes=1.5).length_in_words()
+        '1.5 minutes'
+        """
+        if self.minutes is None:
+            return f"{self.tokens:,} tokens"
+        return f"{self.minutes:g} minutes"
 
     def cells(self) -> list[Cell]:
         """(budget, seed) of every cell of the table, from the small budgets to the large."""
+        return self._cells(sorted(self.labels))
+
+    def further_cells(self) -> list[Cell]:
+        """Those of `scratch_labels`, as far as the table does not have them; "all" comes last.
+
+        >>> CompareConfig(labels=(10,), seeds=1, scratch_labels=("all", 100, 10)).further_cells()
+        [(100, 0), ('all', 0)]
+        """
+        further = set(self.scratch_labels) - set(self.labels)
+        return self._cells(sorted(further, key=_size))
+
+    def _cells(self, budgets: list[Budget]) -> list[Cell]:
+        """Each budget with each seed."""
         found = []
-        for budget in sorted(set(self.labels)):
+        for budget in budgets:
             for i in range(self.seeds):
                 found.append((budget, self.seed + i))
         return found
+
+    def cells_of(self, method: str) -> list[Cell]:
+        """The cells in which a system is measured."""
+        if method == TFIDF or method.endswith(f" {SCRATCH}"):
+            return self.cells() + self.further_cells()
+        return self.cells()
 
     def systems(self) -> list[str]:
         """The names of all systems: the baselines, then three for each objective."""
@@ -95,14 +161,41 @@ class CompareConfig(Config):
         return found
 
 
+def _size(budget: Budget) -> float:
+    """A key to sort budgets by."""
+    return math.inf if budget == ALL else budget
+
+
+def on_plateau(facts: dict) -> bool | None:
+    """Whether an objective has learned no more from its text than how frequent each token is.
+
+    facts : of `Comparison.pretrained`; its token_loss is compared with its unigram entropy
+    returns True if the loss is not at least CLEARLY below; None if the objective predicts no tokens
+        of a vocabulary, or was trained before token_loss was kept
+
+    >>> on_plateau({"token_loss": 6.9, "unigram": 7.0}), on_plateau({"loss": 0.7})
+    (True, None)
+    """
+    unigram = facts.get("unigram")
+    loss = facts.get("token_loss")
+    if unigram is None or loss is None:
+        return None
+    return loss > (1 - CLEARLY) * unigram
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The results of a comparison.
 
     config, task : its settings, and the texts and labels
-    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds
-    pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram
+    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds. TF-IDF and the from-scratch
+        twins may have rows of further budgets, `config.scratch_labels`
+    pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram,
+        token_loss; see `plateau` for what the last two say
     costs : objective -> dict of parameters, and texts_per_second that become frozen features
+    predicted : method -> list of what it said of each of task.test_texts, after learning from the
+        largest budget with the last seed: the last of `config.cells()`, the same for all systems.
+        A system is missing if its result was computed before predictions were kept
     """
 
     config: CompareConfig
@@ -110,15 +203,37 @@ class Comparison:
     rows: list[dict]
     pretrained: dict[str, dict]
     costs: dict[str, dict] = field(default_factory=dict)
+    predicted: dict[str, list] = field(default_factory=dict)
+
+    def plateau(self) -> dict[str, bool | None]:
+        """objective -> `on_plateau`: True marks a row whose masked or next tokens are guesses."""
+        return {name: on_plateau(facts) for name, facts in self.pretrained.items()}
 
     def methods(self) -> list[str]:
         """The measured systems, in the order of their first result: baselines come first."""
         return list(dict.fromkeys(row["method"] for row in self.rows))
 
-    def scores(self, method: str, budget: int, score: str = "accuracy") -> list[float]:
+    def scores(self, method: str, budget: Budget, score: str = "accuracy") -> list[float]:
         """One score per seed, in the order of the seeds; empty if the method was not measured."""
         found = []
         for row in sorted(self.rows, key=lambda row: row["seed"]):
             if row["method"] == method and row["budget"] == budget:
                 found.append(row[score])
         return found
+
+    def curve(self, method: str, score: str = "accuracy") -> list[tuple[float, list[float]]]:
+        """(labels per class, scores by seed) of a system at every budget it was measured at.
+
+        From few labels to many; "all" counts as many as the classes have in the mean.
+        """
+        budgets = {row["budget"] for row in self.rows if row["method"] == method}
+        found = []
+        for budget in budgets:
+            found.append((self.per_class(budget), self.scores(method, budget, score)))
+        return sorted(found)
+
+    def per_class(self, budget: Budget) -> float:
+        """The labels per class of a budget, of "all" in the mean over classes."""
+        if budget != ALL:
+            return budget
+        return len(self.task.labels) / np.unique(self.task.labels).size

@@ -156,14 +156,18 @@ class AdaptConfig(settings.Config):
         )
 
 
-def updates_for(n_texts: int, batch_size: int) -> int:
+def updates_for(n_texts: int, batch_size: int, most: int = MOST_UPDATES) -> int:
     """The number of updates: five passes over the labels, but at least 60 and at most 320.
+
+    most : another number than 320
 
     >>> [updates_for(n, batch_size=16) for n in (40, 400, 4000)]
     [60, 125, 320]
+    >>> updates_for(4000, batch_size=16, most=10_000)
+    1250
     """
     updates = PASSES * n_texts // batch_size
-    return int(np.clip(updates, FEWEST_UPDATES, MOST_UPDATES))
+    return int(np.clip(updates, FEWEST_UPDATES, most))
 
 
 def twin(encoder: Objective, seed: int = 0) -> Objective:

@@ -5,8 +5,21 @@ A table is a pair (head, rows): the column names, and lists of cells as text.
 
 from tinylm import objectives
 
-from .experiment import FINETUNED, MAJORITY, SCRATCH, TEACHER, TFIDF, Comparison
+from .experiment import (
+    ALL,
+    FINETUNED,
+    MAJORITY,
+    SCRATCH,
+    TEACHER,
+    TFIDF,
+    Budget,
+    Comparison,
+    on_plateau,
+)
 from .metrics import Summary, beats, summarise
+from .savings import best, labels_saved
+
+PLATEAU = {True: "no, still on it", False: "yes", None: "–"}
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -57,6 +70,41 @@ def pairs(comparison: Comparison) -> Table:
     return head, rows
 
 
+def savings(comparison: Comparison) -> Table:
+    """How many times fewer labels each objective needs than its twin, by budget: see savings.py.
+
+    "> x" where the twin never gets there, "< x" where already its smallest budget is better.
+    """
+    budgets = sorted(comparison.config.labels)
+    head = ["labels saved, times", *(f"with {budget} per class" for budget in budgets)]
+    factors = {}
+    for one in labels_saved(comparison):
+        factors.setdefault(f"{one.objective} {one.way}", {})[one.budget] = str(one)
+    rows = []
+    for system, by_budget in factors.items():
+        rows.append([system, *(by_budget.get(budget, "–") for budget in budgets)])
+    return head, rows
+
+
+def further(comparison: Comparison) -> Table:
+    """The systems that were measured with more labels than the others, `config.scratch_labels`."""
+    budgets = list(dict.fromkeys(budget for budget, _ in comparison.config.further_cells()))
+    head = ["with more labels", *(_per_class(comparison, budget) for budget in budgets)]
+    rows = []
+    for method in comparison.methods():
+        found = [comparison.scores(method, budget) for budget in budgets]
+        if any(found):
+            rows.append([method, *(str(summarise(scores)) if scores else "–" for scores in found)])
+    return head, rows
+
+
+def _per_class(comparison: Comparison, budget: Budget) -> str:
+    """A budget as the head of a column."""
+    if budget == ALL:
+        return f"all ({comparison.per_class(budget):.0f} per class)"
+    return f"{budget} per class"
+
+
 def _against(a: list[float], b: list[float]) -> str:
     """Whether A "beats" B, "loses" against it, or neither."""
     if beats(a, b):
@@ -69,24 +117,33 @@ def _against(a: list[float], b: list[float]) -> str:
 def pretraining(comparison: Comparison) -> Table:
     """One row per objective: time used, and the held-out loss beside the unigram entropy.
 
-    Each loss is in its objective's own unit. Only causal models have the two other numbers.
+    Each loss is in its objective's own unit. Objectives that predict tokens of the vocabulary also
+    have the nats of these predictions alone, and whether they have left the plateau of counting
+    single tokens, see `Comparison.on_plateau`. Only causal models have nats per word.
     """
     head = [
         "objective",
         "updates",
         "minutes used",
+        "tokens read",
         "held-out loss",
+        "nats per token",
         "unigram entropy",
         "nats per word",
+        "left the unigram plateau",
     ]
     rows = []
     for name, facts in comparison.pretrained.items():
         updates = f"{facts['steps']:,}"
-        used = f"{facts['seconds'] / 60:.2f} of {comparison.config.minutes:g}"
-        row = [name, updates, used]
-        for key in ("loss", "unigram", "nats_per_word"):
+        used = f"{facts['seconds'] / 60:.2f}"
+        if comparison.config.minutes is not None:
+            used += f" of {comparison.config.minutes:g}"
+        tokens = facts.get("read")
+        row = [name, updates, used, "–" if tokens is None else f"{tokens:,}"]
+        for key in ("loss", "token_loss", "unigram", "nats_per_word"):
             value = facts.get(key)
             row.append("–" if value is None else f"{value:.3f}")
+        row.append(PLATEAU[on_plateau(facts)])
         rows.append(row)
     return head, rows
 
@@ -156,6 +213,7 @@ def listed(things: list) -> str:
 def sentence(comparison: Comparison) -> str:
     """In one sentence: where pretraining beats starting from scratch, and where TF-IDF wins."""
     parts = [_of_pretraining(comparison, name) for name in comparison.config.objectives]
+    parts += _of_savings(comparison)
     parts += _of_best(comparison)
     return f"On {comparison.task.name}, {'; '.join(parts)}."
 
@@ -176,6 +234,18 @@ def _of_pretraining(comparison: Comparison, name: str) -> str:
     exception = f" (not clearly at {listed(lost)})" if lost else ""
     where = f"at {listed(won)} labels per class{exception}"
     return f"{name} fine-tuned beats its from-scratch twin {where}"
+
+
+def _of_savings(comparison: Comparison) -> list[str]:
+    """The part of the sentence on the objective that saves most labels, if it saves any."""
+    one = best(labels_saved(comparison))
+    if one is None or one.factor <= 1:
+        return []
+    twins = f"{'more than ' if one.bound else ''}{one.twin:.0f}"
+    return [
+        f"{one.objective} {one.way} saves most labels: with {one.needed:.0f} per class it is as "
+        f"good as its twin with {twins} ({one} times)"
+    ]
 
 
 def _of_best(comparison: Comparison) -> list[str]:
@@ -202,3 +272,6 @@ def _of_best(comparison: Comparison) -> list[str]:
     for method, budgets in best.items():
         parts.append(f"the best at {listed(budgets)} is {method}")
     return parts
+
+
+TABLES = (cells, further, savings, pairs, pretraining, costs)  # as the command prints them

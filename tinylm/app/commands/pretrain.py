@@ -83,7 +83,7 @@ def _settings(options: Namespace) -> dict:
     """
     from tinylm.training import budget
 
-    length = given_of(options, "steps minutes")
+    length = given_of(options, "steps minutes tokens")
     if options.replay:
         length["plan"] = budget.recorded(options.replay)
     fields = nested(options.set)

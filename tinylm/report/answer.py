@@ -1,0 +1,88 @@
+"""What a comparison has found, in three plain sentences: the gain, the rival, the caution."""
+
+from tinylm.transfer import verdict
+from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, TFIDF, Comparison
+from tinylm.transfer.metrics import beats
+from tinylm.transfer.verdict import listed
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Three sentences about the whole comparison."""
+    return [_gain(comparison), _rival(comparison), _caution(comparison)]
+
+
+def means(comparison: Comparison, budget: int) -> dict[str, float]:
+    """System -> its mean accuracy at a budget, of those that were measured there."""
+    found = {}
+    for method, curve in verdict.summaries(comparison).items():
+        if budget in curve:
+            found[method] = curve[budget].mean
+    return found
+
+
+def _gain(comparison: Comparison) -> str:
+    """What pretraining brings with the fewest labels: the objective that gains most."""
+    budget = min(comparison.config.labels)
+    found = means(comparison, budget)
+    gains = {}
+    for name in comparison.config.objectives:
+        tuned = found.get(f"{name} {FINETUNED}")
+        scratch = found.get(f"{name} {SCRATCH}")
+        if tuned is not None and scratch is not None:
+            gains[name] = tuned - scratch
+    if not gains:
+        return "No objective has been compared with its twin from scratch."
+    name = max(gains, key=gains.get)
+    tuned = 100 * found[f"{name} {FINETUNED}"]
+    scratch = 100 * found[f"{name} {SCRATCH}"]
+    where = f"With {budget} labels per class"
+    if gains[name] <= 0:
+        return f"{where}, no objective gains from reading text without labels first."
+    return (
+        f"{where}, {name} is right on {tuned:.0f} % of the test posts after it has read text "
+        f"without labels, and on {scratch:.0f} % if the same network learns from scratch."
+    )
+
+
+def _rival(comparison: Comparison) -> str:
+    """Where a pretrained system is better than counting words, and where not."""
+    ahead = {}  # a pretrained system -> budgets where it is ahead of TF-IDF
+    behind = []
+    for budget in comparison.config.labels:
+        found = means(comparison, budget)
+        ours = {m: mean for m, mean in found.items() if m.endswith((FEATURES, FINETUNED))}
+        if not ours or TFIDF not in found:
+            continue
+        best = max(ours, key=ours.get)
+        if ours[best] > found[TFIDF]:
+            ahead.setdefault(best, []).append(budget)
+        else:
+            behind.append(budget)
+    parts = [f"{name} at {listed(budgets)}" for name, budgets in ahead.items()]
+    if not parts:
+        return f"{TFIDF}, which counts words and needs no pretraining, is ahead at every budget."
+    said = f"The best pretrained system is ahead of {TFIDF}, which counts words: {', '.join(parts)}"
+    if behind:
+        return f"{said} labels per class; at {listed(behind)} {TFIDF} stays ahead."
+    return f"{said} labels per class."
+
+
+def _caution(comparison: Comparison) -> str:
+    """Which gains are not certain."""
+    config = comparison.config
+    unsure = []
+    for name in config.objectives:
+        for budget in config.labels:
+            tuned = comparison.scores(f"{name} {FINETUNED}", budget)
+            scratch = comparison.scores(f"{name} {SCRATCH}", budget)
+            if tuned and len(tuned) == len(scratch) and not beats(tuned, scratch):
+                unsure.append(f"{name} at {budget}")
+    seeds = f"{config.seeds} draws of labels" if config.seeds > 1 else "a single draw of labels"
+    if not unsure:
+        return (
+            f"In all of {seeds}, at every budget, each objective beats its twin from scratch "
+            "by more than the spread."
+        )
+    return (
+        f"Over {seeds}, these gains over the twin from scratch are not certain: {listed(unsure)}."
+    )

@@ -1,0 +1,185 @@
+"""Small pictures that stand beside each other: one objective each, the same axes for all.
+
+    label panel    accuracy against labels per class: pretrained, from scratch, and the baselines
+    loss panel     the loss of one run against minutes
+    overview       every objective, fine-tuned, in one picture
+
+A panel is as wide as a phone. Colour and marker say the same thing twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinylm.transfer.experiment import FEATURES, FINETUNED, MAJORITY, SCRATCH, TFIDF
+from tinylm.transfer.metrics import Summary
+
+from .pictures import COLOURS, INK, apart, canvas, finished, looks_of, plain, scattered
+
+Curve = Mapping[int, Summary]  # labels per class -> accuracy over seeds
+
+SIZE = (3.3, 2.6)  # inches of a panel
+LINE = 0.055  # height of a name beside the overview, in units of the axes' height
+
+
+class Look(NamedTuple):
+    """How a kind of system is drawn, and the sign that stands for it in the legend."""
+
+    colour: str
+    marker: str
+    dashes: str
+    sign: str
+
+
+LOOKS = {
+    FINETUNED: Look("#0072B2", "o", "-", "●"),
+    FEATURES: Look("#009E73", "s", "-", "■"),
+    SCRATCH: Look("#D55E00", "^", "-", "▲"),
+    TFIDF: Look(INK, "", "--", "– –"),
+    MAJORITY: Look(INK, "", ":", "···"),
+}
+
+
+class Saved(NamedTuple):
+    """An arrow at one accuracy, from the labels that the twin needs to those that suffice."""
+
+    accuracy: float
+    few: float
+    many: float
+    says: str
+
+
+def _draw(axes: Any, curve: Curve, look: Look, name: str = "") -> None:
+    """One line with its band of ± one standard deviation, in percent."""
+    budgets = sorted(curve)
+    x = np.array(budgets, dtype=float)
+    mean = 100 * np.array([curve[budget].mean for budget in budgets])
+    std = 100 * np.array([curve[budget].std for budget in budgets])
+    axes.plot(
+        x,
+        mean,
+        color=look.colour,
+        marker=look.marker or None,
+        linestyle=look.dashes,
+        markersize=4,
+        linewidth=1.5,
+        label=name,
+    )
+    axes.fill_between(x, mean - std, mean + std, color=look.colour, alpha=0.18, linewidth=0)
+
+
+def _label_axis(axes: Any, budgets: Sequence[int]) -> None:
+    """Labels per class, each step as long as the factor between two budgets."""
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.minorticks_off()
+    axes.set_xlabel("labels per class")
+
+
+def label_panel(
+    title: str, curves: Mapping[str, Curve], top: float, saved: Saved | None = None
+) -> bytes:
+    """One objective: accuracy by labels per class, for each kind of system.
+
+    curves : kind, a key of LOOKS -> curve     top : the end of the axis, in percent, of all panels
+    saved : how many labels pretraining saves     returns SVG
+    """
+    figure, axes = canvas(*SIZE)
+    for kind, curve in curves.items():
+        _draw(axes, curve, LOOKS[kind])
+    if saved is not None:
+        _draw_saved(axes, saved)
+    _label_axis(axes, sorted(set().union(*curves.values())))
+    axes.set_ylim(0, top)
+    axes.set_ylabel("accuracy, %")
+    axes.set_title(plain(title), weight="bold", loc="left")
+    return finished(figure)
+
+
+def _draw_saved(axes: Any, saved: Saved) -> None:
+    """The arrow from right to left, with its text above the middle."""
+    height = 100 * saved.accuracy
+    style = {"arrowstyle": "->", "color": INK, "linewidth": 1.2}
+    axes.annotate("", (saved.few, height), (saved.many, height), arrowprops=style)
+    middle = np.sqrt(saved.few * saved.many)
+    axes.annotate(
+        plain(saved.says),
+        (middle, height),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=INK,
+        fontsize=8,
+    )
+
+
+def overview(systems: Mapping[str, Curve], reference: Curve | None, reference_name: str) -> bytes:
+    """Every system in one picture, with its name at the end of its line.
+
+    systems : name -> curve, at least one     reference : a curve to hold them against
+    returns SVG
+    """
+    figure, axes = canvas(4.6, 3.6)
+    ends = []
+    for name, (colour, marker) in looks_of(systems).items():
+        curve = systems[name]
+        _draw(axes, curve, Look(colour, marker, "-", ""))
+        ends.append((name, colour, 100 * curve[max(curve)].mean))
+    if reference:
+        _draw(axes, reference, LOOKS[TFIDF])
+        ends.append((reference_name, INK, 100 * reference[max(reference)].mean))
+    _label_axis(axes, sorted(set().union(*systems.values())))
+    axes.set_ylabel("accuracy, %")
+    low, high = axes.get_ylim()
+    heights = np.array([(end - low) / (high - low) for *_, end in ends])
+    centres = np.stack([np.zeros_like(heights), heights], axis=1)
+    places = apart(centres, np.ones(len(ends)), LINE)
+    for (name, colour, _), (_, height) in zip(ends, places, strict=True):
+        axes.annotate(
+            plain(name),
+            (1.02, height),
+            xycoords="axes fraction",
+            color=colour,
+            fontsize=8,
+            va="center",
+        )
+    return finished(figure)
+
+
+def loss_panel(
+    title: str,
+    points: Sequence[tuple[float, float]],
+    unit: str,
+    held_out: float | None = None,
+    unigram: float | None = None,
+) -> bytes:
+    """The training loss of one run; the loss on held-out text at its end.
+
+    points : (minutes, loss)     unit : of the loss
+    unigram : what guessing by frequency alone would reach, a dashed line     returns SVG
+    """
+    figure, axes = canvas(*SIZE)
+    x, y = np.array(points, dtype=float).reshape(-1, 2).T
+    axes.plot(x, y, color=COLOURS[0], linewidth=1.5)
+    if held_out is not None and x.size:
+        axes.plot(x[-1:], [held_out], "o", markersize=6, color=COLOURS[1], fillstyle="none")
+    if unigram is not None:
+        axes.axhline(unigram, color=INK, linestyle="--", linewidth=1)
+    axes.set_xlabel("minutes of pretraining")
+    axes.set_ylabel(plain(unit), fontsize=8)
+    axes.set_title(plain(title), weight="bold", loc="left")
+    return finished(figure)
+
+
+def map_panel(title: str, rows: ArrayLike, labels: ArrayLike) -> bytes:
+    """A small map of vectors, coloured by label, without names.
+
+    rows : (N,F)     labels : (N,)     returns SVG
+    """
+    figure, axes = canvas(*SIZE)
+    scattered(axes, rows, labels)
+    axes.set_title(plain(title), weight="bold", loc="left")
+    return finished(figure)

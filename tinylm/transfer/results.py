@@ -1,0 +1,228 @@
+"""The files of a comparison: each result is written as soon as it is known, and computed once.
+
+OUT/settings.json       what was asked; a folder holds one experiment
+OUT/results.jsonl       a row for each system, label budget and seed
+OUT/predictions.jsonl   what each system said of the test texts, in the last cell asked for
+OUT/costs.json          the size of each model, and how fast it reads
+OUT/times.json          the seconds of what stands in no row, to estimate the time left
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tinylm.doors import json_value
+from tinylm.errors import TinylmError
+from tinylm.files import as_json, read_text, write_json, write_text
+from tinylm.objectives import Objective
+from tinylm.progress import duration, note
+from tinylm.training.checkpoint import read_json
+
+from . import pace
+from .experiment import ALL, FEATURES, Budget, Cell, CompareConfig
+from .metrics import accuracy, macro_f1
+from .pace import ENCODING, Part
+from .task import Task
+
+RESULTS = "results.jsonl"
+PREDICTIONS = "predictions.jsonl"
+SETTINGS = "settings.json"
+COSTS = "costs.json"
+TIMES = "times.json"
+
+# Fields of the config in which two runs in one folder may differ.
+FREE = ("objectives", "labels", "scratch_labels", "seeds", "out", "quiet")
+
+
+class Results:
+    """The rows of OUT/results.jsonl. Each is written as soon as it is known, and computed once."""
+
+    def __init__(self, config: CompareConfig, task: Task):
+        self.config = config
+        self.out = Path(config.out)
+        self.begun = time.perf_counter()
+        self._check_settings(task)
+        self.rows = self._read(self.out / RESULTS)
+        self.said = _rows_of(self.out / PREDICTIONS, _checked_prediction(len(task.test_texts)))
+        self.costs = _read_facts(self.out / COSTS)
+        self.parts = pace.parts(config)
+        self.most = len(task.labels) / np.unique(task.labels).size
+        self.done = {}  # part -> the seconds that it took
+        self._read_times()
+
+    @staticmethod
+    def _read(path: Path) -> list[dict]:
+        """The rows of a results file; none if there is no file.   raises TinylmError if damaged"""
+        return _rows_of(path, _checked_row)
+
+    def _check_settings(self, task: Task) -> None:
+        """Refuse another experiment's folder: its rows look the same and mean different things."""
+        now = asdict(self.config) | {"texts": task.fingerprint()}
+        for key in FREE:
+            del now[key]
+        now = json.loads(json.dumps(now))
+        path = self.out / SETTINGS
+        then = read_json(path) if os.path.exists(path) else now
+        for key, value in now.items():
+            before = then.get(key)
+            if before != value:
+                raise TinylmError(
+                    f"{self.out} holds a comparison with {key} = {before}, now it is {value}; "
+                    "give another folder with --out, or delete this one."
+                )
+        write_json(path, now)
+
+    def say(self, line: str) -> None:
+        """A line of progress on stderr, with the time since the start."""
+        note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
+
+    def _read_times(self) -> None:
+        """Take up what the parts took that the folder holds.   raises TinylmError if damaged"""
+        for row in self.rows:
+            seconds = float(row.get("seconds", 0.0))
+            self.done[pace.measurement(row["method"], row["budget"], row["seed"])] = seconds
+        path = self.out / TIMES
+        self.times = _read_facts(path)
+        try:
+            for kind, by_name in self.times.items():
+                for name, seconds in by_name.items():
+                    self.done[Part(kind, name)] = float(seconds)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise TinylmError(
+                f"{path} is damaged ({error!r}); delete it, and only estimates are worse."
+            ) from error
+        for name in self.config.objectives:
+            if not self.missing(f"{name} {FEATURES}"):
+                self.done.setdefault(Part(ENCODING, name), 0.0)  # nothing is to be encoded again
+
+    def finish(self, kind: str, name: str, seconds: float) -> None:
+        """Keep what a part without a row took, on disk too."""
+        self.done[Part(kind, name)] = seconds
+        self.times.setdefault(kind, {})[name] = round(seconds, 2)
+        write_json(self.out / TIMES, self.times)
+
+    def how_far(self) -> str:
+        """How much is done, and about how long the rest takes, in words."""
+        return pace.in_words(self.parts, self.done, self.config.minutes, self.most)
+
+    def missing(self, method: str) -> list[Cell]:
+        """The cells that this method has not filled yet."""
+        done = {(row["budget"], row["seed"]) for row in self.rows if row["method"] == method}
+        return [cell for cell in self.config.cells_of(method) if cell not in done]
+
+    def add(self, method: str, cell: Cell, truth, predicted, seconds: float) -> None:
+        """Keep one result, on disk too, and report it."""
+        budget, seed = cell
+        row = {
+            "method": method,
+            "budget": budget,
+            "seed": seed,
+            "accuracy": accuracy(truth, predicted),
+            "macro_f1": macro_f1(truth, predicted),
+            "seconds": round(seconds, 2),
+        }
+        if cell == self.config.cells()[-1]:
+            self._keep_prediction(method, cell, predicted)
+        self.rows.append(row)
+        _write_rows(self.out / RESULTS, self.rows)
+        percent = f"{100 * row['accuracy']:.1f} %"
+        labels = "all labels" if budget == ALL else f"{budget} labels per class"
+        where = f"{method}, {labels}, seed {seed}"
+        self.done[pace.measurement(method, budget, seed)] = seconds
+        self.say(f"{where}: {percent} ({seconds:.0f} s); {self.how_far()}")
+
+    def _keep_prediction(self, method: str, cell: Cell, predicted: np.ndarray) -> None:
+        """Keep what a system said of each test text, on disk too."""
+        budget, seed = cell
+        said = {"method": method, "budget": budget, "seed": seed, "labels": predicted.tolist()}
+        self.said = [row for row in self.said if _place(row) != _place(said)] + [said]
+        _write_rows(self.out / PREDICTIONS, self.said)
+
+    def add_cost(self, name: str, encoder: Objective, texts: int, seconds: float) -> None:
+        """Keep the size of a model, and how fast it read some texts, on disk too."""
+        self.costs[name] = {
+            "parameters": sum(p.size for p in encoder.parameters()),
+            "texts_per_second": round(texts / seconds, 1),
+        }
+        write_json(self.out / COSTS, self.costs)
+        self.finish(ENCODING, name, seconds)
+
+    def wanted(self) -> list[dict]:
+        """The rows of the configured cells and systems; the folder may hold more."""
+        cells = {method: self.config.cells_of(method) for method in self.config.systems()}
+        found = []
+        for row in self.rows:
+            if (row["budget"], row["seed"]) in cells.get(row["method"], ()):
+                found.append(row)
+        return found
+
+    def predicted(self) -> dict[str, list]:
+        """method -> labels of the test texts, of the configured systems in the last cell."""
+        last = self.config.cells()[-1]
+        found = {}
+        for row in self.said:
+            if row["method"] in self.config.systems() and (row["budget"], row["seed"]) == last:
+                found[row["method"]] = row["labels"]
+        return found
+
+
+def _read_facts(path: Path) -> dict:
+    """The content of a JSON file, {} if there is none."""
+    return read_json(path) if os.path.exists(path) else {}
+
+
+def _place(row: dict) -> tuple[str, Budget, int]:
+    """The system and the cell of a row."""
+    return row["method"], row["budget"], row["seed"]
+
+
+def _rows_of(path: Path, checked: Callable[[dict], dict]) -> list[dict]:
+    """The rows of a file of JSON lines; none without a file.   raises TinylmError if damaged"""
+    if not os.path.exists(path):
+        return []
+    try:
+        rows = []
+        for line in read_text(path).split("\n"):
+            if line:
+                rows.append(checked(json_value(line)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise TinylmError(
+            f"{path} is damaged ({error!r}); delete it, and its rows are computed again."
+        ) from error
+    return rows
+
+
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    """Write rows as JSON lines."""
+    lines = [as_json(row) + "\n" for row in rows]
+    write_text(path, "".join(lines))
+
+
+def _checked_row(row: dict) -> dict:
+    """The same row.   raises ValueError, KeyError or TypeError if it is no result"""
+    if not isinstance(row["method"], str):
+        raise TypeError("method is no text")
+    for name in ("budget", "seed"):
+        if type(row[name]) is not int and (name, row[name]) != ("budget", ALL):
+            raise TypeError(f"{name} is no whole number")
+    for name in ("accuracy", "macro_f1"):
+        if not 0 <= row[name] <= 1:
+            raise ValueError(f"{name} is not between 0 and 1")
+    return row
+
+
+def _checked_prediction(n_texts: int) -> Callable[[dict], dict]:
+    """A check as `_checked_row`, for the predictions of so many texts."""
+
+    def checked(row: dict) -> dict:
+        if not isinstance(row["labels"], list) or len(row["labels"]) != n_texts:
+            raise ValueError(f"labels is no list of {n_texts}")
+        _place(row)
+        return row
+
+    return checked
