@@ -14,6 +14,7 @@ import zipfile
 from functools import cache
 from types import SimpleNamespace
 
+import command_seeds
 import newer_seeds
 import numpy as np
 from door import Door
@@ -200,7 +201,7 @@ def _tiny(name):
     if name == "bert":
         return Bert(BERT)
     known = {field.name for field in dataclasses.fields(chapter.Config)}
-    wanted = {"vocab_size": 11, "vector_size": 3, "bucket": 13, "d_model": 4, "n_head": 1}
+    wanted = {"vocab_size": 11, "size": 3, "bucket": 13, "d_model": 4, "n_head": 1}
     wanted |= {"n_layer": 1, "d_inner": 3, "hidden_size": 4, "num_hidden_layers": 1}
     wanted |= {"num_attention_heads": 1, "intermediate_size": 3, "max_position_embeddings": 5}
     wanted |= {"embedding_size": 4}
@@ -448,4 +449,5 @@ DOORS = [
     _named_file(readers.spam, "s.csv", 'n,spam,text\n0,1,"win, now"\n1,0,hello\n'),
     _named_file(readers.kjv, "k.py", CHAPTERS),
     *newer_seeds.DOORS,
+    *command_seeds.DOORS,
 ]

@@ -29,7 +29,6 @@ from pathlib import Path
 import numpy as np
 
 from tinylm.arguments import strings
-from tinylm.arguments import strings
 from tinylm.errors import VocabularyError
 from tinylm.progress import watched
 
