@@ -3,6 +3,7 @@
 import gc
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -124,3 +125,46 @@ def test_names_that_no_disk_has_are_one_sentence(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(DataError, match="cannot be read"):
         files.read_text(tmp_path / "loop")
+
+
+WIDE_SHAPES = {
+    "objects": "{},",
+    "objects with a key": '{"a":1},',
+    "objects with several": '{"a":1,"b":2,"c":3},',
+    "lists": "[],",
+    "lists of one": "[0],",
+    "numbers": "0.5,",
+    "whole numbers": "12345,",
+    "strings": '"ab",',
+    "wide strings": '"\\u20ac",',
+}
+
+
+@pytest.mark.parametrize("shape", WIDE_SHAPES)
+def test_the_largest_json_takes_no_more_memory_than_its_bytes_justify(tmp_path, shape):
+    """The bound of the fuzzer, 20 times the bytes and 200 MB, at MOST_PARTS; measured with fewer."""
+    n = 20_000
+    path = tmp_path / "a.json"
+    path.write_text("[" + WIDE_SHAPES[shape] * n + "0]", encoding="utf-8")
+    tracemalloc.start()
+    try:
+        found = files.read_json(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == n + 1
+    beyond = peak / n - 20 * path.stat().st_size / n  # bytes a part that no byte justifies
+    is_counted = "[" in WIDE_SHAPES[shape] or "{" in WIDE_SHAPES[shape]
+    assert beyond * doors.MOST_PARTS < 200 * 2**20 if is_counted else beyond < 0
+
+
+@pytest.mark.parametrize("depth", [1, 2, doors.MOST_DEPTH, doors.MOST_DEPTH + 1])
+@pytest.mark.parametrize("ends", ["[]", '{"a":}'], ids=["lists", "objects"])
+def test_lists_and_objects_stand_inside_one_another_up_to_a_depth(depth, ends):
+    inner = ends[:-1] * depth + "0" + ends[-1] * depth
+    text = "[" + "[]," * doors.MOST_DEPTH + inner + "]"
+    if depth < doors.MOST_DEPTH:
+        assert json_value(text) == json.loads(text)
+    else:
+        with pytest.raises(ValueError, match="nested too deeply"):
+            json_value(text)

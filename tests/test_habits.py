@@ -50,7 +50,15 @@ def test_the_largest_of_nothing_is_one_sentence():
     assert F.max(Tensor(np.zeros((0, 3))), axis=1).shape == (0,)
 
 
-ENCODINGS = [text.Chars("abc"), text.Bytes(), text.Words(["a"]), text.WordPiece(["[UNK]", "a"])]
+ENCODINGS = [
+    text.Chars("abc"),
+    text.Bytes(),
+    text.Words(["a"]),
+    text.ElmoWords(["a"]),
+    text.WordPiece(["[UNK]", "a"]),
+    text.BPE.train("the cat", 257),
+    text.Unigram.train("the cat sat on the mat", 20, exact=False),
+]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: type(encoding).__name__)
@@ -59,6 +67,10 @@ def test_what_is_no_text_is_one_sentence(encoding, wrong):
     for call in (
         encoding.encode,
         encoding.tokens,
+        encoding.offsets,
+        encoding.word_starts,
+        encoding.token_id,
+        encoding.arrange,
         encoding,
         encoding.encode_batch,
         encoding.decode,
@@ -71,6 +83,19 @@ def test_what_is_no_text_is_one_sentence(encoding, wrong):
         encoding.encode_batch([wrong])
     with pytest.raises(TinylmError):
         encoding.decode([wrong, "a"])
+
+
+@pytest.mark.parametrize("wrong", [None, 7, b"ab"])
+def test_no_random_cut_is_made_of_what_is_no_text(wrong):
+    *_, pairs, unigram = ENCODINGS
+    rng = np.random.default_rng(0)
+    for call in (
+        lambda: pairs.sample(wrong, 0.1, rng),
+        lambda: unigram.sample(wrong, 0.1, rng),
+        lambda: unigram.n_best(wrong, 2),
+    ):
+        with pytest.raises(TinylmError, match="expected a string"):
+            call()
 
 
 @pytest.fixture(scope="module")

@@ -106,16 +106,23 @@ def json_value(text: str, distinct: bool = False, finite: bool = True) -> Any:
 
 def _check_depth(value: Any) -> None:
     """Raise ValueError for a value that is nested too deeply for functions that call themselves."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MOST_DEPTH):
-        below: list[Any] = []
-        for part in level:
-            members = part.values() if isinstance(part, dict) else part
-            below += [each for each in members if isinstance(each, dict | list)]
-        if not below:
-            return
-        level = below
-    raise ValueError(TOO_DEEP)
+    open_ones = [_members(value)]
+    while open_ones:
+        inner = next(open_ones[-1], None)
+        if inner is None:
+            open_ones.pop()
+        elif len(open_ones) == MOST_DEPTH:
+            raise ValueError(TOO_DEEP)
+        else:
+            open_ones.append(_members(inner))
+
+
+def _members(value: Any) -> Iterator[list | dict]:
+    """The lists and objects that stand directly in a JSON value."""
+    if isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            if isinstance(part, list | dict):
+                yield part
 
 
 def _finite(digits: str) -> float:

@@ -231,3 +231,11 @@ def test_movies_are_texts_with_the_mean_of_peoples_scores():
     texts = [text for text, _ in training + test]
     assert len(texts) == len(set(texts)) > 10_000
     assert all(-4 <= score <= 4 for _, score in training + test)
+
+
+@pytest.mark.parametrize("digits", ["9" * 10, "9" * 5000, "1" + "0" * 400])
+def test_a_number_of_an_answer_that_no_file_has_is_one_sentence(tmp_path, digits):
+    path = tmp_path / "a.tsv"
+    path.write_text(f"He opens it.\tHe reads.\tIt sinks.\t{digits}\n", encoding="utf-8")
+    with pytest.raises(DataError, match="names none of the 2 answers"):
+        columns.choices(path)

@@ -85,3 +85,10 @@ def test_what_is_no_source_is_one_sentence():
 def test_the_film_dialogues_have_twenty_candidates():
     test = load_dialogues("dialogs", "test")
     assert len(test) > 12_000 and all(len(set(u.candidates)) == 20 for u in test)
+
+
+def test_one_long_reply_costs_no_more_than_itself():
+    """NumPy would give every reply the room of the longest one: 40 GB here."""
+    pairs = [(f"q{n}", f"r{n}") for n in range(10_000)] + [("q", "r" * 10**6)]
+    found = with_distractors(pairs, 2, seed=3)
+    assert found[-1].reply == "r" * 10**6 and len(found) == len(pairs)

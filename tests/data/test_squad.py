@@ -1,6 +1,7 @@
 """SQuAD's files: what they hold comes back, and a damaged one is a sentence with the place."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -158,3 +159,40 @@ def test_any_json_is_read_or_refused_in_one_sentence(tmp_path_factory, value):
         squad.read(path)
     except DataError as error:
         assert "\n" not in str(error)
+
+
+def test_the_nearest_place_of_an_answer_counts():
+    @given(
+        st.text("ab", min_size=1, max_size=30),
+        st.text("ab", min_size=1, max_size=4),
+        st.integers(-5, 40),
+    )
+    def holds(context, words, start):
+        places = [i for i in range(len(context)) if context.startswith(words, i)]
+        found = squad._placed(context, Answer(words, start))
+        assert (found is None) == (not places)
+        if places:
+            assert abs(found.start - start) == min(abs(place - start) for place in places)
+
+    holds()
+
+
+def test_answers_that_stand_elsewhere_cost_as_much_as_they_are_long():
+    def seconds(n, answer):
+        times = []
+        for _ in range(3):
+            begin = time.process_time()
+            squad._placed("a" * n, answer)
+            times.append(time.process_time() - begin)
+        return min(times)
+
+    half = "a" * 100_000  # stands at 100,001 places
+    assert squad._placed("a" * 200_000, Answer(half, 100_007)) == Answer(half, 100_000)
+    once = seconds(200_000, Answer(half, 100_007))
+    assert seconds(400_000, Answer(half + half, 200_007)) < 3 * once + 0.1
+
+
+def test_an_answer_that_stands_very_far_away_is_nowhere():
+    context = "x" * (2 * squad.FAR) + "sea"
+    assert squad._placed(context, Answer("sea", 0)) is None
+    assert squad._placed(context, Answer("sea", squad.FAR + 7)).start == 2 * squad.FAR

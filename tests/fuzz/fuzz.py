@@ -70,6 +70,8 @@ class Fuzzer:
 
     folder : where the files are written     only : names of doors, None for all
     .tally : door -> how many inputs were read, and how many refused
+    .slowest : door -> (seconds, number) of its longest call
+    .largest : door -> (bytes, number) of the call in which this process grew most
     """
 
     def __init__(self, folder, seed, only=None):
@@ -77,6 +79,7 @@ class Fuzzer:
         self.doors = [door for door in DOORS if only is None or door.name in only]
         self.tally = Counter()
         self.slowest = {}
+        self.largest = {}
         self.whole = {}  # door -> {name: bytes} of the valid files
         self.folders = {}
         with hidden():
@@ -145,6 +148,8 @@ class Fuzzer:
         grown = _bytes("VmHWM") - before if counts else 0
         if took > self.slowest.get(door.name, (0, 0))[0]:
             self.slowest[door.name] = (took, number)
+        if grown > self.largest.get(door.name, (0, 0))[0]:
+            self.largest[door.name] = (grown, number)
         if wrong is None and grown > TIMES * size + BESIDES:
             wrong = f"memory: {grown / 1e6:.0f} MB for {size:,} bytes"
         self._put(door, {name: self.whole[door.name][name] for name in changed})
@@ -192,7 +197,7 @@ def _work(task):
     limit = _bytes("VmSize") + SPARE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     fuzzer, found = run(count, seed, first, only, watch=_show)
-    return fuzzer.tally, found, fuzzer.slowest
+    return fuzzer.tally, found, fuzzer.slowest, fuzzer.largest
 
 
 def _show(wrong):
@@ -215,15 +220,19 @@ def main(arguments=None):
         tasks.append((share, options.seed, options.first + job * share, options.only))
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         results = pool.map(_work, tasks, chunksize=1)
-    tally = sum((tally for tally, _, _ in results), Counter())
-    found = [wrong for _, some, _ in results for wrong in some]
+    tally = sum((tally for tally, *_ in results), Counter())
+    found = [wrong for _, some, *_ in results for wrong in some]
     for name in sorted({name for name, _ in tally}):
-        slowest = max(slow.get(name, (0, 0)) for _, _, slow in results)
+        slowest = max(slow.get(name, (0, 0)) for _, _, slow, _ in results)
         counts = f"{tally[name, 'read']:7,} read {tally[name, 'refused']:7,} refused"
         print(f"{name:24} {counts}  slowest {slowest[0]:.2f} s (number {slowest[1]})")
     kinds = Counter((wrong["door"], wrong["wrong"][:60]) for wrong in found)
     for (door, kind), times in kinds.most_common():
         print(f"{times:6,} × {door}: {kind}")
+    longest = [(slow[name][0], name) for *_, slow, _ in results for name in slow]
+    print("longest call: {:.2f} s of the processor ({})".format(*max(longest)))
+    growths = [(large[name][0] / 1e6, name) for *_, large in results for name in large]
+    print("largest growth in a call: {:.0f} MB ({})".format(*max(growths, default=(0, "unknown"))))
     seconds = time.perf_counter() - begin
     print(f"{options.jobs * share:,} inputs, {len(found):,} findings, {seconds:.0f} s")
     return 1 if found else 0

@@ -12,6 +12,7 @@
 Each takes bytes and a `random.Random`, and returns bytes.
 """
 
+import bz2
 import gzip
 import io
 import json
@@ -336,6 +337,17 @@ def zipped(data, rng):
     return gzip.compress(rng.choice((lines, numbers, raw))(inside, rng), 1)
 
 
+def packed(data, rng):
+    """A bz2 file of changed text, or a changed bz2 file."""
+    if rng.random() < 0.3:
+        return raw(data, rng)
+    try:
+        inside = bz2.decompress(data)
+    except (OSError, EOFError, ValueError):
+        return raw(data, rng)
+    return bz2.compress(rng.choice((lines, numbers, raw))(inside, rng), 1)
+
+
 def raw(data, rng):
     """Other bytes: some flipped, cut off, removed, put in, repeated."""
     found = bytearray(data)
@@ -369,7 +381,7 @@ BY_SUFFIX = {
     ".whl": (archives, archives, raw),
     ".gz": (zipped,),
     ".bin": (raw, raw, numbers, lines),
-    ".bz2": (raw,),
+    ".bz2": (packed,),
 }
 TEXT = (lines, lines, numbers, raw)
 

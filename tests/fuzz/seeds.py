@@ -11,12 +11,17 @@ import gzip
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 
+import command_seeds
+import newer_seeds
 import numpy as np
+from door import Door
+from door import reader as _reader
+from door import written as _written
+from door import written_json as _written_json
+from door import written_rows as _written_rows
 
 from tinylm import files, hub, optim, text
 from tinylm.data import fetch, labelled, readers, tagged
@@ -39,16 +44,6 @@ from tinylm.vectors import Vectors, write_vectors
 TEXT = "The cat sat  on the mat, 3 times: café! "
 TEXTS = (TEXT * 3, "a dog and a cat and the sea")
 WORDS = ("the", "cat", "sea", "café", "a", "on", "mat")
-
-
-@dataclasses.dataclass(frozen=True)
-class Door:
-    """A kind of file.   weight : how often it is drawn, more for what is quick to read"""
-
-    name: str
-    write: Callable[[Path], None]
-    read: Callable[[Path], None]
-    weight: int = 10
 
 
 # --- vectors
@@ -206,7 +201,7 @@ def _tiny(name):
     if name == "bert":
         return Bert(BERT)
     known = {field.name for field in dataclasses.fields(chapter.Config)}
-    wanted = {"vocab_size": 11, "vector_size": 3, "bucket": 13, "d_model": 4, "n_head": 1}
+    wanted = {"vocab_size": 11, "size": 3, "bucket": 13, "d_model": 4, "n_head": 1}
     wanted |= {"n_layer": 1, "d_inner": 3, "hidden_size": 4, "num_hidden_layers": 1}
     wanted |= {"num_attention_heads": 1, "intermediate_size": 3, "max_position_embeddings": 5}
     wanted |= {"embedding_size": 4}
@@ -348,22 +343,7 @@ def _read_results(folder):
 # --- data
 
 
-def _written(name, content):
-    def write(folder):
-        (folder / name).write_text(content, encoding="utf-8")
-
-    return write
-
-
-def _reader(read, name):
-    return lambda folder: read(folder / name)
-
-
-def _jsonl():
-    rows = [{"text": "the sea", "label": "b"}, {"text": "a cat", "label": 7}]
-    return "".join(files.as_json(row) + "\n" for row in rows)
-
-
+LABELLED = [{"text": "the sea", "label": "b"}, {"text": "a cat", "label": 7}]
 SET = (b"word\t1\n" * 30, b"other")
 
 
@@ -450,12 +430,14 @@ DOORS = [
         _reader(labelled.read, "x.tsv"),
         6,
     ),
-    Door("labelled.jsonl", _written("x.jsonl", _jsonl()), _reader(labelled.read, "x.jsonl"), 6),
+    Door(
+        "labelled.jsonl", _written_rows("x.jsonl", LABELLED), _reader(labelled.read, "x.jsonl"), 6
+    ),
     Door("wheel", _wheel, _unpack, 6),
     Door("index page", _written("i.html", PAGE), _find_link("i.html", "text/html"), 4),
     Door(
         "index json",
-        lambda f: files.write_json(f / "i.json", INDEX),
+        _written_json("i.json", INDEX),
         _find_link("i.json", "json"),
         4,
     ),
@@ -466,4 +448,6 @@ DOORS = [
     _named_file(readers.analogies, "a.txt", ": capitals\nRome Italy Paris France\n"),
     _named_file(readers.spam, "s.csv", 'n,spam,text\n0,1,"win, now"\n1,0,hello\n'),
     _named_file(readers.kjv, "k.py", CHAPTERS),
+    *newer_seeds.DOORS,
+    *command_seeds.DOORS,
 ]

@@ -215,3 +215,24 @@ def test_a_log_that_the_disk_refuses_is_one_sentence(tmp_path):
     log.path = tmp_path  # a folder stands in its place
     with pytest.raises(DataError, match="cannot be written"):
         log.write("step", step=1)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"event": "step", "step": 1, "loss": 3.5},
+        {"event": "step", "step": 1, "loss": None, "seconds": 0.5},
+        {"event": "step", "step": 1, "loss": [3.5], "seconds": 0.5},
+        {"event": "step", "step": 1, "loss": 3.5, "seconds": "0.5"},
+        {"event": "step", "step": 1, "loss": 3.5, "seconds": 10**400},
+        {"event": "step", "step": True, "loss": 3.5, "seconds": 0.5},
+        {"event": ["step"], "step": 1},
+        {"step": 1},
+        [],
+    ],
+)
+def test_a_line_that_is_no_record_of_a_run_is_left_out(tmp_path, record):
+    whole = {"event": "step", "step": 2, "loss": 3.25, "seconds": 60.0}
+    lines = [json.dumps(each) + "\n" for each in (record, whole)]
+    (tmp_path / checkpoint.LOG).write_text("".join(lines), encoding="utf-8")
+    assert checkpoint.read_log(tmp_path / checkpoint.LOG) == [whole]

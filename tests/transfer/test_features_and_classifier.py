@@ -17,7 +17,7 @@ from tinylm.objectives import Objective
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.tensor import Tensor
 from tinylm.text import Words
-from tinylm.transfer import AdaptConfig, Classifier, Features
+from tinylm.transfer import AdaptConfig, Classifier, Features, accuracy, label_budget
 from tinylm.transfer.adapt import duplicate, twin, updates_for
 from tinylm.transfer.features import encode_texts, pool, take
 from tinylm.transfer.finetune import parameters_of, stages_of
@@ -111,6 +111,24 @@ def test_labels_of_any_strings_come_back_or_are_refused_before_the_fit(names):
         classifier.save(Path(folder) / "classifier")
         loaded = Classifier.load(Path(folder) / "classifier")
     assert loaded.classes_.tolist() == sorted(names) == classifier.classes_.tolist()
+
+
+def test_one_long_label_costs_no_more_than_itself():
+    """NumPy would give every label the room of the longest one: 40 GB here."""
+    names = ["a" * 10**6, *(f"{i}" for i in range(10_000))]
+    classifier = Classifier(None, None)
+    classifier._name(names)
+    assert classifier._labels() == names
+    assert accuracy(names, names) == 1.0
+    assert len(label_budget(names, 1, seed=0)) == len(names)
+
+
+@pytest.mark.parametrize(
+    "names", ["ab", [["a"], ["b"]], [{"a": 1}], [None, "a"], ["a", 1], {"a": "b"}, 5]
+)
+def test_labels_that_are_no_names_are_one_sentence(names):
+    with pytest.raises(TinylmError, match="label"):
+        Classifier(None, None)._name(names)
 
 
 # ---- features

@@ -54,6 +54,7 @@ CONTEXT = frozenset(
 ANSWERS = frozenset("answers endings choices options candidates".split())
 RIGHT = LABEL_NAMES | {"right", "answer", "answerkey", "correct", "gold"}
 NUMBERED = re.compile(r"(?:answer|ending|choice|option|candidate)(?:[ _]?(\d+)|[ _]([a-h]))")
+DIGITS = 9  # of the number of an answer
 NO_LABEL = "-"  # where annotators did not agree (SNLI)
 
 Role = tuple[str, frozenset[str]]  # what a column is for, and the usual names for it
@@ -202,7 +203,7 @@ def _right(value: Any, answers: Sequence[str], letters: list[str]) -> int | None
         return None
     if text in letters:
         return letters.index(text)
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= DIGITS:
         place = int(text)
     elif text in answers:
         place = list(answers).index(text)

@@ -100,7 +100,7 @@ def with_distractors(
     >>> with_distractors([("who ?", "me ."), ("where ?", "here .")], 2, seed=0)[0].candidates
     ('here .', 'me .')
     """
-    replies = np.unique([reply for _, reply in pairs])
+    replies = sorted({reply for _, reply in pairs})
     if len(replies) < candidates:
         raise DataError(
             f"There are {len(replies)} different replies, too few for {candidates} candidates."
@@ -110,7 +110,7 @@ def with_distractors(
     for statement, reply in pairs:
         others: dict[str, None] = {}
         while len(others) < candidates - 1:
-            other = str(replies[rng.integers(len(replies))])
+            other = replies[rng.integers(len(replies))]
             if other != reply:
                 others[other] = None
         found.append(Utterance(tuple(persona), (statement,), (*others, reply)))

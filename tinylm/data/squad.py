@@ -23,6 +23,8 @@ from tinylm import files
 from tinylm.errors import DataError
 from tinylm.progress import note
 
+FAR = 10_000  # characters between the place of an answer and the place that the file says
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -128,16 +130,26 @@ def _answers(path: str | Path, where: str, entry: dict) -> Iterator[Answer]:
 def _placed(context: str, answer: Answer) -> Answer | None:
     """An answer where it stands in the text, the nearest place to what the file says; or None.
 
+    It is looked for within FAR characters, so that many answers that stand nowhere cost no more
+    than there are of them.
+
     >>> _placed("a sea, a lake", Answer("sea", 3))
     Answer(text='sea', start=2)
     """
     if answer.start >= 0 and context[answer.start : answer.end] == answer.text:
         return answer
+    said = min(max(answer.start, 0), len(context))
+    begin = max(said - FAR, 0)
+    near = context[begin : said + FAR + len(answer.text)]
+    before = near[: said - begin + len(answer.text)]
+    # Python finds from the left in time that grows with the text, but not from the right.
+    last = before[::-1].find(answer.text[::-1])
     places = []
-    start = context.find(answer.text)
-    while start >= 0:
-        places.append(start)
-        start = context.find(answer.text, start + 1)
+    if last >= 0:
+        places.append(begin + len(before) - last - len(answer.text))
+    following = near.find(answer.text, said - begin)
+    if following >= 0:
+        places.append(begin + following)
     if not places:
         return None
     return Answer(answer.text, min(places, key=lambda place: abs(place - answer.start)))

@@ -61,6 +61,7 @@ OURS = (  # all files that we write into such a folder; overwriting removes them
 )
 # A model may ask for so many bytes for each number in its file, and some more.
 BYTES_EACH = 32
+BYTES_SPELLED = 16  # and so many for each character of its words
 SLACK = 2**20
 # Model types whose folders other programs write and read too.
 PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra", "distilbert", "xlnet")
@@ -153,7 +154,9 @@ def load(path) -> tuple[Objective, Any]:
         with memory.at_most(SLACK + BYTES_EACH * n_numbers):
             model = model_class(config)
         if tokenizer is not None:
-            model.spell(tokenizer.vocab, tokenizer.special_ids)
+            n_characters = sum(map(len, tokenizer.vocab))
+            with memory.at_most(SLACK + BYTES_EACH * n_numbers + BYTES_SPELLED * n_characters):
+                model.spell(tokenizer.vocab, tokenizer.special_ids)
         model.load_state_dict(state)
     except TinylmError as error:
         raise CheckpointError(

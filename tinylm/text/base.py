@@ -27,7 +27,7 @@ import numpy as np
 
 from tinylm import files
 from tinylm.arguments import strings
-from tinylm.errors import DataError, VocabularyError
+from tinylm.errors import ArgumentError, DataError, VocabularyError
 
 from .checks import (
     LIMITS,
@@ -68,7 +68,7 @@ BYTE_TOKENS = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  # a byt
 
 
 class Encoding(ABC):
-    """Base of all encodings. A subclass cuts text (`_encode`, `offsets`) and joins it (`decode`).
+    """Base of all encodings. A subclass cuts text (`_encode`, `_offsets`) and joins it (`decode`).
 
     vocab : list[str]       tokens by id
     specials : tuple[str]   names of the tokens that no text produces
@@ -257,6 +257,9 @@ allow it by name.
         """The text of ids; raises VocabularyError for an id outside the vocabulary."""
 
     @abstractmethod
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """`offsets` of what is surely a text."""
+
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """For each token of `encode(text)`, the characters text[start:end] that it covers.
 
@@ -264,6 +267,8 @@ allow it by name.
         >>> Words(["the", "cat"]).offsets("the  cat!")
         [(0, 3), (5, 8), (8, 9)]
         """
+        strings([text], "text")
+        return self._offsets(text)
 
     def word_starts(self, text: str) -> np.ndarray:
         """Whether each token of `encode(text)` begins a word, (T,) bool.
@@ -310,6 +315,7 @@ allow it by name.
         tinylm.errors.VocabularyError: 'talks' is not one of the 5 tokens of the vocabulary; \
 similar tokens are 'talk', 'walk'.
         """
+        strings([token], "token")
         found = self._index().get(token)
         if found is not None:
             return found
@@ -344,7 +350,12 @@ similar tokens are 'talk', 'walk'.
             self.added = (*self.added, name)
 
     def arrange(self, template: Template) -> None:
-        """Use another template than the encoding's own; it is saved and loaded with it."""
+        """Use another template than the encoding's own; it is saved and loaded with it.
+
+        raises ArgumentError  for anything else
+        """
+        if not isinstance(template, Template):
+            raise ArgumentError(f"template is {template!r}; expected a Template.")
         self.template = template
         self.arranged = True
 

@@ -290,6 +290,7 @@ class BPE(Encoding):
                 f"dropout is {dropout}; give a probability from 0 (none is left out) "
                 "to 1 (all are)."
             )
+        strings([text], "text")
         first, spaced = self.spelling.parts(text)
         words = list(self.spelling.words(first, False))
         for part in spaced:
@@ -302,7 +303,7 @@ class BPE(Encoding):
         """The text of ids, as `spelling` joins them; raises VocabularyError for an unknown id."""
         return self.spelling.text(self._spellings(ids), self.specials)
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
         """For each token its characters; tokens that share a character's bytes all cover it."""
         found: list[tuple[int, int]] = []
         last = None

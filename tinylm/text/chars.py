@@ -90,7 +90,7 @@ class Chars(Encoding):
         """The characters joined; specials appear by name."""
         return "".join(self._spellings(ids))
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
         """Token i covers character i."""
         return [(i, i + 1) for i in range(len(text))]
 
@@ -147,7 +147,7 @@ class Bytes(Encoding):
         """The text of the bytes; specials appear by name."""
         return decoded(BYTE_TOKENS.get(token) or token.encode() for token in self._spellings(ids))
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
         """All bytes of a character cover that character."""
         found = []
         for i, character in enumerate(text):

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import regex
 
+from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
@@ -40,6 +41,7 @@ from .base import (
     check_vocab_size,
     shared,
 )
+from .checks import whole_numbers
 from .formats import protobuf
 from .formats.protobuf import BYTE, CONTROL, NORMAL, UNKNOWN, USER
 from .normalise.normalizing import SPACE, Normalizer
@@ -199,7 +201,7 @@ class Unigram(Encoding):
         ids, places = self._cut(normal)
         return shared(ids, places, [*map(len, normal)])
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
         """For each token its characters; the last byte of an unknown character covers it."""
         normal, places = self.normalizer.with_places(text)
         _, begins = self._cut([normal])
@@ -248,7 +250,7 @@ class Unigram(Encoding):
         Controls vanish, <unk> becomes " ⁇ ", and the space that normalising put in front is
         removed.
         """
-        ids = list(ids)
+        ids = list(whole_numbers(ids))
         out = bytearray()
         begin = self.normalizer.prefix or self.normalizer.collapse  # is a space in front ours?
         for i, text in zip(ids, self._spellings(ids), strict=True):
@@ -299,6 +301,7 @@ class Unigram(Encoding):
 
     def _lattice(self, text: str) -> tuple[str, list[list[Edge]]]:
         """The normalised text, and for each place the pieces that end there."""
+        strings([text], "text")
         normal = self.normalizer(text)
         known = {t: i for i, (t, _, kind) in enumerate(self.pieces) if kind in (NORMAL, USER)}
         longest = max(map(len, known), default=1)

@@ -218,7 +218,7 @@ class WordPiece(Encoding):
             cut.append((flat[begin], flat[end - 1] + 1))
         return shared(cut, places, sizes)
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
         """For each token its first to last character; accents after the last are left out."""
         found = list(self.cleaning.placed_chunks(text))
         self._places.learn(chunk for _, chunk in found)

@@ -155,7 +155,7 @@ class Words(Encoding):
         """The words with a space between them; the original's spacing is not kept."""
         return " ".join(self._spellings(ids))
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each word stands in the text."""
         if self.rules:
             spans = [span for _, span in fastai.cut(text, self.marks)]

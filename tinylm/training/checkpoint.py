@@ -19,7 +19,7 @@ from tinylm.doors import json_value
 from tinylm.errors import CheckpointError
 from tinylm.tensors import load_tensors, read_json, save_tensors
 
-from .facts import wrong_fact
+from .facts import is_number, is_whole, wrong_fact
 
 __all__ = [
     "HEAD",
@@ -155,7 +155,8 @@ def read_log(path: str | Path) -> list[dict]:
 
 
 def _is_record(value):
-    """Whether a JSON value is an object with an event and a step."""
-    if not isinstance(value, dict) or "event" not in value:
+    """Whether a JSON value is an object with an event and a step; that of a step with its loss."""
+    if not isinstance(value, dict) or not isinstance(value.get("event"), str):
         return False
-    return isinstance(value.get("step"), int)
+    measured = ("loss", "seconds") if value["event"] == "step" else ()
+    return is_whole(value.get("step")) and all(is_number(value.get(name)) for name in measured)

@@ -44,12 +44,12 @@ def _is_identity(identity, _):
 def _is_length(steps, facts):
     """The number of updates of the whole run; if --steps asked for a number, that one."""
     asked = facts.get("identity", {}).get("option", {}).get("steps")
-    return _is_whole(steps) and steps >= 1 and asked in (None, steps)
+    return is_whole(steps) and steps >= 1 and asked in (None, steps)
 
 
 def _is_step(step, facts):
     """The number of updates made: all of them in a finished run, fewer in any other."""
-    if not _is_whole(step):
+    if not is_whole(step):
         return False
     if facts.get("result") is None:
         return 0 <= step < facts["steps"]
@@ -57,16 +57,16 @@ def _is_step(step, facts):
 
 
 def _is_duration(seconds, _):
-    return _is_number(seconds) and seconds >= 0
+    return is_number(seconds) and seconds >= 0
 
 
 def _is_count(tokens, _):
-    return _is_whole(tokens) and tokens >= 0
+    return is_whole(tokens) and tokens >= 0
 
 
 def _is_recent(losses, facts):
     """The losses of the last updates."""
-    if not isinstance(losses, list) or not all(_is_number(loss) for loss in losses):
+    if not isinstance(losses, list) or not all(is_number(loss) for loss in losses):
         return False
     some_expected = facts["step"] > 0
     return len(losses) <= facts["step"] and (len(losses) > 0) == some_expected
@@ -76,7 +76,7 @@ def _is_epoch(epoch, _):
     """[sum of loss · tokens, sum of tokens] since the epoch began."""
     if not isinstance(epoch, list) or len(epoch) != 2:
         return False
-    return _is_number(epoch[0]) and _is_number(epoch[1]) and epoch[1] >= 0
+    return is_number(epoch[0]) and is_number(epoch[1]) and epoch[1] >= 0
 
 
 def _is_budget(budget, _):
@@ -86,26 +86,35 @@ def _is_budget(budget, _):
 
 def _is_first(loss, _):
     """The first loss of the run, None before it."""
-    return loss is None or _is_number(loss)
+    return loss is None or is_number(loss)
 
 
 def _is_result(result, facts):
     """The result that a finished run returned; it repeats facts of the state."""
     if result is None:
         return True
-    if not isinstance(result, dict) or not _is_number(result.get("loss")):
+    if not isinstance(result, dict) or not is_number(result.get("loss")):
         return False
     if not isinstance(result.get("held_out"), dict | None):
         return False
     return all(result.get(name) == facts[name] for name in ("steps", "seconds", "tokens"))
 
 
-def _is_whole(value):
+def is_whole(value: Any) -> bool:
+    """Whether a JSON value is a whole number.
+
+    >>> is_whole(3), is_whole(True), is_whole(3.0)
+    (True, False, False)
+    """
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value):
-    """Whether a JSON value is a finite number: Python also reads NaN, and integers of any size."""
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number: Python also reads NaN, and integers of any size.
+
+    >>> is_number(0.5), is_number(10**400), is_number(None)
+    (True, False, False)
+    """
     numeric = isinstance(value, float | int) and not isinstance(value, bool)
     return numeric and abs(value) <= sys.float_info.max
 

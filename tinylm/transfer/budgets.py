@@ -4,10 +4,37 @@ Draws are stratified, so every class gets the same number, and nested: the 2 lab
 among its 10. A curve over budgets then compares amounts of labels, not different draws.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinylm.errors import DataError
+
+SPARSE = 16  # times as many characters as the labels have, and SMALL more, for a fixed width
+SMALL = 2**18
+
+
+def label_array(labels: ArrayLike) -> np.ndarray:
+    """Labels as an array; texts of very different lengths as one of objects.
+
+    NumPy gives every text of an array the room of the longest one.
+    raises DataError    for texts among numbers, which NumPy would turn into texts
+
+    >>> label_array(["ice", "sea"]).dtype.kind, label_array(["ice"] * 999 + ["a" * 999]).dtype.kind
+    ('U', 'O')
+    """
+    if isinstance(labels, np.ndarray) or not isinstance(labels, Sequence):
+        return np.asarray(labels)
+    texts = [label for label in labels if isinstance(label, str)]
+    if not texts:
+        return np.asarray(labels)
+    if len(texts) < len(labels):
+        raise DataError("Some labels are texts and others are not; expected one kind.")
+    longest = max(map(len, texts))
+    if longest * len(texts) > SPARSE * sum(map(len, texts)) + SMALL:
+        return np.array(texts, dtype=object)
+    return np.asarray(texts)
 
 
 def label_budget(labels: ArrayLike, per_class: int, seed: int) -> np.ndarray:
@@ -25,7 +52,7 @@ def label_budget(labels: ArrayLike, per_class: int, seed: int) -> np.ndarray:
     >>> label_budget(labels, 1, seed=0).tolist(), label_budget(labels, 2, seed=0).tolist()
     ([2, 5], [0, 1, 2, 5])
     """
-    labels = np.asarray(labels)
+    labels = label_array(labels)
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     asked = f"A budget of {per_class} labels per class"
     if labels.ndim != 1 or labels.size == 0 or per_class < 1:
@@ -56,7 +83,7 @@ def folds(labels: ArrayLike, n_folds: int, seed: int) -> list[tuple[np.ndarray, 
     >>> [(train.tolist(), held.tolist()) for train, held in splits]
     [([1, 3], [0, 2]), ([0, 2], [1, 3])]
     """
-    _, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    _, codes, counts = np.unique(label_array(labels), return_inverse=True, return_counts=True)
     n_folds = min(n_folds, int(counts.min()))
     if n_folds < 2:
         return []

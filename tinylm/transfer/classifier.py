@@ -15,6 +15,7 @@ from tinylm.arguments import strings
 from tinylm.errors import DataError, ShapeError, TinylmError
 
 from .adapted import FIRST_TASK
+from .budgets import label_array
 from .metrics import accuracy
 from .pooled import DEFAULTS, METHODS, Pooled
 from .task import as_labels
@@ -97,6 +98,7 @@ class Classifier(Pooled):
         return self.classes_.tolist()
 
     def _name(self, labels: list) -> None:
-        self.classes_ = np.array(labels)
-        if self.classes_.ndim != 1 or self.classes_.dtype == object:
+        is_list = isinstance(labels, list)
+        if not is_list or any(isinstance(name, list | dict | None) for name in labels):
             raise TinylmError(f"labels is {labels!r}, expected a list of names")
+        self.classes_ = label_array(labels)

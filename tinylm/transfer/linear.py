@@ -15,7 +15,7 @@ from scipy import optimize, sparse, special
 from tinylm.errors import ArgumentError, DataError, ShapeError
 from tinylm.settings import above, argument
 
-from .budgets import folds
+from .budgets import folds, label_array
 from .estimator import Estimator
 from .metrics import accuracy
 
@@ -103,7 +103,7 @@ class SoftmaxRegression(Estimator):
         raises DataError        if there are fewer than two classes
         """
         x = _matrix(features)
-        labels = np.asarray(labels)
+        labels = label_array(labels)
         if labels.shape != (x.shape[0],):
             raise ShapeError(
                 f"SoftmaxRegression: {x.shape[0]} rows of features, but labels of shape "

@@ -13,14 +13,16 @@ from scipy import stats
 
 from tinylm.errors import ArgumentError, ShapeError
 
+from .budgets import label_array
+
 TEXT = "US"  # kinds of NumPy's arrays
 NUMBERS = "biuf"
 
 
 def _pair(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both lists as arrays of one shape (N,), N ≥ 1.   raises ShapeError"""
-    truth = np.asarray(truth)
-    predicted = np.asarray(predicted)
+    truth = label_array(truth)
+    predicted = label_array(predicted)
     if truth.shape != predicted.shape or truth.ndim != 1 or truth.size == 0:
         raise ShapeError(
             f"metrics: truth has shape {truth.shape} and predictions {predicted.shape}; expected "

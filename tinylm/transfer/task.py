@@ -1,7 +1,6 @@
 """A labelled task for the comparison: training posts, and a fixed sample of the test posts."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,8 @@ from numpy.typing import ArrayLike
 from tinylm import data, files
 from tinylm.errors import DataError
 
-SPARSE = 16  # times as many characters as the labels have, and SMALL more, for a fixed width
-SMALL = 2**18
+from .budgets import label_array
+
 SAMPLE_SEED = 20  # fixed: every system, seed and run reads the same test texts
 
 
@@ -51,7 +50,7 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
     >>> as_labels(["ice", "sea"]).tolist()
     ['ice', 'sea']
     """
-    found = _array(labels)
+    found = label_array(labels)
     if found.ndim == 1 and found.dtype.kind == "U":
         for label in labels:
             if isinstance(label, str) and label.endswith("\0"):
@@ -68,25 +67,6 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
             "give strings without halves of characters, or numbers."
         ) from None
     return found
-
-
-def _array(labels: ArrayLike) -> np.ndarray:
-    """Labels as an array; texts of very different lengths as one of objects.
-
-    NumPy gives every text of an array the room of the longest one.
-    raises DataError    for texts among numbers, which NumPy would turn into texts
-    """
-    if isinstance(labels, np.ndarray) or not isinstance(labels, Sequence):
-        return np.asarray(labels)
-    texts = [label for label in labels if isinstance(label, str)]
-    if not texts:
-        return np.asarray(labels)
-    if len(texts) < len(labels):
-        raise DataError("Some labels are texts and others are not; expected one kind.")
-    longest = max(map(len, texts))
-    if longest * len(texts) > SPARSE * sum(map(len, texts)) + SMALL:
-        return np.array(texts, dtype=object)
-    return np.asarray(texts)
 
 
 def load_task(source: str, test_size: int) -> Task:

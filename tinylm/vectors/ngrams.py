@@ -8,15 +8,21 @@ So nobody keeps a dictionary of pieces. Now and then two pieces share a row.
 Source: Bojanowski et al. 2017; the released fastText, byte for byte.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinylm.errors import ShapeError
+from tinylm.memory import must_fit
 from tinylm.settings import Config, at_least
 
 from .names import to_bytes
+
+FNV_BASIS = 2166136261
+FNV_PRIME = np.uint32(16777619)
+PLACES = 2**16  # at which pieces are hashed at once, fewer if there are many lengths
+MOST_ROWS = 2**12  # of a table that are copied at once
 
 
 def fnv1a(data: Iterable[int]) -> int:
@@ -27,10 +33,10 @@ def fnv1a(data: Iterable[int]) -> int:
     >>> fnv1a(b"where")
     90969176
     """
-    value = 2166136261
+    value = FNV_BASIS
     for byte in data:
         extended = byte if byte < 128 else byte | 0xFFFFFF00
-        value = (value ^ extended) * 16777619 & 0xFFFFFFFF
+        value = (value ^ extended) * int(FNV_PRIME) & 0xFFFFFFFF
     return value
 
 
@@ -79,13 +85,95 @@ class NGrams(Config):
         >>> bags[bags[0] : bags[1]].tolist()
         [0, 7, 2, 7]
         """
-        rows = []
-        for w, word in enumerate(words):
-            pieces = [] if w in special_ids else self.rows(word)
-            rows.append([w, *(len(words) + piece for piece in pieces)])
-        sizes = [len(bag) for bag in rows]
-        ends = len(words) + 1 + np.cumsum([0, *sizes])
-        return np.concatenate([ends, *rows])
+        texts = ["" if w in special_ids else f"<{word}>" for w, word in enumerate(words)]
+        n_words = len(texts)
+        sizes = 1 + self._counts(np.array([len(text) for text in texts], np.int64))
+        must_fit((n_words + 1 + int(sizes.sum()),), 8, "The list of all pieces of the words")
+        ends = n_words + 1 + np.cumsum([0, *sizes])
+        bags = np.empty(ends[-1], np.int64)
+        bags[: n_words + 1] = ends
+        bags[ends[:-1]] = np.arange(n_words)
+        done = n_words + 1
+        for owners, rows in self._hashed(texts):
+            places = done + np.arange(rows.size) + owners + 1  # behind the own rows so far
+            bags[places] = n_words + rows
+            done += rows.size
+        return bags
+
+    def _counts(self, lengths: np.ndarray) -> np.ndarray:
+        """How many pieces texts of so many characters have, the brackets included in each.
+
+        lengths : (V,) int64, 0 for a word that has no pieces
+        """
+        longest = np.minimum(self.maxn, lengths)
+        kinds = np.maximum(longest - self.minn + 1, 0)  # different lengths of pieces
+        counts = kinds * (lengths + 1) - kinds * (self.minn + longest) // 2
+        brackets = 2 * ((self.minn == 1) & (kinds > 0))
+        return counts - brackets
+
+    def _hashed(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The rows of all pieces of some texts, those of a few thousand places at a time.
+
+        A piece's hash goes on from that of the piece one character shorter.
+        yields (F,) the number of the text that each piece belongs to, and (F,) its row
+        """
+        longest = min(self.maxn, max(map(len, texts), default=0))
+        kinds = longest - self.minn + 1
+        if kinds < 1:
+            return
+        lengths = np.array([len(text) for text in texts])
+        owners = np.repeat(np.arange(len(texts)), lengths)
+        last = np.cumsum(lengths)[owners] - 1  # (N,) the last character of the text around each
+        first = last + 1 - lengths[owners]
+        codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+        letters, symbols = np.unique(codes, return_inverse=True)
+        units = _units(letters)
+        bucket = np.uint64(min(self.bucket, 2**32))
+        step = max(PLACES // kinds, 1)
+        for begin in range(0, owners.size, step):
+            places = np.arange(begin, min(begin + step, owners.size))
+            end = last[places]
+            hashes = np.full(places.size, FNV_BASIS, np.uint32)
+            rows = np.empty((places.size, kinds), np.int64)
+            kept = np.zeros((places.size, kinds), bool)
+            for length in range(1, longest + 1):
+                at = places + length - 1
+                inside = at <= end
+                _mix(hashes, units, symbols[np.where(inside, at, 0)], inside)
+                if length == 1:
+                    inside &= (places != first[places]) & (places != end)  # no bracket alone
+                if length >= self.minn:
+                    rows[:, length - self.minn] = hashes.astype(np.uint64) % bucket
+                    kept[:, length - self.minn] = inside
+            yield np.repeat(owners[places], kept.sum(axis=1)), rows[kept]
+
+
+def _units(letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of some characters as fnv1a extends them: (U, 4) uint32, and how many, (U,)."""
+    spelled = [to_bytes(chr(letter)) for letter in letters]
+    padded = b"".join(unit.ljust(4, b"\0") for unit in spelled)
+    signed = np.frombuffer(padded, np.int8).reshape(-1, 4)
+    return signed.astype(np.int32).view(np.uint32), np.array([len(unit) for unit in spelled])
+
+
+def _mix(
+    hashes: np.ndarray,
+    units: tuple[np.ndarray, np.ndarray],
+    symbols: np.ndarray,
+    inside: np.ndarray,
+) -> None:
+    """Mix the bytes of one more character into each hash, in place.
+
+    hashes : (N,) uint32     units : as `_units` returns them
+    symbols : (N,) the characters     inside : (N,) where there is one
+    """
+    values, sizes = units
+    for i in range(4):
+        more = inside & (i < sizes[symbols])
+        if not more.any():
+            return
+        mixed = (hashes ^ values[symbols, i]) * FNV_PRIME
+        np.copyto(hashes, mixed, where=more)
 
 
 def bag_means(table: np.ndarray, bags: np.ndarray) -> np.ndarray:
@@ -97,7 +185,11 @@ def bag_means(table: np.ndarray, bags: np.ndarray) -> np.ndarray:
     means = np.empty((n_words, table.shape[1]), table.dtype)
     for word, mean in enumerate(means):
         rows = bags[bags[word] : bags[word + 1]]
-        table[rows].mean(axis=0, out=mean)
+        if rows.size <= MOST_ROWS:
+            table[rows].mean(axis=0, out=mean)
+        else:  # of a text without spaces: its rows together might need more than the file
+            parts = np.split(rows, range(MOST_ROWS, rows.size, MOST_ROWS))
+            mean[:] = sum(table[part].sum(axis=0) for part in parts) / rows.size
     return means
 
 
