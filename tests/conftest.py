@@ -36,6 +36,31 @@ sys.path[:0] = [
 ]
 
 
+REAL_FSYNC = os.fsync
+
+
+def checked(handle):
+    """What os.fsync promises but for the wait: a handle that is open, or OSError."""
+    os.fstat(handle)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk_without_waiting():
+    """No test of this process outlives a power cut, so none waits for the disk: thousands of writes, 1-9 ms each.
+
+    Programs that tests start, and kill, wait as always; so does a test with the fixture `waiting_disk`.
+    """
+    os.fsync = checked
+    yield
+    os.fsync = REAL_FSYNC
+
+
+@pytest.fixture
+def waiting_disk(monkeypatch):
+    """Here os.fsync waits for the disk."""
+    monkeypatch.setattr(os, "fsync", REAL_FSYNC)
+
+
 @pytest.fixture
 def restored_threads():
     """Afterwards parallel kernels use as many threads as before."""

@@ -51,6 +51,24 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     assert files.read_text(path) in ("one", "two") and names(tmp_path) == ["a.txt"]
 
 
+def test_a_file_reaches_the_disk_before_its_name_does(tmp_path, monkeypatch, waiting_disk):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "first")
+    done = []
+
+    def recorded(name, function):
+        def call(*arguments):
+            done.append((name, path.read_text()))
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", recorded("flush", os.fsync))
+    monkeypatch.setattr(os, "replace", recorded("rename", os.replace))
+    files.write_text(path, "second")
+    assert done == [("flush", "first"), ("rename", "first"), ("flush", "second")]
+
+
 def test_a_new_file_has_ordinary_permissions(tmp_path, monkeypatch):
     monkeypatch.setattr(
         os, "umask", None
