@@ -1,6 +1,6 @@
 """What a comparison has found, in three plain sentences: the gain, the rival, the caution."""
 
-from tinylm.transfer import verdict
+from tinylm.transfer import savings, verdict
 from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, TFIDF, Comparison
 from tinylm.transfer.metrics import beats
 from tinylm.transfer.verdict import listed
@@ -38,10 +38,34 @@ def _gain(comparison: Comparison) -> str:
     where = f"With {budget} labels per class"
     if gains[name] <= 0:
         return f"{where}, no objective gains from reading text without labels first."
-    return (
+    said = (
         f"{where}, {name} is right on {tuned:.0f} % of the test posts after it has read text "
-        f"without labels, and on {scratch:.0f} % if the same network learns from scratch."
+        f"without labels, and on {scratch:.0f} % if the same network learns from scratch"
     )
+    return f"{said}{_saved(comparison)}."
+
+
+def _saved(comparison: Comparison) -> str:
+    """The end of the first sentence: who saves most labels."""
+    one = savings.best(savings.labels_saved(comparison))
+    if one is None or one.factor <= 1:
+        return ""
+    few = _count(one.needed)
+    many = _count(one.twin)
+    times = f"{one.factor:.{0 if one.factor >= 10 else 1}f} times fewer"
+    who = f"; {one.objective} {one.way} saves most labels: {few} per class do"
+    if one.bound:  # the twin never gets there
+        return f"{who} more for it than {many} do for its twin (more than {times})"
+    return f"{who} for it what {many} do for its twin ({times})"
+
+
+def _count(labels: float) -> str:
+    """Labels per class; small numbers with a digit.
+
+    >>> _count(3.46), _count(2.0), _count(123.4)
+    ('3.5', '2', '123')
+    """
+    return f"{labels:.2g}" if labels < 10 else f"{labels:.0f}"
 
 
 def _rival(comparison: Comparison) -> str:
@@ -78,6 +102,16 @@ def _caution(comparison: Comparison) -> str:
             if tuned and len(tuned) == len(scratch) and not beats(tuned, scratch):
                 unsure.append(f"{name} at {budget}")
     seeds = f"{config.seeds} draws of labels" if config.seeds > 1 else "a single draw of labels"
+    guessing = [name for name, stays in comparison.plateau().items() if stays]
+    if guessing:
+        verb = "has" if len(guessing) == 1 else "have"
+        said = (
+            f"{listed(guessing)} {verb} not left the unigram plateau, where a model guesses tokens "
+            "by their frequency alone, and would need longer pretraining"
+        )
+        if unsure:
+            said += f"; over {seeds}, no clear gain over the twin from scratch: {listed(unsure)}"
+        return f"{said}."
     if not unsure:
         return (
             f"In all of {seeds}, at every budget, each objective beats its twin from scratch "

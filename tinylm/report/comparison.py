@@ -15,7 +15,7 @@ from tinylm import hub
 from tinylm.files import write_text
 from tinylm.progress import note
 from tinylm.transfer import verdict
-from tinylm.transfer.experiment import FINETUNED, Comparison
+from tinylm.transfer.experiment import FEATURES, FINETUNED, Comparison
 
 from . import answer, confusion, costs, curves, examples, heads, html, inside, maps, pictures
 
@@ -39,12 +39,22 @@ RESULTS_TEXT = (
     "Accuracy in percent on the test posts, mean ± standard deviation over seeds; "
     "the highest mean of each column is bold."
 )
+PLATEAU_TEXT = (
+    "* When pretraining ended, this objective still guessed tokens by their frequency alone (the "
+    "unigram plateau): it needs longer, and its rows do not show what it can do."
+)
+FURTHER_TEXT = "Systems without pretraining, with more labels: how many do they need to catch up?"
+SAVINGS_TEXT = (
+    "How many times fewer labels an objective needs than its twin from scratch for the accuracy "
+    "that it has at a budget, by interpolation over the logarithm of the labels. “> x”: the twin "
+    "never gets there; “< x”: its smallest budget is better already."
+)
 PAIRS_TEXT = (
     "Fine-tuning against the same architecture from scratch, on the same draws of labels. "
     "“Beats” means that every seed wins and the mean difference exceeds the spread."
 )
 PRETRAINING_TEXT = (
-    "Each objective saw the training posts, without labels, for the same time. "
+    "Each objective saw the training posts, without labels, with the same budget. "
     "Loss on posts that were held out; the unigram entropy is what guessing by frequency alone "
     "would reach there. Objectives predict different things, so their losses are not to be "
     "compared with each other."
@@ -112,7 +122,7 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def _results(comparison: Comparison) -> str:
-    """The table of accuracies."""
+    """The table of accuracies; a star marks objectives that have learned next to nothing."""
     head, rows = verdict.cells(comparison)
     strong = set()
     for column, budget in enumerate(comparison.config.labels, 1):
@@ -120,13 +130,25 @@ def _results(comparison: Comparison) -> str:
         for number, row in enumerate(rows):
             if found.get(row[0], -1.0) == max(found.values()):
                 strong.add((number, column))
-    table = html.table(head, rows, "Accuracy", frozenset(strong))
-    return f"{html.paragraph(RESULTS_TEXT)}\n{table}"
+    guessing = [name for name, stays in comparison.plateau().items() if stays]
+    marked = [f"{name} {kind}" for name in guessing for kind in (FEATURES, FINETUNED)]
+    for row in rows:
+        if row[0] in marked:
+            row[0] += " *"
+    parts = [html.paragraph(RESULTS_TEXT), html.table(head, rows, "Accuracy", frozenset(strong))]
+    if guessing:
+        parts.append(html.paragraph(PLATEAU_TEXT))
+    head, rows = verdict.further(comparison)
+    if rows:
+        parts += [html.paragraph(FURTHER_TEXT), html.table(head, rows, "With more labels")]
+    return "\n".join(parts)
 
 
 def _twins(comparison: Comparison) -> str:
-    """The table of pairs, and the one of macro-F1."""
-    parts = [
+    """The tables of labels saved, of pairs, and of macro-F1."""
+    head, rows = verdict.savings(comparison)
+    parts = [html.paragraph(SAVINGS_TEXT), html.table(head, rows, "Labels saved")] if rows else []
+    parts += [
         html.paragraph(PAIRS_TEXT),
         html.table(*verdict.pairs(comparison), "Pretrained against from scratch"),
         html.paragraph("Macro-F1 in percent: every class counts the same."),

@@ -12,6 +12,7 @@ STYLE = """
 .example { margin: 0 0 1rem; padding: .1rem .9rem; border-left: 3px solid var(--line); }
 .example p { margin: .3rem 0; }
 .example ul { list-style: none; margin: .3rem 0; padding: 0; font-size: .9rem; }
+.example span { white-space: nowrap; }
 .example .is-right { color: var(--look); }
 @media print { .example { break-inside: avoid; } }
 """

@@ -27,7 +27,7 @@ def agreement(rows: ArrayLike, labels: ArrayLike) -> float:
     rows : (N,F), N ≥ 2     labels : (N,)
 
     >>> agreement([[0.0], [0.1], [5.0], [5.2], [5.3]], ["a", "a", "b", "a", "b"])
-    0.6
+    0.4
     """
     rows = np.asarray(rows, dtype=np.float64)
     labels = np.asarray(labels)

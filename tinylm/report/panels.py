@@ -7,7 +7,7 @@
 A panel is as wide as a phone. Colour and marker say the same thing twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from tinylm.transfer.metrics import Summary
 
 from .pictures import COLOURS, INK, apart, canvas, finished, looks_of, plain, scattered
 
-Curve = Mapping[int, Summary]  # labels per class -> accuracy over seeds
+Curve = Mapping[float, Summary]  # labels per class -> accuracy over seeds
 
 SIZE = (3.3, 2.6)  # inches of a panel
 LINE = 0.055  # height of a name beside the overview, in units of the axes' height
@@ -70,10 +70,11 @@ def _draw(axes: Any, curve: Curve, look: Look, name: str = "") -> None:
     axes.fill_between(x, mean - std, mean + std, color=look.colour, alpha=0.18, linewidth=0)
 
 
-def _label_axis(axes: Any, budgets: Sequence[int]) -> None:
+def _label_axis(axes: Any, curves: Iterable[Curve]) -> None:
     """Labels per class, each step as long as the factor between two budgets."""
+    counts = sorted(set().union(*curves))
     axes.set_xscale("log")
-    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.set_xticks(counts, [f"{count:.0f}" for count in counts], fontsize=8)
     axes.minorticks_off()
     axes.set_xlabel("labels per class")
 
@@ -91,7 +92,8 @@ def label_panel(
         _draw(axes, curve, LOOKS[kind])
     if saved is not None:
         _draw_saved(axes, saved)
-    _label_axis(axes, sorted(set().union(*curves.values())))
+        axes.set_title(plain(saved.says), loc="right", fontsize=8)
+    _label_axis(axes, curves.values())
     axes.set_ylim(0, top)
     axes.set_ylabel("accuracy, %")
     axes.set_title(plain(title), weight="bold", loc="left")
@@ -99,21 +101,10 @@ def label_panel(
 
 
 def _draw_saved(axes: Any, saved: Saved) -> None:
-    """The arrow from right to left, with its text above the middle."""
+    """The arrow from the labels of the twin to those that suffice."""
     height = 100 * saved.accuracy
     style = {"arrowstyle": "->", "color": INK, "linewidth": 1.2}
     axes.annotate("", (saved.few, height), (saved.many, height), arrowprops=style)
-    middle = np.sqrt(saved.few * saved.many)
-    axes.annotate(
-        plain(saved.says),
-        (middle, height),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        color=INK,
-        fontsize=8,
-    )
 
 
 def overview(systems: Mapping[str, Curve], reference: Curve | None, reference_name: str) -> bytes:
@@ -131,7 +122,7 @@ def overview(systems: Mapping[str, Curve], reference: Curve | None, reference_na
     if reference:
         _draw(axes, reference, LOOKS[TFIDF])
         ends.append((reference_name, INK, 100 * reference[max(reference)].mean))
-    _label_axis(axes, sorted(set().union(*systems.values())))
+    _label_axis(axes, [*systems.values(), reference or {}])
     axes.set_ylabel("accuracy, %")
     low, high = axes.get_ylim()
     heights = np.array([(end - low) / (high - low) for *_, end in ends])
