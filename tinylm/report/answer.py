@@ -92,31 +92,36 @@ def _rival(comparison: Comparison) -> str:
 
 
 def _caution(comparison: Comparison) -> str:
-    """Which gains are not certain."""
-    config = comparison.config
-    unsure = []
-    for name in config.objectives:
-        for budget in config.labels:
-            tuned = comparison.scores(f"{name} {FINETUNED}", budget)
-            scratch = comparison.scores(f"{name} {SCRATCH}", budget)
-            if tuned and len(tuned) == len(scratch) and not beats(tuned, scratch):
-                unsure.append(f"{name} at {budget}")
-    seeds = f"{config.seeds} draws of labels" if config.seeds > 1 else "a single draw of labels"
+    """Which objectives have hardly learned, and which gains are not clear."""
+    seeds = comparison.config.seeds
+    draws = f"{seeds} draws of labels" if seeds > 1 else "a single draw of labels"
     guessing = [name for name, stays in comparison.plateau().items() if stays]
+    unclear = _unclear(comparison)
+    said = []
     if guessing:
         verb = "has" if len(guessing) == 1 else "have"
-        said = (
+        said.append(
             f"{listed(guessing)} {verb} not left the unigram plateau, where a model guesses tokens "
             "by their frequency alone, and would need longer pretraining"
         )
-        if unsure:
-            said += f"; over {seeds}, no clear gain over the twin from scratch: {listed(unsure)}"
-        return f"{said}."
-    if not unsure:
-        return (
-            f"In all of {seeds}, at every budget, each objective beats its twin from scratch "
-            "by more than the spread."
+    if unclear:
+        said.append(f"over {draws}, no clear gain over the twin from scratch: {unclear}")
+    else:
+        said.append(
+            f"in all of {draws}, at every budget, each objective beats its twin from scratch by "
+            "more than the spread"
         )
-    return (
-        f"Over {seeds}, these gains over the twin from scratch are not certain: {listed(unsure)}."
-    )
+    whole = "; ".join(said)
+    return f"{whole if guessing else whole[0].upper() + whole[1:]}."
+
+
+def _unclear(comparison: Comparison) -> str:
+    """The budgets at which an objective does not beat its twin: `gpt at 2, bert at 2 and 10`."""
+    found = {}
+    for name in comparison.config.objectives:
+        for budget in comparison.config.labels:
+            tuned = comparison.scores(f"{name} {FINETUNED}", budget)
+            scratch = comparison.scores(f"{name} {SCRATCH}", budget)
+            if tuned and len(tuned) == len(scratch) and not beats(tuned, scratch):
+                found.setdefault(name, []).append(budget)
+    return ", ".join(f"{name} at {listed(budgets)}" for name, budgets in found.items())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinylm import folders, hub, objectives
+from tinylm import folders, hub, memory, objectives
 from tinylm.errors import DataError, TinylmError
 from tinylm.files import write_json
 from tinylm.kernels.runtime.pool import one_pool
@@ -148,19 +148,21 @@ def pretrained_run(
 
     A student learns from the run of its teacher, in the teacher's words and sizes. One document in
     twenty is held out for the reported loss. No label is touched.
-    returns the content of the run's PRETRAINED: steps, seconds, loss, ...
+    returns the content of the run's PRETRAINED: steps, seconds, loss, peak_bytes of memory, ...
     """
     out = Path(config.out) / name
     with folders.claim(out, own=(STATE, LOG, PRETRAINED), overwrite=None):
         if not _is_noted(out):
             say(f"{name}: pretraining for {config.length_in_words()}")
             asked = _pretraining(name, task, config)
+            can_forget = memory.forget_peak()
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
             for key in ("steps", "seconds", "tokens", "read"):
                 facts[key] = result.get(key)  # a run that an older version finished may lack one
             facts["vocabulary"] = tokenizer.vocab_size
+            facts["peak_bytes"] = memory.peak() if can_forget else None
             write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
 
