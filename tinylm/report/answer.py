@@ -1,7 +1,7 @@
 """What a comparison has found, in three plain sentences: the gain, the rival, the caution."""
 
 from tinylm.transfer import savings, verdict
-from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, TFIDF, Comparison
+from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, Comparison
 from tinylm.transfer.metrics import beats
 from tinylm.transfer.verdict import listed
 
@@ -38,9 +38,15 @@ def _gain(comparison: Comparison) -> str:
     where = f"With {budget} labels per class"
     if gains[name] <= 0:
         return f"{where}, no objective gains from reading text without labels first."
+    if comparison.task.metric == "accuracy":
+        reaches = f"is right on {tuned:.0f} % of the test posts"
+        only = f"on {scratch:.0f} %"
+    else:
+        reaches = f"reaches an F1 of {tuned:.0f} %"
+        only = f"{scratch:.0f} %"
     said = (
-        f"{where}, {name} is right on {tuned:.0f} % of the test posts after it has read text "
-        f"without labels, and on {scratch:.0f} % if the same network learns from scratch"
+        f"{where}, {name} {reaches} after it has read text without labels, and {only} if the same "
+        "network learns from scratch"
     )
     return f"{said}{_saved(comparison)}."
 
@@ -70,24 +76,27 @@ def _count(labels: float) -> str:
 
 def _rival(comparison: Comparison) -> str:
     """Where a pretrained system is better than counting words, and where not."""
-    ahead = {}  # a pretrained system -> budgets where it is ahead of TF-IDF
+    counting = comparison.config.counting
+    ahead = {}  # a pretrained system -> budgets where it is ahead of counting words
     behind = []
     for budget in comparison.config.labels:
         found = means(comparison, budget)
         ours = {m: mean for m, mean in found.items() if m.endswith((FEATURES, FINETUNED))}
-        if not ours or TFIDF not in found:
+        if not ours or counting not in found:
             continue
         best = max(ours, key=ours.get)
-        if ours[best] > found[TFIDF]:
+        if ours[best] > found[counting]:
             ahead.setdefault(best, []).append(budget)
         else:
             behind.append(budget)
     parts = [f"{name} at {listed(budgets)}" for name, budgets in ahead.items()]
     if not parts:
-        return f"{TFIDF}, which counts words and needs no pretraining, is ahead at every budget."
-    said = f"The best pretrained system is ahead of {TFIDF}, which counts words: {', '.join(parts)}"
+        return f"{counting}, which counts words and needs no pretraining, is ahead at every budget."
+    said = (
+        f"The best pretrained system is ahead of {counting}, which counts words: {', '.join(parts)}"
+    )
     if behind:
-        return f"{said} labels per class; at {listed(behind)} {TFIDF} stays ahead."
+        return f"{said} labels per class; at {listed(behind)} {counting} stays ahead."
     return f"{said} labels per class."
 
 

@@ -9,20 +9,19 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
 from tinylm import hub
 from tinylm.files import write_text
 from tinylm.progress import note
 from tinylm.transfer import verdict
 from tinylm.transfer.experiment import FEATURES, FINETUNED, Comparison
+from tinylm.transfer.task import TaggedTask
 
 from . import answer, confusion, costs, curves, examples, heads, html, inside, maps, pictures
 
 PAGE = "report.html"
 TITLES = {
     "results": "Results",
-    "labels": "Accuracy by labels",
+    "labels": "Scores by labels",
     "twins": "Pretrained against from scratch",
     "pretraining": "Pretraining",
     "maps": "Maps",
@@ -36,7 +35,7 @@ TITLES = {
 STYLE = heads.STYLE + curves.STYLE + confusion.STYLE + examples.STYLE
 
 RESULTS_TEXT = (
-    "Accuracy in percent on the test posts, mean ± standard deviation over seeds; "
+    "{score} in percent on the test part, mean ± standard deviation over seeds; "
     "the highest mean of each column is bold."
 )
 PLATEAU_TEXT = (
@@ -90,6 +89,7 @@ def _bodies(comparison: Comparison, models: inside.Models, draw: bool) -> dict[s
     best = confusion.best(comparison)
     budget = max(comparison.config.labels)
     first = _best_objective(comparison)
+    is_tagged = isinstance(comparison.task, TaggedTask)
     return {
         "results": _results(comparison),
         "labels": curves.labels(comparison) if draw else "",
@@ -97,7 +97,7 @@ def _bodies(comparison: Comparison, models: inside.Models, draw: bool) -> dict[s
         "pretraining": _pretraining(comparison, draw),
         "maps": maps.part(comparison, models, first, draw),
         "confusion": confusion.part(best, budget) if best else "",
-        "examples": examples.part(comparison, best) if best else "",
+        "examples": examples.part(comparison, best) if best and not is_tagged else "",
         "heads": inside.attention(comparison, models, first, draw),
         "words": inside.neighbours(comparison, models),
         "costs": costs.part(comparison),
@@ -135,7 +135,9 @@ def _results(comparison: Comparison) -> str:
     for row in rows:
         if row[0] in marked:
             row[0] += " *"
-    parts = [html.paragraph(RESULTS_TEXT), html.table(head, rows, "Accuracy", frozenset(strong))]
+    score = curves.METRICS[comparison.task.metric]
+    text = RESULTS_TEXT.format(score=score[0].upper() + score[1:])
+    parts = [html.paragraph(text), html.table(head, rows, score, frozenset(strong))]
     if guessing:
         parts.append(html.paragraph(PLATEAU_TEXT))
     head, rows = verdict.further(comparison)
@@ -171,11 +173,10 @@ def _method(comparison: Comparison) -> str:
     config = comparison.config
     task = comparison.task
     adapt = config.adapt
-    n_classes = np.unique(task.labels).size
     rates = " or ".join(f"{rate:g}" for rate in adapt.rates)
     parts = [
         html.paragraph(
-            f"{len(task.texts):,} training posts, {n_classes} classes. "
+            f"{len(task.texts):,} training posts, {task.n_classes} classes. "
             f"Tested on {len(task.test_texts):,} of {task.n_test:,} test posts, "
             "one fixed draw for every system and seed; "
             f"encoders read the first {adapt.max_length} tokens of a post, "

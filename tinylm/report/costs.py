@@ -2,7 +2,7 @@
 
 from tinylm import objectives
 from tinylm.transfer import verdict
-from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, TFIDF, Comparison
+from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, Comparison
 
 from . import html
 
@@ -10,7 +10,7 @@ STUDENTS_TEXT = "A student learns from a finished BERT, whose minutes stand behi
 
 
 def part(comparison: Comparison) -> str:
-    """The table of costs, a row for each objective and one for TF-IDF."""
+    """The table of costs, a row for each objective and one for counting words."""
     budget = max(comparison.config.labels)
     head = [
         "objective",
@@ -32,8 +32,9 @@ def part(comparison: Comparison) -> str:
         row.append(_number(facts.get("texts_per_second")))
         row += [seconds(comparison, f"{name} {kind}") for kind in (FEATURES, FINETUNED, SCRATCH)]
         rows.append(row)
-    counted = seconds(comparison, TFIDF)
-    rows.append([TFIDF, "–", "0", "–", "–", counted, "–", "–"])
+    counting = comparison.config.counting
+    counted = seconds(comparison, counting)
+    rows.append([counting, "–", "0", "–", "–", counted, "–", "–"])
     text = (
         "How large each model is, how many posts it turns into features in a second, and how long "
         f"it takes to learn from {budget} labels per class and to read the test posts: the mean "

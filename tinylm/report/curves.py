@@ -13,7 +13,6 @@ from tinylm.transfer.experiment import (
     FINETUNED,
     MAJORITY,
     SCRATCH,
-    TFIDF,
     Comparison,
 )
 from tinylm.transfer.metrics import summarise
@@ -22,6 +21,7 @@ from . import html, panels
 from .panels import LOOKS, Curve, Saved
 
 POINTS = 150  # points of a loss curve
+METRICS = {"accuracy": "accuracy", "f1": "F1 of entities"}  # as a Task names them, and in words
 STYLE = """
 .key { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; }
 .key span { font-weight: 700; }
@@ -29,7 +29,7 @@ STYLE = """
 """
 OVERVIEW_TEXT = (
     "Every objective, fine-tuned, by labels per class; bands are ± one standard deviation over "
-    "seeds. The dashed line is TF-IDF, which needs no pretraining."
+    "seeds. The dashed line counts words, which needs no pretraining."
 )
 PANELS_TEXT = (
     "Each objective alone, on the same scale. The gap between blue and orange is what reading "
@@ -52,9 +52,12 @@ def labels(comparison: Comparison) -> str:
             tuned[name] = found
     if not tuned:
         return ""
-    counted = curve_of(comparison, TFIDF)
-    picture = panels.overview(tuned, counted, TFIDF)
-    parts = [html.figure(picture, OVERVIEW_TEXT, _spoken({**tuned, TFIDF: counted}))]
+    counting = comparison.config.counting
+    counted = curve_of(comparison, counting)
+    metric = METRICS[comparison.task.metric]
+    picture = panels.overview(tuned, counted, counting, metric)
+    said = _spoken({**tuned, counting: counted}, metric)
+    parts = [html.figure(picture, OVERVIEW_TEXT, said)]
     kinds_of = {name: _kinds(comparison, name) for name in tuned}
     ends = []
     for kinds in kinds_of.values():
@@ -63,12 +66,12 @@ def labels(comparison: Comparison) -> str:
     figures = []
     for name, kinds in kinds_of.items():
         saved = _saved(comparison, name)
-        picture = panels.label_panel(name, kinds, top, saved)
-        alt = f"{name}: {_spoken(kinds)}"
+        picture = panels.label_panel(name, kinds, top, saved, metric)
+        alt = f"{name}: {_spoken(kinds, metric)}"
         if saved is not None:
             alt += f" {saved.says} than from scratch."
         figures.append(html.figure(picture, "", alt))
-    return "\n".join([*parts, html.paragraph(PANELS_TEXT), key(), html.panels(figures)])
+    return "\n".join([*parts, html.paragraph(PANELS_TEXT), key(counting), html.panels(figures)])
 
 
 def curve_of(comparison: Comparison, method: str) -> Curve:
@@ -79,7 +82,8 @@ def curve_of(comparison: Comparison, method: str) -> Curve:
 def _kinds(comparison: Comparison, name: str) -> dict[str, Curve]:
     """Kind of system -> curve, of one objective and of the baselines."""
     methods = {kind: f"{name} {kind}" for kind in (FINETUNED, FEATURES, SCRATCH)}
-    methods |= {TFIDF: TFIDF, MAJORITY: MAJORITY}
+    counting = comparison.config.counting
+    methods |= {counting: counting, MAJORITY: MAJORITY}
     found = {kind: curve_of(comparison, method) for kind, method in methods.items()}
     return {kind: curve for kind, curve in found.items() if curve}
 
@@ -96,23 +100,24 @@ def _saved(comparison: Comparison, name: str) -> Saved | None:
     return Saved(one.score, one.needed, one.twin, f"{one} times fewer labels")
 
 
-def key() -> str:
+def key(counting: str) -> str:
     """The legend of the panels: a sign, a colour and a word for each kind of system."""
     items = []
-    for kind, look in LOOKS.items():
+    for kind in (FINETUNED, FEATURES, SCRATCH, counting, MAJORITY):
+        look = LOOKS[kind]
         sign = f'<span style="color:{look.colour}" aria-hidden="true">{look.sign}</span>'
         items.append(f"<li>{sign} {html.escape(kind)}</li>")
     return f'<ul class="key">{"".join(items)}</ul>'
 
 
-def _spoken(curves: dict[str, Curve | None]) -> str:
+def _spoken(curves: dict[str, Curve | None], metric: str) -> str:
     """Curves in words: `gpt 37.8 % at 2, 46.5 % at 10 labels per class; TF-IDF ...`."""
     parts = []
     for name, curve in curves.items():
         if curve:
             points = [f"{100 * s.mean:.1f} % at {count:.0f}" for count, s in sorted(curve.items())]
             parts.append(f"{name} {', '.join(points)}")
-    return f"Accuracy by labels per class. {'; '.join(parts)}."
+    return f"{metric} by labels per class: {'; '.join(parts)}."
 
 
 def losses(comparison: Comparison) -> str:

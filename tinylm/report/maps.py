@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from tinylm.transfer import mapped
 from tinylm.transfer.experiment import Comparison
 from tinylm.transfer.features import Features
+from tinylm.transfer.task import TaggedTask
 
 from . import html, panels, pictures
 
@@ -45,9 +46,9 @@ def part(comparison: Comparison, models: Models, first: str | None, draw: bool) 
     """
     task = comparison.task
     texts = mapped.evenly(task.test_texts)
-    labels = np.array(mapped.evenly(task.test_labels))
-    if len(texts) < 2:
+    if len(texts) < 2 or isinstance(task, TaggedTask):
         return ""
+    labels = np.array(mapped.evenly(task.test_labels))
     cell = comparison.config.cells()[-1]
     length = comparison.config.adapt.max_length
     large = []

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinylm.transfer.experiment import FEATURES, FINETUNED, MAJORITY, SCRATCH, TFIDF
+from tinylm.transfer.experiment import FEATURES, FINETUNED, MAJORITY, SCRATCH, TFIDF, WORD_TAGS
 from tinylm.transfer.metrics import Summary
 
 from .pictures import COLOURS, INK, apart, canvas, finished, looks_of, plain, scattered
@@ -38,6 +38,7 @@ LOOKS = {
     FEATURES: Look("#009E73", "s", "-", "■"),
     SCRATCH: Look("#D55E00", "^", "-", "▲"),
     TFIDF: Look(INK, "", "--", "– –"),
+    WORD_TAGS: Look(INK, "", "--", "– –"),
     MAJORITY: Look(INK, "", ":", "···"),
 }
 
@@ -80,9 +81,13 @@ def _label_axis(axes: Any, curves: Iterable[Curve]) -> None:
 
 
 def label_panel(
-    title: str, curves: Mapping[str, Curve], top: float, saved: Saved | None = None
+    title: str,
+    curves: Mapping[str, Curve],
+    top: float,
+    saved: Saved | None = None,
+    metric: str = "accuracy",
 ) -> bytes:
-    """One objective: accuracy by labels per class, for each kind of system.
+    """One objective: accuracy, or another score, by labels per class, for each kind of system.
 
     curves : kind, a key of LOOKS -> curve     top : the end of the axis, in percent, of all panels
     saved : how many labels pretraining saves     returns SVG
@@ -95,7 +100,7 @@ def label_panel(
         axes.set_title(plain(saved.says), loc="right", fontsize=8)
     _label_axis(axes, curves.values())
     axes.set_ylim(0, top)
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(f"{metric}, %")
     axes.set_title(plain(title), weight="bold", loc="left")
     return finished(figure)
 
@@ -107,7 +112,12 @@ def _draw_saved(axes: Any, saved: Saved) -> None:
     axes.annotate("", (saved.few, height), (saved.many, height), arrowprops=style)
 
 
-def overview(systems: Mapping[str, Curve], reference: Curve | None, reference_name: str) -> bytes:
+def overview(
+    systems: Mapping[str, Curve],
+    reference: Curve | None,
+    reference_name: str,
+    metric: str = "accuracy",
+) -> bytes:
     """Every system in one picture, with its name at the end of its line.
 
     systems : name -> curve, at least one     reference : a curve to hold them against
@@ -123,7 +133,7 @@ def overview(systems: Mapping[str, Curve], reference: Curve | None, reference_na
         _draw(axes, reference, LOOKS[TFIDF])
         ends.append((reference_name, INK, 100 * reference[max(reference)].mean))
     _label_axis(axes, [*systems.values(), reference or {}])
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(f"{metric}, %")
     low, high = axes.get_ylim()
     heights = np.array([(end - low) / (high - low) for *_, end in ends])
     centres = np.stack([np.zeros_like(heights), heights], axis=1)

@@ -19,7 +19,8 @@ def add(commands) -> argparse.ArgumentParser:
         "--data",
         default="newsgroups",
         metavar="NAME|FILE",
-        help="labelled corpus (default newsgroups)",
+        help="labelled corpus (default newsgroups); or several with commas between them, each with "
+        "a folder of its own in DIR; tag:NAME takes the tags of words in place of labels",
     )
     p.add_argument(
         "--objectives",
@@ -69,6 +70,12 @@ def add(commands) -> argparse.ArgumentParser:
         "several (default 1e-3)",
     )
     p.add_argument(
+        "--max-length",
+        type=values.count,
+        metavar="N",
+        help="tokens that an encoder reads of each post; fewer are faster (default 512)",
+    )
+    p.add_argument(
         "--test-size",
         type=values.whole,
         metavar="N",
@@ -84,42 +91,94 @@ def add(commands) -> argparse.ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Run or continue the comparison, and print its tables and its verdict."""
-    from tinylm import report
-    from tinylm.objectives.registry import CHAPTERS, STUDENTS
-    from tinylm.transfer import compare, savings, verdict
+    from tinylm.files import is_file
 
-    names = "data objectives encoding minutes tokens labels scratch_labels seeds test_size out"
+    if "," in options.data and not is_file(options.data):
+        return _several(options)
+    return _one(options)
+
+
+def _config(options: Namespace, data: str) -> Any:
+    """The settings that were asked for, on some data."""
+    from tinylm.objectives.registry import CHAPTERS, STUDENTS
+    from tinylm.transfer import compare
+
+    names = "objectives encoding minutes tokens labels scratch_labels seeds test_size out"
     given = given_of(options, names)
     if given.get("objectives") == ("all",):
         given["objectives"] = (*CHAPTERS, *STUDENTS)
     if options.tokens is not None:
         given["minutes"] = None
-    config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
-    if options.rates is not None:
-        config = replace(config, adapt=replace(config.adapt, rates=options.rates))
-    config.check()
+    config = compare.CompareConfig(**given, data=data, seed=options.seed, quiet=options.quiet)
+    adapt = replace(config.adapt, **given_of(options, "rates max_length"))
+    config = replace(config, adapt=adapt)
+    return config
+
+
+def _one(options: Namespace) -> int:
+    """A comparison on one task."""
+    from tinylm import report
+    from tinylm.transfer import compare
+    from tinylm.transfer.task import TaggedTask
+
+    config = _config(options, options.data)
+    page = None
     with compare.claim(config):
         comparison = compare.run(config)
-        page = report.write(comparison)
-    sentence = verdict.sentence(comparison)
-    paragraphs = []
+        if not isinstance(comparison.task, TaggedTask):
+            page = report.write(comparison)
+    lines = _paragraphs(comparison)
+    result = _found(comparison)
+    if page is not None:
+        lines.append(f"Report: {page}")
+        result["report"] = str(page)
+    return print_result(options, result, ["\n\n".join(lines)])
+
+
+def _several(options: Namespace) -> int:
+    """Comparisons on several tasks, and what they show together."""
+    from tinylm.transfer import across, verdict
+
+    sources = values.words(options.data)
+    comparisons = across.run(_config(options, sources[0]), sources)
+    lines = []
+    for source, comparison in comparisons.items():
+        lines += [f"== {source} ==", *_paragraphs(comparison)]
+    sentence = across.sentence(comparisons)
+    lines += ["== all tasks ==", verdict.text_table(*across.table(comparisons)), sentence]
+    head, rows = across.table(comparisons)
+    result = {
+        "sentence": sentence,
+        "table": [dict(zip(head, row, strict=True)) for row in rows],
+        "winners": {source: across.winners(each) for source, each in comparisons.items()},
+        "tasks": {source: _found(each) for source, each in comparisons.items()},
+    }
+    return print_result(options, result, ["\n\n".join(lines)])
+
+
+def _paragraphs(comparison: Any) -> list[str]:
+    """The tables of a comparison that hold anything, and its verdict."""
+    from tinylm.transfer import verdict
+
+    found = []
     for table in verdict.TABLES:
         head, rows = table(comparison)
         if rows:
-            paragraphs.append(verdict.text_table(head, rows))
-    paragraphs += [sentence, f"Report: {page}"]
-    result = {
-        "sentence": sentence,
-        "report": str(page),
+            found.append(verdict.text_table(head, rows))
+    return [*found, verdict.sentence(comparison)]
+
+
+def _found(comparison: Any) -> dict[str, Any]:
+    """A comparison as JSON."""
+    from tinylm.transfer import savings, verdict
+
+    saved = savings.labels_saved(comparison)
+    return {
+        "sentence": verdict.sentence(comparison),
+        "metric": comparison.task.metric,
         "rows": comparison.rows,
         "pretrained": comparison.pretrained,
         "on_unigram_plateau": comparison.plateau(),
         "costs": comparison.costs,
-        "labels_saved": [_as_json(one) for one in savings.labels_saved(comparison)],
+        "labels_saved": [{**asdict(one), "factor": one.factor} for one in saved],
     }
-    return print_result(options, result, ["\n\n".join(paragraphs)])
-
-
-def _as_json(saving: Any) -> dict[str, Any]:
-    """A `Saving` as a dict, with its factor."""
-    return {**asdict(saving), "factor": saving.factor}
