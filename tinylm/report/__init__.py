@@ -2,8 +2,8 @@
 
 Read in this order: html.py, words.py, pictures.py, panels.py; the parts of the page of a
 comparison, answer.py, curves.py, maps.py, confusion.py, examples.py, inside.py, costs.py, and
-comparison.py, which puts them in order; the page about one text, looking.py, reading.py, heads.py,
-show.py.
+comparison.py, which puts them in order; several.py; the page about one text, looking.py,
+reading.py, heads.py, show.py.
 
 >>> from tinylm.report import html
 >>> "<p>5 &lt; 7</p>" in html.page("A title", html.paragraph("5 < 7"))
@@ -11,5 +11,6 @@ True
 """
 
 from .comparison import write
+from .several import write_all
 
-__all__ = ["write"]
+__all__ = ["write", "write_all"]

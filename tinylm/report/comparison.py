@@ -80,7 +80,7 @@ def write(comparison: Comparison) -> Path:
     title = f"Few labels, free text: {comparison.task.name}"
     path = out / PAGE
     style = f"<style>{STYLE}</style>"
-    write_text(path, html.page(title, *parts, foot=_versions(), head=style))
+    write_text(path, html.page(title, *parts, foot=versions(), head=style))
     return path
 
 
@@ -196,7 +196,7 @@ def _method(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _versions() -> str:
+def versions() -> str:
     """The versions of the packages, Python and the machine, for the foot of the page."""
     found = []
     for package in ("tinylm", "numpy", "numba", "scipy"):

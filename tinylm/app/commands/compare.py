@@ -119,36 +119,35 @@ def _one(options: Namespace) -> int:
     """A comparison on one task."""
     from tinylm import report
     from tinylm.transfer import compare
-    from tinylm.transfer.task import TaggedTask
 
     config = _config(options, options.data)
-    page = None
     with compare.claim(config):
         comparison = compare.run(config)
-        if not isinstance(comparison.task, TaggedTask):
-            page = report.write(comparison)
-    lines = _paragraphs(comparison)
-    result = _found(comparison)
-    if page is not None:
-        lines.append(f"Report: {page}")
-        result["report"] = str(page)
+        page = report.write(comparison)
+    lines = [*_paragraphs(comparison), f"Report: {page}"]
+    result = _found(comparison) | {"report": str(page)}
     return print_result(options, result, ["\n\n".join(lines)])
 
 
 def _several(options: Namespace) -> int:
     """Comparisons on several tasks, and what they show together."""
+    from tinylm import report
     from tinylm.transfer import across, verdict
 
     sources = values.words(options.data)
-    comparisons = across.run(_config(options, sources[0]), sources)
+    config = _config(options, sources[0])
+    comparisons = across.run(config, sources)
+    page = report.write_all(comparisons, config.out)
     lines = []
     for source, comparison in comparisons.items():
         lines += [f"== {source} ==", *_paragraphs(comparison)]
     sentence = across.sentence(comparisons)
     lines += ["== all tasks ==", verdict.text_table(*across.table(comparisons)), sentence]
+    lines.append(f"Report: {page}")
     head, rows = across.table(comparisons)
     result = {
         "sentence": sentence,
+        "report": str(page),
         "table": [dict(zip(head, row, strict=True)) for row in rows],
         "winners": {source: across.winners(each) for source, each in comparisons.items()},
         "tasks": {source: _found(each) for source, each in comparisons.items()},
