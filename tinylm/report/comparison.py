@@ -173,6 +173,9 @@ def _method(comparison: Comparison) -> str:
     config = comparison.config
     task = comparison.task
     adapt = config.adapt
+    drawn = "Labels are drawn stratified and nested"
+    if isinstance(task, TaggedTask):
+        drawn = "A budget of n per class is n sentences for each type of entity, drawn nested"
     rates = " or ".join(f"{rate:g}" for rate in adapt.rates)
     parts = [
         html.paragraph(
@@ -180,10 +183,10 @@ def _method(comparison: Comparison) -> str:
             f"Tested on {len(task.test_texts):,} of {task.n_test:,} test posts, "
             "one fixed draw for every system and seed; "
             f"encoders read the first {adapt.max_length} tokens of a post, "
-            "or as many as they have positions for; TF-IDF reads all of it. "
+            f"or as many as they have positions for; {config.counting} reads all of it. "
             f"Pretraining saw training posts only: {config.length_in_words()} for each objective. "
-            "Labels are drawn stratified and nested: the smallest budget is inside the larger "
-            "ones, and every system gets the same draws."
+            f"{drawn}: the smallest budget is inside the larger ones, and every system gets the "
+            "same draws."
         ),
         html.paragraph(
             "Fine-tuning and the from-scratch twin: "

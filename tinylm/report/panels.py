@@ -62,7 +62,7 @@ def _draw(axes: Any, curve: Curve, look: Look, name: str = "") -> None:
         x,
         mean,
         color=look.colour,
-        marker=look.marker or None,
+        marker=look.marker or ("_" if len(budgets) == 1 else None),  # a line of one point is none
         linestyle=look.dashes,
         markersize=4,
         linewidth=1.5,
