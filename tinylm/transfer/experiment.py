@@ -195,8 +195,8 @@ class Comparison:
 
     config, task : its settings, and the texts and labels
     rows : dicts with method, budget, seed, accuracy, macro_f1, seconds; f1 too if words are tagged,
-        of entities. The task's `metric` names the main score, that all tables show. TF-IDF and the from-scratch
-        twins may have rows of further budgets, `config.scratch_labels`
+        of entities. The task's `metric` names the main score, that all tables show. TF-IDF and the
+        from-scratch twins may have rows of further budgets, `config.scratch_labels`
     pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram,
         token_loss; see `plateau` for what the last two say
     costs : objective -> dict of parameters, texts_per_second that become frozen features, and

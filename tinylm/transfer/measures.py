@@ -121,7 +121,7 @@ class Texts:
         return used, train, test
 
     def tuned(self, name: str, encoder: Objective, tokenizer: Any) -> None:
-        """Measure fine-tuning, from the pretrained weights and from random ones; else all is equal."""
+        """Measure fine-tuning, from pretrained and from random weights; all else is equal."""
         for cell in self.config.cells() + self.config.further_cells():
             for kind in (FINETUNED, SCRATCH):
                 method = f"{name} {kind}"

@@ -30,19 +30,7 @@ def add(commands) -> argparse.ArgumentParser:
         "(default: word2vec,gpt,bert)",
     )
     values.add_encoding(p)
-    length = p.add_mutually_exclusive_group()
-    length.add_argument(
-        "--minutes",
-        type=values.minutes,
-        metavar="M",
-        help="pretraining time of each objective (default 2.5)",
-    )
-    length.add_argument(
-        "--tokens",
-        type=values.count,
-        metavar="N",
-        help="or the tokens that each objective reads",
-    )
+    _add_length(p)
     p.add_argument(
         "--labels",
         type=values.counts,
@@ -62,6 +50,34 @@ def add(commands) -> argparse.ArgumentParser:
         metavar="N",
         help="paired repetitions (default 3)",
     )
+    _add_adaptation(p)
+    p.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder of the report and the runs; finished parts are reused",
+    )
+    return p
+
+
+def _add_length(p: argparse.ArgumentParser) -> None:
+    """--minutes or --tokens, one of them."""
+    length = p.add_mutually_exclusive_group()
+    length.add_argument(
+        "--minutes",
+        type=values.minutes,
+        metavar="M",
+        help="pretraining time of each objective (default 2.5)",
+    )
+    length.add_argument(
+        "--tokens",
+        type=values.count,
+        metavar="N",
+        help="or the tokens that each objective reads",
+    )
+
+
+def _add_adaptation(p: argparse.ArgumentParser) -> None:
+    """How systems are adapted and tested."""
     p.add_argument(
         "--rates",
         type=values.rates,
@@ -81,12 +97,6 @@ def add(commands) -> argparse.ArgumentParser:
         metavar="N",
         help="test posts read, always the same ones; 0 for all (default 1000)",
     )
-    p.add_argument(
-        "--out",
-        metavar="DIR",
-        help="folder of the report and the runs; finished parts are reused",
-    )
-    return p
 
 
 def run(options: Namespace) -> int:
