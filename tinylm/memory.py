@@ -65,9 +65,9 @@ def forget_peak() -> bool:
 
 
 def peak() -> int | None:
-    """The most bytes that this process has held since `forget_peak`, code and mapped files included.
+    """The most bytes that this process has held since `forget_peak`; None if that is unknown.
 
-    None if the system does not say.
+    Code and files mapped from the disk count too.
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in STATUS.read_text().splitlines():

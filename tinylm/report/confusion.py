@@ -28,7 +28,9 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Answers:
-    """What one system said of every test text, or of every word that has a tag, after learning from the largest budget.
+    """What one system said of every test text, after learning from the largest budget.
+
+    Of every word, if the words of a text have tags.
 
     name : of the system     truth, said : labels as texts, one for each test text or word
     """

@@ -39,8 +39,8 @@ def part(comparison: Comparison) -> str:
         "How large each model is, how many posts it turns into features in a second, and how long "
         f"it takes to learn from {budget} labels per class and to read the test posts: the mean "
         "over seeds, on this machine. The memory is the most that the whole process held during "
-        "pretraining, where the system says so. Features are encoded once for all budgets, so theirs is the "
-        "time of the classifier alone."
+        "pretraining, where the system says so. Features are encoded once for all budgets, so "
+        "theirs is the time of the classifier alone."
     )
     parts = [html.paragraph(text), html.table(head, rows, "Costs")]
     if any(objectives.is_student(name) for name in comparison.config.objectives):

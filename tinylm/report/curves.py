@@ -28,8 +28,8 @@ STYLE = """
 .panels img { width: 100%; max-width: 26rem; }
 """
 OVERVIEW_TEXT = (
-    "Every objective, fine-tuned, by labels per class; bands are ± one standard deviation over "
-    "seeds. The dashed line counts words, which needs no pretraining."
+    "Every objective, fine-tuned, by labels per class; bands, where there are few lines, are ± one "
+    "standard deviation over seeds. The dashed line counts words, which needs no pretraining."
 )
 PANELS_TEXT = (
     "Each objective alone, on the same scale. The gap between blue and orange is what reading "

@@ -21,6 +21,7 @@ from .pictures import COLOURS, INK, apart, canvas, finished, looks_of, plain, sc
 Curve = Mapping[float, Summary]  # labels per class -> accuracy over seeds
 
 SIZE = (3.3, 2.6)  # inches of a panel
+FEW = 6  # systems whose bands can still be told apart in one picture
 LINE = 0.055  # height of a name beside the overview, in units of the axes' height
 
 
@@ -52,8 +53,8 @@ class Saved(NamedTuple):
     says: str
 
 
-def _draw(axes: Any, curve: Curve, look: Look, name: str = "") -> None:
-    """One line with its band of ± one standard deviation, in percent."""
+def _draw(axes: Any, curve: Curve, look: Look, band: bool = True) -> None:
+    """One line, with its band of ± one standard deviation, in percent."""
     budgets = sorted(curve)
     x = np.array(budgets, dtype=float)
     mean = 100 * np.array([curve[budget].mean for budget in budgets])
@@ -66,9 +67,9 @@ def _draw(axes: Any, curve: Curve, look: Look, name: str = "") -> None:
         linestyle=look.dashes,
         markersize=4,
         linewidth=1.5,
-        label=name,
     )
-    axes.fill_between(x, mean - std, mean + std, color=look.colour, alpha=0.18, linewidth=0)
+    if band:
+        axes.fill_between(x, mean - std, mean + std, color=look.colour, alpha=0.18, linewidth=0)
 
 
 def _label_axis(axes: Any, curves: Iterable[Curve]) -> None:
@@ -124,30 +125,42 @@ def overview(
     returns SVG
     """
     figure, axes = canvas(4.6, 3.6)
+    last = max(set().union(*systems.values()))
     ends = []
     for name, (colour, marker) in looks_of(systems).items():
-        curve = systems[name]
-        _draw(axes, curve, Look(colour, marker, "-", ""))
-        ends.append((name, colour, 100 * curve[max(curve)].mean))
+        _draw(axes, systems[name], Look(colour, marker, "-", ""), band=len(systems) <= FEW)
+        ends.append((name, colour, systems[name]))
     if reference:
-        _draw(axes, reference, LOOKS[TFIDF])
-        ends.append((reference_name, INK, 100 * reference[max(reference)].mean))
-    _label_axis(axes, [*systems.values(), reference or {}])
+        shown = {count: summary for count, summary in reference.items() if count <= last}
+        _draw(axes, shown, LOOKS[TFIDF])
+        ends.append((reference_name, INK, shown))
+    _label_axis(axes, [curve for *_, curve in ends])
     axes.set_ylabel(f"{metric}, %")
+    _name_ends(axes, [end for end in ends if end[2]])
+    return finished(figure)
+
+
+def _name_ends(axes: Any, ends: Sequence[tuple[str, str, Curve]]) -> None:
+    """Write the name of each curve beside its end, none over another, with a thin line to it.
+
+    ends : (name, colour, curve)
+    """
     low, high = axes.get_ylim()
-    heights = np.array([(end - low) / (high - low) for *_, end in ends])
+    values = [100 * curve[max(curve)].mean for *_, curve in ends]
+    heights = (np.array(values) - low) / (high - low)
     centres = np.stack([np.zeros_like(heights), heights], axis=1)
     places = apart(centres, np.ones(len(ends)), LINE)
-    for (name, colour, _), (_, height) in zip(ends, places, strict=True):
+    for (name, colour, curve), value, (_, height) in zip(ends, values, places, strict=True):
         axes.annotate(
             plain(name),
-            (1.02, height),
-            xycoords="axes fraction",
+            (max(curve), value),
+            xytext=(1.05, height),
+            textcoords="axes fraction",
             color=colour,
             fontsize=8,
             va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0},
         )
-    return finished(figure)
 
 
 def loss_panel(
