@@ -15,6 +15,8 @@ from .errors import ArgumentError
 SMALL = 2**20  # bytes that are granted without asking the system
 GROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container on Linux
 USED = Path("/proc/self/statm")  # pages of this process on Linux: all, resident, of these shared
+STATUS = Path("/proc/self/status")  # what Linux knows of this process, a line each
+FORGET = Path("/proc/self/clear_refs")  # "5" makes Linux forget the peak of this process
 
 _left: ContextVar[int | None] = ContextVar("left", default=None)  # bytes that `at_most` leaves
 
@@ -52,6 +54,26 @@ def used() -> int:
         pages = int(resident) - int(shared)
         return pages * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def forget_peak() -> bool:
+    """Let `peak` begin anew, where the system can, which is on Linux; returns whether it can."""
+    with contextlib.suppress(OSError):
+        FORGET.write_text("5")
+        return True
+    return False
+
+
+def peak() -> int | None:
+    """The most bytes that this process has held since `forget_peak`; None if that is unknown.
+
+    Code and files mapped from the disk count too.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 @contextlib.contextmanager

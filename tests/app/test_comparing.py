@@ -50,10 +50,10 @@ def test_all_is_the_whole_history_with_students_after_their_teacher(asked, tmp_p
 
 
 def test_one_rate_a_test_size_and_further_labels_can_be_asked_for(asked, tmp_path):
-    given = ["--rates", "3e-4", "--test-size", "0", "--scratch-labels", "100,all", "--seeds", "2"]
-    assert main(command(tmp_path, *given)) == 0
+    given = ["--rates", "3e-4", "--max-length", "128", "--test-size", "0", "--seeds", "2"]
+    assert main(command(tmp_path, *given, "--scratch-labels", "100,all")) == 0
     [config] = asked
-    assert config.adapt == AdaptConfig(max_length=512, rates=(3e-4,))
+    assert config.adapt == AdaptConfig(max_length=128, rates=(3e-4,))
     assert (config.test_size, config.scratch_labels, config.seeds) == (0, (100, "all"), 2)
 
 

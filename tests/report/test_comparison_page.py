@@ -15,7 +15,7 @@ from tinylm.objectives import find
 from tinylm.report import looking, pictures
 from tinylm.report.comparison import TITLES
 from tinylm.text import BPE, Words
-from tinylm.transfer import compare
+from tinylm.transfer import across, compare
 from tinylm.transfer.adapt import AdaptConfig
 
 
@@ -91,6 +91,28 @@ def test_without_matplotlib_the_report_has_its_tables_and_one_sentence_names_the
     assert said.count("\n") == 1 and "tinylm[demos]" in said
 
 
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """The pages of a comparison on two tasks: their folder."""
+    out = tmp_path_factory.mktemp("several")
+    adapt = AdaptConfig(max_length=17, updates=2)
+    config = compare.CompareConfig(
+        "toy", ("gpt",), 0.01, (2,), 2, out, "tiny", test_size=23, adapt=adapt, quiet=True
+    )
+    found = across.run(config, ["toy", "tag:toy"])
+    assert report.write_all(found, out) == out / "report.html"
+    return out
+
+
+def test_several_tasks_have_a_page_each_and_one_that_leads_to_them(several):
+    whole = read((several / "report.html").read_text(encoding="utf-8"))
+    links = [value for name, value in whole.attributes if name == "href"]
+    assert links == ["./toy/report.html", "./tag-toy/report.html"]
+    tagged = read((several / links[1]).read_text(encoding="utf-8"))
+    assert "F1 of entities in percent" in tagged.text and "word counts" in tagged.text
+    assert "Posts right and wrong" not in tagged.text and "B-" in tagged.text
+
+
 if BROWSER is not None:  # without one there is no such test: none passes that has not looked
 
     @pytest.mark.peer
@@ -102,6 +124,15 @@ if BROWSER is not None:  # without one there is no such test: none passes that h
         assert len(found["pictures"]) >= 8 and all(found["pictures"]) and all(found["alts"])
         assert len(found["targets"]) == len(TITLES) and all(found["targets"])
         assert all(found["reachable"])
+
+    @pytest.mark.peer
+    @pytest.mark.parametrize("page", ["report.html", "toy/report.html", "tag-toy/report.html"])
+    def test_in_a_browser_the_pages_of_several_tasks_fit_a_phone(several, tmp_path, page):
+        text = (several / page).read_text(encoding="utf-8")
+        (tmp_path / "page.html").write_text(text, encoding="utf-8")
+        found = seen(tmp_path, 360)
+        assert found["overflow"] <= 0 and found["wide"] == [] and found["requests"] == []
+        assert all(found["pictures"]) and all(found["targets"]) and all(found["reachable"])
 
 
 def test_attention_rows_are_probabilities_that_never_look_ahead(model):

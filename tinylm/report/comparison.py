@@ -9,20 +9,19 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
 from tinylm import hub
 from tinylm.files import write_text
 from tinylm.progress import note
 from tinylm.transfer import verdict
-from tinylm.transfer.experiment import FINETUNED, Comparison
+from tinylm.transfer.experiment import FEATURES, FINETUNED, Comparison
+from tinylm.transfer.task import TaggedTask
 
 from . import answer, confusion, costs, curves, examples, heads, html, inside, maps, pictures
 
 PAGE = "report.html"
 TITLES = {
     "results": "Results",
-    "labels": "Accuracy by labels",
+    "labels": "Scores by labels",
     "twins": "Pretrained against from scratch",
     "pretraining": "Pretraining",
     "maps": "Maps",
@@ -36,15 +35,25 @@ TITLES = {
 STYLE = heads.STYLE + curves.STYLE + confusion.STYLE + examples.STYLE
 
 RESULTS_TEXT = (
-    "Accuracy in percent on the test posts, mean ± standard deviation over seeds; "
+    "{score} in percent on the test part, mean ± standard deviation over seeds; "
     "the highest mean of each column is bold."
+)
+PLATEAU_TEXT = (
+    "* When pretraining ended, this objective still guessed tokens by their frequency alone (the "
+    "unigram plateau): it needs longer, and its rows do not show what it can do."
+)
+FURTHER_TEXT = "Systems without pretraining, with more labels: how many do they need to catch up?"
+SAVINGS_TEXT = (
+    "How many times fewer labels an objective needs than its twin from scratch for the accuracy "
+    "that it has at a budget, by interpolation over the logarithm of the labels. “> x”: the twin "
+    "never gets there; “< x”: its smallest budget is better already."
 )
 PAIRS_TEXT = (
     "Fine-tuning against the same architecture from scratch, on the same draws of labels. "
     "“Beats” means that every seed wins and the mean difference exceeds the spread."
 )
 PRETRAINING_TEXT = (
-    "Each objective saw the training posts, without labels, for the same time. "
+    "Each objective saw the training posts, without labels, with the same budget. "
     "Loss on posts that were held out; the unigram entropy is what guessing by frequency alone "
     "would reach there. Objectives predict different things, so their losses are not to be "
     "compared with each other."
@@ -71,7 +80,7 @@ def write(comparison: Comparison) -> Path:
     title = f"Few labels, free text: {comparison.task.name}"
     path = out / PAGE
     style = f"<style>{STYLE}</style>"
-    write_text(path, html.page(title, *parts, foot=_versions(), head=style))
+    write_text(path, html.page(title, *parts, foot=versions(), head=style))
     return path
 
 
@@ -80,6 +89,7 @@ def _bodies(comparison: Comparison, models: inside.Models, draw: bool) -> dict[s
     best = confusion.best(comparison)
     budget = max(comparison.config.labels)
     first = _best_objective(comparison)
+    is_tagged = isinstance(comparison.task, TaggedTask)
     return {
         "results": _results(comparison),
         "labels": curves.labels(comparison) if draw else "",
@@ -87,7 +97,7 @@ def _bodies(comparison: Comparison, models: inside.Models, draw: bool) -> dict[s
         "pretraining": _pretraining(comparison, draw),
         "maps": maps.part(comparison, models, first, draw),
         "confusion": confusion.part(best, budget) if best else "",
-        "examples": examples.part(comparison, best) if best else "",
+        "examples": examples.part(comparison, best) if best and not is_tagged else "",
         "heads": inside.attention(comparison, models, first, draw),
         "words": inside.neighbours(comparison, models),
         "costs": costs.part(comparison),
@@ -112,7 +122,7 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def _results(comparison: Comparison) -> str:
-    """The table of accuracies."""
+    """The table of accuracies; a star marks objectives that have learned next to nothing."""
     head, rows = verdict.cells(comparison)
     strong = set()
     for column, budget in enumerate(comparison.config.labels, 1):
@@ -120,13 +130,27 @@ def _results(comparison: Comparison) -> str:
         for number, row in enumerate(rows):
             if found.get(row[0], -1.0) == max(found.values()):
                 strong.add((number, column))
-    table = html.table(head, rows, "Accuracy", frozenset(strong))
-    return f"{html.paragraph(RESULTS_TEXT)}\n{table}"
+    guessing = [name for name, stays in comparison.plateau().items() if stays]
+    marked = [f"{name} {kind}" for name in guessing for kind in (FEATURES, FINETUNED)]
+    for row in rows:
+        if row[0] in marked:
+            row[0] += " *"
+    score = curves.METRICS[comparison.task.metric]
+    text = RESULTS_TEXT.format(score=score[0].upper() + score[1:])
+    parts = [html.paragraph(text), html.table(head, rows, score, frozenset(strong))]
+    if guessing:
+        parts.append(html.paragraph(PLATEAU_TEXT))
+    head, rows = verdict.further(comparison)
+    if rows:
+        parts += [html.paragraph(FURTHER_TEXT), html.table(head, rows, "With more labels")]
+    return "\n".join(parts)
 
 
 def _twins(comparison: Comparison) -> str:
-    """The table of pairs, and the one of macro-F1."""
-    parts = [
+    """The tables of labels saved, of pairs, and of macro-F1."""
+    head, rows = verdict.savings(comparison)
+    parts = [html.paragraph(SAVINGS_TEXT), html.table(head, rows, "Labels saved")] if rows else []
+    parts += [
         html.paragraph(PAIRS_TEXT),
         html.table(*verdict.pairs(comparison), "Pretrained against from scratch"),
         html.paragraph("Macro-F1 in percent: every class counts the same."),
@@ -149,18 +173,20 @@ def _method(comparison: Comparison) -> str:
     config = comparison.config
     task = comparison.task
     adapt = config.adapt
-    n_classes = np.unique(task.labels).size
+    drawn = "Labels are drawn stratified and nested"
+    if isinstance(task, TaggedTask):
+        drawn = "A budget of n per class is n sentences for each type of entity, drawn nested"
     rates = " or ".join(f"{rate:g}" for rate in adapt.rates)
     parts = [
         html.paragraph(
-            f"{len(task.texts):,} training posts, {n_classes} classes. "
+            f"{len(task.texts):,} training posts, {task.n_classes} classes. "
             f"Tested on {len(task.test_texts):,} of {task.n_test:,} test posts, "
             "one fixed draw for every system and seed; "
             f"encoders read the first {adapt.max_length} tokens of a post, "
-            "or as many as they have positions for; TF-IDF reads all of it. "
+            f"or as many as they have positions for; {config.counting} reads all of it. "
             f"Pretraining saw training posts only: {config.length_in_words()} for each objective. "
-            "Labels are drawn stratified and nested: the smallest budget is inside the larger "
-            "ones, and every system gets the same draws."
+            f"{drawn}: the smallest budget is inside the larger ones, and every system gets the "
+            "same draws."
         ),
         html.paragraph(
             "Fine-tuning and the from-scratch twin: "
@@ -173,7 +199,7 @@ def _method(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _versions() -> str:
+def versions() -> str:
     """The versions of the packages, Python and the machine, for the foot of the page."""
     found = []
     for package in ("tinylm", "numpy", "numba", "scipy"):

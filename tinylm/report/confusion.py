@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tinylm.transfer.experiment import FEATURES, FINETUNED, Comparison
 from tinylm.transfer.metrics import summarise
+from tinylm.transfer.task import TaggedTask
 
 from . import html
 from .words import line
@@ -29,7 +30,9 @@ STYLE = """
 class Answers:
     """What one system said of every test text, after learning from the largest budget.
 
-    name : of the system     truth, said : labels as texts, one for each test text
+    Of every word, if the words of a text have tags.
+
+    name : of the system     truth, said : labels as texts, one for each test text or word
     """
 
     name: str
@@ -53,6 +56,9 @@ def answers_of(comparison: Comparison, name: str) -> Answers | None:
     """The answers of a system; None if they were not kept."""
     said = comparison.predicted.get(name)
     truth = comparison.task.test_labels.tolist()
+    if said is not None and isinstance(comparison.task, TaggedTask):
+        truth = [tag for tags in truth for tag in tags]
+        said = [tag for tags in said for tag in tags]
     if said is None or len(said) != len(truth):
         return None
     return Answers(name, [str(label) for label in truth], [str(label) for label in said])
@@ -78,7 +84,7 @@ def part(answers: Answers, budget: int) -> str:
     total = len(answers.truth)
     text = (
         f"What {answers.name}, the best pretrained system, says after {budget} labels per class "
-        f"(the last seed): {right:,} of {total:,} test posts are right. A row is what a post is, a "
+        f"(the last seed): {right:,} of {total:,} answers are right. A row is what a text is, a "
         "column what it is taken for; blue is right, orange is wrong, the stronger the larger its "
         "share of the row."
     )
@@ -132,12 +138,12 @@ def _cell(count: int, share: float, right: bool) -> str:
 
 
 def _in_words(answers: Answers) -> str:
-    """`hockey is taken for baseball 4 times, of 40`, as a list; empty without a mistake."""
+    """`hockey is taken for baseball 4 of 40 times`, as a list; empty without a mistake."""
     totals = Counter(answers.truth)
     items = []
     for (label, said), count in answers.mistakes()[:PAIRS]:
         of = totals[label]
-        is_said = f"{quoted(label)} is taken for {quoted(said)} in {count} of {of} posts"
+        is_said = f"{quoted(label)} is taken for {quoted(said)} {count} of {of} times"
         items.append(f"<li>{is_said}</li>")
     return f"<ul>{''.join(items)}</ul>" if items else ""
 

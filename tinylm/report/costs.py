@@ -2,7 +2,7 @@
 
 from tinylm import objectives
 from tinylm.transfer import verdict
-from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, TFIDF, Comparison
+from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, Comparison
 
 from . import html
 
@@ -10,12 +10,13 @@ STUDENTS_TEXT = "A student learns from a finished BERT, whose minutes stand behi
 
 
 def part(comparison: Comparison) -> str:
-    """The table of costs, a row for each objective and one for TF-IDF."""
+    """The table of costs, a row for each objective and one for counting words."""
     budget = max(comparison.config.labels)
     head = [
         "objective",
         "parameters",
         "pretraining, minutes",
+        "peak memory, MB",
         "posts a second",
         "features, s",
         "fine-tuning, s",
@@ -24,18 +25,22 @@ def part(comparison: Comparison) -> str:
     rows = []
     for name in comparison.config.objectives:
         facts = comparison.costs.get(name, {})
-        minutes = comparison.pretrained[name]["seconds"] / 60
-        row = [name, _number(facts.get("parameters")), f"{minutes:.2f}"]
+        learned = comparison.pretrained[name]
+        peak = learned.get("peak_bytes")
+        row = [name, _number(facts.get("parameters")), f"{learned['seconds'] / 60:.2f}"]
+        row.append(_number(None if peak is None else peak / 1e6))
         row.append(_number(facts.get("texts_per_second")))
         row += [seconds(comparison, f"{name} {kind}") for kind in (FEATURES, FINETUNED, SCRATCH)]
         rows.append(row)
-    counted = seconds(comparison, TFIDF)
-    rows.append([TFIDF, "–", "0", "–", counted, "–", "–"])
+    counting = comparison.config.counting
+    counted = seconds(comparison, counting)
+    rows.append([counting, "–", "0", "–", "–", counted, "–", "–"])
     text = (
         "How large each model is, how many posts it turns into features in a second, and how long "
         f"it takes to learn from {budget} labels per class and to read the test posts: the mean "
-        "over seeds, on this machine. Features are encoded once for all budgets, so theirs is the "
-        "time of the classifier alone."
+        "over seeds, on this machine. The memory is the most that the whole process held during "
+        "pretraining, where the system says so. Features are encoded once for all budgets, so "
+        "theirs is the time of the classifier alone."
     )
     parts = [html.paragraph(text), html.table(head, rows, "Costs")]
     if any(objectives.is_student(name) for name in comparison.config.objectives):

@@ -1,85 +1,123 @@
 """The part of the report that shows how accuracy grows with labels, and how the runs learned."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tinylm.errors import TinylmError
+from tinylm import objectives
 from tinylm.training.checkpoint import LOG, read_log
-from tinylm.transfer import verdict
+from tinylm.transfer import savings
 from tinylm.transfer.experiment import (
     FEATURES,
     FINETUNED,
     MAJORITY,
     SCRATCH,
-    TFIDF,
     Comparison,
 )
+from tinylm.transfer.metrics import summarise
 
 from . import html, panels
-from .panels import LOOKS, Curve
+from .panels import LOOKS, Curve, Saved
 
 POINTS = 150  # points of a loss curve
+METRICS = {"accuracy": "accuracy", "f1": "F1 of entities"}  # as a Task names them, and in words
 STYLE = """
 .key { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; }
 .key span { font-weight: 700; }
 .panels img { width: 100%; max-width: 26rem; }
 """
 OVERVIEW_TEXT = (
-    "Every objective, fine-tuned, by labels per class; bands are ± one standard deviation over "
-    "seeds. The dashed line is TF-IDF, which needs no pretraining."
+    "Every objective, fine-tuned, by labels per class; bands, where there are few lines, are ± one "
+    "standard deviation over seeds. The dashed line counts words, which needs no pretraining."
 )
 PANELS_TEXT = (
     "Each objective alone, on the same scale. The gap between blue and orange is what reading "
-    "text without labels has brought: the same network, once pretrained and once not."
+    "text without labels has brought: the same network, once pretrained and once not. The arrow "
+    "shows how many times fewer labels the pretrained one needs for the same accuracy, where that "
+    "is most."
 )
 LOSSES_TEXT = (
-    "Training loss, in means of blocks of steps; the ring is the loss on held-out posts. A dashed "
-    "line is the unigram entropy, where it is known: what guessing by frequency alone would reach."
+    "Training loss, in means of blocks of steps; the ring is the loss on held-out posts. Where an "
+    "objective guesses tokens, only that part of its loss is drawn, and the dashed line is the "
+    "unigram entropy: what guessing by frequency alone would reach."
 )
 
 
 def labels(comparison: Comparison) -> str:
     """The overview, and a panel for each objective."""
-    curves = verdict.summaries(comparison)
     tuned = {}
     for name in comparison.config.objectives:
-        if curve := curves.get(f"{name} {FINETUNED}"):
-            tuned[name] = curve
+        if found := curve_of(comparison, f"{name} {FINETUNED}"):
+            tuned[name] = found
     if not tuned:
         return ""
-    picture = panels.overview(tuned, curves.get(TFIDF), TFIDF)
-    parts = [html.figure(picture, OVERVIEW_TEXT, _spoken({**tuned, TFIDF: curves.get(TFIDF)}))]
-    parts += [html.paragraph(PANELS_TEXT), key()]
-    every = [summary for curve in curves.values() for summary in curve.values()]
-    top = min(100.0, 100 * max(summary.mean + summary.std for summary in every) + 5)
+    counting = comparison.config.counting
+    counted = curve_of(comparison, counting)
+    metric = METRICS[comparison.task.metric]
+    picture = panels.overview(tuned, counted, counting, metric)
+    said = _spoken({**tuned, counting: counted}, metric)
+    parts = [html.figure(picture, OVERVIEW_TEXT, said)]
+    kinds_of = {name: _kinds(comparison, name) for name in tuned}
+    ends = []
+    for kinds in kinds_of.values():
+        ends += [one.mean + one.std for found in kinds.values() for one in found.values()]
+    top = min(100.0, 100 * max(ends) + 5)
     figures = []
-    for name in tuned:
-        kinds = {kind: curves.get(f"{name} {kind}") for kind in (FINETUNED, FEATURES, SCRATCH)}
-        kinds |= {TFIDF: curves.get(TFIDF), MAJORITY: curves.get(MAJORITY)}
-        kinds = {kind: curve for kind, curve in kinds.items() if curve}
-        picture = panels.label_panel(name, kinds, top)
-        figures.append(html.figure(picture, "", f"{name}: {_spoken(kinds)}"))
-    return "\n".join([*parts, html.panels(figures)])
+    for name, kinds in kinds_of.items():
+        saved = _saved(comparison, name)
+        picture = panels.label_panel(name, kinds, top, saved, metric)
+        alt = f"{name}: {_spoken(kinds, metric)}"
+        if saved is not None:
+            alt += f" {saved.says} than from scratch."
+        figures.append(html.figure(picture, "", alt))
+    return "\n".join([*parts, html.paragraph(PANELS_TEXT), key(counting), html.panels(figures)])
 
 
-def key() -> str:
+def curve_of(comparison: Comparison, method: str) -> Curve:
+    """Labels per class -> accuracy over seeds, of a system at every budget it was measured at."""
+    return {count: summarise(scores) for count, scores in comparison.curve(method)}
+
+
+def _kinds(comparison: Comparison, name: str) -> dict[str, Curve]:
+    """Kind of system -> curve, of one objective and of the baselines."""
+    methods = {kind: f"{name} {kind}" for kind in (FINETUNED, FEATURES, SCRATCH)}
+    counting = comparison.config.counting
+    methods |= {counting: counting, MAJORITY: MAJORITY}
+    found = {kind: curve_of(comparison, method) for kind, method in methods.items()}
+    return {kind: curve for kind, curve in found.items() if curve}
+
+
+def _saved(comparison: Comparison, name: str) -> Saved | None:
+    """The arrow for the largest saving of an objective, fine-tuned; None if it saves nothing."""
+    own = []
+    for one in savings.labels_saved(comparison):
+        if one.objective == name and one.way == FINETUNED:
+            own.append(one)
+    one = savings.best(own)
+    if one is None or one.factor <= 1:
+        return None
+    return Saved(one.score, one.needed, one.twin, f"{one} times fewer labels")
+
+
+def key(counting: str) -> str:
     """The legend of the panels: a sign, a colour and a word for each kind of system."""
     items = []
-    for kind, look in LOOKS.items():
+    for kind in (FINETUNED, FEATURES, SCRATCH, counting, MAJORITY):
+        look = LOOKS[kind]
         sign = f'<span style="color:{look.colour}" aria-hidden="true">{look.sign}</span>'
         items.append(f"<li>{sign} {html.escape(kind)}</li>")
     return f'<ul class="key">{"".join(items)}</ul>'
 
 
-def _spoken(curves: dict[str, Curve | None]) -> str:
+def _spoken(curves: dict[str, Curve | None], metric: str) -> str:
     """Curves in words: `gpt 37.8 % at 2, 46.5 % at 10 labels per class; TF-IDF ...`."""
     parts = []
     for name, curve in curves.items():
         if curve:
-            points = [f"{100 * s.mean:.1f} % at {budget}" for budget, s in sorted(curve.items())]
+            points = [f"{100 * s.mean:.1f} % at {count:.0f}" for count, s in sorted(curve.items())]
             parts.append(f"{name} {', '.join(points)}")
-    return f"Accuracy by labels per class. {'; '.join(parts)}."
+    return f"{metric} by labels per class: {'; '.join(parts)}."
 
 
 def losses(comparison: Comparison) -> str:
@@ -87,17 +125,19 @@ def losses(comparison: Comparison) -> str:
     out = Path(comparison.config.out)
     figures = []
     for name, facts in comparison.pretrained.items():
-        points = curve(out / name)
+        unigram = facts.get("unigram")
+        parts = () if unigram is None else objectives.find(name).guesses or ()
+        points = curve(out / name, parts)
         if not points:
             continue
-        unit = facts.get("unit", "nats")
-        unigram = facts.get("unigram")
-        picture = panels.loss_panel(name, points, unit, facts.get("loss"), unigram)
+        unit = facts.get("unit", "nats") if unigram is None else "nats per token"
+        held_out = facts.get("token_loss", facts.get("loss"))
+        picture = panels.loss_panel(name, points, unit, held_out, unigram)
         begin = points[0][1]
         end = points[-1][1]
         minutes = points[-1][0]
         alt = (
-            f"{name}: the loss falls from {begin:.2f} to {end:.2f} {unit} in {minutes:.1f} minutes."
+            f"{name}: the loss goes from {begin:.2f} to {end:.2f} {unit} in {minutes:.1f} minutes."
         )
         figures.append(html.figure(picture, "", alt))
     if not figures:
@@ -105,18 +145,22 @@ def losses(comparison: Comparison) -> str:
     return html.paragraph(LOSSES_TEXT) + "\n" + html.panels(figures)
 
 
-def curve(folder: str | Path) -> list[tuple[float, float]]:
+def curve(folder: str | Path, parts: Sequence[str] = ()) -> list[tuple[float, float]]:
     """The training loss of a run folder, thinned to the means of at most 150 blocks of steps.
 
+    parts : names of the loss's components to draw, in the mean; () for the whole loss
     returns [(minutes, loss in the objective's own unit), ...]; none without a log
     """
     points = []
-    try:
-        records = read_log(Path(folder) / LOG)
-    except TinylmError:
-        return []
-    for record in records:
+    for record in read_log(Path(folder) / LOG):
         if record["event"] == "step":
-            points.append((record["seconds"] / 60, record["loss"]))
+            points.append((record["seconds"] / 60, _loss(record, parts)))
     blocks = np.array_split(np.array(points).reshape(-1, 2), POINTS)
     return [tuple(block.mean(axis=0).tolist()) for block in blocks if len(block)]
+
+
+def _loss(record: dict, parts: Sequence[str]) -> float:
+    """The loss of a step, or the mean of some of its components."""
+    components = record.get("components", {})
+    found = [components[part] for part in parts if part in components]
+    return sum(found) / len(found) if found else record["loss"]

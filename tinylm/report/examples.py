@@ -1,6 +1,6 @@
 """The part of the report that shows a few test texts, and what the systems said of them."""
 
-from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, TFIDF, Comparison
+from tinylm.transfer.experiment import FEATURES, FINETUNED, SCRATCH, Comparison
 
 from . import html
 from .confusion import Answers, answers_of, quoted
@@ -12,6 +12,7 @@ STYLE = """
 .example { margin: 0 0 1rem; padding: .1rem .9rem; border-left: 3px solid var(--line); }
 .example p { margin: .3rem 0; }
 .example ul { list-style: none; margin: .3rem 0; padding: 0; font-size: .9rem; }
+.example span { white-space: nowrap; }
 .example .is-right { color: var(--look); }
 @media print { .example { break-inside: avoid; } }
 """
@@ -39,9 +40,12 @@ def part(comparison: Comparison, best: Answers) -> str:
 
 
 def _others(comparison: Comparison, best: Answers) -> list[Answers]:
-    """Whom the best system is shown beside: its twin from scratch, and TF-IDF."""
+    """Whom the best system is shown beside: its twin from scratch, and counting words."""
     objective = best.name.removesuffix(f" {FEATURES}").removesuffix(f" {FINETUNED}")
-    found = [answers_of(comparison, name) for name in (f"{objective} {SCRATCH}", TFIDF)]
+    found = [
+        answers_of(comparison, name)
+        for name in (f"{objective} {SCRATCH}", comparison.config.counting)
+    ]
     return [answers for answers in found if answers is not None]
 
 

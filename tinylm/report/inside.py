@@ -7,6 +7,7 @@ import numpy as np
 from tinylm.errors import VocabularyError
 from tinylm.transfer.experiment import Comparison
 from tinylm.transfer.features import read_by
+from tinylm.transfer.task import TaggedTask
 
 from . import heads, html, looking, pictures
 from .reading import label
@@ -26,6 +27,8 @@ OTHERS_TEXT = (
 def neighbours(comparison: Comparison, models: Models) -> str:
     """A table per objective; empty if no model knows any of the words."""
     task = comparison.task
+    if isinstance(task, TaggedTask):  # no text has a label that a word could be typical of
+        return ""
     queries = looking.typical_words(task.test_texts, task.test_labels, QUERIES)
     parts = []
     for name, (encoder, tokenizer) in models.items():

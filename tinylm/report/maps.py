@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from tinylm.transfer import mapped
 from tinylm.transfer.experiment import Comparison
 from tinylm.transfer.features import Features
+from tinylm.transfer.task import TaggedTask
 
 from . import html, panels, pictures
 
@@ -27,7 +28,7 @@ def agreement(rows: ArrayLike, labels: ArrayLike) -> float:
     rows : (N,F), N ≥ 2     labels : (N,)
 
     >>> agreement([[0.0], [0.1], [5.0], [5.2], [5.3]], ["a", "a", "b", "a", "b"])
-    0.6
+    0.4
     """
     rows = np.asarray(rows, dtype=np.float64)
     labels = np.asarray(labels)
@@ -45,9 +46,9 @@ def part(comparison: Comparison, models: Models, first: str | None, draw: bool) 
     """
     task = comparison.task
     texts = mapped.evenly(task.test_texts)
-    labels = np.array(mapped.evenly(task.test_labels))
-    if len(texts) < 2:
+    if len(texts) < 2 or isinstance(task, TaggedTask):
         return ""
+    labels = np.array(mapped.evenly(task.test_labels))
     cell = comparison.config.cells()[-1]
     length = comparison.config.adapt.max_length
     large = []

@@ -7,20 +7,21 @@
 A panel is as wide as a phone. Colour and marker say the same thing twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinylm.transfer.experiment import FEATURES, FINETUNED, MAJORITY, SCRATCH, TFIDF
+from tinylm.transfer.experiment import FEATURES, FINETUNED, MAJORITY, SCRATCH, TFIDF, WORD_TAGS
 from tinylm.transfer.metrics import Summary
 
 from .pictures import COLOURS, INK, apart, canvas, finished, looks_of, plain, scattered
 
-Curve = Mapping[int, Summary]  # labels per class -> accuracy over seeds
+Curve = Mapping[float, Summary]  # labels per class -> accuracy over seeds
 
 SIZE = (3.3, 2.6)  # inches of a panel
+FEW = 6  # systems whose bands can still be told apart in one picture
 LINE = 0.055  # height of a name beside the overview, in units of the axes' height
 
 
@@ -38,6 +39,7 @@ LOOKS = {
     FEATURES: Look("#009E73", "s", "-", "■"),
     SCRATCH: Look("#D55E00", "^", "-", "▲"),
     TFIDF: Look(INK, "", "--", "– –"),
+    WORD_TAGS: Look(INK, "", "--", "– –"),
     MAJORITY: Look(INK, "", ":", "···"),
 }
 
@@ -51,8 +53,8 @@ class Saved(NamedTuple):
     says: str
 
 
-def _draw(axes: Any, curve: Curve, look: Look, name: str = "") -> None:
-    """One line with its band of ± one standard deviation, in percent."""
+def _draw(axes: Any, curve: Curve, look: Look, band: bool = True) -> None:
+    """One line, with its band of ± one standard deviation, in percent."""
     budgets = sorted(curve)
     x = np.array(budgets, dtype=float)
     mean = 100 * np.array([curve[budget].mean for budget in budgets])
@@ -61,27 +63,32 @@ def _draw(axes: Any, curve: Curve, look: Look, name: str = "") -> None:
         x,
         mean,
         color=look.colour,
-        marker=look.marker or None,
+        marker=look.marker or ("_" if len(budgets) == 1 else None),  # a line of one point is none
         linestyle=look.dashes,
         markersize=4,
         linewidth=1.5,
-        label=name,
     )
-    axes.fill_between(x, mean - std, mean + std, color=look.colour, alpha=0.18, linewidth=0)
+    if band:
+        axes.fill_between(x, mean - std, mean + std, color=look.colour, alpha=0.18, linewidth=0)
 
 
-def _label_axis(axes: Any, budgets: Sequence[int]) -> None:
+def _label_axis(axes: Any, curves: Iterable[Curve]) -> None:
     """Labels per class, each step as long as the factor between two budgets."""
+    counts = sorted(set().union(*curves))
     axes.set_xscale("log")
-    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.set_xticks(counts, [f"{count:.0f}" for count in counts], fontsize=8)
     axes.minorticks_off()
     axes.set_xlabel("labels per class")
 
 
 def label_panel(
-    title: str, curves: Mapping[str, Curve], top: float, saved: Saved | None = None
+    title: str,
+    curves: Mapping[str, Curve],
+    top: float,
+    saved: Saved | None = None,
+    metric: str = "accuracy",
 ) -> bytes:
-    """One objective: accuracy by labels per class, for each kind of system.
+    """One objective: accuracy, or another score, by labels per class, for each kind of system.
 
     curves : kind, a key of LOOKS -> curve     top : the end of the axis, in percent, of all panels
     saved : how many labels pretraining saves     returns SVG
@@ -91,62 +98,69 @@ def label_panel(
         _draw(axes, curve, LOOKS[kind])
     if saved is not None:
         _draw_saved(axes, saved)
-    _label_axis(axes, sorted(set().union(*curves.values())))
+        axes.set_title(plain(saved.says), loc="right", fontsize=8)
+    _label_axis(axes, curves.values())
     axes.set_ylim(0, top)
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(f"{metric}, %")
     axes.set_title(plain(title), weight="bold", loc="left")
     return finished(figure)
 
 
 def _draw_saved(axes: Any, saved: Saved) -> None:
-    """The arrow from right to left, with its text above the middle."""
+    """The arrow from the labels of the twin to those that suffice."""
     height = 100 * saved.accuracy
     style = {"arrowstyle": "->", "color": INK, "linewidth": 1.2}
     axes.annotate("", (saved.few, height), (saved.many, height), arrowprops=style)
-    middle = np.sqrt(saved.few * saved.many)
-    axes.annotate(
-        plain(saved.says),
-        (middle, height),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        color=INK,
-        fontsize=8,
-    )
 
 
-def overview(systems: Mapping[str, Curve], reference: Curve | None, reference_name: str) -> bytes:
+def overview(
+    systems: Mapping[str, Curve],
+    reference: Curve | None,
+    reference_name: str,
+    metric: str = "accuracy",
+) -> bytes:
     """Every system in one picture, with its name at the end of its line.
 
     systems : name -> curve, at least one     reference : a curve to hold them against
     returns SVG
     """
     figure, axes = canvas(4.6, 3.6)
+    last = max(set().union(*systems.values()))
     ends = []
     for name, (colour, marker) in looks_of(systems).items():
-        curve = systems[name]
-        _draw(axes, curve, Look(colour, marker, "-", ""))
-        ends.append((name, colour, 100 * curve[max(curve)].mean))
+        _draw(axes, systems[name], Look(colour, marker, "-", ""), band=len(systems) <= FEW)
+        ends.append((name, colour, systems[name]))
     if reference:
-        _draw(axes, reference, LOOKS[TFIDF])
-        ends.append((reference_name, INK, 100 * reference[max(reference)].mean))
-    _label_axis(axes, sorted(set().union(*systems.values())))
-    axes.set_ylabel("accuracy, %")
+        shown = {count: summary for count, summary in reference.items() if count <= last}
+        _draw(axes, shown, LOOKS[TFIDF])
+        ends.append((reference_name, INK, shown))
+    _label_axis(axes, [curve for *_, curve in ends])
+    axes.set_ylabel(f"{metric}, %")
+    _name_ends(axes, [end for end in ends if end[2]])
+    return finished(figure)
+
+
+def _name_ends(axes: Any, ends: Sequence[tuple[str, str, Curve]]) -> None:
+    """Write the name of each curve beside its end, none over another, with a thin line to it.
+
+    ends : (name, colour, curve)
+    """
     low, high = axes.get_ylim()
-    heights = np.array([(end - low) / (high - low) for *_, end in ends])
+    values = [100 * curve[max(curve)].mean for *_, curve in ends]
+    heights = (np.array(values) - low) / (high - low)
     centres = np.stack([np.zeros_like(heights), heights], axis=1)
     places = apart(centres, np.ones(len(ends)), LINE)
-    for (name, colour, _), (_, height) in zip(ends, places, strict=True):
+    for (name, colour, curve), value, (_, height) in zip(ends, values, places, strict=True):
         axes.annotate(
             plain(name),
-            (1.02, height),
-            xycoords="axes fraction",
+            (max(curve), value),
+            xytext=(1.05, height),
+            textcoords="axes fraction",
             color=colour,
             fontsize=8,
             va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0},
         )
-    return finished(figure)
 
 
 def loss_panel(

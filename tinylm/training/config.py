@@ -23,8 +23,8 @@ class TrainConfig(settings.Config):
         on top of the minutes.
     tokens : in their place, as many updates as read about so many tokens of text, repeated ones
         included; what counts is what the model sees, not what it predicts
-    plan : in place of all three, the plan that a run of some minutes recorded; it repeats that run bit
-        for bit
+    plan : in place of all three, the plan that a run of some minutes recorded; it repeats that run
+        bit for bit
     optimizer : adamw, adam, sgd, asgd or adagrad, see tinylm.optim
     optimizer_options : more arguments for it, by name
     lr, betas, eps, weight_decay, no_decay, bias_correction : passed on if the optimizer knows them

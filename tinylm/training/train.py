@@ -103,7 +103,7 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Updates of the whole run, as planned now; one of minutes or tokens gets its plan in `run`."""
+        """Updates of the whole run, as planned now; in `run` minutes or tokens become a plan."""
         return self.budget.plan.steps
 
     def run(

@@ -184,3 +184,43 @@ class TfidfClassifier:
     def score(self, texts: Sequence[str], labels: ArrayLike) -> float:
         """Accuracy in [0, 1]."""
         return accuracy(labels, self.predict(texts))
+
+
+class WordTags:
+    """The tagger that counts: each word gets the tag that it had most often, wherever it stands.
+
+    words : False forgets the words and gives every one the commonest tag of all
+    Unknown words get the commonest tag of all. At a tie, the first tag in sorted order wins.
+
+    >>> model = WordTags().fit([["Ada", "sees", "Rome"]], [["B-person", "O", "B-place"]])
+    >>> model.predict([["Rome", "sees", "us"]])
+    [['B-place', 'O', 'B-person']]
+    """
+
+    def __init__(self, words: bool = True):
+        self.words = words
+
+    def fit(self, sentences: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> "WordTags":
+        """Count.   sentences, tags : N lists, of words and of as many tags     returns self"""
+        in_all: Counter[str] = Counter()
+        of_word: dict[str, Counter[str]] = {}
+        for sentence, row in zip(sentences, tags, strict=True):
+            for word, tag in zip(sentence, row, strict=True):
+                in_all[tag] += 1
+                of_word.setdefault(word, Counter())[tag] += 1
+        if not in_all:
+            raise DataError("WordTags: there is no tag to count; give at least one sentence.")
+        self.tag_ = _commonest(in_all)
+        self.tags_ = {}
+        if self.words:
+            self.tags_ = {word: _commonest(counts) for word, counts in of_word.items()}
+        return self
+
+    def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The tag of each word, N lists."""
+        return [[self.tags_.get(word, self.tag_) for word in sentence] for sentence in sentences]
+
+
+def _commonest(counts: Counter[str]) -> str:
+    """The most frequent one, the first in sorted order at a tie."""
+    return min(counts, key=lambda tag: (-counts[tag], tag))

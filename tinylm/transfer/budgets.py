@@ -71,6 +71,24 @@ def label_budget(labels: ArrayLike, per_class: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
+def example_budget(n_examples: int, n: int, seed: int) -> np.ndarray:
+    """Draw n of the examples, where they have no single label to draw by; smaller draws are inside.
+
+    returns (n,) int64 indices, ascending
+    raises DataError        if there are fewer than n examples, or n < 1
+
+    >>> example_budget(7, 2, seed=1).tolist(), example_budget(7, 4, seed=1).tolist()
+    ([2, 4], [0, 2, 3, 4])
+    """
+    if not 1 <= n <= n_examples:
+        raise DataError(
+            f"A budget of {n} labelled examples from {n_examples}; expected at least 1, and no "
+            "more than there are; choose a smaller budget."
+        )
+    shuffled = np.random.default_rng([seed, 21]).permutation(n_examples)
+    return np.sort(shuffled[:n])
+
+
 def folds(labels: ArrayLike, n_folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Stratified cross-validation inside a budget: every example is held out exactly once.
 

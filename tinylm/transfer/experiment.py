@@ -4,30 +4,26 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from tinylm import objectives
 from tinylm.errors import TinylmError
 from tinylm.settings import Config, above, at_least, refuse_repeated
 
 from .finetune import AdaptConfig
-from .task import Task
+from .task import ALL, TAG, Budget, Task, kind_of
 
 TEACHER = "bert"  # whom students learn from
 
 # Baselines, and the three ways to use an objective; a system is called "gpt fine-tuned".
 MAJORITY = "majority"
 TFIDF = "TF-IDF"
+WORD_TAGS = "word counts"  # what TF-IDF is for texts: see baselines.py
 FEATURES = "features"
 FINETUNED = "fine-tuned"
 SCRATCH = "from scratch"
 
-ALL = "all"  # as a budget: every label that the training set has
-
 MINUTES = 2.5  # of pretraining, unless told otherwise
 CLEARLY = 0.05  # share of the unigram entropy by which a loss must be lower to have left it
 
-Budget = int | str  # labels per class, or ALL
 Cell = tuple[Budget, int]  # and the seed
 
 
@@ -37,7 +33,8 @@ class CompareConfig(Config):
 
     Runs in one folder may differ in labels, scratch_labels, seeds, objectives, out and quiet only.
 
-    data : named set or labelled file
+    data : named set or labelled file; sentences with tags are "entities", a .conll file, or any
+        source that has tags with "tag:" before it
     objectives : names of chapters, see `objectives.names()`, or files that define one
     minutes : of pretraining, for each objective     size : of their configs, e.g. "small"
     tokens : in place of minutes, the tokens that each objective reads, repeated ones included
@@ -105,6 +102,15 @@ class CompareConfig(Config):
                 )
 
     @property
+    def counting(self) -> str:
+        """The baseline that counts words: TF-IDF for texts, WORD_TAGS for words with tags.
+
+        >>> CompareConfig(data="entities").counting
+        'word counts'
+        """
+        return WORD_TAGS if kind_of(self.data)[0] == TAG else TFIDF
+
+    @property
     def length(self) -> dict[str, float]:
         """How long each objective learns, as an option of its training.
 
@@ -148,13 +154,13 @@ class CompareConfig(Config):
 
     def cells_of(self, method: str) -> list[Cell]:
         """The cells in which a system is measured."""
-        if method == TFIDF or method.endswith(f" {SCRATCH}"):
+        if method == self.counting or method.endswith(f" {SCRATCH}"):
             return self.cells() + self.further_cells()
         return self.cells()
 
     def systems(self) -> list[str]:
         """The names of all systems: the baselines, then three for each objective."""
-        found = [MAJORITY, TFIDF]
+        found = [MAJORITY, self.counting]
         for name in self.objectives:
             for kind in (FEATURES, FINETUNED, SCRATCH):
                 found.append(f"{name} {kind}")
@@ -188,14 +194,17 @@ class Comparison:
     """The results of a comparison.
 
     config, task : its settings, and the texts and labels
-    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds. TF-IDF and the from-scratch
-        twins may have rows of further budgets, `config.scratch_labels`
+    rows : dicts with method, budget, seed, accuracy, macro_f1, seconds; f1 too if words are tagged,
+        of entities. The task's `metric` names the main score, that all tables show. TF-IDF and the
+        from-scratch twins may have rows of further budgets, `config.scratch_labels`
     pretrained : objective -> dict of steps, seconds, and the held-out loss, nats_per_word, unigram,
         token_loss; see `plateau` for what the last two say
-    costs : objective -> dict of parameters, and texts_per_second that become frozen features
+    costs : objective -> dict of parameters, texts_per_second that become frozen features, and
+        layers: the states that `encode` gives; a model with one knows no context
     predicted : method -> list of what it said of each of task.test_texts, after learning from the
         largest budget with the last seed: the last of `config.cells()`, the same for all systems.
         A system is missing if its result was computed before predictions were kept
+    seconds : what each part took, see pace.py
     """
 
     config: CompareConfig
@@ -204,6 +213,7 @@ class Comparison:
     pretrained: dict[str, dict]
     costs: dict[str, dict] = field(default_factory=dict)
     predicted: dict[str, list] = field(default_factory=dict)
+    seconds: dict = field(default_factory=dict)
 
     def plateau(self) -> dict[str, bool | None]:
         """objective -> `on_plateau`: True marks a row whose masked or next tokens are guesses."""
@@ -213,15 +223,19 @@ class Comparison:
         """The measured systems, in the order of their first result: baselines come first."""
         return list(dict.fromkeys(row["method"] for row in self.rows))
 
-    def scores(self, method: str, budget: Budget, score: str = "accuracy") -> list[float]:
-        """One score per seed, in the order of the seeds; empty if the method was not measured."""
+    def scores(self, method: str, budget: Budget, score: str | None = None) -> list[float]:
+        """One score per seed, in the order of the seeds; empty if the method was not measured.
+
+        score : its name; None for the task's `metric`
+        """
+        score = score or self.task.metric
         found = []
         for row in sorted(self.rows, key=lambda row: row["seed"]):
             if row["method"] == method and row["budget"] == budget:
                 found.append(row[score])
         return found
 
-    def curve(self, method: str, score: str = "accuracy") -> list[tuple[float, list[float]]]:
+    def curve(self, method: str, score: str | None = None) -> list[tuple[float, list[float]]]:
         """(labels per class, scores by seed) of a system at every budget it was measured at.
 
         From few labels to many; "all" counts as many as the classes have in the mean.
@@ -236,4 +250,4 @@ class Comparison:
         """The labels per class of a budget, of "all" in the mean over classes."""
         if budget != ALL:
             return budget
-        return len(self.task.labels) / np.unique(self.task.labels).size
+        return len(self.task.labels) / self.task.n_classes

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from tinylm.progress import duration
 
-from .experiment import ALL, FEATURES, FINETUNED, MAJORITY, SCRATCH, TFIDF, Budget, CompareConfig
+from .experiment import FEATURES, FINETUNED, MAJORITY, SCRATCH, TFIDF, CompareConfig
+from .task import ALL, Budget
 
 PRETRAINING = "pretraining"
 ENCODING = "encoding"
@@ -93,7 +94,7 @@ def seconds_left(
 def _estimate(
     part: Part, known: list[tuple[Part, float]], minutes: float | None, most: float
 ) -> float:
-    """The seconds that one part will take."""
+    """The seconds that one part will take.   known : (part, seconds) of those done"""
     kin = [(other, took) for other, took in known if other.kind == part.kind]
     own = [(other, took) for other, took in kin if other.name == part.name]
     for like in (own, kin):

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinylm.doors import json_value
 from tinylm.errors import TinylmError
@@ -24,10 +25,9 @@ from tinylm.progress import duration, note
 from tinylm.training.checkpoint import read_json
 
 from . import pace
-from .experiment import ALL, FEATURES, Budget, Cell, CompareConfig
-from .metrics import accuracy, macro_f1
+from .experiment import FEATURES, Cell, CompareConfig
 from .pace import ENCODING, Part
-from .task import Task
+from .task import ALL, Budget, Task
 
 RESULTS = "results.jsonl"
 PREDICTIONS = "predictions.jsonl"
@@ -44,6 +44,7 @@ class Results:
 
     def __init__(self, config: CompareConfig, task: Task):
         self.config = config
+        self.task = task
         self.out = Path(config.out)
         self.begun = time.perf_counter()
         self._check_settings(task)
@@ -51,7 +52,7 @@ class Results:
         self.said = _rows_of(self.out / PREDICTIONS, _checked_prediction(len(task.test_texts)))
         self.costs = _read_facts(self.out / COSTS)
         self.parts = pace.parts(config)
-        self.most = len(task.labels) / np.unique(task.labels).size
+        self.most = len(task.labels) / task.n_classes
         self.done = {}  # part -> the seconds that it took
         self._read_times()
 
@@ -115,39 +116,42 @@ class Results:
         done = {(row["budget"], row["seed"]) for row in self.rows if row["method"] == method}
         return [cell for cell in self.config.cells_of(method) if cell not in done]
 
-    def add(self, method: str, cell: Cell, truth, predicted, seconds: float) -> None:
+    def add(self, method: str, cell: Cell, predicted: ArrayLike, seconds: float) -> None:
         """Keep one result, on disk too, and report it."""
         budget, seed = cell
         row = {
             "method": method,
             "budget": budget,
             "seed": seed,
-            "accuracy": accuracy(truth, predicted),
-            "macro_f1": macro_f1(truth, predicted),
+            **self.task.scores(predicted),
             "seconds": round(seconds, 2),
         }
         if cell == self.config.cells()[-1]:
             self._keep_prediction(method, cell, predicted)
         self.rows.append(row)
         _write_rows(self.out / RESULTS, self.rows)
-        percent = f"{100 * row['accuracy']:.1f} %"
+        percent = f"{100 * row[self.task.metric]:.1f} %"
         labels = "all labels" if budget == ALL else f"{budget} labels per class"
         where = f"{method}, {labels}, seed {seed}"
         self.done[pace.measurement(method, budget, seed)] = seconds
         self.say(f"{where}: {percent} ({seconds:.0f} s); {self.how_far()}")
 
-    def _keep_prediction(self, method: str, cell: Cell, predicted: np.ndarray) -> None:
+    def _keep_prediction(self, method: str, cell: Cell, predicted: ArrayLike) -> None:
         """Keep what a system said of each test text, on disk too."""
         budget, seed = cell
-        said = {"method": method, "budget": budget, "seed": seed, "labels": predicted.tolist()}
+        labels = predicted.tolist() if isinstance(predicted, np.ndarray) else predicted
+        said = {"method": method, "budget": budget, "seed": seed, "labels": labels}
         self.said = [row for row in self.said if _place(row) != _place(said)] + [said]
         _write_rows(self.out / PREDICTIONS, self.said)
 
-    def add_cost(self, name: str, encoder: Objective, texts: int, seconds: float) -> None:
+    def add_cost(
+        self, name: str, encoder: Objective, texts: int, seconds: float, layers: int
+    ) -> None:
         """Keep the size of a model, and how fast it read some texts, on disk too."""
         self.costs[name] = {
             "parameters": sum(p.size for p in encoder.parameters()),
             "texts_per_second": round(texts / seconds, 1),
+            "layers": layers,
         }
         write_json(self.out / COSTS, self.costs)
         self.finish(ENCODING, name, seconds)
@@ -210,9 +214,10 @@ def _checked_row(row: dict) -> dict:
     for name in ("budget", "seed"):
         if type(row[name]) is not int and (name, row[name]) != ("budget", ALL):
             raise TypeError(f"{name} is no whole number")
-    for name in ("accuracy", "macro_f1"):
-        if not 0 <= row[name] <= 1:
-            raise ValueError(f"{name} is not between 0 and 1")
+    for name in ("accuracy", "macro_f1", "f1"):
+        if name in row or name != "f1":
+            if not 0 <= row[name] <= 1:
+                raise ValueError(f"{name} is not between 0 and 1")
     return row
 
 

@@ -6,25 +6,23 @@ A table is a pair (head, rows): the column names, and lists of cells as text.
 from tinylm import objectives
 
 from .experiment import (
-    ALL,
     FINETUNED,
     MAJORITY,
     SCRATCH,
     TEACHER,
-    TFIDF,
-    Budget,
     Comparison,
     on_plateau,
 )
 from .metrics import Summary, beats, summarise
 from .savings import best, labels_saved
+from .task import ALL, Budget
 
 PLATEAU = {True: "no, still on it", False: "yes", None: "–"}
 
 Table = tuple[list[str], list[list[str]]]
 
 
-def summaries(comparison: Comparison, score: str = "accuracy") -> dict[str, dict[int, Summary]]:
+def summaries(comparison: Comparison, score: str | None = None) -> dict[str, dict[int, Summary]]:
     """method -> {labels per class: Summary over seeds}."""
     found = {}
     for method in comparison.methods():
@@ -36,7 +34,7 @@ def summaries(comparison: Comparison, score: str = "accuracy") -> dict[str, dict
     return found
 
 
-def cells(comparison: Comparison, score: str = "accuracy") -> Table:
+def cells(comparison: Comparison, score: str | None = None) -> Table:
     """One row per system: percent, mean ± standard deviation over seeds, for each budget."""
     budgets = comparison.config.labels
     head = ["system", *(f"{budget} per class" for budget in budgets)]
@@ -253,7 +251,8 @@ def _of_best(comparison: Comparison) -> list[str]:
     means = {}
     for method, by_budget in summaries(comparison).items():
         means[method] = {budget: summary.mean for budget, summary in by_budget.items()}
-    counted = means.pop(TFIDF, {})
+    counting = comparison.config.counting
+    counted = means.pop(counting, {})
     ours = [m for m in means if m != MAJORITY and not m.endswith(SCRATCH)]
     if not ours:
         return []
@@ -268,7 +267,7 @@ def _of_best(comparison: Comparison) -> list[str]:
     parts = []
     if still_best:
         where = f"at {listed(still_best)} labels per class"
-        parts.append(f"TF-IDF, which needs no pretraining, is still the best system {where}")
+        parts.append(f"{counting}, which needs no pretraining, is still the best system {where}")
     for method, budgets in best.items():
         parts.append(f"the best at {listed(budgets)} is {method}")
     return parts

@@ -19,7 +19,8 @@ def add(commands) -> argparse.ArgumentParser:
         "--data",
         default="newsgroups",
         metavar="NAME|FILE",
-        help="labelled corpus (default newsgroups)",
+        help="labelled corpus (default newsgroups); or several with commas between them, each with "
+        "a folder of its own in DIR; tag:NAME takes the tags of words in place of labels",
     )
     p.add_argument(
         "--objectives",
@@ -29,19 +30,7 @@ def add(commands) -> argparse.ArgumentParser:
         "(default: word2vec,gpt,bert)",
     )
     values.add_encoding(p)
-    length = p.add_mutually_exclusive_group()
-    length.add_argument(
-        "--minutes",
-        type=values.minutes,
-        metavar="M",
-        help="pretraining time of each objective (default 2.5)",
-    )
-    length.add_argument(
-        "--tokens",
-        type=values.count,
-        metavar="N",
-        help="or the tokens that each objective reads",
-    )
+    _add_length(p)
     p.add_argument(
         "--labels",
         type=values.counts,
@@ -61,19 +50,7 @@ def add(commands) -> argparse.ArgumentParser:
         metavar="N",
         help="paired repetitions (default 3)",
     )
-    p.add_argument(
-        "--rates",
-        type=values.rates,
-        metavar="1e-3",
-        help="peak learning rates of fine-tuning; cross-validation inside the labels chooses among "
-        "several (default 1e-3)",
-    )
-    p.add_argument(
-        "--test-size",
-        type=values.whole,
-        metavar="N",
-        help="test posts read, always the same ones; 0 for all (default 1000)",
-    )
+    _add_adaptation(p)
     p.add_argument(
         "--out",
         metavar="DIR",
@@ -82,44 +59,135 @@ def add(commands) -> argparse.ArgumentParser:
     return p
 
 
+def _add_length(p: argparse.ArgumentParser) -> None:
+    """--minutes or --tokens, one of them."""
+    length = p.add_mutually_exclusive_group()
+    length.add_argument(
+        "--minutes",
+        type=values.minutes,
+        metavar="M",
+        help="pretraining time of each objective (default 2.5)",
+    )
+    length.add_argument(
+        "--tokens",
+        type=values.count,
+        metavar="N",
+        help="or the tokens that each objective reads",
+    )
+
+
+def _add_adaptation(p: argparse.ArgumentParser) -> None:
+    """How systems are adapted and tested."""
+    p.add_argument(
+        "--rates",
+        type=values.rates,
+        metavar="1e-3",
+        help="peak learning rates of fine-tuning; cross-validation inside the labels chooses among "
+        "several (default 1e-3)",
+    )
+    p.add_argument(
+        "--max-length",
+        type=values.count,
+        metavar="N",
+        help="tokens that an encoder reads of each post; fewer are faster (default 512)",
+    )
+    p.add_argument(
+        "--test-size",
+        type=values.whole,
+        metavar="N",
+        help="test posts read, always the same ones; 0 for all (default 1000)",
+    )
+
+
 def run(options: Namespace) -> int:
     """Run or continue the comparison, and print its tables and its verdict."""
-    from tinylm import report
-    from tinylm.objectives.registry import CHAPTERS, STUDENTS
-    from tinylm.transfer import compare, savings, verdict
+    from tinylm.files import is_file
 
-    names = "data objectives encoding minutes tokens labels scratch_labels seeds test_size out"
+    if "," in options.data and not is_file(options.data):
+        return _several(options)
+    return _one(options)
+
+
+def _config(options: Namespace, data: str) -> Any:
+    """The settings that were asked for, on some data."""
+    from tinylm.objectives.registry import CHAPTERS, STUDENTS
+    from tinylm.transfer import compare
+
+    names = "objectives encoding minutes tokens labels scratch_labels seeds test_size out"
     given = given_of(options, names)
     if given.get("objectives") == ("all",):
         given["objectives"] = (*CHAPTERS, *STUDENTS)
     if options.tokens is not None:
         given["minutes"] = None
-    config = compare.CompareConfig(**given, seed=options.seed, quiet=options.quiet)
-    if options.rates is not None:
-        config = replace(config, adapt=replace(config.adapt, rates=options.rates))
-    config.check()
+    config = compare.CompareConfig(**given, data=data, seed=options.seed, quiet=options.quiet)
+    adapt = replace(config.adapt, **given_of(options, "rates max_length"))
+    config = replace(config, adapt=adapt)
+    return config
+
+
+def _one(options: Namespace) -> int:
+    """A comparison on one task."""
+    from tinylm import report
+    from tinylm.transfer import compare
+
+    config = _config(options, options.data)
     with compare.claim(config):
         comparison = compare.run(config)
         page = report.write(comparison)
-    sentence = verdict.sentence(comparison)
-    paragraphs = []
-    for table in verdict.TABLES:
-        head, rows = table(comparison)
-        if rows:
-            paragraphs.append(verdict.text_table(head, rows))
-    paragraphs += [sentence, f"Report: {page}"]
+    lines = [*_paragraphs(comparison), f"Report: {page}"]
+    result = _found(comparison) | {"report": str(page)}
+    return print_result(options, result, ["\n\n".join(lines)])
+
+
+def _several(options: Namespace) -> int:
+    """Comparisons on several tasks, and what they show together."""
+    from tinylm import report
+    from tinylm.transfer import across, verdict
+
+    sources = values.words(options.data)
+    config = _config(options, sources[0])
+    comparisons = across.run(config, sources)
+    page = report.write_all(comparisons, config.out)
+    lines = []
+    for source, comparison in comparisons.items():
+        lines += [f"== {source} ==", *_paragraphs(comparison)]
+    sentence = across.sentence(comparisons)
+    lines += ["== all tasks ==", verdict.text_table(*across.table(comparisons)), sentence]
+    lines.append(f"Report: {page}")
+    head, rows = across.table(comparisons)
     result = {
         "sentence": sentence,
         "report": str(page),
+        "table": [dict(zip(head, row, strict=True)) for row in rows],
+        "winners": {source: across.winners(each) for source, each in comparisons.items()},
+        "tasks": {source: _found(each) for source, each in comparisons.items()},
+    }
+    return print_result(options, result, ["\n\n".join(lines)])
+
+
+def _paragraphs(comparison: Any) -> list[str]:
+    """The tables of a comparison that hold anything, and its verdict."""
+    from tinylm.transfer import verdict
+
+    found = []
+    for table in verdict.TABLES:
+        head, rows = table(comparison)
+        if rows:
+            found.append(verdict.text_table(head, rows))
+    return [*found, verdict.sentence(comparison)]
+
+
+def _found(comparison: Any) -> dict[str, Any]:
+    """A comparison as JSON."""
+    from tinylm.transfer import savings, verdict
+
+    saved = savings.labels_saved(comparison)
+    return {
+        "sentence": verdict.sentence(comparison),
+        "metric": comparison.task.metric,
         "rows": comparison.rows,
         "pretrained": comparison.pretrained,
         "on_unigram_plateau": comparison.plateau(),
         "costs": comparison.costs,
-        "labels_saved": [_as_json(one) for one in savings.labels_saved(comparison)],
+        "labels_saved": [{**asdict(one), "factor": one.factor} for one in saved],
     }
-    return print_result(options, result, ["\n\n".join(paragraphs)])
-
-
-def _as_json(saving: Any) -> dict[str, Any]:
-    """A `Saving` as a dict, with its factor."""
-    return {**asdict(saving), "factor": saving.factor}
