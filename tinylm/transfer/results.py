@@ -8,6 +8,7 @@ OUT/times.json          the seconds of what stands in no row, to estimate the ti
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -218,6 +219,8 @@ def _checked_row(row: dict) -> dict:
         if name in row or name != "f1":
             if not 0 <= row[name] <= 1:
                 raise ValueError(f"{name} is not between 0 and 1")
+    if not 0 <= row.get("seconds", 0) < math.inf:
+        raise ValueError("seconds is no time")
     return row
 
 
