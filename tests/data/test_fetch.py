@@ -7,6 +7,7 @@ import io
 import json
 import os
 import threading
+import time
 import zipfile
 from dataclasses import replace
 
@@ -177,6 +178,30 @@ def test_a_cut_connection_is_one_sentence(index, monkeypatch):
         fetch.fetch(row(), quiet=True)
 
 
+@pytest.mark.parametrize("part", ["page", "wheel"])
+@pytest.mark.parametrize("how", ["html", "json"])
+def test_an_index_that_sends_more_than_was_expected_is_not_read_to_its_end(
+    index, how, part, monkeypatch
+):
+    without_pip(monkeypatch)
+    if how == "json":
+        monkeypatch.setenv(
+            "PIP_INDEX_URL", os.environ["PIP_INDEX_URL"].replace("/simple", "/json/")
+        )
+    if part == "page":
+        monkeypatch.setattr(fetch, "LARGEST_PAGE", 10)
+    else:
+        monkeypatch.setattr(fetch, "SPARE", -990)
+    with pytest.raises(DataError, match="sends more than the 10 bytes that were expected"):
+        fetch.fetch(row())
+
+
+def test_a_wheel_that_pip_brings_is_read_only_if_it_has_its_size(index, monkeypatch):
+    monkeypatch.setattr(fetch, "SPARE", -990)
+    with pytest.raises(DataError, match="pip brought [0-9]+ bytes as tinylm_fake"):
+        fetch.fetch(row())
+
+
 @pytest.mark.parametrize("address", ["no-scheme/simple", "http://[::1/simple"])
 def test_an_index_that_is_no_address_is_one_sentence(tmp_path, monkeypatch, address):
     alone(monkeypatch, tmp_path, address)
@@ -288,3 +313,35 @@ def test_word_sets_have_their_known_sizes():
     )
     with pytest.raises(DataError, match="wordsim353, simlex999"):
         load_similarity("spam")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        '<a href="x.whl">x</a>\n',  # ordinary links
+        "<a ",  # links that are never closed
+        "<a href='",
+        "<a href   ",
+        " href=",
+        '<a data-x="1" ',
+        "a<b",
+        '{"files": [',
+        "&amp;",
+    ],
+)
+@pytest.mark.parametrize("kind", ["text/html", "application/vnd.pypi.simple.v1+json"])
+def test_an_index_page_costs_as_much_as_it_is_long(part, kind):
+    """140 kB took 31 seconds once; here as much, and ten times as much."""
+
+    def seconds(n):
+        page = "<a " + part * (n // len(part))
+        times = []
+        for _ in range(3):
+            begin = time.process_time()
+            assert fetch.find_link(page, kind, WHEEL) is None
+            times.append(time.process_time() - begin)
+        return min(times)
+
+    once = seconds(140_000)
+    assert seconds(280_000) < 3 * once + 0.1
+    assert seconds(1_400_000) < 15 * once + 0.5

@@ -16,7 +16,25 @@ READS = {
     *("ZipFile", "GzipFile", "memmap", "fromfile", "iterparse", "urlopen", "literal_eval"),
 }
 # Functions that no door reaches, and why.
-ELSEWHERE = {}
+ELSEWHERE = {
+    "app/tasks.py:_from_standard_input": "writes standard input into a file for the door of its task",
+    "data/cooccurrence.py:_through_files": "its own temporary files",
+    "data/fetch.py:_from_installed": "files whose hash is known",
+    "data/fetch.py:_over_http": "a network; what comes is an index page and a wheel, two doors",
+    "data/fetch.py:_with_pip": "a network; what comes is a wheel, a door",
+    "files.py:read_standard": "standard input, see tests/app",
+    "files.py:standard_lines": "standard input, see tests/app",
+    "kernels/runtime/cache.py:_digest": "the package's own files, see tests/kernels",
+    "kernels/runtime/cache.py:holds": "the cache of kernels, see tests/kernels",
+    "kernels/runtime/cache.py:source_key": "the package's own files, see tests/kernels",
+    "memory.py:physical": "Linux's own files",
+    "memory.py:used": "Linux's own files",
+    "objectives/registry.py:_import": "the user's own program",
+    "transfer/compare.py:__init__": "the folder of a comparison, see tests/transfer",
+    "transfer/compare.py:_check_settings": "the folder of a comparison, see tests/transfer",
+    "transfer/compare.py:_is_noted": "the folder of a comparison, see tests/transfer",
+    "transfer/compare.py:pretrained_run": "the folder of a comparison, see tests/transfer",
+}
 
 
 def called(function):

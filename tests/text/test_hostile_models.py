@@ -99,7 +99,7 @@ def chain(n):
 
 def test_a_chain_in_a_character_map_ends_soon():
     assert CharsMap(chain(LONGEST - 12)).words_stand_alone()
-    once, twice = CharsMap(chain(1000)), CharsMap(chain(2000))
+    once, twice = CharsMap(chain(12_500)), CharsMap(chain(25_000))
 
     def refused(rules):
         with pytest.raises(DataError, match="more than 512 bytes"):

