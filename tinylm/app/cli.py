@@ -9,6 +9,7 @@ has a file of its own in `commands/`.
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +25,8 @@ from . import options as values
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. arguments : sys.argv[1:] by default; returns the exit status."""
     options = parser().parse_args(arguments)
+    typed = sys.argv[1:] if arguments is None else arguments
+    options.typed = shlex.join(["tinylm", *typed])
     # A model may sample characters that the terminal cannot show. A replacement of standard output
     # (in a test, a notebook) may have no encoding to change.
     with contextlib.suppress(AttributeError):
