@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tinylm import files
-from tinylm.errors import CheckpointError, TinylmError, one_line
+from tinylm.errors import CheckpointError, one_line
 from tinylm.objectives import Objective
 from tinylm.tensor import no_grad
 from tinylm.training import checkpoint
@@ -127,11 +127,11 @@ def _inputs(model, tokenizer):
 
 
 def _outputs(model, takes):
-    """What `encode` returns for these arrays; None if it cannot read them (unspelled, say)."""
+    """What `encode` returns for these arrays; None if it raises anything: no reason not to save."""
     try:
         with model.evaluating(), no_grad(), np.errstate(all="ignore"):
             states = model.encode(**takes)
-    except TinylmError:
+    except Exception:  # an outside objective's mistake, or a model that was never spelled
         return None
     names = ["embeddings", *(f"layer {n}" for n in range(1, len(states)))]
     return [_described(name, state.data) for name, state in zip(names, states, strict=True)]
