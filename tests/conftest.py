@@ -1,4 +1,8 @@
-"""Hypothesis settings of all tests: the same examples in every CI run, and never a time limit per example.
+"""What all tests share: examples, threads, the disk, shared modules.
+
+A quick run on a laptop tries 25 examples of a property, others each time; CI tries 100, always the same.
+An example has no time limit. A laptop's run uses one thread, for the arrays are tiny and a second thread
+would wait longer than it works; CI uses all, and so do tests/kernels and every test about threads.
 
 Test files are imported by path, so the modules that several of them share are put on the path here.
 """
@@ -19,7 +23,7 @@ _QUIET = (
     HealthCheck.data_too_large,
 )  # the first example of a kernel compiles it
 
-settings.register_profile("default", deadline=None, suppress_health_check=_QUIET)
+settings.register_profile("default", deadline=None, suppress_health_check=_QUIET, max_examples=25)
 settings.register_profile(
     "ci",
     deadline=None,
@@ -28,7 +32,8 @@ settings.register_profile(
     database=None,
     print_blob=True,
 )
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+IN_CI = bool(os.environ.get("CI"))
+settings.load_profile("ci" if IN_CI else "default")
 
 # browsing.py, markup.py, parity.py, arguments.py, strategies.py, strings.py
 sys.path[:0] = [
@@ -53,6 +58,15 @@ def disk_without_waiting():
     os.fsync = checked
     yield
     os.fsync = REAL_FSYNC
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads():
+    """One thread, unless this is CI."""
+    if not IN_CI:
+        from tinylm import kernels
+
+        kernels.set_threads(1)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm.data import Corpus
@@ -20,7 +20,6 @@ def corpus(documents, special_ids=(0, 1, 2)):
 documents = st.lists(st.lists(st.integers(0, 9), max_size=13), min_size=1, max_size=7)
 
 
-@settings(max_examples=100, deadline=None)
 @given(documents, st.integers(1, 5))
 def test_sentences_are_the_documents_without_specials_cut_at_their_length(texts, most):
     expected = []
@@ -37,7 +36,6 @@ def test_sentences_are_the_documents_without_specials_cut_at_their_length(texts,
     assert sentences.counts(10).tolist() == np.bincount(sum(expected, []), minlength=10).tolist()
 
 
-@settings(max_examples=100, deadline=None)
 @given(documents, st.integers(1, 4), st.integers(0, 3))
 def test_the_parts_of_an_epoch_hold_every_sentence_once(texts, parts, epoch):
     texts = [*texts, [3, 4, 5]]

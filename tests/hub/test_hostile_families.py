@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -39,11 +40,17 @@ JSON |= st.lists(JSON, max_size=2) | st.dictionaries(st.text(max_size=3), JSON, 
 HEADS = st.sampled_from(["", ".", "..", "/", "../", "sub/", "\\\\host\\", "C:", "~", "file:"])
 
 
+SAVED = {}  # family -> the folder that all others are copies of
+
+
 def published(family, tmp_path_factory):
     """A new folder with a whole model of a family, inside a folder of its own."""
+    if family not in SAVED:
+        SAVED[family] = tmp_path_factory.mktemp(family) / "saved"
+        hub.save(SAVED[family], FAMILIES[family]())
+        assert checkpoint.read_json(SAVED[family] / hub.CONFIG)["model_type"] == family
     folder = tmp_path_factory.mktemp(family) / "model"
-    hub.save(folder, FAMILIES[family]())
-    assert checkpoint.read_json(folder / hub.CONFIG)["model_type"] == family
+    shutil.copytree(SAVED[family], folder)
     return folder
 
 

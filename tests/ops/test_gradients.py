@@ -26,7 +26,6 @@ def test_every_op_has_a_strategy():
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
-@settings(max_examples=100)
 @given(data=st.data())
 def test_the_gradient_is_the_derivative(name, data):
     f, arrays = data.draw(STRATEGIES[name])

@@ -1,6 +1,7 @@
 """Beam search: greedy if narrow, exhaustive if wide, and its numbers are the model's."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,14 +31,24 @@ def continuations(end_id):
                 yield list(ids)
 
 
+@cache
+def totals(seed, end_id):
+    """(log-probability, ids) of all continuations."""
+    gpt = model(seed)
+    found = []
+    for ids in continuations(end_id):
+        each = token_log_probabilities(gpt, [*PROMPT, *ids])
+        found.append((each[len(PROMPT) - 1 :].sum(), ids))
+    return found
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("length_penalty", [-0.5, 0.0, 0.7, 1.0, 3.0])
 @pytest.mark.parametrize("end_id", [None, END])
 def test_a_beam_that_holds_everything_finds_the_best_of_all(seed, length_penalty, end_id):
     gpt = model(seed)
     rows = []
-    for ids in continuations(end_id):
-        total = token_log_probabilities(gpt, [*PROMPT, *ids])[len(PROMPT) - 1 :].sum()
+    for total, ids in totals(seed, end_id):
         rows.append((total / len(ids) ** length_penalty, total, ids))
     rows.sort(key=lambda row: -row[0])
     found = beam_search(gpt, PROMPT, STEPS, V**STEPS, length_penalty, end_id=end_id, count=7)

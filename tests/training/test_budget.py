@@ -72,11 +72,13 @@ def trainer(name, out=None, cost=lambda step: EACH, on_step=lambda step: None, *
     config = TrainConfig.of(model, **OPTIONS[name], **(length or {"minutes": MINUTES}), seed=3)
     config = dataclasses.replace(config, save_every=1000)
     made = Trainer(model, None, out, config, text(101, 23), quiet=True)
-    draw, now = model.batch, [0.0]
+    draw, now, begun = model.batch, [0.0], [False]
 
     def batch(step, seed):
         now[0] += cost(step)
-        if out is not None and "started" in str(checkpoint.read_log(made.out / checkpoint.LOG)[:1]):
+        if out is not None and not begun[0]:
+            begun[0] = "started" in str(checkpoint.read_log(made.out / checkpoint.LOG)[:1])
+        if begun[0]:
             on_step(step)
         return draw(step, seed)
 

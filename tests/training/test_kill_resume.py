@@ -18,11 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tinylm import files, hub
 from tinylm.training import checkpoint
 
-STEPS = 400
+STEPS = 240
 SETTINGS = {
     "save_every": 5,
     "eval_every": STEPS,
@@ -271,9 +272,16 @@ def trials(subject, kills, seed):
         yield result == results[0], step, note
 
 
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Pretraining and its trials; its folder holds the uninterrupted run."""
+    subject = Pretraining(tmp_path_factory.mktemp("pretraining"))
+    return subject, list(trials(subject, kills=3, seed=1))
+
+
+def test_a_killed_run_resumes_to_the_same_bits(killed):
     steps = []
-    for same, step, _ in trials(Pretraining(tmp_path), kills=3, seed=1):
+    for same, step, _ in killed[1]:
         assert same and step < STEPS
         steps.append(step)
     assert any(step > 0 for step in steps), steps
@@ -287,9 +295,10 @@ def test_a_comparison_that_is_killed_goes_on_to_the_same_bits(tmp_path):
     assert all(same for same, _, _ in trials(Comparing(tmp_path), kills=2, seed=1))
 
 
-def test_a_terminated_run_saves_says_so_and_resumes_to_the_same_bits(tmp_path):
-    subject = Pretraining(tmp_path)
-    process, _ = start(subject, tmp_path / "stopped")
+def test_a_terminated_run_saves_says_so_and_resumes_to_the_same_bits(killed):
+    subject, _ = killed
+    out = subject.folder / "stopped"
+    process, _ = start(subject, out)
     process.terminate()
     _, errors = process.communicate()
     assert process.returncode == 143
@@ -297,8 +306,8 @@ def test_a_terminated_run_saves_says_so_and_resumes_to_the_same_bits(tmp_path):
         "continue with --resume" in errors.decode().splitlines()[-1]
         and "Traceback" not in errors.decode()
     )
-    assert events(tmp_path / "stopped")[-1][0] == "saved"
-    assert finish(subject, tmp_path / "stopped")[0] == finish(subject, tmp_path / WHOLE)[0]
+    assert events(out)[-1][0] == "saved"
+    assert finish(subject, out)[0] == subject.result(subject.folder / WHOLE)
 
 
 def main(kills):

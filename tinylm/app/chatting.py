@@ -8,7 +8,7 @@ from tinylm import settings
 from tinylm.errors import TinylmError
 from tinylm.progress import note
 
-from .results import load, print_result
+from .results import load, origin_of, print_result
 
 TESTED = 1000  # utterances to measure on at most: each has 20 candidates to read
 DRAWN = 200  # replies that are drawn for F1, of the first of them
@@ -34,7 +34,7 @@ def adapt(options: Namespace, fields: dict[str, Any], progress: Callable[[int, i
     note(f"learning from {len(train):,} utterances")
     config = settings.build(ChatConfig, {"seed": options.seed, **fields})
     chat = Chat(model, tokenizer, config, progress)
-    chat.fit(train).save(options.out)
+    chat.fit(train).save(options.out, origin=origin_of(options, options.train))
     lines = [f"{options.out}: {len(train)} utterances learned from"]
     result = {"out": options.out, "train": len(train), "test": 0}
     if options.test:

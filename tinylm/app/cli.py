@@ -9,6 +9,7 @@ has a file of its own in `commands/`.
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +25,8 @@ from . import options as values
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. arguments : sys.argv[1:] by default; returns the exit status."""
     options = parser().parse_args(arguments)
+    typed = sys.argv[1:] if arguments is None else arguments
+    options.typed = shlex.join(["tinylm", *_without_place(typed)])
     # A model may sample characters that the terminal cannot show. A replacement of standard output
     # (in a test, a notebook) may have no encoding to change.
     with contextlib.suppress(AttributeError):
@@ -51,6 +54,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         say(f"tinylm: {_interrupted(stop, options.command)}")
         return stop.status if isinstance(stop, Interrupted) else 130
+
+
+def _without_place(arguments: Sequence[str]) -> list[str]:
+    """Arguments without --out: the same command gives the same files, wherever they stand.
+
+    >>> _without_place(["pretrain", "gpt", "--out", "runs/gpt", "--steps", "5"])
+    ['pretrain', 'gpt', '--steps', '5']
+    """
+    kept = []
+    skipped = False
+    for argument in arguments:
+        if not skipped and not argument.startswith("--out="):
+            kept.append(argument)
+        skipped = argument == "--out"
+    return [argument for argument in kept if argument != "--out"]
 
 
 def _discard_output() -> None:

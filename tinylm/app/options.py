@@ -274,6 +274,15 @@ def add_sizes(p: argparse.ArgumentParser) -> None:
     add_settings(p, "schedule_options.floor=0.1")
 
 
+def add_licence(p: argparse.ArgumentParser) -> None:
+    """--licence TEXT, for commands that make a model"""
+    p.add_argument(
+        "--licence",
+        metavar="TEXT",
+        help="under which others may use the model, for its card (default: not stated)",
+    )
+
+
 def add_overwrite(p: argparse.ArgumentParser) -> None:
     """--overwrite, for commands that write files"""
     p.add_argument(

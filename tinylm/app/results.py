@@ -42,6 +42,16 @@ def load(folder: str) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def origin_of(options: Namespace, *data: str) -> Any:
+    """The origin of a model that a command adapts, for its card: its --licence and the line itself.
+
+    data : what it learned from
+    """
+    from tinylm import hub
+
+    return hub.Origin(", ".join(data), options.typed, options.licence, options.dir)
+
+
 def given_of(options: Namespace, names: str) -> dict:
     """The options that the user gave, of some names with spaces between them: {name: value}."""
     found = {name: getattr(options, name) for name in names.split()}

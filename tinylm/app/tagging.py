@@ -10,7 +10,7 @@ from tinylm.errors import DataError, TinylmError
 from tinylm.progress import note
 
 from . import options as values
-from .results import load, print_result
+from .results import load, origin_of, print_result
 from .tasks import TASKS
 
 HEADS = ("linear", "bilstm", "crf", "bilstm-crf")
@@ -57,7 +57,7 @@ def adapt(options: Namespace, fields: dict[str, Any], progress: Callable[[int, i
     note(f"adapting to {len(train):,} sentences ({options.method})")
     head = options.head or HEAD
     tagger = Tagger(model, tokenizer, head, options.method, config, progress)
-    tagger.fit(*_parted(train)).save(options.out)
+    tagger.fit(*_parted(train)).save(options.out, origin=origin_of(options, options.train))
     learned = f"{len(tagger.tags_)} tags learned from {len(train)} sentences"
     lines = [f"{options.out}: {learned}"]
     result = {

@@ -15,7 +15,7 @@ from tinylm import settings
 from tinylm.errors import DataError, TinylmError
 from tinylm.progress import note
 
-from .results import load, print_result
+from .results import load, origin_of, print_result
 
 Progress = Callable[[int, int], None]
 
@@ -239,7 +239,7 @@ def adapt(options: Namespace, fields: dict[str, Any], progress: Progress) -> int
     note(f"adapting to {len(train):,} {task.noun} ({options.method})")
     adapted = task.kind()(model, tokenizer, options.method, task.config(options, fields), progress)
     task.fit(adapted, train)
-    adapted.save(options.out)
+    adapted.save(options.out, origin=origin_of(options, options.train))
     lines = [f"{options.out}: learned from {len(train)} {task.noun}"]
     scores: dict[str, float] = {}
     if test:

@@ -1,8 +1,9 @@
 """Model folders: `load(path) -> (model, tokenizer)` and `save(path, model, tokenizer)`.
 
-A folder holds `config.json`, `model.safetensors` and the tokenizer's own files. Names and shapes of
-the tensors are those of the model's state_dict. A family that others publish too has a module here,
-named after its `model_type`, which says how the published folder differs:
+A folder holds `config.json`, `model.safetensors`, the tokenizer's own files, and what it says of
+itself, see card.py. Names and shapes of the tensors are those of the model's state_dict. A family
+that others publish too has a module here, named after its `model_type`, which says how the
+published folder differs:
 
     to_config(config, end_id) -> dict          further fields of config.json, beside our own
     canonical(name) -> name                    an older or shorter name of a tensor -> today's
@@ -30,18 +31,31 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tinylm import data, files, folders, memory, objectives, settings, text
+from tinylm import data, files, folders, memory, nn, objectives, settings, text
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.objectives import Objective
 from tinylm.training import checkpoint
 from tinylm.vectors import VECTORS
 
-from . import awd_lstm, elmo, weights
+from . import awd_lstm, card, elmo, weights
+from .card import NOTHING_SAID, Origin, origin_of
 from .sentences import SENTENCES
 from .stored import Stored, match, renamed
 from .weights import INDEX, WEIGHTS
 
-__all__ = ["CONFIG", "HEADS", "OURS", "WEIGHTS", "Stored", "fields_of", "load", "save"]
+__all__ = [
+    "CONFIG",
+    "HEADS",
+    "NOTHING_SAID",
+    "OURS",
+    "WEIGHTS",
+    "Origin",
+    "Stored",
+    "fields_of",
+    "load",
+    "origin_of",
+    "save",
+]
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
@@ -51,6 +65,8 @@ OURS = (  # all files that we write into such a folder; overwriting removes them
     WEIGHTS,
     INDEX,
     GENERATION,
+    card.SIGNATURE,
+    card.CARD,
     *SENTENCES,
     VECTORS,
     checkpoint.SUMMARY,
@@ -69,10 +85,17 @@ PUBLISHED = ("openai-gpt", "gpt2", "bert", "electra", "distilbert", "xlnet")
 ALIASES = {"distilbert": "bert"}
 
 
-def save(path, model: Objective, tokenizer=None, overwrite: bool = False) -> None:
+def save(
+    path,
+    model: Objective,
+    tokenizer=None,
+    overwrite: bool = False,
+    origin: Origin = NOTHING_SAID,
+) -> None:
     """Write a model folder that `load`, and for published families also transformers, can read.
 
     overwrite : replace a model, run or classifier in the folder; other people's files stay
+    origin : text, command and licence of the model, for its card
 
     A save that fails or is killed leaves the old model, the new one, or a folder that `load`
     refuses.
@@ -86,11 +109,13 @@ def save(path, model: Objective, tokenizer=None, overwrite: bool = False) -> Non
         folders.claim(path, overwrite=overwrite) as path,
         files.together(path, HEADS, OURS) as hidden,
     ):
-        write(hidden, model, tokenizer)
+        write(hidden, model, tokenizer, origin)
 
 
-def write(path, model: Objective, tokenizer=None) -> None:
+def write(path, model: Objective, tokenizer=None, origin: Origin = NOTHING_SAID) -> None:
     """Write a model's files into a folder that holds none, `config.json` last.
+
+    The arguments are those of `save`.
 
     raises DataError  if a file cannot be written
     """
@@ -100,6 +125,7 @@ def write(path, model: Objective, tokenizer=None) -> None:
     if tokenizer is not None:
         tokenizer.save(path)
     save_weights(path, model)
+    card.write(path, model, tokenizer, origin)
     end_id = None if tokenizer is None else tokenizer.end_id
     known = {} if family is None else family.to_config(model.config, end_id)
     fields = {"model_type": model_type, **known, **dataclasses.asdict(model.config)}
@@ -120,16 +146,25 @@ def save_weights(path, model: Objective) -> None:
     model.export(Path(path))
 
 
-def load(path) -> tuple[Objective, Any]:
+def load(path, trainable: bool = True) -> tuple[Objective, Any]:
     """The model and the tokenizer of a folder, written by us or published in the same layout.
 
     path : the folder, or the name of a named set that holds a model, which is fetched if need be
+    trainable : False freezes every weight: as a part of another model it gets no gradient, and
+        every optimiser leaves it alone
     returns model (in evaluation mode), tokenizer (None if the folder holds none)
     raises CheckpointError  if a file is missing, damaged, of an unknown kind, or does not fit the
         others
     raises DataError        if a named set cannot be fetched
     """
-    path = folder_of(path)
+    model, tokenizer = _load(folder_of(path))
+    if not trainable:
+        nn.freeze_to([model.parameters()], 1)
+    return model, tokenizer
+
+
+def _load(path: Path) -> tuple[Objective, Any]:
+    """`load` of a folder."""
     if elmo.found(path):
         return elmo.load(path)
     if awd_lstm.found(path):

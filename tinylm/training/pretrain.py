@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm import objectives, settings, text
+from tinylm import hub, objectives, settings, text
 from tinylm.data import encode_corpus, load_texts, split_documents
 from tinylm.errors import DataError, TinylmError
 from tinylm.hub.vectors import load_vectors
@@ -58,6 +58,7 @@ class PretrainConfig(settings.Config):
     init_embeddings : run folder, file or folder of vectors as wide as the model's; tokens of the
         same name begin with theirs
     teacher : folder of a trained model to learn from, in its words, for an objective that does
+    command, licence : for the card of the model; what trained it, and how others may use it
 
     >>> PretrainConfig("gpt", "toy", options={"lr": 3e-4}).options
     {'lr': 0.0003}
@@ -79,6 +80,8 @@ class PretrainConfig(settings.Config):
     init: str | Path | None = None
     init_embeddings: str | Path | None = None
     teacher: str | Path | None = None
+    command: str | None = None
+    licence: str | None = None
 
 
 def pretrain(
@@ -145,8 +148,24 @@ def _trainer(config, texts, resume, quiet):
     if held_out:
         evaluation = encode_corpus(held_out, tokenizer, **how)
     trainer = Trainer(objective, tokenizer, config.out, train_config, evaluation, quiet)
+    trainer.folder.origin = origin(config)
     asked = {"kind": start.kind, "vocab_size": vocab_size, **text_options}
     return trainer, asked, start.fingerprint()
+
+
+def origin(config: PretrainConfig) -> hub.Origin:
+    """What a config says of the origin of its model.
+
+    >>> origin(PretrainConfig("gpt", "kjv", licence="MIT"))
+    Origin(data='kjv', command=None, licence='MIT', base=None)
+    """
+    base = config.init or config.teacher
+    return hub.Origin(
+        data=str(config.data),
+        command=config.command,
+        licence=config.licence,
+        base=None if base is None else str(base),
+    )
 
 
 def _start(chapter, config):

@@ -152,7 +152,10 @@ class RunFolder:
 
     path : the folder, claimed by the caller
     objective, tokenizer : exported beside the state
+    origin : what the model's card says of it; set before the run begins
     """
+
+    origin: hub.Origin = hub.NOTHING_SAID
 
     def __init__(self, path: str | Path | None, objective: Any, tokenizer: Any):
         self.path = None if path is None else folders.named(path)
@@ -184,7 +187,7 @@ class RunFolder:
     def export_model(self) -> None:
         """Write the model and its tokenizer, before the first update."""
         if self.path is not None:
-            hub.write(self.path, self.objective, self.tokenizer)
+            hub.write(self.path, self.objective, self.tokenizer, self.origin)
 
     def log(self, event: str, **fields) -> None:
         """Append a record to the log."""

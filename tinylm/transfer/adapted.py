@@ -59,10 +59,16 @@ class Adapted:
         """The parts of a folder put together.   raises any error if they do not fit"""
         raise TinylmError(f"{cls.__name__} cannot be loaded")
 
-    def save(self, path: str | Path, overwrite: bool = False) -> None:
+    def save(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        origin: hub.Origin = hub.NOTHING_SAID,
+    ) -> None:
         """Write a folder: the adapted encoder as `hub.save` does, the head, the labels.
 
         overwrite : replace a model, run or adapted encoder that the folder holds
+        origin : text, command and licence, for the model's card
         A save that fails or is killed leaves the old content, the new one, or a folder that `load`
         refuses.
         raises TinylmError      before `fit`
@@ -72,12 +78,12 @@ class Adapted:
         self.check_fitted()
         with folders.claim(path, overwrite=overwrite) as folder:
             with files.together(folder, hub.HEADS, hub.OURS) as hidden:
-                self._write(hidden)
+                self._write(hidden, origin)
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path, origin: hub.Origin) -> None:
         """Write all files into an empty folder."""
         if self.encoder_ is not None:
-            hub.write(folder, self.encoder_, self.tokenizer)
+            hub.write(folder, self.encoder_, self.tokenizer, origin)
         save_tensors(folder / HEAD, self._arrays())
         facts = {"task": self.task, "encoder": self.encoder_ is not None, **self._facts()}
         files.write_json(folder / LABELS, facts)

@@ -343,11 +343,11 @@ class Chat(Adapted):
 
     # ---- folders
 
-    def _write(self, folder):
+    def _write(self, folder, origin):
         """All files; the tokenizer is the one that knows the tokens of turns.py."""
         kept = copy.copy(self)
         kept.tokenizer = self.tokenizer_
-        Adapted._write(kept, folder)
+        Adapted._write(kept, folder, origin)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """The second head."""

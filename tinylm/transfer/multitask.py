@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinylm import nn, optim
+from tinylm import hub, nn, optim
 from tinylm.data.batching import endless_buckets
 from tinylm.errors import TinylmError
 from tinylm.kernels.runtime.pool import one_pool
@@ -128,7 +128,12 @@ class MultiTask:
             raise TinylmError(f"MultiTask: there is no task {task!r}; there are {known}.")
         return self.classifiers_[task]
 
-    def save(self, path: str | Path, overwrite: bool = False) -> None:
+    def save(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        origin: hub.Origin = hub.NOTHING_SAID,
+    ) -> None:
         """Write a folder for each task, path/name, as Classifier.save does.
 
         raises TinylmError  before `fit`; the errors of Classifier.save
@@ -136,7 +141,7 @@ class MultiTask:
         if self.classifiers_ is None:
             raise TinylmError("MultiTask: not fitted yet; call fit first.")
         for name, classifier in self.classifiers_.items():
-            classifier.save(Path(path) / name, overwrite)
+            classifier.save(Path(path) / name, overwrite, origin)
 
     # ---- training
 

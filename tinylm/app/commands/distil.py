@@ -44,6 +44,7 @@ def add(commands) -> argparse.ArgumentParser:
     values.add_settings(p, "temperature=4")
     values.add_resume(p)
     values.add_overwrite(p)
+    values.add_licence(p)
     p.set_defaults(config=None, encoding=None, init=None, init_embeddings=None, replay=None)
     return p
 

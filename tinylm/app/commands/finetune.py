@@ -11,7 +11,7 @@ from tinylm.progress import PLAIN_EVERY, note
 
 from .. import chatting, tagging, tasks
 from .. import options as values
-from ..results import load, print_result
+from ..results import load, origin_of, print_result
 
 ULMFIT_RATES = (0.01,)  # the head's, with --method gradual; lower layers learn more slowly
 
@@ -41,6 +41,7 @@ def add(commands) -> argparse.ArgumentParser:
     values.add_settings(p, "updates=1000", "the adaptation's")
     values.add_code(p)
     values.add_overwrite(p)
+    values.add_licence(p)
     return p
 
 
@@ -71,7 +72,8 @@ def _adapt(options: Namespace) -> int:
     config = settings.build(AdaptConfig, {"seed": options.seed, **fields})
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
     classifier = Classifier(model, tokenizer, options.method, config, notes())
-    classifier.fit(train.texts, train.labels).save(options.out)
+    classifier.fit(train.texts, train.labels)
+    classifier.save(options.out, origin=origin_of(options, options.train))
     classes = [str(label) for label in classifier.classes_]
     learned = f"{len(classes)} classes learned from {len(train.texts)} texts"
     lines = [f"{options.out}: {learned}"]

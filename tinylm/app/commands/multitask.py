@@ -9,7 +9,7 @@ from tinylm.errors import TinylmError
 from tinylm.progress import note
 
 from .. import options as values
-from ..results import load, print_result
+from ..results import load, origin_of, print_result
 from .finetune import notes
 
 
@@ -44,6 +44,7 @@ def add(commands) -> argparse.ArgumentParser:
     p.add_argument("--out", required=True, metavar="DIR", help="a folder per task goes in here")
     values.add_code(p)
     values.add_overwrite(p)
+    values.add_licence(p)
     return p
 
 
@@ -77,7 +78,7 @@ def _adapt(options: Namespace, train: dict[str, str], test: dict[str, str]) -> i
     config = AdaptConfig(seed=options.seed)
     note(f"adapting to {len(tasks)} tasks")
     several = MultiTask(model, tokenizer, config, options.power, notes()).fit(tasks)
-    several.save(options.out, options.overwrite)
+    several.save(options.out, options.overwrite, origin_of(options, *train.values()))
     lines = []
     result = {"out": options.out, "tasks": {}}
     for name, (part, held) in parts.items():

@@ -45,6 +45,7 @@ def add(commands) -> argparse.ArgumentParser:
     values.add_encoding(p)
     values.add_resume(p)
     values.add_overwrite(p)
+    values.add_licence(p)
     return p
 
 
@@ -64,6 +65,8 @@ def run(options: Namespace) -> int:
         init=options.init,
         init_embeddings=options.init_embeddings,
         teacher=options.teacher,
+        command=options.typed,
+        licence=options.licence,
     )
     objective, _, result = pretrain(
         config, resume=options.resume, quiet=options.quiet, overwrite=options.overwrite
