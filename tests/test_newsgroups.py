@@ -43,14 +43,25 @@ def test_processor_time_is_what_training_is_given(monkeypatch):
 # ---- the recurrent tables
 
 
-def test_the_best_epoch_is_the_one_of_the_lowest_perplexity(monkeypatch):
+def test_a_table_of_lstms_measures_each_epoch_and_repeats_itself(monkeypatch):
     sizes = dict(emb_sz=7, n_hid=11, n_layers=1, bptt=13, batch_size=5)
     monkeypatch.setattr(recurrent, "SIZES", sizes)
     posts = given(tinylm.Ulmfit, "words", 200)
-    best, epoch, last = recurrent.best_epoch(posts, 0, recurrent.PLAIN, epochs=3)
-    assert 1 < best <= last and 1 <= epoch <= 3
-    assert best < posts.tokenizer.vocab_size
-    assert (best, epoch, last) == recurrent.best_epoch(posts, 0, recurrent.PLAIN, epochs=3)
+    _, perplexities = recurrent.learned(posts, 0, recurrent.PLAIN, epochs=3)
+    assert len(perplexities) == 3 and (perplexities > 1).all()
+    assert perplexities.min() < posts.tokenizer.vocab_size
+    _, again = recurrent.learned(posts, 0, recurrent.PLAIN, epochs=3)
+    assert perplexities.tolist() == again.tolist()
+
+
+def test_the_cache_is_tuned_on_some_tokens_and_measured_on_the_next(monkeypatch):
+    monkeypatch.setattr(recurrent, "POINTED", 30)
+    model = tinylm.Ulmfit(tinylm.UlmfitConfig(vocab_size=11, emb_sz=5, n_hid=7))
+    ids = np.tile([3, 8, 5, 2, 9], 12)
+    alone, pointing = recurrent.with_cache(model, ids)
+    assert pointing < 0.9 * alone
+    ids[60:] = 0  # nothing behind them is read
+    assert recurrent.with_cache(model, ids) == (alone, pointing)
 
 
 def test_a_plain_lstm_drops_nothing_and_has_no_penalty():

@@ -15,6 +15,7 @@ from tinylm.data import encode_corpus, load_texts
 from tinylm.objectives.inherit import with_tokens
 from tinylm.objectives.ulmfit import DROPOUTS
 from tinylm.text import Words, grow
+from tinylm.training import pointer
 from tinylm.training.evaluation import evaluate
 from tinylm.training.train import TrainConfig, Trainer
 from tinylm.transfer.finetune import twin
@@ -28,6 +29,7 @@ WORDS = 200_000
 EPOCHS = 20
 SIZES = dict(emb_sz=64, n_hid=128, n_layers=3, bptt=70, batch_size=20, forget_bias=1.0)
 DROPPED = 0.5  # of AWD-LSTM's dropouts, which are for layers of 1150
+POINTED = 4000  # held-out tokens to choose the cache's θ and λ on, and as many to measure it
 PLAIN = dict.fromkeys((*DROPOUTS, "alpha", "beta"), 0.0)
 LSTMS = {  # name -> what differs from AWD-LSTM, and its epochs
     "awd-lstm": ({}, EPOCHS),
@@ -40,26 +42,31 @@ def lstm(seeds: int = 3, epochs: int = EPOCHS) -> None:
     """The best held-out perplexity of any epoch: AWD-LSTM, and the same network that drops nothing.
 
     If a plain LSTM overfits early, it does so while its learning rate is still high. So it also
-    gets a schedule that is over after a third of the epochs.
+    gets a schedule that is over after a third of the epochs. The cache of the text's own past, see
+    training/pointer.py, is measured with the last weights.
     """
     given = posts("ulmfit", "words", 4000, most=WORDS)
     found = {name: [] for name in LSTMS}
     for seed in range(seeds):
         for name, (changes, length) in LSTMS.items():
             length = max(length * epochs // EPOCHS, 1)
-            best, epoch, last = best_epoch(given, seed, changes, length)
+            model, perplexities = learned(given, seed, changes, length)
+            best = perplexities.min()
+            epoch = 1 + int(perplexities.argmin())
+            alone, pointing = with_cache(model, given.held_out.ids)
             found[name].append(best)
             print(
                 f"{name}, seed {seed}: perplexity {best:.1f} after epoch {epoch}; "
-                f"{last:.1f} after {length}",
+                f"{perplexities[-1]:.1f} after {length}; on some tokens {alone:.1f}, and "
+                f"{pointing:.1f} with the cache",
                 flush=True,
             )
     for name, best in found.items():
         print(f"{name}: {said(best)}", flush=True)
 
 
-def best_epoch(given, seed: int, changes: dict, epochs: int) -> tuple[float, int, float]:
-    """Train; returns the best held-out perplexity, the number of its epoch, and the last one."""
+def learned(given, seed: int, changes: dict, epochs: int) -> tuple[tinylm.Ulmfit, np.ndarray]:
+    """Train; returns the model, and the held-out perplexity after each epoch."""
     vocab_size = given.tokenizer.vocab_size
     config = tinylm.UlmfitConfig.awd_lstm(vocab_size, **SIZES).dropped(DROPPED)
     model = tinylm.Ulmfit(replace(config, **changes), np.random.default_rng(seed))
@@ -75,8 +82,16 @@ def best_epoch(given, seed: int, changes: dict, epochs: int) -> tuple[float, int
         lines = (out / "log.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     losses = [event["loss"] for event in events if event["event"] == "evaluation"]
-    perplexities = np.exp(losses)
-    return perplexities.min(), 1 + int(perplexities.argmin()), perplexities[-1]
+    return model, np.exp(losses)
+
+
+def with_cache(model, ids: np.ndarray) -> tuple[float, float]:
+    """The perplexity of some tokens alone and with the cache, which was tuned on those before."""
+    config = pointer.choose(model, [ids[:POINTED]])
+    further = ids[POINTED : 2 * POINTED]
+    alone = pointer.next_token_nats(model, further, replace(config, share=0.0))
+    pointing = pointer.next_token_nats(model, further, config)
+    return float(np.exp(alone.mean())), float(np.exp(pointing.mean()))
 
 
 # ---- three stages
