@@ -5,6 +5,7 @@ labels is drawn from it, and how predictions are scored.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,7 @@ from tinylm import data, files
 from tinylm.data import tags as bio
 from tinylm.errors import DataError
 
-from .budgets import example_budget, label_budget
+from .budgets import example_budget, label_array, label_budget
 from .entities import entity_scores
 from .metrics import accuracy, macro_f1
 
@@ -173,7 +174,7 @@ def as_labels(labels: ArrayLike) -> np.ndarray:
     >>> as_labels(["ice", "sea"]).tolist()
     ['ice', 'sea']
     """
-    found = labellabel_array(labels)
+    found = label_array(labels)
     if found.ndim == 1 and found.dtype.kind == "U":
         for label in labels:
             if isinstance(label, str) and label.endswith("\0"):
