@@ -1,10 +1,12 @@
 """What an encoding writes it can read, for any string that Python can hold, or it refuses before any work is done."""
 
+import copy
+import functools
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinylm import text
@@ -160,3 +162,101 @@ def test_a_vocabulary_too_large_to_be_read_again_is_refused_when_it_is_made(monk
     with pytest.raises(VocabularyError, match="its longest token has 10,000 characters"):
         Words.train(["a " + "b" * 10_000])
     check(Words.train(["a " + "b" * 5_000]))
+
+
+ROLES = ("<pad>", "<unk>", "<s>", "</s>", "<eos>", "<|endoftext|>", "<x>", "<y>")
+ROLES += ("[PAD]", "[SEP]", "[CLS]", "[MASK]", "[UNK]", "<bos/>")
+WITHOUT = {  # vocabularies that lack roles, which tokens that are added can take
+    "bare bytes": lambda t: BPE.train([t], 290, specials=(), exact=False),
+    "bare wordpiece": lambda t: WordPiece(["[UNK]", "t", "##h", "##e"]),
+    "named wordpiece": lambda t: WordPiece(["[UNK]", "t", "[SEP]", "##e"]),
+    "bare unigram": lambda t: Unigram(
+        [("<unk>", 0.0, UNKNOWN), *((c, -1.0, NORMAL) for c in "▁thecas")]
+    ),
+}
+
+
+@functools.cache
+def of_cat(kind):
+    """An encoding of a kind, learned from two words."""
+    return (TRAINED | WITHOUT)[kind]("the cat")
+
+
+def behaves(a, b):
+    """Both have the same tokens, roles and template, and make the same inputs of texts."""
+    same(a, b, TEXTS)
+    assert sorted(a.special_ids) == sorted(b.special_ids)
+    assert a.template == b.template
+    for special in ("none", "all"):
+        for t in (*TEXTS, "the " + " ".join(a.specials)):
+            assert a.encode(t, special) == b.encode(t, special)
+    if set(a.template.single.split()) - {"A"} <= set(a.vocab):
+        one = a(TEXTS, max_length=5)
+        other = b(TEXTS, max_length=5)
+        assert one.keys() == other.keys()
+        assert all((one[key] == other[key]).all() for key in one)
+    assert a.decode(range(a.vocab_size)) == b.decode(range(a.vocab_size))
+
+
+def again(encoding):
+    """The encoding after its own files."""
+    with tempfile.TemporaryDirectory() as folder:
+        encoding.save(folder)
+        return text.load(folder)
+
+
+@pytest.mark.parametrize("kind", [*TRAINED, *WITHOUT])
+@settings(max_examples=15)
+@given(
+    names=st.lists(st.sampled_from(ROLES), max_size=4, unique=True),
+    end=st.none() | st.integers(0, 6),
+    arranged=st.booleans(),
+)
+@example(names=["<pad>"], end=None, arranged=False)
+@example(names=["<x>", "</s>"], end=None, arranged=False)
+@example(names=["[PAD]"], end=5, arranged=True)
+def test_all_special_ids_and_the_template_survive_the_files(kind, names, end, arranged):
+    encoding = copy.deepcopy(of_cat(kind))
+    encoding.add_specials(name for name in names if name not in encoding.vocab)
+    if arranged:
+        encoding.arrange(text.Template("A <x>" if "<x>" in encoding.vocab else "A A"))
+    if end is not None:
+        encoding.end_id = end % encoding.vocab_size
+    behaves(again(encoding), encoding)
+    behaves(again(again(encoding)), encoding)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "gpt1", "pieces", "wordpiece", "unigram"])
+@settings(max_examples=15)
+@given(names=st.lists(st.sampled_from(ROLES), max_size=4, unique=True), arranged=st.booleans())
+@example(names=["<pad>"], arranged=False)
+@example(names=["<x>"], arranged=True)
+def test_all_special_ids_and_the_template_survive_tokenizer_json(kind, names, arranged):
+    encoding = copy.deepcopy(of_cat(kind))
+    encoding.add_specials(name for name in names if name not in encoding.vocab)
+    if arranged and "<x>" in encoding.vocab:
+        encoding.arrange(text.Template("A <x>"))
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer_json.save(encoding, folder)
+        loaded = text.load(folder)
+    assert loaded.vocab == encoding.vocab
+    assert (loaded.unk_id, loaded.pad_id, loaded.end_id) == (
+        encoding.unk_id,
+        encoding.pad_id,
+        encoding.end_id,
+    )
+    assert sorted(loaded.special_ids) == sorted(encoding.special_ids)
+    assert loaded.template == encoding.template
+    if kind not in ("pieces", "unigram"):  # their own file holds other scores
+        behaves(again(loaded), loaded)
+
+
+def test_a_token_for_padding_that_is_added_pads():
+    encoding = TRAINED["gpt1"]("the cat")
+    encoding.add_specials(["<pad>"])
+    assert encoding.pad_id == again(encoding).pad_id == encoding.vocab_size - 1
+    assert encoding(["the cat", "a"])["ids"][1, -1] == encoding.pad_id
+    other = TRAINED["gpt1"]("the cat")
+    other.end_id = 5
+    other.add_specials(["</s>"])
+    assert other.end_id == again(other).end_id == 5  # who chose it keeps it

@@ -16,7 +16,6 @@ letters "<pad>" is ordinary text.
 
 from __future__ import annotations
 
-import difflib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
@@ -37,11 +36,13 @@ from .checks import (
     check_vocab_size,
     check_whole,
     damaged,
+    decoded,
+    no_token,
     read_vocabulary,
     whole_numbers,
 )
 from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
-from .formats.settings import ADDED, added_tokens, end_name
+from .formats.settings import ADDED, MAP, added_tokens, end_name
 from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
 
@@ -319,17 +320,12 @@ similar tokens are 'talk', 'walk'.
         found = self._index().get(token)
         if found is not None:
             return found
-        similar = difflib.get_close_matches(token, self.vocab[:20000], n=3)
-        hint = "no token is similar"
-        if similar:
-            hint = f"similar tokens are {', '.join(map(repr, similar))}"
-        raise VocabularyError(
-            f"{token!r} is not one of the {self.vocab_size} tokens of the vocabulary; {hint}."
-        )
+        raise no_token(token, self.vocab)
 
     def add_specials(self, names: Iterable[str]) -> None:
         """Append special tokens to the vocabulary, such as the three that GPT-1's fine-tuning adds.
 
+        One with the usual name of a role, such as <pad>, takes it.
         raises VocabularyError  for a name already taken, or one that the files could not store
 
         >>> from tinylm.text import Chars
@@ -345,9 +341,21 @@ similar tokens are 'talk', 'walk'.
                 )
             check_whole([name])
             self._check_names([name])
+            before = self._roles()
             self._append(name)
             self.specials = (*self.specials, name)
             self.added = (*self.added, name)
+            self._follow(before)
+
+    def _roles(self) -> dict[str, int | None]:
+        """pad_id and end_id as the vocabulary's names say, where they follow from names."""
+        return {}
+
+    def _follow(self, before: dict[str, int | None]) -> None:
+        """Let ids that followed from names follow again; one that was set otherwise stays."""
+        for name, i in self._roles().items():
+            if getattr(self, name) == before[name]:
+                setattr(self, name, i)
 
     def arrange(self, template: Template) -> None:
         """Use another template than the encoding's own; it is saved and loaded with it.
@@ -393,9 +401,11 @@ similar tokens are 'talk', 'walk'.
         if self.added:
             ids = {name: self.token_id(name) for name in self.added}
             contents[ADDED] = as_json(ids)
-        if self.arranged:
+        if self.end_id not in (None, self._roles().get("end_id", type(self).end_id)):
+            contents[MAP] = as_json({"eos_token": self.vocab[self.end_id]})
+        if self.arranged or self.template != type(self).template:
             contents[FILE] = self.template.written()
-        with files.together(folder, heads, gone=(ADDED, FILE)) as hidden:
+        with files.together(folder, heads, gone=(ADDED, MAP, FILE)) as hidden:
             for name, content in contents.items():
                 write = files.write_text if isinstance(content, str) else files.write_bytes
                 write(hidden / name, content)
@@ -422,6 +432,7 @@ similar tokens are 'talk', 'walk'.
 
     def _restore(self, folder: Path) -> None:
         """Add the special tokens that were added before saving; raises DataError."""
+        before = self._roles()
         stored = added_tokens(folder, self.vocab_size)
         for name, i in sorted(stored.items(), key=lambda item: item[1]):
             if i == len(self.vocab) and name not in self._index():
@@ -431,19 +442,7 @@ similar tokens are 'talk', 'walk'.
                     f"{str(folder)!r} says that {name!r} has the id {i}, "
                     "but the vocabulary says otherwise."
                 )
-            if name not in self.specials:
-                self.specials = (*self.specials, name)
             self.added = (*self.added, name)
-
-
-def decoded(parts: Iterable[bytes]) -> str:
-    """UTF-8 bytes as text. Lone surrogates stay; other bytes that are no UTF-8 become U+FFFD.
-
-    >>> decoded([b"caf", bytes([0xC3]), bytes([0xA9])])
-    'café'
-    """
-    raw = b"".join(parts)
-    try:
-        return raw.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return raw.decode("utf-8", "replace")
+        own = [name for name in self.specials if name not in self.added]
+        self.specials = (*own, *self.added)
+        self._follow(before)

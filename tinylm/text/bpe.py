@@ -149,21 +149,23 @@ class BPE(Encoding):
             bpe_files.check_merges(merges)
         find = self._index()
         self.unk_id = self.token_id(spelling.unknown) if spelling.unknown else None
-        self.end_id = find.get(self._end_name())
-        self.pad_id = find.get("<pad>", self.end_id or 0)
+        self._follow({"pad_id": self.pad_id, "end_id": self.end_id})
         self._bytes = [find[token] for token in BYTE_TOKENS] if spelling.byte_fallback else []
         self._ids = Remembered(self._merged)  # word -> its ids
         self._cuts = Remembered(self._cut)  # word -> its ids, with the units that each covers
         self._spaced = Remembered(lambda parts: self._rows(parts, True))  # spaced part -> its ids
+
+    def _roles(self) -> dict[str, int | None]:
+        end_id = self._index().get(self._end_name())
+        return {"end_id": end_id, "pad_id": self._index().get("<pad>", end_id or 0)}
 
     def _end_name(self) -> str | None:
         """The special token that ends a text, if there is one."""
         for name in ("</s>", END):
             if name in self.specials:
                 return name
-        if self.specials and not self.spelling.unknown:
-            return self.specials[0]
-        return None
+        own = [name for name in self.specials if name not in self.added]
+        return own[0] if own and not self.spelling.unknown else None
 
     @cached_property
     def _table(self) -> Table:

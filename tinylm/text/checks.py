@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -96,6 +97,30 @@ def whole_numbers(ids: Iterable[int]) -> Iterator[int]:
         raise ArgumentError(
             f"ids is {one_line(repr(ids), 80)}; expected whole numbers, as `encode` returns them."
         ) from None
+
+
+def decoded(parts: Iterable[bytes]) -> str:
+    """UTF-8 bytes as text. Lone surrogates stay; other bytes that are no UTF-8 become U+FFFD.
+
+    >>> decoded([b"caf", bytes([0xC3]), bytes([0xA9])])
+    'café'
+    """
+    raw = b"".join(parts)
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace")
+
+
+def no_token(token: str, vocab: Sequence[str]) -> VocabularyError:
+    """The error for a token that a vocabulary lacks, with those that are spelled like it."""
+    similar = difflib.get_close_matches(token, vocab[:20000], n=3)
+    hint = "no token is similar"
+    if similar:
+        hint = f"similar tokens are {', '.join(map(repr, similar))}"
+    return VocabularyError(
+        f"{token!r} is not one of the {len(vocab)} tokens of the vocabulary; {hint}."
+    )
 
 
 # --- our own vocabulary files

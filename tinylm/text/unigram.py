@@ -123,8 +123,7 @@ class Unigram(Encoding):
         self.specials = tuple(text for text, _, kind in pieces if kind in (UNKNOWN, CONTROL))
         find = self._index()
         self.unk_id = next(i for i, piece in enumerate(pieces) if piece[2] == UNKNOWN)
-        self.end_id = find.get("</s>")
-        self.pad_id = find.get("<pad>", self.end_id or 0)
+        self._follow({"pad_id": self.pad_id, "end_id": self.end_id})
         self._bytes: list[int] = []
         raw = {text for text, _, kind in pieces if kind == BYTE}
         if raw == BYTE_TOKENS.keys():
@@ -132,6 +131,10 @@ class Unigram(Encoding):
         self.scores = self._scores()
         spelled = [text if kind in (NORMAL, USER) else "" for text, _, kind in pieces]
         self._dictionary = Dictionary.of(spelled)
+
+    def _roles(self) -> dict[str, int | None]:
+        end_id = self._index().get("</s>")
+        return {"end_id": end_id, "pad_id": self._index().get("<pad>", end_id or 0)}
 
     def _scores(self) -> np.ndarray:
         """The score of each piece, (V,) float32: its log-probability, if it is a normal one.

@@ -101,11 +101,14 @@ class WordPiece(Encoding):
         check_different(vocab)
         self._check_names(vocab)
         self.unk_id = find["[UNK]"]
-        self.pad_id = find.get("[PAD]", 0)
-        self.end_id = find.get("[SEP]")
+        self._follow({"pad_id": self.pad_id, "end_id": self.end_id})
         self.cleaning = Cleaning(lower, strip_accents)
         self._ids = Remembered(self._chunks)  # chunk -> the ids of its tokens
         self._places = Remembered(self._chunk_offsets)  # chunk -> their offsets in it
+
+    def _roles(self) -> dict[str, int | None]:
+        find = self._index().get
+        return {"end_id": find("[SEP]"), "pad_id": find("[PAD]", 0)}
 
     @classmethod
     def train(

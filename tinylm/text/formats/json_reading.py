@@ -54,6 +54,7 @@ def understand(stored: Json) -> Encoding:
     encoding.specials = tuple(
         token for token in vocab if token in known or _is_special(token, added)
     )
+    encoding.added = tuple(token for token in encoding.specials if token not in known)
     encoding.template = _template(stored)
     return encoding
 
