@@ -145,6 +145,13 @@ def test_an_epoch_holds_every_cell_once_and_steps_are_a_pure_function():
     np.testing.assert_array_equal(again.batch(4, 5).rows, model.batch(4, 5).rows)
 
 
+def test_an_epoch_reads_the_text_once():
+    model = prepared(batch_cells=29)
+    batches = [model.batch(step, seed=0) for step in range(model.steps_per_epoch)]
+    read = sum(model.tokens_read(batch) for batch in batches)
+    assert len(batches) > 2 and abs(read - 101) <= len(batches) / 2
+
+
 def test_the_squares_are_carried_from_step_to_step(one_thread):
     model, other = prepared(), prepared()
     model.fast_step(model.batch(0, 0), 0.05)

@@ -53,6 +53,17 @@ def test_what_is_finished_is_not_computed_again(finished, monkeypatch):
     }
 
 
+def test_the_time_of_all_tasks_is_in_their_folders(finished, tmp_path):
+    config, _ = finished
+    both = across.configs(config, ["toy", "tag:toy"])
+    assert across.how_far(both).startswith("all 40 parts done in ")
+    more = across.configs(config, ["toy", "tag:toy", "toy-sentiment"])
+    assert across.how_far(more).startswith("40 of 60 parts done in ")
+    assert across.how_far(across.configs(replace(config, out=tmp_path), ["toy"])).startswith(
+        "0 of 20 parts done, about "
+    )
+
+
 def test_the_table_has_every_system_and_every_task(finished):
     _, found = finished
     head, rows = across.table(found)

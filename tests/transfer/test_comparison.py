@@ -1,5 +1,6 @@
 """The comparison: what is finished is reused, what is asked decides the folder, and the sentence says who wins."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -206,6 +207,16 @@ def test_a_damaged_line_of_results_is_one_sentence(finished, tmp_path):
     (tmp_path / compare.RESULTS).write_text('{"method": "majority"}\n', encoding="utf-8")
     with pytest.raises(TinylmError, match="results.jsonl"):
         compare.Results(replace(finished.config, out=tmp_path), task)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seconds": "1"}, {"seconds": -1}, {"f1": 2}, {"budget": "most"}, {"seed": "all"}]
+)
+def test_a_row_with_a_value_that_cannot_be_is_one_sentence(finished, tmp_path, wrong):
+    row = {"method": "majority", "budget": 2, "seed": 0, "accuracy": 0.5, "macro_f1": 0.5} | wrong
+    (tmp_path / compare.RESULTS).write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(TinylmError, match=r"results\.jsonl"):
+        compare.Results(replace(finished.config, out=tmp_path), finished.task)
 
 
 def test_an_unknown_objective_is_found_before_anything_runs(tmp_path):

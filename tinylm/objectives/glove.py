@@ -247,6 +247,10 @@ class GloVe(Objective, name="glove", encoding="words"):
         last = len(self.cells) * (order[part] + 1) // self.steps_per_epoch
         return _batch(self.cells[first:last])
 
+    def tokens_read(self, batch: GloVeBatch) -> int:
+        """The cells' share of the text: to see every cell once is to read the text once."""
+        return round(batch.tokens * self.length / len(self._counted()))
+
     def evaluation_batches(self, corpus: Corpus) -> Iterator[GloVeBatch]:
         """The cells of another text, their counts scaled to the length of the training text."""
         self._counted()

@@ -21,6 +21,7 @@ from tinylm.progress import duration, hidden, note
 from . import compare, pace
 from .experiment import FEATURES, FINETUNED, CompareConfig, Comparison
 from .metrics import beats, summarise
+from .results import seconds_of
 from .task import load_task
 from .verdict import Table, listed
 
@@ -66,23 +67,22 @@ def run(config: CompareConfig, sources: Sequence[str]) -> dict[str, Comparison]:
         begun = time.perf_counter()
         for number, (source, one) in enumerate(each.items(), 1):
             spent = duration(time.perf_counter() - begun)
-            note(f"[{spent}] task {number} of {len(each)}, {source}: {_left(each, found)}")
+            note(f"[{spent}] task {number} of {len(each)}, {source}: {how_far(each)}")
             found[source] = compare.run(one)
     return found
 
 
-def _left(each: Mapping[str, CompareConfig], found: Comparisons) -> str:
-    """How much of all tasks is done, in words; a task not begun is expected to be like the others.
+def how_far(each: Mapping[str, CompareConfig]) -> str:
+    """How much of all tasks is done, and about how long the rest takes, by what the folders hold.
 
-    Parts that an earlier run left in the folder of a task are counted when the task begins.
+    each : as `configs` gives it. A task not begun is expected to be like the others
     """
     wanted = []
     done = {}
     for source, config in each.items():
         for part in pace.parts(config):
             wanted.append(replace(part, name=f"{source}: {part.name}"))
-    for source, comparison in found.items():
-        for part, seconds in comparison.seconds.items():
+        for part, seconds in seconds_of(config.out).items():
             done[replace(part, name=f"{source}: {part.name}")] = seconds
     return pace.in_words(wanted, done, next(iter(each.values())).minutes)
 

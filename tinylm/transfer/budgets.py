@@ -51,7 +51,7 @@ def example_budget(n_examples: int, n: int, seed: int) -> np.ndarray:
     raises DataError        if there are fewer than n examples, or n < 1
 
     >>> example_budget(7, 2, seed=1).tolist(), example_budget(7, 4, seed=1).tolist()
-    ([2, 4], [0, 2, 3, 4])
+    ([2, 4], [0, 1, 2, 4])
     """
     if not 1 <= n <= n_examples:
         raise DataError(

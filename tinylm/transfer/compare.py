@@ -87,15 +87,8 @@ def _run(config: CompareConfig) -> Comparison:
         tokenizer = measures.reader(tokenizer)
         measures.frozen(name, encoder, tokenizer)
         measures.tuned(name, encoder, tokenizer)
-    return Comparison(
-        config,
-        task,
-        results.wanted(),
-        pretrained,
-        results.costs,
-        results.predicted(),
-        dict(results.done),
-    )
+    wanted = results.wanted()
+    return Comparison(config, task, wanted, pretrained, results.costs, results.predicted())
 
 
 def _timed_run(name: str, task: Task, results: Results) -> dict:

@@ -204,7 +204,6 @@ class Comparison:
     predicted : method -> list of what it said of each of task.test_texts, after learning from the
         largest budget with the last seed: the last of `config.cells()`, the same for all systems.
         A system is missing if its result was computed before predictions were kept
-    seconds : what each part took, see pace.py
     """
 
     config: CompareConfig
@@ -213,7 +212,6 @@ class Comparison:
     pretrained: dict[str, dict]
     costs: dict[str, dict] = field(default_factory=dict)
     predicted: dict[str, list] = field(default_factory=dict)
-    seconds: dict = field(default_factory=dict)
 
     def plateau(self) -> dict[str, bool | None]:
         """objective -> `on_plateau`: True marks a row whose masked or next tokens are guesses."""

@@ -8,6 +8,7 @@ OUT/times.json          the seconds of what stands in no row, to estimate the ti
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -53,8 +54,11 @@ class Results:
         self.costs = _read_facts(self.out / COSTS)
         self.parts = pace.parts(config)
         self.most = len(task.labels) / task.n_classes
-        self.done = {}  # part -> the seconds that it took
-        self._read_times()
+        self.times = _read_facts(self.out / TIMES)
+        self.done = seconds_of(self.out)
+        for name in config.objectives:
+            if not self.missing(f"{name} {FEATURES}"):
+                self.done.setdefault(Part(ENCODING, name), 0.0)  # nothing is to be encoded again
 
     @staticmethod
     def _read(path: Path) -> list[dict]:
@@ -81,25 +85,6 @@ class Results:
     def say(self, line: str) -> None:
         """A line of progress on stderr, with the time since the start."""
         note(f"[{duration(time.perf_counter() - self.begun)}] {line}")
-
-    def _read_times(self) -> None:
-        """Take up what the parts took that the folder holds.   raises TinylmError if damaged"""
-        for row in self.rows:
-            seconds = float(row.get("seconds", 0.0))
-            self.done[pace.measurement(row["method"], row["budget"], row["seed"])] = seconds
-        path = self.out / TIMES
-        self.times = _read_facts(path)
-        try:
-            for kind, by_name in self.times.items():
-                for name, seconds in by_name.items():
-                    self.done[Part(kind, name)] = float(seconds)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise TinylmError(
-                f"{path} is damaged ({error!r}); delete it, and only estimates are worse."
-            ) from error
-        for name in self.config.objectives:
-            if not self.missing(f"{name} {FEATURES}"):
-                self.done.setdefault(Part(ENCODING, name), 0.0)  # nothing is to be encoded again
 
     def finish(self, kind: str, name: str, seconds: float) -> None:
         """Keep what a part without a row took, on disk too."""
@@ -175,6 +160,27 @@ class Results:
         return found
 
 
+def seconds_of(folder: str | Path) -> dict[Part, float]:
+    """The parts of a comparison that a folder holds, and the seconds that each took.
+
+    folder : may be missing     raises TinylmError if a file in it is damaged
+    """
+    done = {}
+    for row in _rows_of(Path(folder) / RESULTS, _checked_row):
+        part = pace.measurement(row["method"], row["budget"], row["seed"])
+        done[part] = float(row.get("seconds", 0.0))
+    path = Path(folder) / TIMES
+    try:
+        for kind, by_name in _read_facts(path).items():
+            for name, seconds in by_name.items():
+                done[Part(kind, name)] = float(seconds)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TinylmError(
+            f"{path} is damaged ({error!r}); delete it, and only estimates are worse."
+        ) from error
+    return done
+
+
 def _read_facts(path: Path) -> dict:
     """The content of a JSON file, {} if there is none."""
     return read_json(path) if os.path.exists(path) else {}
@@ -218,6 +224,8 @@ def _checked_row(row: dict) -> dict:
         if name in row or name != "f1":
             if not 0 <= row[name] <= 1:
                 raise ValueError(f"{name} is not between 0 and 1")
+    if not 0 <= row.get("seconds", 0) < math.inf:
+        raise ValueError("seconds is no time")
     return row
 
 
