@@ -88,31 +88,31 @@ def _bodies(comparison: Comparison, models: inside.Models, draw: bool) -> dict[s
     """Name of a section -> its content, empty where there is nothing to show."""
     best = confusion.best(comparison)
     budget = max(comparison.config.labels)
-    first = _best_objective(comparison)
+    ranking = _ranking(comparison)
     is_tagged = isinstance(comparison.task, TaggedTask)
     return {
         "results": _results(comparison),
         "labels": curves.labels(comparison) if draw else "",
         "twins": _twins(comparison),
         "pretraining": _pretraining(comparison, draw),
-        "maps": maps.part(comparison, models, first, draw),
+        "maps": maps.part(comparison, models, ranking[0], draw),
         "confusion": confusion.part(best, budget) if best else "",
         "examples": examples.part(comparison, best) if best and not is_tagged else "",
-        "heads": inside.attention(comparison, models, first, draw),
+        "heads": inside.attention(comparison, models, ranking, draw),
         "words": inside.neighbours(comparison, models),
         "costs": costs.part(comparison),
         "method": _method(comparison),
     }
 
 
-def _best_objective(comparison: Comparison) -> str | None:
-    """The objective that is best fine-tuned on the largest budget."""
+def _ranking(comparison: Comparison) -> list[str]:
+    """All objectives, the one that is best fine-tuned on the largest budget first."""
     found = answer.means(comparison, max(comparison.config.labels))
-    tuned = {}
-    for name in comparison.config.objectives:
-        if f"{name} {FINETUNED}" in found:
-            tuned[name] = found[f"{name} {FINETUNED}"]
-    return max(tuned, key=tuned.get) if tuned else None
+    return sorted(
+        comparison.config.objectives,
+        key=lambda name: found.get(f"{name} {FINETUNED}", 0.0),
+        reverse=True,
+    )
 
 
 def _verdict(comparison: Comparison) -> str:

@@ -45,10 +45,11 @@ def neighbours(comparison: Comparison, models: Models) -> str:
     return "\n".join(parts)
 
 
-def attention(comparison: Comparison, models: Models, first: str | None, draw: bool) -> str:
+def attention(comparison: Comparison, models: Models, ranking: list[str], draw: bool) -> str:
     """All heads of one model, to choose from, and one head of each other; empty without attention.
 
-    first : the objective to show in large, if it has attention     draw : whether pictures can be
+    ranking : the objectives; the first one with attention is shown in large
+    draw : whether pictures can be drawn
     """
     looks = {}
     for name, (encoder, tokenizer) in models.items():
@@ -57,7 +58,7 @@ def attention(comparison: Comparison, models: Models, first: str | None, draw: b
             looks[name] = found
     if not looks:
         return ""
-    chosen = first if first in looks else next(iter(looks))
+    chosen = next(name for name in ranking if name in looks)
     layers, tokens = looks[chosen]
     lead = f"The first {len(tokens)} tokens of a test post, as {chosen} reads them."
     parts = [html.paragraph(lead), heads.views(layers, tokens)]

@@ -39,7 +39,7 @@ def agreement(rows: ArrayLike, labels: ArrayLike) -> float:
     return float(np.mean(labels[nearest] == labels))
 
 
-def part(comparison: Comparison, models: Models, first: str | None, draw: bool) -> str:
+def part(comparison: Comparison, models: Models, first: str, draw: bool) -> str:
     """Large maps of one objective, small ones of the others, and the table of nearest posts.
 
     first : the objective with the large maps     draw : whether pictures can be drawn

@@ -117,14 +117,15 @@ def pretrained_run(
         if not _is_noted(out):
             say(f"{name}: pretraining for {config.length_in_words()}")
             asked = _pretraining(name, task, config)
-            can_forget = memory.forget_peak()
+            begins = not os.path.exists(out / STATE)  # of one that goes on, the peak may be past
+            is_counted = begins and memory.forget_peak()
             _, tokenizer, result = pretrain(asked, task.texts, resume=True, quiet=config.quiet)
             # The evaluation has "tokens" too, those it predicted; the run's number replaces it.
             facts = dict(result["held_out"] or {})
             for key in ("steps", "seconds", "tokens", "read"):
                 facts[key] = result.get(key)  # a run that an older version finished may lack one
             facts["vocabulary"] = tokenizer.vocab_size
-            facts["peak_bytes"] = memory.peak() if can_forget else None
+            facts["peak_bytes"] = memory.peak() if is_counted else None
             write_json(out / PRETRAINED, facts)
         return read_json(out / PRETRAINED)
 
