@@ -15,7 +15,7 @@ from tinylm.hub.vectors import load_vectors
 from tinylm.objectives import find
 from tinylm.objectives.bert import Bert, BertConfig
 from tinylm.objectives.gpt import GPT, GPTConfig
-from tinylm.report.comparison import curve
+from tinylm.report.curves import curve
 from tinylm.training import checkpoint, runs
 from tinylm.transfer import (
     AdaptConfig,

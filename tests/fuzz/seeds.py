@@ -37,8 +37,9 @@ from tinylm.text.normalise import charsmap
 from tinylm.text.normalise.normalizing import Normalizer
 from tinylm.text.spelling import EndOfWord, Metaspace
 from tinylm.training import budget, checkpoint, runs
-from tinylm.transfer import AdaptConfig, Classifier, TagConfig, Tagger
-from tinylm.transfer.compare import RESULTS, Results
+from tinylm.transfer import AdaptConfig, Classifier, TagConfig, Tagger, compare, verdict
+from tinylm.transfer.results import Results
+from tinylm.transfer.task import Task
 from tinylm.vectors import Vectors, write_vectors
 
 TEXT = "The cat sat  on the mat, 3 times: café! "
@@ -326,18 +327,28 @@ def _resume(folder):
     budget.recorded(folder)
 
 
+COMPARED = Task("two", ["a", "b"], np.array(["x", "y"]), ["c"], np.array(["x"]), 1)
+COMPARISON = compare.CompareConfig(objectives=("gpt",), labels=(2,), seeds=1, quiet=True)
+
+
 def _results(folder):
-    rows = []
-    for method in ("majority", "TF-IDF"):
-        row = {"method": method, "budget": 2, "seed": 0, "accuracy": 0.5, "macro_f1": 0.25}
-        rows.append(files.as_json(row | {"seconds": 0.25}) + "\n")
-    files.write_text(folder / RESULTS, "".join(rows))
+    """The files of a comparison, but for its runs."""
+    found = Results(dataclasses.replace(COMPARISON, out=folder), COMPARED)
+    found.finish("pretraining", "gpt", 90.0)
+    found.add_cost("gpt", GPT(SMALL_GPT), texts=10, seconds=2.0, layers=3)
+    for method in ("majority", "TF-IDF", "gpt fine-tuned"):
+        found.add(method, (2, 0), np.array(["x"]), seconds=0.25)
 
 
 def _read_results(folder):
-    rows = Results._read(folder / RESULTS)
-    {(row["budget"], row["seed"]) for row in rows if row["method"] == "majority"}
-    sum(row["accuracy"] + row["macro_f1"] for row in rows)
+    config = dataclasses.replace(COMPARISON, out=folder)
+    found = Results(config, COMPARED)
+    pretrained = {"gpt": {"steps": 1, "seconds": 2.0}}
+    said = found.predicted()
+    comparison = compare.Comparison(config, COMPARED, found.wanted(), pretrained, found.costs, said)
+    for table in verdict.TABLES:
+        table(comparison)
+    found.how_far()
 
 
 # --- data
@@ -422,7 +433,7 @@ DOORS = [
     Door("classifier", _classifier("features"), _load_classifier, 3),
     Door("tagger", lambda folder: _fitted_tagger().save(folder, overwrite=True), _load_tagger, 3),
     Door("run", _run, _resume, 6),
-    Door("results.jsonl", _results, _read_results),
+    Door("comparison", _results, _read_results, 2),
     Door("conll", _written("x.conll", WORDS_FILE.tokens), _reader(tagged.read, "x.conll"), 6),
     Door(
         "labelled.tsv",

@@ -30,8 +30,6 @@ ELSEWHERE = {
     "memory.py:physical": "Linux's own files",
     "memory.py:used": "Linux's own files",
     "objectives/registry.py:_import": "the user's own program",
-    "transfer/compare.py:__init__": "the folder of a comparison, see tests/transfer",
-    "transfer/compare.py:_check_settings": "the folder of a comparison, see tests/transfer",
     "transfer/compare.py:_is_noted": "the folder of a comparison, see tests/transfer",
     "transfer/compare.py:pretrained_run": "the folder of a comparison, see tests/transfer",
 }

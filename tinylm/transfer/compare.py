@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 NOTED = {"steps", "seconds", "tokens", "vocabulary"}  # keys of PRETRAINED in a finished run
+MEASURED = ("loss", "token_loss", "unigram", "nats_per_word", "read", "peak_bytes")  # and others
 ENOUGH = 200_000  # characters of training posts from which every objective can learn
 
 

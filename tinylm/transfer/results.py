@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,6 +52,8 @@ class Results:
         self.rows = self._read(self.out / RESULTS)
         self.said = _rows_of(self.out / PREDICTIONS, _checked_prediction(len(task.test_texts)))
         self.costs = _read_facts(self.out / COSTS)
+        for cost in self.costs.values():
+            check_numbers(self.out / COSTS, cost, needed=("parameters", "texts_per_second"))
         self.parts = pace.parts(config)
         self.most = len(task.labels) / task.n_classes
         self.times = _read_facts(self.out / TIMES)
@@ -181,6 +183,27 @@ def seconds_of(folder: str | Path) -> dict[Part, float]:
     return done
 
 
+def check_numbers(
+    path: Path, facts: object, needed: Iterable[str], others: Iterable[str] = ()
+) -> None:
+    """Check that what a file says are finite numbers; `others` may be missing or null.
+
+    raises TinylmError  naming the file and what is wrong
+    """
+    try:
+        for name in (*needed, *others):
+            value = facts[name] if name in needed else facts.get(name)
+            if value is None and name in others:
+                continue
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{name} is no finite number")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TinylmError(
+            f"{path} is damaged ({error!r}); delete it, and what it holds is found anew where it "
+            "can be."
+        ) from error
+
+
 def _read_facts(path: Path) -> dict:
     """The content of a JSON file, {} if there is none."""
     return read_json(path) if os.path.exists(path) else {}
@@ -220,6 +243,8 @@ def _checked_row(row: dict) -> dict:
     for name in ("budget", "seed"):
         if type(row[name]) is not int and (name, row[name]) != ("budget", ALL):
             raise TypeError(f"{name} is no whole number")
+    if row["budget"] != ALL and row["budget"] < 1:
+        raise ValueError("budget is no number of labels")
     for name in ("accuracy", "macro_f1", "f1"):
         if name in row or name != "f1":
             if not 0 <= row[name] <= 1:
