@@ -10,6 +10,7 @@ import pytest
 import tinylm
 from tinylm import files, hub, text
 from tinylm.errors import CheckpointError, DataError, VocabularyError
+from tinylm.hub.card import CARD, SIGNATURE
 from tinylm.objectives import glove as glove_chapter
 from tinylm.objectives.fasttext import FastText, FastTextConfig
 from tinylm.objectives.glove import GloVe, GloVeConfig
@@ -19,6 +20,7 @@ from tinylm.training import checkpoint
 from tinylm.vectors import read_vectors, write_vectors
 
 TEXTS = ["the sea and the rocks and the sea", "the rocks of the other sea are not the rocks"] * 3
+BARE = {hub.CONFIG, hub.WEIGHTS, SIGNATURE, CARD}  # the files of a model without a tokenizer
 CONFIG = GPTConfig(vocab_size=271, n_positions=13, n_embd=22, n_layer=3, n_head=2, n_inner=17)
 
 
@@ -153,7 +155,7 @@ def test_a_save_that_is_cut_short_leaves_no_mixture_of_two_models(tmp_path, gpt,
         same_shapes = GPT(dataclasses.replace(CONFIG, n_head=11))
         hub.save(tmp_path, same_shapes, overwrite=True)
     np.testing.assert_array_equal(logits(hub.load(tmp_path)[0]), logits(gpt))
-    assert {path.name for path in tmp_path.iterdir()} == {hub.CONFIG, hub.WEIGHTS}
+    assert {path.name for path in tmp_path.iterdir()} == BARE
 
 
 def test_saving_into_a_used_folder_leaves_nothing_of_the_model_before(
@@ -167,7 +169,7 @@ def test_saving_into_a_used_folder_leaves_nothing_of_the_model_before(
     assert hub.load(tmp_path)[1].vocab == read_vectors(tmp_path / hub.VECTORS)[0] == words.vocab
     hub.save(tmp_path, gpt, overwrite=True)
     assert hub.load(tmp_path)[1] is None
-    assert {path.name for path in tmp_path.iterdir()} == {hub.CONFIG, hub.WEIGHTS}
+    assert {path.name for path in tmp_path.iterdir()} == BARE
 
 
 def test_a_head_that_differs_from_the_table_is_refused_and_an_equal_one_is_read(tmp_path, gpt):

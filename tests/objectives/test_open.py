@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_it_trains_is_killed_resumes_and_is_looked_at(tmp_path, capsys, encoding
         [sys.executable, "-m", "tinylm", *command, "--out", str(killed)], cwd=ROOT
     )
     while process.poll() is None and not (killed / "trainer.json").exists():
-        pass  # until the first checkpoint
+        time.sleep(0.001)  # until the first checkpoint
     process.kill()
     process.wait()
     assert main([*command, "--out", str(killed), "--resume"]) == 0
@@ -84,11 +85,13 @@ def test_it_is_fine_tuned_and_predicts_in_processes_that_only_know_the_file(tmp_
         assert done.returncode == status, done.stderr.decode()
         return done.stdout.decode() if status == 0 else done.stderr.decode()
 
-    tinylm_says("pretrain", str(MINE), "--data", "toy", "--out", run, "--steps", "20", *SMALL)
+    alone = ["--threads", "1"]
+    pretrain = ["pretrain", str(MINE), "--data", "toy", "--out", run, "--steps", "20"]
+    tinylm_says(*pretrain, *SMALL, *alone)
     assert "pass --objective FILE.py" in tinylm_says("neighbors", run, "the", status=2)
     (tmp_path / "few.tsv").write_text("a b\tx\nb c\ty\na d\tx\nc e\ty\n", encoding="utf-8")
     few = str(tmp_path / "few.tsv")
-    tinylm_says("finetune", run, "--train", few, "--out", tuned, *code, "--quiet")
+    tinylm_says("finetune", run, "--train", few, "--out", tuned, *code, "--quiet", *alone)
     assert tinylm_says("predict", tuned, *code).split("\t")[0] in "xy"
 
 

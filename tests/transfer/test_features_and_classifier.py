@@ -331,7 +331,8 @@ def test_mistakes_are_explained(encoder, tokenizer):
 def shelf(monkeypatch):
     kept = {}
     monkeypatch.setattr(
-        "tinylm.hub.write", lambda path, model, tokenizer: kept.update(last=(model, tokenizer))
+        "tinylm.hub.write",
+        lambda path, model, tokenizer, origin: kept.update(last=(model, tokenizer)),
     )
     monkeypatch.setattr("tinylm.hub.load", lambda path: kept["last"])
     return kept

@@ -24,6 +24,7 @@ class Parser(argparse.ArgumentParser):
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
         self.register("action", "settings", _Settings)
+        self.register("action", "several", _Several)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, on one line, and end with status 2."""
@@ -50,6 +51,16 @@ class _Settings(argparse.Action):
         if key in dict(before):
             raise argparse.ArgumentError(self, f"{key} is given twice; give it once")
         setattr(namespace, self.dest, [*before, (key, value)])
+
+
+class _Several(argparse.Action):
+    """Collect the values of a repeated option; each value may be given once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        before = getattr(namespace, self.dest) or []
+        if values in before:
+            raise argparse.ArgumentError(self, f"{values!r} is given twice; give it once")
+        setattr(namespace, self.dest, [*before, values])
 
 
 def number(kind: type, low: float, high: float, expected: str) -> Callable[[str], float]:

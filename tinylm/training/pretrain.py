@@ -26,6 +26,7 @@ from .train import Trainer
 
 __all__ = [
     "PretrainConfig",
+    "adapt_lm",
     "complete",
     "divide",
     "learn_encoding",
@@ -104,6 +105,29 @@ def pretrain(
         trainer, asked, initial = _trainer(config, texts, resume, quiet)
         result = trainer.run(resume, asked, initial=initial)
         return trainer.objective, trainer.tokenizer, result
+
+
+def adapt_lm(
+    folder: str | Path,
+    texts: Sequence[str],
+    seed: int = 0,
+    quiet: bool = False,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Let a trained model go on learning, from the texts of a task, before it learns the task.
+
+    What people write there is often not what the model has read; the texts need no labels. This is
+    `pretrain` from `init=folder`, whose own files stay as they are.
+
+    folder : of a run of ours, or published     options : as in PretrainConfig; minutes=2, lr=1e-4
+    returns the model in evaluation mode, and its tokenizer, which may have learned new words
+    Source: Howard & Ruder 2018, section 3.2; Gururangan et al. 2020 (task-adaptive pretraining).
+    raises TinylmError  as `pretrain`, for one that learns from a teacher alone for example
+    """
+    model, _ = hub.load(folder)
+    config = PretrainConfig(type(model), "the texts", options=options, seed=seed, init=folder)
+    adapted, tokenizer, _ = pretrain(config, texts, quiet=quiet)
+    return adapted.eval(), tokenizer
 
 
 def prepared(

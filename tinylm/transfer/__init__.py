@@ -3,8 +3,8 @@
 Read in this order: budgets.py, metrics.py, estimator.py, linear.py, baselines.py, mixing.py,
 features.py, sentences.py, task.py, adapted.py, tasks/ridge.py, goals.py, updates.py, finetune.py,
 pooled.py, classifier.py, averaged.py, multitask.py, distil.py, words.py, entities.py, tagging.py,
-tagger.py, then tasks/, prompting.py, naming.py, turns.py, replies.py, chat.py, experiment.py,
-compare.py, verdict.py.
+tagger.py, then tasks/, prompting.py, patterns.py, naming.py, turns.py, replies.py, chat.py,
+experiment.py, compare.py, verdict.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")
@@ -29,6 +29,7 @@ from .linear import SoftmaxRegression
 from .metrics import accuracy, beats, macro_f1, mean_squared_error, pearson, spearman, summarise
 from .multitask import MultiTask
 from .naming import UnsupervisedTagger
+from .patterns import PatternClassifier
 from .prompting import PromptClassifier
 from .sentences import SentenceEncoder
 from .several import both_orders, choice_scores
@@ -55,6 +56,7 @@ __all__ = [
     "Majority",
     "MultiTask",
     "PairClassifier",
+    "PatternClassifier",
     "PromptClassifier",
     "Regressor",
     "RidgeRegression",

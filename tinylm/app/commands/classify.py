@@ -10,6 +10,8 @@ from .. import options as values
 from ..results import load, print_result
 from .predict import as_line, lines_of
 
+TASKS = ("topic", "sentiment")  # with patterns of their own, see transfer/patterns.py
+
 
 def add(commands) -> argparse.ArgumentParser:
     """Its options."""
@@ -24,11 +26,16 @@ def add(commands) -> argparse.ArgumentParser:
         help="one text per line; or labelled texts to measure on: .tsv, .jsonl, or a named set "
         "(default: standard input)",
     )
-    p.add_argument(
+    how = p.add_mutually_exclusive_group(required=True)
+    how.add_argument(
         "--pattern",
-        required=True,
+        action="several",
         metavar="TEXT",
-        help="with {text} and {label} in it, for example '{text} It was {label}.'",
+        help="with {text} and {label} in it, for example '{text} It was {label}.'; given several "
+        "times, the probabilities are the mean",
+    )
+    how.add_argument(
+        "--task", choices=TASKS, help="the patterns that tinylm has for what the labels are"
     )
     p.add_argument(
         "--labels",
@@ -48,12 +55,12 @@ def add(commands) -> argparse.ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Print a label and its probability for each line, or the accuracy on labelled texts."""
-    from tinylm.transfer.prompting import PromptClassifier
+    from tinylm.transfer.patterns import PatternClassifier
 
     texts, truth = _read(options.file)
     model, tokenizer = load(options.dir)
-    classifier = PromptClassifier(
-        model, tokenizer, options.pattern, options.labels, options.neutral
+    classifier = PatternClassifier(
+        model, tokenizer, options.task or options.pattern, options.labels, options.neutral
     )
     classes = classifier.classes_.tolist()
     strange = sorted(set(truth or []) - set(classes))
@@ -63,7 +70,7 @@ def run(options: Namespace) -> int:
         )
     probabilities = classifier.predict_proba([text for text in texts if text.strip()])
     rows = _rows(texts, classes, probabilities)
-    result = {"pattern": options.pattern, "labels": options.labels, "texts": rows}
+    result = {"patterns": classifier.patterns, "labels": options.labels, "texts": rows}
     if truth is None:
         return print_result(options, result, [as_line(row) for row in rows])
     hits = sum(row["label"] == label for row, label in zip(rows, truth, strict=True))

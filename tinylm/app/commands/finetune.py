@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinylm import settings
+from tinylm.errors import TinylmError
 from tinylm.progress import PLAIN_EVERY, note
 
 from .. import chatting, tagging, tasks
@@ -37,6 +38,13 @@ def add(commands) -> argparse.ArgumentParser:
         help="all weights at once (default), features of the frozen encoder, or all weights from "
         "the top layer down at rates of their own, as ULMFiT",
     )
+    p.add_argument(
+        "--adapt-minutes",
+        type=values.minutes,
+        metavar="M",
+        help="before that, go on learning from the training texts without their labels, by what "
+        "the model was pretrained with (default: not)",
+    )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the classifier")
     values.add_settings(p, "updates=1000", "the adaptation's")
     values.add_code(p)
@@ -57,6 +65,11 @@ def run(options: Namespace) -> int:
 def _adapt(options: Namespace) -> int:
     """`run`, once its folder is claimed."""
     tagging.check(options)
+    if options.adapt_minutes and options.task != "classify":
+        raise TinylmError(
+            f"--adapt-minutes belongs to --task classify; for {options.task}, go on with `tinylm "
+            "pretrain --init` first"
+        )
     fields = _fields(options)
     if options.task == "tag":
         return tagging.adapt(options, fields, notes())
@@ -65,11 +78,15 @@ def _adapt(options: Namespace) -> int:
     if options.task in tasks.TASKS:
         return tasks.adapt(options, fields, notes())
     from tinylm.data import load_parts
+    from tinylm.training.pretrain import adapt_lm
     from tinylm.transfer import AdaptConfig, Classifier
 
     model, tokenizer = load(options.dir)
     train, test = load_parts(options.train, options.test)
     config = settings.build(AdaptConfig, {"seed": options.seed, **fields})
+    if options.adapt_minutes:
+        how = {"seed": options.seed, "quiet": options.quiet, "minutes": options.adapt_minutes}
+        model, tokenizer = adapt_lm(options.dir, train.texts, **how)
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
     classifier = Classifier(model, tokenizer, options.method, config, notes())
     classifier.fit(train.texts, train.labels)
