@@ -378,6 +378,18 @@ def _write_words(folder):
     hub.save(folder, *_chapter("glove"), overwrite=True)
 
 
+def _write_origin(folder):
+    origin = hub.Origin(data="the sea", command="tinylm pretrain glove", licence="CC0")
+    hub.save(folder, *_chapter("glove"), overwrite=True, origin=origin)
+    for path in folder.iterdir():
+        if path.name != "signature.json":
+            path.unlink()
+
+
+def _read_origin(folder):
+    str(hub.origin_of(folder))
+
+
 def _word_vectors(folder):
     vectors = load_vectors(folder)
     vectors.most_similar(vectors.words[-1], n=2)
@@ -397,6 +409,7 @@ MODELS += [
     ),
     Door("sentences", _write_sentences, _sentences, 3),
     Door("vectors of a model", _write_words, _word_vectors, 2),
+    Door("origin", _write_origin, _read_origin, 2),
 ]
 
 # --- logs, notes of a comparison
@@ -406,12 +419,14 @@ def _log(folder):
     log = checkpoint.RunLog(folder / checkpoint.LOG)
     log.write("started", step=0)
     for step in (1, 2, 3):
-        log.write("step", step=step, loss=3.5, tokens=10, seconds=0.5)
+        parts = {"masked": 2.25, "next": 1.25}
+        log.write("step", step=step, loss=3.5, components=parts, tokens=10, seconds=0.5)
     log.write("evaluation", step=3, loss=3.25)
 
 
 def _read_log(folder):
     curve(folder)
+    curve(folder, ("masked",))
     runs._has_begun(folder / checkpoint.LOG)
     checkpoint.RunLog(folder / checkpoint.LOG, keep=2)
 

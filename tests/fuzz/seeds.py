@@ -33,11 +33,12 @@ from tinylm.objectives.fasttext import FastText
 from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.objectives.word2vec import Word2Vec
 from tinylm.objectives.xlnet import XLNet
+from tinylm.report.maps import agreement
 from tinylm.text.normalise import charsmap
 from tinylm.text.normalise.normalizing import Normalizer
 from tinylm.text.spelling import EndOfWord, Metaspace
 from tinylm.training import budget, checkpoint, runs
-from tinylm.transfer import AdaptConfig, Classifier, TagConfig, Tagger, compare, verdict
+from tinylm.transfer import AdaptConfig, Classifier, TagConfig, Tagger, compare, mapped, verdict
 from tinylm.transfer.results import Results
 from tinylm.transfer.task import Task
 from tinylm.vectors import Vectors, write_vectors
@@ -338,6 +339,8 @@ def _results(folder):
     found.add_cost("gpt", GPT(SMALL_GPT), texts=10, seconds=2.0, layers=3)
     for method in ("majority", "TF-IDF", "gpt fine-tuned"):
         found.add(method, (2, 0), np.array(["x"]), seconds=0.25)
+    mapped.keep(folder, "bert", (2, 0), _table())
+    mapped.keep(folder, "gpt", (2, 0), _table())
 
 
 def _read_results(folder):
@@ -349,6 +352,9 @@ def _read_results(folder):
     for table in verdict.TABLES:
         table(comparison)
     found.how_far()
+    rows = mapped.kept(folder, "gpt", (2, 0))
+    if rows is not None:
+        agreement(rows, list(range(len(rows))))
 
 
 # --- data

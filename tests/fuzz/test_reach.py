@@ -27,10 +27,12 @@ ELSEWHERE = {
     "kernels/runtime/cache.py:_digest": "the package's own files, see tests/kernels",
     "kernels/runtime/cache.py:holds": "the cache of kernels, see tests/kernels",
     "kernels/runtime/cache.py:source_key": "the package's own files, see tests/kernels",
+    "memory.py:peak": "Linux's own files",
     "memory.py:physical": "Linux's own files",
     "memory.py:used": "Linux's own files",
     "objectives/registry.py:_import": "the user's own program",
     "transfer/compare.py:_is_noted": "the folder of a comparison, see tests/transfer",
+    "transfer/mapped.py:keep": "the same file as `kept`, a door, before it writes it anew",
     "transfer/compare.py:pretrained_run": "the folder of a comparison, see tests/transfer",
 }
 

@@ -158,5 +158,10 @@ def _is_record(value):
     """Whether a JSON value is an object with an event and a step; that of a step with its loss."""
     if not isinstance(value, dict) or not isinstance(value.get("event"), str):
         return False
-    measured = ("loss", "seconds") if value["event"] == "step" else ()
-    return is_whole(value.get("step")) and all(is_number(value.get(name)) for name in measured)
+    numbers = []
+    if value["event"] == "step":
+        components = value.get("components", {})
+        if not isinstance(components, dict):
+            return False
+        numbers = [value.get("loss"), value.get("seconds"), *components.values()]
+    return is_whole(value.get("step")) and all(map(is_number, numbers))

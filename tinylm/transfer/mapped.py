@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinylm.errors import CheckpointError
 from tinylm.tensors import load_tensors, save_tensors
 
 from .experiment import Cell
@@ -43,7 +44,10 @@ def kept(out: str | Path, name: str, cell: Cell) -> np.ndarray | None:
     path = Path(out) / MAPS
     if not os.path.exists(path):
         return None
-    return load_tensors(path)[0].get(_key(name, cell))
+    rows = load_tensors(path)[0].get(_key(name, cell))
+    if rows is not None and not (rows.ndim == 2 and np.isfinite(rows).all()):
+        raise CheckpointError(f"{path} is damaged; delete it, and the maps have no second half.")
+    return rows
 
 
 def _key(name: str, cell: Cell) -> str:

@@ -35,6 +35,7 @@ PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
 COSTS = "costs.json"
 TIMES = "times.json"
+LONGEST = 1e9  # seconds, thirty years
 
 # Fields of the config in which two runs in one folder may differ.
 FREE = ("objectives", "labels", "scratch_labels", "seeds", "out", "quiet")
@@ -170,12 +171,12 @@ def seconds_of(folder: str | Path) -> dict[Part, float]:
     done = {}
     for row in _rows_of(Path(folder) / RESULTS, _checked_row):
         part = pace.measurement(row["method"], row["budget"], row["seed"])
-        done[part] = float(row.get("seconds", 0.0))
+        done[part] = _checked_seconds(row.get("seconds", 0))
     path = Path(folder) / TIMES
     try:
         for kind, by_name in _read_facts(path).items():
             for name, seconds in by_name.items():
-                done[Part(kind, name)] = float(seconds)
+                done[Part(kind, name)] = _checked_seconds(seconds)
     except (AttributeError, TypeError, ValueError) as error:
         raise TinylmError(
             f"{path} is damaged ({error!r}); delete it, and only estimates are worse."
@@ -249,9 +250,15 @@ def _checked_row(row: dict) -> dict:
         if name in row or name != "f1":
             if not 0 <= row[name] <= 1:
                 raise ValueError(f"{name} is not between 0 and 1")
-    if not 0 <= row.get("seconds", 0) < math.inf:
-        raise ValueError("seconds is no time")
+    _checked_seconds(row.get("seconds", 0))
     return row
+
+
+def _checked_seconds(value: float) -> float:
+    """The same number.   raises ValueError or TypeError if nothing can have taken so long"""
+    if type(value) not in (int, float) or not 0 <= value < LONGEST:
+        raise ValueError("seconds is no time")
+    return float(value)
 
 
 def _checked_prediction(n_texts: int) -> Callable[[dict], dict]:
