@@ -81,6 +81,7 @@ def elmo_ours():
     ids, chars = elmo_batch()
     model.spell(["<S>", "</S>", "<UNK>", "<pad>", *(f"w{i}" for i in range(4, VOCABULARY))])
     model.reader.chars = chars
+    model.reader.size = len(chars)
     turned = ids[:, ::-1]
     inputs = np.stack([ids[:, :-1], turned[:, :-1]])
     targets = np.stack([ids[:, 1:], turned[:, 1:]])

@@ -1,5 +1,6 @@
 """A config.json beside small weights: no number in it makes loading take much memory, or long."""
 
+import itertools
 import tracemalloc
 
 import newer_seeds
@@ -51,6 +52,22 @@ def test_no_number_of_a_config_asks_for_more_than_its_file_justifies(tmp_path, n
             refusals += refused
             assert peak < 20 * size + 2**24, (key, value)
     assert refusals > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_default_of_the_published_model_asks_for_no_more_either(tmp_path, name):
+    """A missing number stands for the published one; ELMo's vocabulary has 793,471 words."""
+    model, encoding = MODELS[name]()
+    folder = tmp_path / "model"
+    hub.save(folder, model, encoding)
+    own = files.read_json(folder / hub.CONFIG)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    sizes = [key for key, value in own.items() if value is None or type(value) is int]
+    for missing, small in itertools.permutations(sizes, 2):
+        left = {key: value for key, value in own.items() if key != missing}
+        files.write_json(folder / hub.CONFIG, left | {small: 1})
+        peak, _ = peak_of(lambda: hub.load(folder))
+        assert peak < 20 * size + 2**24, (missing, small)
 
 
 def spelled(folder, words, **sizes):

@@ -21,7 +21,8 @@ from .base import TABLE_ROWS
 class SpelledWords(nn.CharCNN):
     """A CharCNN that knows how the words of a vocabulary are spelled.
 
-    .chars : (V, 50) int16, the vocabulary's characters, None before `spell`
+    .chars : (N + 1, 50) int16, the characters of N words, then of padding; None before `spell`
+    .size : V, of the vocabulary; ids from N on are padding
     .kept : (V, P), the vocabulary's vectors after `keep`
 
     >>> config = nn.CharCNNConfig(filters=((1, 2), (3, 4)), projection_dim=5)
@@ -32,15 +33,16 @@ class SpelledWords(nn.CharCNN):
     """
 
     chars: np.ndarray | None = None
+    size = 0
     kept: np.ndarray | None = None
 
     def spell(self, words: Sequence[str], vocab_size: int) -> None:
-        """Learn how the first words of a vocabulary are spelled; rows without a word are padding.
+        """Learn how the first words of a vocabulary are spelled; ids without a word are padding.
 
         words : by id, at most vocab_size
         """
-        unused = ["<pad>"] * (vocab_size - len(words))
-        self.chars = np.stack([token_characters(word) for word in [*words, *unused]])
+        self.chars = np.stack([token_characters(word) for word in [*words, "<pad>"]])
+        self.size = vocab_size
         self.kept = None
 
     def words(self, ids: np.ndarray, chars: np.ndarray | None = None, unknown: int = -1) -> Tensor:
@@ -56,7 +58,8 @@ class SpelledWords(nn.CharCNN):
             return self._looked_up(ids, chars, unknown)
         if chars is not None:
             return self.each_once(chars)
-        return self.each_once(self._characters()[self._checked(ids)])
+        ids = self._checked(ids)
+        return self.each_once(self.chars[np.minimum(ids, len(self.chars) - 1)])
 
     def keep(self) -> None:
         """From now on look the vocabulary up, without a gradient, until the model is trained again.
@@ -67,12 +70,14 @@ class SpelledWords(nn.CharCNN):
 
     def table(self) -> np.ndarray:
         """The vectors of the vocabulary, (V, P), read anew.   raises TinylmError as `words`"""
+        self._need_characters()
         tables = []
-        chars = self._characters()
         with no_grad():
-            for first in range(0, len(chars), TABLE_ROWS):
-                tables.append(self.each_once(chars[first : first + TABLE_ROWS]).data)
-        return np.concatenate(tables)
+            for first in range(0, len(self.chars), TABLE_ROWS):
+                tables.append(self.each_once(self.chars[first : first + TABLE_ROWS]).data)
+        rows = np.concatenate(tables)
+        missing = max(self.size - len(rows), 0)
+        return np.concatenate([rows[: self.size], np.repeat(rows[-1:], missing, axis=0)])
 
     def word(self, word: str) -> np.ndarray:
         """The vector of any word, (P,)."""
@@ -91,12 +96,12 @@ class SpelledWords(nn.CharCNN):
 
     def _checked(self, ids):
         """ids as an array.   raises ShapeError if one is not in the vocabulary"""
-        return check_ids("SpelledWords", ids, len(self._characters()))
+        self._need_characters()
+        return check_ids("SpelledWords", ids, self.size)
 
-    def _characters(self):
-        """The vocabulary's characters.   raises TinylmError before `spell`"""
+    def _need_characters(self):
+        """raises TinylmError before `spell`"""
         if self.chars is None:
             raise TinylmError(
                 "This model does not know how its words are spelled; call spell(tokenizer.vocab)."
             )
-        return self.chars
