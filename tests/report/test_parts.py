@@ -148,6 +148,8 @@ def test_a_panel_says_how_many_times_fewer_labels_are_needed():
     assert (saved.few, saved.many) == (2, 8) and saved.says == "4.0 times fewer labels"
     worse = comparison(grid(tuned=(0.2, 0.3), scratch=(0.3, 0.4), counted=(0.3, 0.7)))
     assert curves._saved(worse, "gpt") is None
+    hardly = comparison(grid(tuned=(0.205, 0.4), scratch=(0.2, 0.4), counted=(0.3, 0.7)))
+    assert curves._saved(hardly, "gpt") is None
 
 
 def test_a_curve_of_parts_is_their_mean_and_a_run_without_a_log_has_none(tmp_path):

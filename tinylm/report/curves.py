@@ -21,6 +21,7 @@ from . import html, panels
 from .panels import LOOKS, Curve, Saved
 
 POINTS = 150  # points of a loss curve
+WORTH_SAYING = 1.1  # the least factor of labels saved that gets an arrow
 METRICS = {"accuracy": "accuracy", "f1": "F1 of entities"}  # as a Task names them, and in words
 STYLE = """
 .key { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; }
@@ -89,13 +90,13 @@ def _kinds(comparison: Comparison, name: str) -> dict[str, Curve]:
 
 
 def _saved(comparison: Comparison, name: str) -> Saved | None:
-    """The arrow for the largest saving of an objective, fine-tuned; None if it saves nothing."""
+    """The arrow for the largest saving of an objective, fine-tuned; None if it is hardly one."""
     own = []
     for one in savings.labels_saved(comparison):
         if one.objective == name and one.way == FINETUNED:
             own.append(one)
     one = savings.best(own)
-    if one is None or one.factor <= 1:
+    if one is None or one.factor < WORTH_SAYING:
         return None
     return Saved(one.score, one.needed, one.twin, f"{one} times fewer labels")
 
