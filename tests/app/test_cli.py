@@ -99,6 +99,7 @@ def test_pretraining_leaves_a_whole_folder_and_reports_beside_the_unigram_entrop
         "loss",
         "tokens",
         "nats_per_word",
+        "token_loss",
         "unigram",
         "unit",
     }
@@ -622,7 +623,7 @@ MISTAKES = {
     ),
     "two lengths": (
         ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--steps", "5", "--set", "minutes=1"],
-        "one of the three",
+        "one of the four",
     ),
     "the same length twice": (
         ["pretrain", "gpt", "--data", "toy", "--out", "OUT", "--steps", "3", "--set", "steps=5"],
