@@ -69,7 +69,8 @@ def stages(tmp_path_factory):
         rates = ["--set", "layer_decay=0.385", "--set", "lr=0.01"]
         call("pretrain", "ulmfit", *text, "--out", adapted, "--steps", 100, *rates)
         train = ["--train", out / "task.tsv", "--out", classifier]
-        call("finetune", adapted, "--method", "gradual", *train)
+        # Ten passes; after the usual five a draw in four still says one label of every text.
+        call("finetune", adapted, "--method", "gradual", "--set", "updates=400", *train)
     return out
 
 
@@ -89,7 +90,7 @@ def test_the_classifier_has_learned_its_task(stages, way):
     assert classifier.method == "gradual"
     assert classifier.encoder_.config.backward == (way == "backward")
     texts, labels = zip(*posts(60, seed=2), strict=True)
-    assert classifier.score(list(texts), list(labels)) > 0.7  # chance is a half
+    assert classifier.score(list(texts), list(labels)) > 0.9  # chance is a half
 
 
 def test_predict_averages_the_probabilities_of_both_directions(stages, tmp_path, capsys):
