@@ -31,6 +31,7 @@ from tinylm.transfer import (
     paired,
     task_of,
 )
+from tinylm.transfer.features import encode_texts
 
 TEXTS = ("the sea is calm today .", "a cat and a dog sat on the mat .")
 
@@ -304,10 +305,10 @@ def _chapter_door(name):
 
 
 def _encode(folder):
-    """Load a model, and read a text with it."""
+    """Load a model, and read a text with it; an encoding of another family may know token types."""
     model, encoding = hub.load(folder)
     if encoding is not None:
-        model.encode(**encoding(["the sea"], max_length=5))
+        model.encode(**encode_texts(model, encoding, ["the sea"], max_length=5))
 
 
 @cache
