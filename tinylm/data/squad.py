@@ -142,7 +142,7 @@ def _placed(context: str, answer: Answer) -> Answer | None:
     begin = max(said - FAR, 0)
     near = context[begin : said + FAR + len(answer.text)]
     before = near[: said - begin + len(answer.text)]
-    # Python finds from the left in time that grows with the text, but not from the right.
+    # The last place before: the first one in the turned text, for str.rfind can cost the square.
     last = before[::-1].find(answer.text[::-1])
     places = []
     if last >= 0:

@@ -11,7 +11,6 @@ given and gave back is written down. Of its origin a model knows nothing; whoeve
 """
 
 import dataclasses
-import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 from tinylm import files
 from tinylm.errors import CheckpointError, one_line
-from tinylm.objectives import Objective
+from tinylm.objectives import Objective, read_by
 from tinylm.tensor import no_grad
 from tinylm.training import checkpoint
 
@@ -117,13 +116,12 @@ def casing(tokenizer: Any) -> str | None:
 
 def _inputs(model, tokenizer):
     """The keywords of `encode` that a tokenizer gives, for one short text: name -> array."""
-    known = inspect.signature(model.encode).parameters
     arrays = {"ids": np.zeros((1, 2), np.int64), "mask": np.ones((1, 2), bool)}
     if tokenizer is not None:
         given = tokenizer(["a a"], max_length=model.max_length)
         if given["ids"].shape[1]:
             arrays = given
-    return {name: array for name, array in arrays.items() if name in known}
+    return read_by(model, arrays)
 
 
 def _outputs(model, takes):
@@ -179,7 +177,8 @@ def in_words(facts: dict[str, Any]) -> str:
 USE = (
     "from tinylm import hub",
     'model, tokenizer = hub.load("this folder", trainable=False)',
-    'states = model.encode(**tokenizer(["a text"]))',
+    'read = tokenizer(["a text"])',
+    'states = model.encode(read["ids"], read["mask"])',
 )
 
 

@@ -114,8 +114,8 @@ class LayerCache:
     """One layer's keys and values in a Cache.
 
     cache : the Cache     layer : its number
-    weights : None, or those of the layer as its kernel takes them. The layer finds them at its
-        first token and leaves them here: keys of other weights would be of no use anyway.
+    weights : those of the layer as its kernel takes them, gathered at its first token; None before.
+        A model whose weights change needs a new cache: these keys come from the old ones.
     """
 
     def __init__(self, cache: Cache, layer: int):

@@ -6,7 +6,15 @@ base.py says what each of them promises.
 'squared error per cell'
 """
 
-from .base import Objective, ObjectiveConfig
+from .base import Objective, ObjectiveConfig, read_by
 from .registry import by_model_type, find, is_student, names
 
-__all__ = ["Objective", "ObjectiveConfig", "by_model_type", "find", "is_student", "names"]
+__all__ = [
+    "Objective",
+    "ObjectiveConfig",
+    "by_model_type",
+    "find",
+    "is_student",
+    "names",
+    "read_by",
+]

@@ -15,8 +15,9 @@ None by default; `need` raises an error that says what is missing.
 """
 
 import copy
+import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -383,3 +384,14 @@ class Objective(nn.Module):
 
         path : a folder that holds config and tokenizer
         """
+
+
+def read_by(encoder: Objective, encoded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of a tokenizer's arrays that an encoder's `encode` has arguments for.
+
+    encoded : name -> (N,T), as calling the tokenizer returns them
+    """
+    arguments = inspect.signature(encoder.encode).parameters
+    if any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
+        return dict(encoded)
+    return {name: array for name, array in encoded.items() if name in arguments}

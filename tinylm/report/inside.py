@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from tinylm.errors import VocabularyError
+from tinylm.objectives import read_by
 from tinylm.transfer.experiment import Comparison
-from tinylm.transfer.features import read_by
 from tinylm.transfer.task import TaggedTask
 
 from . import heads, html, looking, pictures

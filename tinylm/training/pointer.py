@@ -13,7 +13,6 @@ Source: Grave et al. 2017, section 3. Any causal model can be asked, not LSTMs a
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,8 @@ from tinylm.sampling import log_probabilities
 from tinylm.settings import Config, at_least, between
 from tinylm.tensor import no_grad
 
-SHARPNESS = (0.05, 0.1, 0.3, 0.6)  # of θ, and
-SHARES = (0.05, 0.1, 0.2, 0.3)  # of λ, what `choose` tries
+SHARPNESS = (0.05, 0.1, 0.3, 0.6)  # the θ that `choose` tries
+SHARES = (0.05, 0.1, 0.2, 0.3)  # and the λ
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ def next_token_nats(
     reaches beyond them.
     raises ShapeError   if ids are not (T,)     raises TinylmError  for a model that is not causal
     """
-    return _Read(model, ids).nats(config)
+    read = _Read(model, ids)
+    return read.mixed(read.hits(config), config.share)
 
 
 def choose(
@@ -85,47 +85,54 @@ def choose(
     """
     read = [_Read(model, ids) for ids in texts]
     best = replace(config, share=0.0)
-    least = sum(one.nats(best).sum() for one in read)
-    for theta, share in product(sharpness, shares):
-        tried = replace(config, theta=theta, share=share)
-        nats = sum(one.nats(tried).sum() for one in read)
-        if nats < least:
-            best = tried
-            least = nats
+    least = -sum(one.known.sum() for one in read)
+    for theta in sharpness:
+        pointing = replace(config, theta=theta)
+        hits = [one.hits(pointing) for one in read]
+        for share in shares:
+            nats = sum(one.mixed(h, share).sum() for one, h in zip(read, hits, strict=True))
+            if nats < least:
+                best = replace(pointing, share=share)
+                least = nats
     return best
 
 
 class _Read:
-    """A text with the model's states, and its own probabilities of the tokens that follow."""
+    """A text with the model's states, and its own log p of the tokens that follow.
+
+    .ids : (T,)     .states : (T, C)     .known : (T − 1,), log p of ids[1:]
+    """
 
     def __init__(self, model: Any, ids: ArrayLike):
         model.need("generation")
         self.ids = np.asarray(ids)
         if self.ids.ndim != 1:
             raise ShapeError(f"pointer: ids have shape {self.ids.shape}; expected (T,).")
-        self.states = []
-        chances = []
+        states = [np.empty((0, 1))] if not self.ids.size else []
+        known = [np.empty(0)]
         size = model.max_length or max(len(self.ids), 1)
         with model.evaluating(), no_grad():
             for begin in range(0, len(self.ids), size):
                 window = self.ids[None, begin : begin + size]
                 following = self.ids[begin + 1 : begin + size + 1]
-                [states] = model.encode(window)[-1].numpy()  # (1,T,C) -> (T,C)
+                states += list(model.encode(window)[-1].numpy())  # (1,T,C) -> (T,C)
                 [scores] = model.logits(window).numpy()  # (1,T,V) -> (T,V)
-                known = log_probabilities(scores[: len(following)])
-                self.states.append(states)
-                chances.append(np.exp(known[np.arange(len(following)), following]))
-        self.states = np.concatenate(self.states) if self.states else np.empty((0, 1))
-        self.chances = np.concatenate(chances) if chances else np.empty(0)
+                own = log_probabilities(scores[: len(following)])
+                known.append(own[np.arange(len(following)), following])
+        self.states = np.concatenate(states)
+        self.known = np.concatenate(known)
 
-    def nats(self, config: PointerConfig) -> np.ndarray:
-        """−log p of each token but the first."""
-        found = np.empty(len(self.chances))
-        for t, chance in enumerate(self.chances):
+    def hits(self, config: PointerConfig) -> np.ndarray:
+        """The cache's probability of each token but the first, (T − 1,); NaN where it has none."""
+        found = np.full(len(self.known), np.nan)
+        for t in range(1, len(self.known)):
             past = pointed(self.states, self.ids, t, config)
-            if past.size:
-                followed = self.ids[t - past.size + 1 : t + 1]
-                hit = past[followed == self.ids[t + 1]].sum()
-                chance = (1 - config.share) * chance + config.share * hit
-            found[t] = -np.log(chance)
+            followed = self.ids[t - past.size + 1 : t + 1]
+            found[t] = past[followed == self.ids[t + 1]].sum()
         return found
+
+    def mixed(self, hits: np.ndarray, share: float) -> np.ndarray:
+        """−log p of each token but the first, with a share of what the cache says."""
+        with np.errstate(divide="ignore", invalid="ignore"):  # log 0 is −inf, and NaN stays
+            both = np.logaddexp(np.log1p(-share) + self.known, np.log(share * hits))
+        return -np.where(np.isnan(hits), self.known, both)

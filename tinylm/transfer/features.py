@@ -6,8 +6,7 @@ Any objective serves: all that is used of it is `encode`, which returns the stat
 and, for the layer "summary", its `summary`.
 """
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from tinylm.errors import ArgumentError, DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.nn import masked_mean
-from tinylm.objectives import Objective
+from tinylm.objectives import Objective, read_by
 from tinylm.tensor import Tensor, no_grad
 
 from .estimator import Estimator
@@ -83,17 +82,6 @@ def parted(texts: Sequence[str] | Sequence[Pair]) -> tuple[list[str], ...]:
             )
     firsts = strings([first for first, _ in texts], "first texts")
     return firsts, strings([second for _, second in texts], "second texts")
-
-
-def read_by(encoder: Objective, encoded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Those of a tokenizer's arrays that an encoder's `encode` has arguments for.
-
-    encoded : name -> (N,T), as calling the tokenizer returns them
-    """
-    arguments = inspect.signature(encoder.encode).parameters
-    if any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
-        return dict(encoded)
-    return {name: array for name, array in encoded.items() if name in arguments}
 
 
 def take(encoded: dict[str, np.ndarray], rows: ArrayLike) -> dict[str, np.ndarray]:

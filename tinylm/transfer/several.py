@@ -15,9 +15,8 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.arguments import strings
 from tinylm.errors import DataError
+from tinylm.objectives import read_by
 from tinylm.tensor import Tensor
-
-from .features import read_by
 
 
 def summaries(

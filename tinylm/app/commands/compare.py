@@ -121,8 +121,7 @@ def _config(options: Namespace, data: str) -> Any:
         given["minutes"] = None
     config = compare.CompareConfig(**given, data=data, seed=options.seed, quiet=options.quiet)
     adapt = replace(config.adapt, **given_of(options, "rates max_length"))
-    config = replace(config, adapt=adapt)
-    return config
+    return replace(config, adapt=adapt)
 
 
 def _one(options: Namespace) -> int:
@@ -152,9 +151,9 @@ def _several(options: Namespace) -> int:
     for source, comparison in comparisons.items():
         lines += [f"== {source} ==", *_paragraphs(comparison)]
     sentence = across.sentence(comparisons)
-    lines += ["== all tasks ==", verdict.text_table(*across.table(comparisons)), sentence]
-    lines.append(f"Report: {page}")
     head, rows = across.table(comparisons)
+    lines += ["== all tasks ==", verdict.text_table(head, rows), sentence]
+    lines.append(f"Report: {page}")
     result = {
         "sentence": sentence,
         "report": str(page),

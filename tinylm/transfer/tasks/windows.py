@@ -20,10 +20,10 @@ import numpy as np
 
 from tinylm.data.squad import Question
 from tinylm.errors import DataError
-from tinylm.objectives import Objective
+from tinylm.objectives import Objective, read_by
 from tinylm.text.cutting import Window, windows
 
-from ..features import NO_LIMIT, read_by
+from ..features import NO_LIMIT
 
 WHOLE = ("[CLS]", "<cls>", "<classify>")  # special tokens that stand for a whole input
 LENGTH_BONUS = 0.01  # of a window, in comparing contexts
