@@ -222,8 +222,9 @@ SAID = [
 @cache
 def _fitted(task):
     """A model of a task, fitted to a few examples."""
-    if task == "chat":
-        config = ChatConfig(epochs=1, batch_size=2, candidates=2, permutations=1)
+    if task in ("chat", "towers"):
+        how = "towers" if task == "towers" else "together"
+        config = ChatConfig(choice=how, epochs=1, batch_size=2, candidates=2, width=3)
         return Chat(_reader(), _letters(), config).fit(SAID)
     model, tokenizer = _pair_reader()
     if task == "pair":
@@ -245,6 +246,7 @@ ASKS = {
     "choice": lambda model: model.predict(CHOOSING),
     "span": lambda model: model.answers(ASKED),
     "chat": lambda model: model.choose(SAID[0]),
+    "towers": lambda model: model.choose(SAID[0]),
     "tuned": lambda model: model.predict(["the sea", ""]),
 }
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from tinylm.data.dialogues import Utterance, load_dialogues
 from tinylm.errors import CheckpointError, DataError, TinylmError
 from tinylm.text import Chars, Words
 from tinylm.transfer import Classifier
-from tinylm.transfer.chat import Chat, ChatConfig, DoubleHeads, ReplyConfig, with_speakers
+from tinylm.transfer.chat import Chat, ChatConfig, ReplyConfig, with_speakers
+from tinylm.transfer.choosing import DoubleHeads, Towers
 from tinylm.transfer.replies import tfidf_hits, word_f1
 from tinylm.transfer.turns import NOT_COUNTED, Reader, Specials, arrange, fitting
 
@@ -29,10 +31,16 @@ def gpt(tokenizer=LETTERS, positions=61, kind=GPT):
     return kind(config).astype(np.float64)
 
 
+OTHER = Utterance((), ("so?",), ("no.", "no, tea.", "yes."))
+
+
 def agent(seed=0, **over):
     """A Chat that has hardly learned."""
-    config = ChatConfig(epochs=1, batch_size=1, accumulation=1, seed=seed, **over)
-    return Chat(gpt(), LETTERS, config).fit([DIALOGUE])
+    config = ChatConfig(epochs=1, batch_size=2, accumulation=1, seed=seed, **over)
+    return Chat(gpt(), LETTERS, config).fit([DIALOGUE, OTHER])
+
+
+CHOICES = pytest.mark.parametrize("choice", ["together", "towers"])
 
 
 # --- the input
@@ -114,9 +122,9 @@ def test_a_cache_reads_speakers_as_one_reading_does():
 def test_both_losses_are_what_one_would_write_on_paper():
     encoder, tokenizer = with_speakers(gpt(), LETTERS, np.random.default_rng(0))
     encoder = encoder.astype(np.float64)
-    network = DoubleHeads(encoder, np.random.default_rng(0)).astype(np.float64).eval()
+    network = DoubleHeads(encoder, np.random.default_rng(0), 3).astype(np.float64).eval()
     reader = Reader(tokenizer, None, 2)
-    words, choice = network.losses(reader.batch([DIALOGUE, DIALOGUE], 3), 3)
+    words, choice = network.losses(reader, [DIALOGUE, DIALOGUE])
     numbers = []
     for text in DIALOGUE.candidates:
         row = reader.arranged(DIALOGUE.persona, DIALOGUE.history, text)
@@ -143,14 +151,17 @@ def test_the_older_tokens_keep_their_vectors_and_the_given_model_stays():
     np.testing.assert_array_equal(model.embedding_table(), before)
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_one_does_not():
-    first, second, other = agent(rate=0.01), agent(rate=0.01), agent(seed=1, rate=0.01)
+@CHOICES
+def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(choice):
+    how = {"choice": choice, "rate": 0.01}
+    first, second, other = agent(**how), agent(**how), agent(seed=1, **how)
     np.testing.assert_array_equal(first.choose(DIALOGUE), second.choose(DIALOGUE))
     assert not np.allclose(first.choose(DIALOGUE), other.choose(DIALOGUE))
 
 
-def test_padding_and_the_other_candidates_do_not_change_a_number():
-    chat = agent()
+@CHOICES
+def test_padding_and_the_other_candidates_do_not_change_a_number(choice):
+    chat = agent(choice=choice)
     numbers = chat.choose(DIALOGUE)
     for place, text in enumerate(DIALOGUE.candidates):
         alone = Utterance(DIALOGUE.persona, DIALOGUE.history, (text,))
@@ -186,8 +197,9 @@ def test_perplexity_and_hits_are_those_of_the_single_utterances():
     assert both.f1 is None and both.count == 2
 
 
-def test_saved_is_loaded(tmp_path):
-    chat = agent()
+@CHOICES
+def test_saved_is_loaded(choice, tmp_path):
+    chat = agent(choice=choice)
     chat.save(tmp_path / "chat")
     again = Chat.load(tmp_path / "chat")
     np.testing.assert_allclose(again.choose(DIALOGUE), chat.choose(DIALOGUE), rtol=1e-5)
@@ -195,6 +207,92 @@ def test_saved_is_loaded(tmp_path):
     assert again.reply((), ["tea?"], None, how) == chat.reply((), ["tea?"], None, how)
     with pytest.raises(CheckpointError, match="adapted to the task 'chat'"):
         Classifier.load(tmp_path / "chat")
+
+
+# --- the towers
+
+
+def towers(**over):
+    """Towers that learned nothing, in float64, with large shares of both kinds of vectors; a reader."""
+    rng = np.random.default_rng(0)
+    encoder, tokenizer = with_speakers(gpt(), LETTERS, rng)
+    network = Towers(encoder.astype(np.float64), rng, width=7, **over).astype(np.float64)
+    network.share.data[...] = 1.7
+    return network.eval(), Reader(tokenizer, None, 2)
+
+
+def vector_on_paper(network, reader, row, tower):
+    """The vector of one text, its special tokens left out."""
+    states = network.encoder.encode([row.ids], speakers=np.array([row.speakers]))[-1].data[0]
+    places = [t for t, i in enumerate(row.ids) if i not in reader.tokenizer.special_ids]
+    own = network.words.data[np.array(row.ids)[places]].sum(axis=0)
+    made = states[places].sum(axis=0) @ tower.weight.data.T / np.sqrt(len(places))
+    both = own / np.sqrt(len(places)) + 1.7 * (made + tower.bias.data)
+    return both / np.linalg.norm(both)
+
+
+def test_a_number_of_the_towers_is_the_cosine_that_one_would_write_on_paper():
+    network, reader = towers()
+    found = network.numbers(reader, [DIALOGUE, OTHER])
+    for numbers, u in zip(found, [DIALOGUE, OTHER], strict=True):
+        asked = reader.arranged(u.persona, u.history, None)
+        left = vector_on_paper(network, reader, asked, network.dialogue)
+        for number, text in zip(numbers, u.candidates, strict=True):
+            row = reader.arranged((), (), text)
+            right = vector_on_paper(network, reader, row, network.reply)
+            assert number == pytest.approx(10 * left @ right, rel=1e-9)
+
+
+def test_the_replies_of_a_batch_are_the_distractors_but_for_equal_ones():
+    network, reader = towers()
+    same = Utterance((), ("well?",), (DIALOGUE.reply,))
+    batch = [DIALOGUE, OTHER, same]
+    replies = [u.reply for u in batch]
+    each = [replace(u, candidates=tuple(replies)) for u in batch]
+    numbers = np.array(network.numbers(reader, each))
+    numbers[0, 2] = numbers[2, 0] = -np.inf  # the same words
+    gold = np.exp(np.diag(numbers)) / np.exp(numbers).sum(axis=1)
+    words, choice = network.losses(reader, batch)
+    assert choice.item() == pytest.approx(-np.log(gold).mean(), rel=1e-9)
+    together = DoubleHeads(network.encoder, np.random.default_rng(0), 1).astype(np.float64).eval()
+    assert words.item() == pytest.approx(together.losses(reader, batch)[0].item(), rel=1e-9)
+
+
+def test_towers_begin_by_comparing_words_and_rare_ones_count_most():
+    network, reader = towers()
+    network = Towers(network.encoder, np.random.default_rng(0), width=512)
+    network = network.astype(np.float64).eval()
+    network.share.data[...] = 0
+    said = ("a a a.", "a a tea.", "a a.", "a q.", "a b.")
+    network.begin(reader, [Utterance((), ("a.",), (text,)) for text in said])
+    (numbers,) = network.numbers(reader, [Utterance((), ("a q.",), ("a b.", "tee", "b q!"))])
+    assert np.argmax(numbers) == 2 and np.argmin(numbers) == 1
+
+
+def test_a_text_without_words_fits_nothing():
+    network, reader = towers()
+    network.dialogue.bias.data[...] = network.reply.bias.data[...] = 0
+    (numbers,) = network.numbers(reader, [Utterance((), ("",), ("yes.", ""))])
+    np.testing.assert_array_equal(numbers, 0)
+
+
+def test_words_left_out_change_training_only_and_by_the_step():
+    network, reader = towers(left_out=0.5)
+    quiet = network.losses(reader, [DIALOGUE, OTHER])[1].item()
+    network.train()
+    losses = []
+    for step in (0, 0, 1):
+        network.rewind(seed=3, step=step)
+        losses.append(network.losses(reader, [DIALOGUE, OTHER])[1].item())
+    assert losses[0] == losses[1] != losses[2] and quiet not in losses
+
+
+def test_every_parameter_of_the_towers_learns():
+    network, reader = towers()
+    words, choice = network.losses(reader, [DIALOGUE, OTHER])
+    (words + choice).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and np.any(parameter.grad), name
 
 
 # --- measures
@@ -220,6 +318,8 @@ def test_mistakes_are_one_sentence():
         Chat(Bert(BertConfig.tiny(13)), LETTERS)
     with pytest.raises(DataError, match="fewer than 3 candidates"):
         Chat(gpt(), LETTERS, ChatConfig(candidates=3)).fit([Utterance((), ("a",), ("b", "c"))])
+    with pytest.raises(TinylmError, match="batch_size is 1; give 2 or more"):
+        Chat(gpt(), LETTERS, ChatConfig(choice="towers", batch_size=1)).fit([DIALOGUE])
     with pytest.raises(TinylmError, match="too few for a dialogue"):
         Chat(gpt(positions=7), LETTERS).fit([DIALOGUE])
     with pytest.raises(TinylmError, match="not fitted yet"):
@@ -251,6 +351,16 @@ def test_a_small_gpt_replies_as_its_persona_would(talker):
     scores = chat.evaluate(test, np.random.default_rng(0))
     assert scores.hits >= 0.9 and scores.f1 >= 0.9 and scores.perplexity < 2
     assert tfidf_hits(train, test) < 0.3
+
+
+def test_towers_learn_which_words_answer_which(talker):
+    encoder = talker[0].encoder
+    train, test = talker[1:]
+    config = ChatConfig(
+        choice="towers", width=32, rate=1e-2, batch_size=32, accumulation=1, epochs=3
+    )
+    chat = Chat(encoder, talker[0].tokenizer, config).fit(train)
+    assert chat.evaluate(test[:100]).hits >= 0.9
 
 
 def test_the_command_answers_line_by_line(talker, tmp_path, capsys):

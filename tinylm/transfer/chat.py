@@ -5,7 +5,8 @@
 
 Two heads stand on one causal model: its own, which continues the text, and one number for each
 candidate, read at the last token. The distractors come from other dialogues, so the second head
-learns what a fitting reply is. How a dialogue is read stands in turns.py.
+learns what a fitting reply is. Another second head, the towers, stands beside it in choosing.py.
+How a dialogue is read stands in turns.py.
 
 Source: Wolf et al. 2019, "TransferTransfo", and the released code, whose defaults these are.
 """
@@ -17,31 +18,30 @@ from typing import Any
 
 import numpy as np
 
-from tinylm import nn, optim, settings
 from tinylm import ops as F
-from tinylm.data.batching import by_length
+from tinylm import optim, settings
 from tinylm.data.dialogues import Utterance
 from tinylm.errors import DataError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
 from tinylm.objectives.inherit import with_tokens
 from tinylm.sampling import Sampling
-from tinylm.settings import above, at_least
-from tinylm.tensor import Tensor, no_grad
+from tinylm.settings import above, at_least, from_to_below, one_of
 
 from .adapted import Adapted
+from .choosing import DoubleHeads, Heads, Towers, in_batches
 from .finetune import duplicate
 from .replies import ChatScores, word_f1
 from .turns import NAMES, NOT_COUNTED, Reader
-
-ROWS = 32  # dialogues with one candidate that are read together in evaluation
 
 
 @dataclass(frozen=True)
 class ChatConfig(settings.Config):
     """How a model learns to converse; the released code's values.
 
-    candidates : of each utterance in training, the reply included
+    choice : the second head of choosing.py, "together" as published, or "towers"
+    candidates : of each utterance in training, the reply included; towers take the batch's replies
+    width, left_out : of the towers, see there
     max_history : h, the last 2h + 1 turns are read
     batch_size, accumulation : utterances a backward, backwards an update
     rate, epochs : the rate falls from here to 0 in so many passes
@@ -55,7 +55,10 @@ class ChatConfig(settings.Config):
     """
 
     ranges = {
+        "choice": one_of("together", "towers"),
         "candidates": at_least(2),
+        "width": at_least(1),
+        "left_out": from_to_below(0, 1),
         "max_history": at_least(0),
         "batch_size": at_least(1),
         "accumulation": at_least(1),
@@ -67,7 +70,10 @@ class ChatConfig(settings.Config):
         "clip": above(0),
         "seed": at_least(0),
     }
+    choice: str = "together"
     candidates: int = 2
+    width: int = 256
+    left_out: float = 0.3
     max_history: int = 2
     batch_size: int = 4
     accumulation: int = 8
@@ -103,53 +109,13 @@ DEFAULTS = ChatConfig()
 DRAWN = ReplyConfig()
 
 
-class DoubleHeads(nn.Module):
-    """A causal model, and one number for a dialogue with a candidate.
-
-    encoder : an Objective that reads speakers     rng : of the head's weights
-    """
-
-    def __init__(self, encoder: Objective, rng: np.random.Generator, dropout: float = 0.1):
-        self.encoder = encoder
-        self.dropout = nn.Dropout(dropout, nn.Noise(0))
-        width = encoder.embedding_table().shape[1]
-        self.head = nn.Linear(width, 1, rng=rng)
-
-    def choice(self, states: Tensor, mask: np.ndarray) -> Tensor:
-        """The number of each dialogue, read at its last token.   (R, T, C) -> (R,)"""
-        last = mask.sum(axis=1) - 1  # (R,)
-        top = F.gather_positions(states, last[:, None])  # (R,T,C) -> (R,1,C)
-        return self.head(self.dropout(top)).reshape(len(last))
-
-    def losses(self, batch: dict, candidates: int) -> tuple[Tensor, Tensor]:
-        """Both losses, in nats per token of a reply, and in nats per utterance.
-
-        batch : of `Reader.batch`, B utterances with N candidates each     candidates : N
-        """
-        states = self.states(batch)  # (B·N,T,C)
-        real = slice(candidates - 1, None, candidates)  # the rows with the reply
-        scores = self.encoder_scores(states[real, :-1])  # (B,T-1,V)
-        words = F.cross_entropy(scores, batch["targets"][real, 1:], ignore_index=NOT_COUNTED)
-        numbers = self.choice(states, batch["mask"]).reshape(-1, candidates)  # (B,N)
-        gold = np.full(len(numbers.data), candidates - 1)
-        return words, F.cross_entropy(numbers, gold)
-
-    def states(self, batch: dict) -> Tensor:
-        """The last layer's states.   (R, T) -> (R, T, C)"""
-        return self.encoder.encode(batch["ids"], speakers=batch["speakers"])[-1]
-
-    def encoder_scores(self, states: Tensor) -> Tensor:
-        """The language model's scores of the next token.   (..., C) -> (..., V)"""
-        tokens = self.encoder.token_table[: self.encoder.config.vocab_size]
-        return F.linear(states, tokens)
-
-
 class Chat(Adapted):
     """A conversational agent: `Chat(encoder, tokenizer).fit(utterances).reply((), ["hi !"], rng)`.
 
     encoder, tokenizer : a causal model that reads speakers, such as GPT; neither is changed
     config : ChatConfig     progress : called as progress(done, updates)
-    After `fit`: encoder_ and tokenizer_, which know the tokens of turns.py; head_ = (w (C,), b ()).
+    After `fit`: encoder_ and tokenizer_, which know the tokens of turns.py; head_ = {name: array},
+    the arrays of the second head.
     raises TinylmError  for a model that does not read who speaks
     """
 
@@ -175,16 +141,12 @@ class Chat(Adapted):
         raises TinylmError  if training diverges
         """
         utterances = list(utterances)
-        few = [u for u in utterances if len(u.candidates) < self.config.candidates]
-        if few or not utterances:
-            raise DataError(
-                f"Chat: {len(utterances)} utterances, {len(few)} of them with fewer than "
-                f"{self.config.candidates} candidates; expected at least one, each with as many."
-            )
+        self._check(utterances)
         rng = np.random.default_rng(self.config.seed)
         encoder, tokenizer = with_speakers(self.encoder, self.tokenizer, rng)
-        network = DoubleHeads(encoder, rng)
+        network = self._network(encoder, rng)
         reader = Reader(tokenizer, encoder.max_length, self.config.max_history)
+        network.begin(reader, utterances)
         with one_pool():
             self._train(network, reader, utterances)
         self._keep(network, tokenizer)
@@ -193,7 +155,7 @@ class Chat(Adapted):
     def choose(self, utterance: Utterance) -> np.ndarray:
         """How well each candidate fits, as the second head says, (N,)."""
         self.check_fitted()
-        return self._chosen([utterance])[0]
+        return self.network_.numbers(self.reader_, [utterance])[0]
 
     def evaluate(
         self,
@@ -207,7 +169,9 @@ class Chat(Adapted):
         """
         self.check_fitted()
         hits = []
-        for utterance, numbers in zip(utterances, self._chosen(utterances), strict=True):
+        with one_pool():
+            chosen = self.network_.numbers(self.reader_, utterances)
+        for utterance, numbers in zip(utterances, chosen, strict=True):
             hits.append(int(np.argmax(numbers)) == len(utterance.candidates) - 1)
         nats, tokens = self._reply_nats(utterances)
         f1 = None
@@ -259,6 +223,29 @@ class Chat(Adapted):
 
     # ---- learning
 
+    def _check(self, utterances):
+        """raises DataError  for nothing to learn from, or nothing to tell replies from"""
+        c = self.config
+        least = c.candidates if c.choice == "together" else 1
+        few = [u for u in utterances if len(u.candidates) < least]
+        if few or not utterances:
+            raise DataError(
+                f"Chat: {len(utterances)} utterances, {len(few)} of them with fewer than "
+                f"{least} candidates; expected at least one, each with as many."
+            )
+        if c.choice == "towers" and c.batch_size < 2:
+            raise TinylmError(
+                "Chat: towers tell a reply from the others of its batch, but batch_size is 1; "
+                "give 2 or more, better 64."
+            )
+
+    def _network(self, encoder: Objective, rng: np.random.Generator) -> Heads:
+        """The encoder under the second head that the config names."""
+        c = self.config
+        if c.choice == "towers":
+            return Towers(encoder, rng, c.width, c.left_out)
+        return DoubleHeads(encoder, rng, c.candidates)
+
     def _train(self, network, reader, utterances):
         """All updates."""
         c = self.config
@@ -270,7 +257,7 @@ class Chat(Adapted):
             optimiser.zero_grad()
             for place, rows in enumerate(batches[done * c.accumulation :][: c.accumulation]):
                 network.rewind(c.seed, done * c.accumulation + place)
-                words, choice = network.losses(reader.batch(rows, c.candidates), c.candidates)
+                words, choice = network.losses(reader, rows)
                 loss = words * c.lm_coef + choice * c.mc_coef
                 (loss * (1 / c.accumulation)).backward()
             rate = c.rate * (1 - done / updates)
@@ -299,47 +286,27 @@ class Chat(Adapted):
         """What a network has learned."""
         self.encoder_ = network.encoder
         self.tokenizer_ = tokenizer
-        self.head_ = (network.head.weight.data[0], network.head.bias.data)
+        self.head_ = network.arrays()
         self.network_ = network.eval()
         self.reader_ = Reader(tokenizer, network.encoder.max_length, self.config.max_history)
 
     # ---- measuring
 
-    def _chosen(self, utterances):
-        """The second head's number of every candidate of each utterance, (N,) each."""
-        rows = []
-        for utterance in utterances:
-            for text in utterance.candidates:
-                rows.append(Utterance(utterance.persona, utterance.history, (text,)))
-        numbers = np.empty(len(rows))
-        for chosen, batch in self._read(rows):
-            states = self.network_.states(batch)
-            numbers[chosen] = self.network_.choice(states, batch["mask"]).data
-        counts = np.cumsum([len(utterance.candidates) for utterance in utterances])[:-1]
-        return np.split(numbers, counts)
-
     def _reply_nats(self, utterances):
         """−log p of all replies, in nats, and how many tokens they have."""
         nats = 0.0
         tokens = 0
-        rows = [Utterance(u.persona, u.history, (u.reply,)) for u in utterances]
-        for _, batch in self._read(rows):
-            scores = self.network_.encoder_scores(self.network_.states(batch)[:, :-1])
-            targets = batch["targets"][:, 1:]
-            losses = F.cross_entropy(scores, targets, ignore_index=NOT_COUNTED, reduction="none")
-            nats += float(losses.data.sum(dtype=np.float64))
-            tokens += int((targets != NOT_COUNTED).sum())
+        rows = [self.reader_.arranged(u.persona, u.history, u.reply) for u in utterances]
+        with one_pool():
+            for _, batch in in_batches(self.reader_, rows):
+                scores = self.network_.encoder_scores(self.network_.states(batch)[:, :-1])
+                targets = batch["targets"][:, 1:]
+                losses = F.cross_entropy(
+                    scores, targets, ignore_index=NOT_COUNTED, reduction="none"
+                )
+                nats += float(losses.data.sum(dtype=np.float64))
+                tokens += int((targets != NOT_COUNTED).sum())
         return nats, tokens
-
-    def _read(self, rows):
-        """(numbers, batch) of utterances with one candidate each, short ones first."""
-        arranged = []
-        for row in rows:
-            arranged.append(self.reader_.arranged(row.persona, row.history, row.reply))
-        lengths = np.array([len(one.ids) for one in arranged])
-        with one_pool(), no_grad():
-            for chosen in by_length(lengths, ROWS):
-                yield chosen, self.reader_.batch([rows[i] for i in chosen])
 
     # ---- folders
 
@@ -351,8 +318,7 @@ class Chat(Adapted):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """The second head."""
-        weight, bias = self.head_
-        return {"weight": weight, "bias": bias}
+        return self.head_
 
     def _facts(self) -> dict[str, Any]:
         """The settings."""
@@ -362,12 +328,13 @@ class Chat(Adapted):
     def _assembled(cls, encoder, tokenizer, facts: dict, arrays: dict) -> "Chat":
         """The parts of a folder put together."""
         self = cls(encoder, tokenizer, settings.build(ChatConfig, facts["config"]))
-        network = DoubleHeads(encoder, np.random.default_rng(0))
-        width = network.head.weight.shape[1]
-        if arrays["weight"].shape != (width,) or arrays["bias"].shape != (1,):
-            raise TinylmError(f"the head is {arrays['weight'].shape}, expected {(width,)}")
-        network.head.weight.data[0] = arrays["weight"]
-        network.head.bias.data[...] = arrays["bias"]
+        if self.config.choice == "towers" and arrays["words"].shape[1:] != (self.config.width,):
+            raise TinylmError(f"the towers' words are not {self.config.width} wide")
+        network = self._network(encoder, np.random.default_rng(0))
+        for name, array in network.arrays().items():
+            if arrays[name].shape != array.shape:
+                raise TinylmError(f"{name} is {arrays[name].shape}, expected {array.shape}")
+            array[...] = arrays[name]
         self._keep(network, tokenizer)
         return self
 

@@ -13,8 +13,10 @@ Source: Wolf et al. 2019, "TransferTransfo"; the released code. Differs: what is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from tinylm.data import pad
 from tinylm.data.dialogues import Utterance
@@ -173,8 +175,8 @@ class Reader:
         """The arrays of some utterances with equally many candidates.
 
         candidates : N, the last ones are read (None: all)
-        returns "ids", "speakers", "mask", "targets" (B·N, T), all candidates of an utterance in a
-            row; only the targets of the last one are counted
+        returns as `arrays`, for B·N rows, all candidates of an utterance one after another; only
+            the targets of the last one are counted
         """
         rows = []
         for utterance in utterances:
@@ -183,10 +185,19 @@ class Reader:
             )
             for place, text in enumerate(chosen, 1):
                 row = self.arranged(utterance.persona, utterance.history, text)
-                counted = place == len(chosen)
-                targets = row.targets if counted else [NOT_COUNTED] * len(row.ids)
-                rows.append((row.ids, row.speakers, targets))
-        ids, mask = pad([row[0] for row in rows], self.specials.pad)
-        speakers, _ = pad([row[1] for row in rows], self.specials.pad)
-        targets, _ = pad([row[2] for row in rows], NOT_COUNTED)
-        return {"ids": ids, "speakers": speakers, "mask": mask, "targets": targets}
+                if place < len(chosen):
+                    row = replace(row, targets=[NOT_COUNTED] * len(row.ids))
+                rows.append(row)
+        return self.arrays(rows)
+
+    def arrays(self, rows: Sequence[Arranged]) -> dict:
+        """Dialogues as arrays, padded on the right.
+
+        returns "ids", "speakers", "targets" (R, T) int; "mask" (R, T) bool, True = a real token;
+            "words" (R, T) bool, True = a token of somebody's words, no special one
+        """
+        ids, mask = pad([row.ids for row in rows], self.specials.pad)
+        speakers, _ = pad([row.speakers for row in rows], self.specials.pad)
+        targets, _ = pad([row.targets for row in rows], NOT_COUNTED)
+        words = mask & ~np.isin(ids, self.tokenizer.special_ids)
+        return {"ids": ids, "speakers": speakers, "mask": mask, "targets": targets, "words": words}
