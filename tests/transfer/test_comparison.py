@@ -1,4 +1,4 @@
-"""The comparison: what is finished is reused, what is asked decides the folder, and the sentence says who wins."""
+"""The comparison: what is finished is reused, what is asked decides the folder, and the tables say who wins."""
 
 import json
 import shutil
@@ -235,7 +235,7 @@ def test_test_texts_are_a_fixed_draw_that_no_training_text_enters():
     assert task.fingerprint() == again.fingerprint() != load_task("toy", 51).fingerprint()
 
 
-# ---- the verdict, on numbers made up for it
+# ---- the tables, on numbers made up for it
 
 
 def made_up(**accuracies):
@@ -263,30 +263,6 @@ def made_up(**accuracies):
     settings = compare.CompareConfig(objectives=("gpt",), labels=labels)
     task = Task("posts", ["a"], np.array(["x"]), ["b"], np.array(["x"]), 1)
     return compare.Comparison(settings, task, rows, {})
-
-
-def test_the_sentence_says_where_word_counting_wins():
-    said = verdict.sentence(
-        made_up(
-            tfidf={2: [0.1, 0.2], 10: [0.8, 0.9]},
-            tuned={2: [0.5, 0.6], 10: [0.6, 0.7]},
-            scratch={2: [0.1, 0.1], 10: [0.6, 0.7]},
-        )
-    )
-    assert (
-        "gpt fine-tuned beats its from-scratch twin at 2 labels per class (not clearly at 10)"
-        in said
-    )
-    assert (
-        "TF-IDF, which needs no pretraining, is still the best system at 10 labels per class"
-        in said
-    )
-    assert "the best at 2 is gpt fine-tuned" in said
-
-
-def test_the_sentence_admits_that_nothing_was_won():
-    said = verdict.sentence(made_up(tfidf={2: [0.9]}, tuned={2: [0.1]}, scratch={2: [0.2]}))
-    assert "does not clearly beat" in said and "TF-IDF" in said
 
 
 def test_the_table_shows_mean_and_spread_and_leaves_gaps_open():
