@@ -93,6 +93,23 @@ def test_finetune_adapts_first_and_the_encoder_that_it_saves_has_learned(runs, t
     assert same == [True, False]
 
 
+def test_the_folder_is_read_once(runs, tmp_path, monkeypatch):
+    table = tmp_path / "a.tsv"
+    table.write_text("".join(f"{text}\t{label}\n" for text, label in posts(20, seed=1)))
+    read = []
+
+    def counted(folder):
+        read.append(folder)
+        return weights(folder)
+
+    weights = hub.weights.read
+    monkeypatch.setattr(hub.weights, "read", counted)
+    command = ["finetune", str(runs / "gpt"), "--train", str(table), "--quiet"]
+    command += ["--method", "features", "--out", str(tmp_path / "out")]
+    assert main([*command, "--adapt-minutes", "0.005"]) == 0
+    assert read.count(runs / "gpt") == 1
+
+
 def test_only_whole_texts_are_adapted_to(runs, tmp_path, capsys):
     command = ["finetune", str(runs / "gpt"), "--task", "tag", "--train", "toy"]
     assert main([*command, "--adapt-minutes", "1", "--out", str(tmp_path / "out")]) == 2
