@@ -161,6 +161,32 @@ def test_a_folder_without_predictions_still_has_its_rows(finished, tmp_path):
     assert found.predicted == {} and found.rows == finished.rows
 
 
+@pytest.mark.parametrize("lost", ["file", "layers"])
+def test_lost_costs_are_measured_anew(finished, tmp_path, lost):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    path = tmp_path / "copy" / results.COSTS
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if lost == "layers":  # as versions wrote it that did not know them
+        del stored["gpt"]["layers"]
+        path.write_text(json.dumps(stored), encoding="utf-8")
+    else:
+        path.unlink()
+    found = compare.run(replace(finished.config, out=tmp_path / "copy"))
+    assert found.rows == finished.rows
+    assert json.loads(path.read_text(encoding="utf-8")) == found.costs
+    for name in ("parameters", "layers"):
+        assert found.costs["gpt"][name] == finished.costs["gpt"][name]
+    assert found.costs["gpt"]["texts_per_second"] > 0
+
+
+@pytest.mark.parametrize("layers", ['"a"', "[]", "true"])
+def test_damaged_costs_are_one_sentence(finished, tmp_path, layers):
+    cost = f'{{"gpt": {{"parameters": 1, "texts_per_second": 2, "layers": {layers}}}}}'
+    (tmp_path / results.COSTS).write_text(cost, encoding="utf-8")
+    with pytest.raises(TinylmError, match=r"costs\.json"):
+        compare.Results(replace(finished.config, out=tmp_path), finished.task)
+
+
 @pytest.mark.parametrize("labels", ['"a"', "[]", "[1, 2]"])
 def test_damaged_predictions_are_one_sentence(finished, tmp_path, labels):
     line = f'{{"method": "majority", "budget": 2, "seed": 0, "labels": {labels}}}\n'
