@@ -160,14 +160,14 @@ def _doubt(comparison: Comparison) -> str:
     if worse:
         parts.append(f"clearly worse than the twin: {_by_objective(worse)}")
     said = "; ".join(parts)
-    return f"{said[0].upper()}{said[1:]} (clear is what holds {rule})"
+    return f"{said[0].upper()}{said[1:]}; clear is what holds {rule}"
 
 
 def _by_objective(places: Iterable[tuple[str, int]]) -> str:
     """Objectives with their budgets; those with the same budgets together.
 
     >>> _by_objective([("elmo", 2), ("bert", 2), ("bert", 10), ("gpt", 2)])
-    'elmo and gpt at 2, bert at 2 and 10'
+    'elmo and gpt (at 2), bert (at 2 and 10)'
     """
     budgets: dict[str, tuple[int, ...]] = {}
     for name, budget in places:
@@ -175,4 +175,4 @@ def _by_objective(places: Iterable[tuple[str, int]]) -> str:
     names: dict[tuple[int, ...], list[str]] = {}
     for name, where in budgets.items():
         names.setdefault(where, []).append(name)
-    return ", ".join(f"{listed(who)} at {listed(where)}" for where, who in names.items())
+    return ", ".join(f"{listed(who)} (at {listed(where)})" for where, who in names.items())
