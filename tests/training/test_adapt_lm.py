@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from posts import WORDS, posts
 
 from tinylm import hub
 from tinylm.app.cli import main
@@ -11,19 +12,6 @@ from tinylm.data import encode_corpus, toy
 from tinylm.errors import TinylmError
 from tinylm.training.evaluation import evaluate
 from tinylm.training.pretrain import PretrainConfig, adapt_lm, pretrain
-
-WORDS = {"sea": "ocean wave tide sail anchor".split(), "land": "rock hill field road barn".split()}
-
-
-def posts(count, seed):
-    """(text, label) pairs; most words of a text tell its label."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for i in range(count):
-        label = ("sea", "land")[i % 2]
-        found.append((" ".join(rng.choice([*WORDS[label], "the", "a"], 9)), label))
-    return found
-
 
 TEXTS = [text for text, _ in posts(120, seed=1)]
 LM = {"n_embd": 16, "n_layer": 1, "n_positions": 16, "lr": 0.01, "steps": 20}
