@@ -35,7 +35,7 @@ settings.register_profile(
 IN_CI = bool(os.environ.get("CI"))
 settings.load_profile("ci" if IN_CI else "default")
 
-# browsing.py, markup.py, parity.py, arguments.py, strategies.py, strings.py
+# browsing.py, markup.py, posts.py, parity.py, arguments.py, strategies.py, strings.py
 sys.path[:0] = [
     str(Path(__file__).parent / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")
 ]
@@ -83,3 +83,19 @@ def restored_threads():
     before = kernels.threads()
     yield
     kernels.set_threads(before)
+
+
+def on_one_thread():
+    """Parallel kernels run on one thread: small models wait less, and lock-free kernels are exact."""
+    from tinylm import kernels
+
+    before = kernels.threads()
+    kernels.set_threads(1)
+    yield
+    kernels.set_threads(before)
+
+
+one_thread = pytest.fixture(on_one_thread)  # for one test
+one_thread_throughout = pytest.fixture(
+    on_one_thread, scope="module"
+)  # for the models of a file too

@@ -140,13 +140,7 @@ def ids_of(name):
     return found.hexdigest()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The lock-free kernels repeat their bits on one thread only."""
-    before = kernels.threads()
-    kernels.set_threads(1)
-    yield
-    kernels.set_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("name", FLOATS)

@@ -18,7 +18,7 @@ from tinylm import hub, progress, text
 from tinylm.app import commands
 from tinylm.app.cli import main, parser
 from tinylm.data.dialogues import Utterance
-from tinylm.kernels.runtime import cache, pool
+from tinylm.kernels.runtime import cache
 from tinylm.progress import note
 from tinylm.training import checkpoint
 from tinylm.training.train import Interrupted
@@ -38,13 +38,7 @@ GPT = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are so small that a second thread would only wait, for long where the machine is busy."""
-    before = pool.threads()
-    pool.set_threads(1)
-    yield
-    pool.set_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread_throughout")
 
 
 @pytest.fixture(scope="module")

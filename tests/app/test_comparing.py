@@ -70,10 +70,13 @@ def test_what_is_printed_holds_the_factor_and_the_plateau(asked, tmp_path, capsy
     given = ["--objectives", "gpt", "--labels", "2,8", "--seeds", "1"]
     assert main(command(tmp_path, *given)) == 0
     said = capsys.readouterr().out
-    for part in ("labels saved, times", "no, still on it", "> 4.0", "saves most labels"):
+    for part in ("labels saved, times", "no, still on it", "> 4.0"):
         assert part in said
     assert main([*command(tmp_path, *given), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    sentences = found["sentence"].splitlines()
+    assert len(sentences) == 3 and all(one in said.splitlines() for one in sentences)
+    assert sentences[0].endswith("on 0.0 %, in the only draw of labels.")
     assert found["on_unigram_plateau"] == {"gpt": True}
     factors = {(one["way"], one["budget"]): one["factor"] for one in found["labels_saved"]}
     assert factors == {

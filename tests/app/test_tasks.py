@@ -10,19 +10,12 @@ import tinylm
 from tinylm.app.cli import main
 from tinylm.app.tasks import TASKS
 from tinylm.data import squad, toytasks
-from tinylm.kernels.runtime import pool
 from tinylm.transfer import Chooser, PairClassifier, Regressor, SpanReader
 
 SMALL = ["--set", "vocab_size=300", "--set", "n_positions=64", "--set", "n_embd=16"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are so small that a second thread would only wait."""
-    before = pool.threads()
-    pool.set_threads(1)
-    yield
-    pool.set_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread_throughout")
 
 
 def pairs(path):

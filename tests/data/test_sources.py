@@ -1,8 +1,12 @@
 """A user's own files, and the sentences for what is wrong with them."""
 
 import json
+import re
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinylm.data import load_labelled, load_parts, load_tagged, load_texts, readers, tagged
 from tinylm.errors import DataError
@@ -104,6 +108,90 @@ def test_wiki_markup_leaves_its_words():
     )
     markup += "* [http://x.y out]\n[[File:q|[[z]]]]"
     assert readers.plain_text(markup) == "Bold b c and d\u00a0e.\nHead\nout"
+
+
+def by_definition(markup):
+    """The notes, templates and tables of a markup left out as their definitions say, in time that is not linear."""
+    notes = r"<!--.*?-->|<ref[^>/]*/>|<(ref|math|gallery|timeline|source|code)\b.*?</\1>"
+    return re.sub(notes, "", markup, flags=re.S)
+
+
+PIECES = (
+    "<!-- --> <ref <ref> </ref> <references/> /> > / <math> </math> </code> <code x> <b> a".split()
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_notes_of_any_markup_are_left_out_as_they_are_defined(markup):
+    assert readers._without_notes(markup) == by_definition(markup)
+
+
+def test_a_web_link_ends_where_it_ends_and_a_sign_is_no_tag():
+    assert (
+        readers.plain_text("see [http://a.b] and [http://c.d there], [e]") == "see  and there, [e]"
+    )
+    assert readers.plain_text("if a < b and c <i>d</i>") == "if a < b and c d"
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "99999999", "1114112"])
+def test_a_number_of_no_character_is_a_sign_for_one(digits):
+    assert readers.plain_text(f"a&#{digits};b &#0065; &#65;") == "a\ufffdb A A"
+
+
+HOSTILE = [
+    "<!--",
+    "<ref",
+    "<ref>",
+    "<math>",
+    "{{",
+    "{|",
+    "{{a",
+    "{",
+    "[[",
+    "[[a|",
+    "[a://b",
+    "[a://",
+]
+HOSTILE += [
+    "<",
+    "=",
+    "= ",
+    " ",
+    "'",
+    "__A",
+    "&#",
+    "&#9",
+    "<!--<ref>",
+    "{{a}}{",
+    "<ref/",
+    "a",
+    "\n ",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_twice_as_much_unclosed_markup_takes_twice_the_time(piece):
+    times = []
+    for n in (100_000, 200_000):
+        markup = "x" + piece * (n // len(piece)) + "y"
+        least = []
+        for _ in range(3):
+            begin = time.process_time()
+            readers.plain_text(markup)
+            least.append(time.process_time() - begin)
+        times.append(min(least))
+    assert times[1] < 3 * times[0] + 0.02
+
+
+@pytest.mark.parametrize("opened, closed", [("{{a", "}}"), ("{|a", "|}"), ("[[", "]]")])
+def test_twice_as_deep_markup_takes_twice_the_time(opened, closed):
+    times = []
+    for n in (20_000, 40_000):
+        begin = time.process_time()
+        readers.plain_text(opened * n + closed * n)
+        times.append(time.process_time() - begin)
+    assert times[1] < 3 * times[0] + 0.02
+    assert readers.plain_text(f"x{opened * 40}y{closed * 40}") in ("x", "xy")
 
 
 def one_sentence(call, *words):

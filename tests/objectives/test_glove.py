@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tinylm import kernels
 from tinylm.data import Corpus, encode_corpus, load_texts, toy
 from tinylm.errors import CheckpointError, DataError, ShapeError, TinylmError
 from tinylm.kernels import KERNELS
@@ -23,15 +22,6 @@ def corpus(ids, starts, vocab_size, special_ids=(0, 1, 2)):
         5 * len(ids),
         special_ids,
     )
-
-
-@pytest.fixture
-def one_thread():
-    """Parallel kernels run on one thread: the lock-free kernel is then exact."""
-    before = kernels.threads()
-    kernels.set_threads(1)
-    yield
-    kernels.set_threads(before)
 
 
 def prepared(seed=0, **over):

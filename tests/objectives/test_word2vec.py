@@ -50,15 +50,6 @@ SPELLINGS = [
 ]  # like each other
 
 
-@pytest.fixture
-def one_thread():
-    """Parallel kernels run on one thread: the lock-free kernel is then exact."""
-    before = kernels.threads()
-    kernels.set_threads(1)
-    yield
-    kernels.set_threads(before)
-
-
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("seed", range(3))
 def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):

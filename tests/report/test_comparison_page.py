@@ -15,7 +15,7 @@ from tinylm.objectives import find
 from tinylm.report import looking, pictures
 from tinylm.report.comparison import TITLES
 from tinylm.text import BPE, Words
-from tinylm.transfer import across, compare
+from tinylm.transfer import across, compare, findings
 from tinylm.transfer.adapt import AdaptConfig
 
 
@@ -69,10 +69,10 @@ def test_every_address_in_the_page_is_there_once(page):
     assert len(set(ids)) == len(ids)
 
 
-def test_the_verdict_is_three_sentences(page):
+def test_the_verdict_is_the_three_sentences_that_the_command_prints(page, finished):
     inside = re.search(r'<div class="verdict">(.*?)</div>', page, flags=re.S)[1]
     said = re.findall(r"<p>(.*?)</p>", inside)
-    assert len(said) == 3 and all(sentence.endswith(".") for sentence in said)
+    assert said == [report.html.escape(one) for one in findings.sentences(finished)]
 
 
 def test_every_picture_says_what_it_shows(page):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markup import read
 
-from tinylm.report import answer, confusion, costs, curves, examples, html, maps
+from tinylm.report import confusion, costs, curves, examples, html, maps
 from tinylm.transfer.experiment import CompareConfig, Comparison
 from tinylm.transfer.task import Task
 
@@ -46,30 +46,6 @@ def grid(tuned, scratch, counted):
         method: dict(zip((2, 8), pair, strict=True))
         for method, pair in zip(METHODS, values, strict=True)
     }
-
-
-def test_the_verdict_says_the_gain_the_saving_the_rival_and_the_doubt():
-    found = comparison(grid(tuned=(0.4, 0.5), scratch=(0.2, 0.5), counted=(0.3, 0.7)))
-    gain, rival, doubt = answer.sentences(found)
-    assert gain.startswith("With 2 labels per class, gpt is right on 40 % of the test posts")
-    assert "and on 20 %" in gain and "gpt fine-tuned saves most labels: 2 per class do" in gain
-    assert "gpt fine-tuned at 2 labels per class; at 8 TF-IDF stays ahead." in rival
-    assert doubt == "Over 2 draws of labels, no clear gain over the twin from scratch: gpt at 8."
-
-
-def test_the_verdict_praises_nothing_where_nothing_is_gained():
-    found = comparison(grid(tuned=(0.2, 0.3), scratch=(0.3, 0.4), counted=(0.5, 0.6)))
-    gain, rival, doubt = answer.sentences(found)
-    assert "no objective gains" in gain and "is ahead at every budget" in rival
-    assert doubt.endswith("gpt at 2 and 8.")
-
-
-def test_a_model_on_the_unigram_plateau_is_named_in_the_verdict():
-    accuracies = grid(tuned=(0.4, 0.5), scratch=(0.2, 0.3), counted=(0.3, 0.4))
-    for token_loss, stays in ((6.99, True), (4.0, False)):
-        facts = {"token_loss": token_loss, "unigram": 7.0}
-        doubt = answer.sentences(comparison(accuracies, facts=facts))[2]
-        assert ("gpt has not left the unigram plateau" in doubt) == stays
 
 
 said = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1)

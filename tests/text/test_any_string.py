@@ -210,32 +210,41 @@ def again(encoding):
 @given(
     names=st.lists(st.sampled_from(ROLES), max_size=4, unique=True),
     end=st.none() | st.integers(0, 6),
+    pad=st.none() | st.integers(0, 6),
     arranged=st.booleans(),
 )
-@example(names=["<pad>"], end=None, arranged=False)
-@example(names=["<x>", "</s>"], end=None, arranged=False)
-@example(names=["[PAD]"], end=5, arranged=True)
-def test_all_special_ids_and_the_template_survive_the_files(kind, names, end, arranged):
+@example(names=["<pad>"], end=None, pad=4, arranged=False)
+@example(names=["<x>", "</s>"], end=None, pad=None, arranged=False)
+@example(names=["[PAD]"], end=5, pad=2, arranged=True)
+def test_all_special_ids_and_the_template_survive_the_files(kind, names, end, pad, arranged):
     encoding = copy.deepcopy(of_cat(kind))
     encoding.add_specials(name for name in names if name not in encoding.vocab)
     if arranged:
         encoding.arrange(text.Template("A <x>" if "<x>" in encoding.vocab else "A A"))
     if end is not None:
         encoding.end_id = end % encoding.vocab_size
+    if pad is not None:
+        encoding.pad_id = pad % encoding.vocab_size
     behaves(again(encoding), encoding)
     behaves(again(again(encoding)), encoding)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "gpt1", "pieces", "wordpiece", "unigram"])
 @settings(max_examples=15)
-@given(names=st.lists(st.sampled_from(ROLES), max_size=4, unique=True), arranged=st.booleans())
-@example(names=["<pad>"], arranged=False)
-@example(names=["<x>"], arranged=True)
-def test_all_special_ids_and_the_template_survive_tokenizer_json(kind, names, arranged):
+@given(
+    names=st.lists(st.sampled_from(ROLES), max_size=4, unique=True),
+    pad=st.none() | st.integers(0, 6),
+    arranged=st.booleans(),
+)
+@example(names=["<pad>"], pad=None, arranged=False)
+@example(names=["<x>"], pad=4, arranged=True)
+def test_all_special_ids_and_the_template_survive_tokenizer_json(kind, names, pad, arranged):
     encoding = copy.deepcopy(of_cat(kind))
     encoding.add_specials(name for name in names if name not in encoding.vocab)
     if arranged and "<x>" in encoding.vocab:
         encoding.arrange(text.Template("A <x>"))
+    if pad is not None:
+        encoding.pad_id = pad % encoding.vocab_size
     with tempfile.TemporaryDirectory() as folder:
         tokenizer_json.save(encoding, folder)
         loaded = text.load(folder)
@@ -249,6 +258,18 @@ def test_all_special_ids_and_the_template_survive_tokenizer_json(kind, names, ar
     assert loaded.template == encoding.template
     if kind not in ("pieces", "unigram"):  # their own file holds other scores
         behaves(again(loaded), loaded)
+
+
+@pytest.mark.parametrize("kind", [*TRAINED])
+@pytest.mark.parametrize("role", ["pad_id", "end_id"])
+@pytest.mark.parametrize("i", [-1, 10**9, "a", 0.5])
+def test_a_role_that_no_token_has_is_refused_before_anything_is_written(kind, role, i, tmp_path):
+    encoding = copy.deepcopy(of_cat(kind))
+    setattr(encoding, role, i)
+    for refuse in (encoding.check_storable, lambda: encoding.save(tmp_path)):
+        with pytest.raises(VocabularyError, match=f"{role} is .*expected the id of a token"):
+            refuse()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_token_for_padding_that_is_added_pads():

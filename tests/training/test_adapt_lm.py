@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from posts import WORDS, posts
 
 from tinylm import hub
 from tinylm.app.cli import main
@@ -11,19 +12,6 @@ from tinylm.data import encode_corpus, toy
 from tinylm.errors import TinylmError
 from tinylm.training.evaluation import evaluate
 from tinylm.training.pretrain import PretrainConfig, adapt_lm, pretrain
-
-WORDS = {"sea": "ocean wave tide sail anchor".split(), "land": "rock hill field road barn".split()}
-
-
-def posts(count, seed):
-    """(text, label) pairs; most words of a text tell its label."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for i in range(count):
-        label = ("sea", "land")[i % 2]
-        found.append((" ".join(rng.choice([*WORDS[label], "the", "a"], 9)), label))
-    return found
-
 
 TEXTS = [text for text, _ in posts(120, seed=1)]
 LM = {"n_embd": 16, "n_layer": 1, "n_positions": 16, "lr": 0.01, "steps": 20}
@@ -91,6 +79,23 @@ def test_finetune_adapts_first_and_the_encoder_that_it_saves_has_learned(runs, t
     start = hub.load(runs / "gpt")[0].state_dict()
     same = [all((start[name] == one[name]).all() for name in start) for one in encoders]
     assert same == [True, False]
+
+
+def test_the_folder_is_read_once(runs, tmp_path, monkeypatch):
+    table = tmp_path / "a.tsv"
+    table.write_text("".join(f"{text}\t{label}\n" for text, label in posts(20, seed=1)))
+    read = []
+
+    def counted(folder):
+        read.append(folder)
+        return weights(folder)
+
+    weights = hub.weights.read
+    monkeypatch.setattr(hub.weights, "read", counted)
+    command = ["finetune", str(runs / "gpt"), "--train", str(table), "--quiet"]
+    command += ["--method", "features", "--out", str(tmp_path / "out")]
+    assert main([*command, "--adapt-minutes", "0.005"]) == 0
+    assert read.count(runs / "gpt") == 1
 
 
 def test_only_whole_texts_are_adapted_to(runs, tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm import GPT, GPTConfig, Word2Vec, Word2VecConfig, kernels, optim
+from tinylm import GPT, GPTConfig, Word2Vec, Word2VecConfig, optim
 from tinylm.app.cli import main
 from tinylm.data import Corpus
 from tinylm.errors import CheckpointError, TinylmError
@@ -49,13 +49,7 @@ OPTIONS = {
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The lock-free kernel repeats its bits on one thread only, and these models are small."""
-    before = kernels.threads()
-    kernels.set_threads(1)
-    yield
-    kernels.set_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Killed(Exception):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 import tinylm.ops as F
 from tinylm import hub, nn
 from tinylm.errors import CheckpointError, TinylmError
-from tinylm.kernels.runtime import pool
 from tinylm.objectives import Objective, find
 from tinylm.progress import Progress, duration
 from tinylm.tensor import no_grad
@@ -87,13 +86,7 @@ HELD_OUT = Corpus(np.random.default_rng(2).integers(V, size=101), words=50)
 CONFIG = TrainConfig(steps=23, lr=0.05, save_every=5, eval_every=4, seed=3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These models are so small that a second thread would only wait, for long where the machine is busy."""
-    before = pool.threads()
-    pool.set_threads(1)
-    yield
-    pool.set_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def trained(out=None, config=CONFIG, resume=False, stop_after=None, **options):

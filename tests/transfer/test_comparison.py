@@ -1,4 +1,4 @@
-"""The comparison: what is finished is reused, what is asked decides the folder, and the sentence says who wins."""
+"""The comparison: what is finished is reused, what is asked decides the folder, and the tables say who wins."""
 
 import json
 import shutil
@@ -161,6 +161,32 @@ def test_a_folder_without_predictions_still_has_its_rows(finished, tmp_path):
     assert found.predicted == {} and found.rows == finished.rows
 
 
+@pytest.mark.parametrize("lost", ["file", "layers"])
+def test_lost_costs_are_measured_anew(finished, tmp_path, lost):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    path = tmp_path / "copy" / results.COSTS
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if lost == "layers":  # as versions wrote it that did not know them
+        del stored["gpt"]["layers"]
+        path.write_text(json.dumps(stored), encoding="utf-8")
+    else:
+        path.unlink()
+    found = compare.run(replace(finished.config, out=tmp_path / "copy"))
+    assert found.rows == finished.rows
+    assert json.loads(path.read_text(encoding="utf-8")) == found.costs
+    for name in ("parameters", "layers"):
+        assert found.costs["gpt"][name] == finished.costs["gpt"][name]
+    assert found.costs["gpt"]["texts_per_second"] > 0
+
+
+@pytest.mark.parametrize("layers", ['"a"', "[]", "true"])
+def test_damaged_costs_are_one_sentence(finished, tmp_path, layers):
+    cost = f'{{"gpt": {{"parameters": 1, "texts_per_second": 2, "layers": {layers}}}}}'
+    (tmp_path / results.COSTS).write_text(cost, encoding="utf-8")
+    with pytest.raises(TinylmError, match=r"costs\.json"):
+        compare.Results(replace(finished.config, out=tmp_path), finished.task)
+
+
 @pytest.mark.parametrize("labels", ['"a"', "[]", "[1, 2]"])
 def test_damaged_predictions_are_one_sentence(finished, tmp_path, labels):
     line = f'{{"method": "majority", "budget": 2, "seed": 0, "labels": {labels}}}\n'
@@ -235,7 +261,7 @@ def test_test_texts_are_a_fixed_draw_that_no_training_text_enters():
     assert task.fingerprint() == again.fingerprint() != load_task("toy", 51).fingerprint()
 
 
-# ---- the verdict, on numbers made up for it
+# ---- the tables, on numbers made up for it
 
 
 def made_up(**accuracies):
@@ -263,30 +289,6 @@ def made_up(**accuracies):
     settings = compare.CompareConfig(objectives=("gpt",), labels=labels)
     task = Task("posts", ["a"], np.array(["x"]), ["b"], np.array(["x"]), 1)
     return compare.Comparison(settings, task, rows, {})
-
-
-def test_the_sentence_says_where_word_counting_wins():
-    said = verdict.sentence(
-        made_up(
-            tfidf={2: [0.1, 0.2], 10: [0.8, 0.9]},
-            tuned={2: [0.5, 0.6], 10: [0.6, 0.7]},
-            scratch={2: [0.1, 0.1], 10: [0.6, 0.7]},
-        )
-    )
-    assert (
-        "gpt fine-tuned beats its from-scratch twin at 2 labels per class (not clearly at 10)"
-        in said
-    )
-    assert (
-        "TF-IDF, which needs no pretraining, is still the best system at 10 labels per class"
-        in said
-    )
-    assert "the best at 2 is gpt fine-tuned" in said
-
-
-def test_the_sentence_admits_that_nothing_was_won():
-    said = verdict.sentence(made_up(tfidf={2: [0.9]}, tuned={2: [0.1]}, scratch={2: [0.2]}))
-    assert "does not clearly beat" in said and "TF-IDF" in said
 
 
 def test_the_table_shows_mean_and_spread_and_leaves_gaps_open():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm.transfer import compare, verdict
-from tinylm.transfer.savings import best, labels_saved, needed, saving
+from tinylm.transfer import compare, findings, verdict
+from tinylm.transfer.savings import best, labels_saved, needed, saving, sure_savings
 from tinylm.transfer.task import Task
 
 BUDGETS = (2, 3, 11, 53)
@@ -121,9 +121,10 @@ def test_all_labels_count_as_many_as_a_class_has_in_the_mean():
     assert (first.twin, first.factor, first.bound) == (256, 128, "")
     assert (second.twin, second.factor, second.bound) == (256, 32, ">")
     assert best([first, second]) is first
-    assert "with 2 per class it is as good as its twin with 256 (128 times)" in verdict.sentence(
-        found
-    )
+    assert (
+        "gpt features with 2 labels per class even beats its twin with 100, 50 times as many"
+        in (findings.sentences(found)[0])
+    )  # it does as well as its twin with 256, and better with none
     head, rows = verdict.further(found)
     assert head[1:] == ["100 per class", "all (256 per class)"]
     assert rows == [["gpt from scratch", "20.0 ± 0.0", "30.0 ± 0.0"]]
@@ -132,7 +133,8 @@ def test_all_labels_count_as_many_as_a_class_has_in_the_mean():
 def test_a_model_that_is_worse_than_its_twin_saves_nothing_and_the_sentence_is_silent():
     found = compared(tuned={2: [0.1] * 2, 8: [0.1] * 2}, scratch={2: [0.2] * 2, 8: [0.3] * 2})
     assert [str(one) for one in labels_saved(found)] == ["< 1.0", "< 1.0"]
-    assert best(labels_saved(found)) is None and "saves most" not in verdict.sentence(found)
+    assert best(labels_saved(found)) is None and sure_savings(found) == []
+    assert "even beats" not in findings.sentences(found)[0]
 
 
 def test_without_a_twin_there_is_no_factor():

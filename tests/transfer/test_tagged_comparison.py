@@ -1,6 +1,8 @@
 """A comparison of taggers: the same draws for all, entities as the score, the counting tagger beside them."""
 
+import shutil
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm.errors import DataError
-from tinylm.transfer import compare, verdict
+from tinylm.transfer import compare, findings, verdict
 from tinylm.transfer.adapt import AdaptConfig
 from tinylm.transfer.baselines import WordTags
 from tinylm.transfer.budgets import example_budget
 from tinylm.transfer.entities import entity_scores
+from tinylm.transfer.results import COSTS
 from tinylm.transfer.task import TaggedTask, load_task
 
 SYSTEMS = ["majority", "word counts", "gpt features", "gpt fine-tuned", "gpt from scratch"]
@@ -55,10 +58,18 @@ def test_a_second_run_finds_the_same(finished):
     assert again.costs == finished.costs and again.costs["gpt"]["layers"] > 1
 
 
+def test_lost_costs_are_measured_anew(finished, tmp_path):
+    shutil.copytree(finished.config.out, tmp_path / "copy")
+    (tmp_path / "copy" / COSTS).unlink()
+    again = compare.run(replace(finished.config, out=tmp_path / "copy"))
+    assert again.rows == finished.rows
+    assert again.costs["gpt"]["layers"] == finished.costs["gpt"]["layers"]
+
+
 def test_the_tables_and_the_sentence_speak_of_the_counting_tagger(finished):
     _, rows = verdict.cells(finished)
     assert [row[0] for row in rows] == SYSTEMS
-    assert "TF-IDF" not in verdict.sentence(finished)
+    assert findings.sentences(finished)[1].startswith("word counts, which gives a word")
 
 
 def test_a_budget_is_as_many_sentences_as_labels_for_each_type(finished):

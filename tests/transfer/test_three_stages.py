@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from posts import posts
 
 from tinylm import hub
 from tinylm.app.cli import main
 from tinylm.data import toy
 from tinylm.errors import DataError, TinylmError
-from tinylm.kernels.runtime import pool
 from tinylm.objectives.ulmfit import DROPOUTS
 from tinylm.text import Words
 from tinylm.training import checkpoint
@@ -20,27 +20,7 @@ SIZES |= dict.fromkeys(DROPOUTS, 0.0)
 STRANGE = "zwyx qwvk"  # words that the first text lacks
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are so small that a second thread would only wait."""
-    before = pool.threads()
-    pool.set_threads(1)
-    yield
-    pool.set_threads(before)
-
-
-WORDS = {"sea": "ocean wave tide sail anchor".split(), "land": "rock hill field road barn".split()}
-
-
-def posts(count, seed):
-    """(text, label) pairs; all words of a text but a few tell its label, and so does what follows each."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for i in range(count):
-        label = ("sea", "land")[i % 2]
-        words = rng.choice(WORDS[label] + ["the", "a"], 9)
-        found.append((" ".join(words), label))
-    return found
+pytestmark = pytest.mark.usefixtures("one_thread_throughout")
 
 
 def call(*words):

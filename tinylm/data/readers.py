@@ -207,17 +207,20 @@ def _pages(file: bz2.BZ2File) -> Iterator[tuple[str, str, str]]:
             element.clear()
 
 
-NOT_TEXT = re.compile(
-    r"<!--.*?-->|<ref[^>/]*/>|<(ref|math|gallery|timeline|source|code)\b.*?</\1>", re.S
-)
+NOT_TEXT = re.compile(r"<(?:!--|(ref|math|gallery|timeline|source|code)\b|ref)")  # its beginning
 INNERMOST = re.compile(  # a template or a table that holds no other
     r"\{\{(?:(?!\{\{|\}\}).)*\}\}|\{\|(?:(?!\{\||\|\}).)*\|\}", re.S
 )
 LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)*([^\[\]|]*)\]\]")
 LINK_WITHOUT_WORDS = re.compile(r"\[\[\s*(File|Image|Category|[a-z-]{2,12}):")
-WEB_LINK = re.compile(r"\[\w+://\S+\s*([^\]]*)\]")
-TAGS_AND_QUOTES = re.compile(r"<[^>]*>|'{2,}|__[A-Z]+__")
-LINE_MARKS = re.compile(r"(?m)^[=*#:;|! ]+|=+ *$")
+DEEPEST = 40  # templates inside each other, as MediaWiki allows; links are never so deep
+
+# A possessive `++` gives nothing back: what cannot match is read once, not once for each beginning.
+WEB_LINK = re.compile(r"\[\w+://[^\s\[\]]++\s*+([^\[\]]*+)\]")
+TAGS_AND_QUOTES = re.compile(r"<[^<>]*+>|'{2,}|__[A-Z]+__")
+LINE_MARKS = re.compile(r"(?m)^[=*#:;|! ]+|(?<!=)=++ *+$")
+LINE_ENDS = re.compile(r"(?<![^\S\n])[^\S\n]*+\n\s*+")
+NO_CHARACTER = re.compile(r"&#0*+[1-9][0-9]{7,}+;?")
 
 
 def plain_text(markup: str) -> str:
@@ -226,24 +229,74 @@ def plain_text(markup: str) -> str:
     >>> plain_text("'''Cats''' eat [[Mouse|mice]].{{citation needed}}")
     'Cats eat mice.'
     """
-    text = NOT_TEXT.sub("", markup)
-    text = _until_stable(INNERMOST, "", text)  # templates and tables hold others
-    text = _until_stable(LINK, _link_words, text)  # the words of a link may hold a link
+    text = _without_notes(markup)
+    text = _from_inside(INNERMOST, "", text)  # templates and tables hold others
+    text = _from_inside(LINK, _link_words, text)  # the words of a link may hold a link
     text = WEB_LINK.sub(r"\1", text)
     text = TAGS_AND_QUOTES.sub("", text)
     text = LINE_MARKS.sub("", text)
-    text = re.sub(r"\s*\n\s*", "\n", text)
+    text = LINE_ENDS.sub("\n", text)
+    text = NO_CHARACTER.sub("\ufffd", text)  # html would read the number, however long it is
     return html.unescape(text).strip()
 
 
-def _until_stable(
+def _without_notes(text: str) -> str:
+    """Without comments, <ref .../>, and <ref>...</ref> and its like.
+
+    >>> _without_notes("a<!-- b -->c<ref name=d/>e<math>x</math>f<ref>")
+    'acef<ref>'
+    """
+    after = {}  # what may end a note -> the first match of it behind the place reached
+    parts = []
+    kept = 0  # the text is copied or left out up to here
+    begin = NOT_TEXT.search(text)
+    while begin:
+        end = _end_of_note(text, begin, after)
+        if end is not None:
+            parts.append(text[kept : begin.start()])
+            kept = end
+        begin = NOT_TEXT.search(text, max(kept, begin.start() + 1))
+    return "".join(parts) + text[kept:]
+
+
+def _end_of_note(text: str, begin: re.Match[str], after: dict[str, re.Match | None]) -> int | None:
+    """Where a note ends, if it does.   begin : of NOT_TEXT     after : see `_next`"""
+    if begin[0] == "<!--":
+        end = _next("-->", text, begin.end(), after)
+        return end and end.end()
+    if begin[0] == "<ref":
+        end = _next("/?>|/", text, begin.end(), after)
+        if end and end[0] == "/>":
+            return end.end()
+    if begin[1]:
+        end = _next(f"</{begin[1]}>", text, begin.end(), after)
+        return end and end.end()
+    return None
+
+
+def _next(
+    pattern: str, text: str, place: int, after: dict[str, re.Match | None]
+) -> re.Match[str] | None:
+    """The first match at or behind a place.
+
+    after : pattern -> its last answer. Places are asked for from left to right, so an answer holds
+        until it is passed, and nothing is searched twice
+    """
+    known = pattern in after
+    if not known or (after[pattern] and after[pattern].start() < place):
+        after[pattern] = re.compile(pattern).search(text, place)
+    return after[pattern]
+
+
+def _from_inside(
     pattern: re.Pattern[str], replace: str | Callable[[re.Match[str]], str], text: str
 ) -> str:
-    """Replace every match, again and again until none is left, from the inside out."""
-    before = None
-    while before != text:
+    """Replace every match, and those that this makes, from the inside out."""
+    for _ in range(DEEPEST):
         before = text
         text = pattern.sub(replace, text)
+        if text == before:
+            break
     return text
 
 

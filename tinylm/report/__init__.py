@@ -1,7 +1,7 @@
 """Floor 8: results for people, as pictures and as a page that needs no other file.
 
 Read in this order: html.py, words.py, pictures.py, panels.py; the parts of the page of a
-comparison, answer.py, curves.py, maps.py, confusion.py, examples.py, inside.py, costs.py, and
+comparison, curves.py, maps.py, confusion.py, examples.py, inside.py, costs.py, and
 comparison.py, which puts them in order; several.py; the page about one text, looking.py,
 reading.py, heads.py, show.py.
 

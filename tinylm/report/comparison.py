@@ -1,6 +1,6 @@
 """The page of `tinylm compare`: the verdict, the numbers behind it, and looks into the models.
 
-Each part of the page has a room of its own: answer.py, curves.py, confusion.py, examples.py,
+Each part of the page has a room of its own: curves.py, confusion.py, examples.py,
 maps.py, inside.py, costs.py. Here they are put in order.
 """
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from tinylm import hub
 from tinylm.files import write_text
 from tinylm.progress import note
-from tinylm.transfer import verdict
+from tinylm.transfer import findings, verdict
 from tinylm.transfer.experiment import FEATURES, FINETUNED, Comparison
 from tinylm.transfer.task import TaggedTask
 
-from . import answer, confusion, costs, curves, examples, heads, html, inside, maps, pictures
+from . import confusion, costs, curves, examples, heads, html, inside, maps, pictures
 
 PAGE = "report.html"
 TITLES = {
@@ -107,7 +107,7 @@ def _bodies(comparison: Comparison, models: inside.Models, draw: bool) -> dict[s
 
 def _ranking(comparison: Comparison) -> list[str]:
     """All objectives, the one that is best fine-tuned on the largest budget first."""
-    found = answer.means(comparison, max(comparison.config.labels))
+    found = verdict.means(comparison, max(comparison.config.labels))
     return sorted(
         comparison.config.objectives,
         key=lambda name: found.get(f"{name} {FINETUNED}", 0.0),
@@ -117,7 +117,7 @@ def _ranking(comparison: Comparison) -> list[str]:
 
 def _verdict(comparison: Comparison) -> str:
     """The three sentences."""
-    said = [html.paragraph(sentence) for sentence in answer.sentences(comparison)]
+    said = [html.paragraph(sentence) for sentence in findings.sentences(comparison)]
     return f'<div class="verdict">{"".join(said)}</div>'
 
 
@@ -126,7 +126,7 @@ def _results(comparison: Comparison) -> str:
     head, rows = verdict.cells(comparison)
     strong = set()
     for column, budget in enumerate(comparison.config.labels, 1):
-        found = answer.means(comparison, budget)
+        found = verdict.means(comparison, budget)
         for number, row in enumerate(rows):
             if found.get(row[0], -1.0) == max(found.values()):
                 strong.add((number, column))

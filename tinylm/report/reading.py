@@ -20,6 +20,7 @@ from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 from tinylm.text.template import parts_of
 from tinylm.training.filling import GAP, gapped
+from tinylm.vectors.search import best, row_lengths
 
 from .looking import attention_weights
 
@@ -208,7 +209,7 @@ def _nearest(model, tokenizer, ids, labels, own, count):
     """Guesses by the cosine of the tokens' vectors; special tokens have none and are none."""
     table = model.embedding_table()[: tokenizer.vocab_size].astype(np.float64)
     subwords = model.subwords()
-    lengths = np.linalg.norm(table, axis=1)
+    lengths = row_lengths(table)
     guesses: Guesses = []
     for i, own_token, word in zip(ids.tolist(), own, labels, strict=True):
         vector = table[i]
@@ -217,9 +218,8 @@ def _nearest(model, tokenizer, ids, labels, own, count):
         if not own_token or vector is None:
             guesses.append(None)
             continue
-        cosines = table @ vector / np.maximum(lengths * np.linalg.norm(vector), 1e-30)
-        cosines[[i, *tokenizer.special_ids]] = -np.inf
-        best = np.argsort(-cosines, kind="stable")[:count].tolist()
-        choices = [(label(tokenizer, j), float(cosines[j])) for j in best]
-        guesses.append(Guess([choice for choice in choices if np.isfinite(choice[1])]))
+        left_out = [i, *tokenizer.special_ids]
+        found, cosines = best(table, lengths, vector, left_out, count)
+        names = [label(tokenizer, j) for j in found.tolist()]
+        guesses.append(Guess(list(zip(names, cosines.tolist(), strict=True))))
     return guesses

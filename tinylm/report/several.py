@@ -5,10 +5,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tinylm.files import write_text
-from tinylm.transfer import across
+from tinylm.transfer import across, findings
 from tinylm.transfer.experiment import Comparison
 
-from . import answer, comparison, html
+from . import comparison, html
 
 TABLE_TEXT = (
     "Each system's main score on each task, at the largest budget, in percent: mean ± standard "
@@ -28,7 +28,7 @@ def write_all(comparisons: Mapping[str, Comparison], out: str | Path) -> Path:
     for source, each in comparisons.items():
         page = comparison.write(each)
         address = quote(page.relative_to(out).as_posix())
-        said = html.escape(answer.sentences(each)[0])
+        said = html.escape(findings.sentences(each)[0])
         items.append(f'<li><a href="./{address}">{html.escape(source)}</a>: {said}</li>')
     head, rows = across.table(comparisons)
     parts = [

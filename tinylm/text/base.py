@@ -42,7 +42,7 @@ from .checks import (
     whole_numbers,
 )
 from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
-from .formats.settings import ADDED, MAP, added_tokens, end_name
+from .formats.settings import ADDED, MAP, added_tokens, chosen, named
 from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
 
@@ -341,19 +341,19 @@ similar tokens are 'talk', 'walk'.
                 )
             check_whole([name])
             self._check_names([name])
-            before = self._roles()
+            before = self.roles()
             self._append(name)
             self.specials = (*self.specials, name)
             self.added = (*self.added, name)
             self._follow(before)
 
-    def _roles(self) -> dict[str, int | None]:
-        """pad_id and end_id as the vocabulary's names say, where they follow from names."""
-        return {}
+    def roles(self) -> dict[str, int | None]:
+        """pad_id and end_id as the vocabulary's names say, or as all of this kind have them."""
+        return {"end_id": type(self).end_id, "pad_id": type(self).pad_id}
 
     def _follow(self, before: dict[str, int | None]) -> None:
         """Let ids that followed from names follow again; one that was set otherwise stays."""
-        for name, i in self._roles().items():
+        for name, i in self.roles().items():
             if getattr(self, name) == before[name]:
                 setattr(self, name, i)
 
@@ -386,6 +386,7 @@ similar tokens are 'talk', 'walk'.
 
     def check_storable(self) -> None:
         """Raise VocabularyError if `save` would refuse, before anything is written or removed."""
+        chosen(self)
         self._contents()
 
     def save(self, folder: str | Path) -> None:
@@ -396,13 +397,13 @@ similar tokens are 'talk', 'walk'.
 
         raises VocabularyError  before anything is written, if load() could not read it back
         """
+        by_hand = chosen(self)
         contents = self._contents()
         heads = list(contents)[:1]
         if self.added:
-            ids = {name: self.token_id(name) for name in self.added}
-            contents[ADDED] = as_json(ids)
-        if self.end_id not in (None, self._roles().get("end_id", type(self).end_id)):
-            contents[MAP] = as_json({"eos_token": self.vocab[self.end_id]})
+            contents[ADDED] = as_json({name: self.token_id(name) for name in self.added})
+        if by_hand:
+            contents[MAP] = as_json(by_hand)
         if self.arranged or self.template != type(self).template:
             contents[FILE] = self.template.written()
         with files.together(folder, heads, gone=(ADDED, MAP, FILE)) as hidden:
@@ -415,7 +416,7 @@ similar tokens are 'talk', 'walk'.
         """Read what save() wrote into a folder; raises DataError for a missing or damaged file."""
         encoding = cls._load(Path(folder))
         encoding._restore(Path(folder))
-        encoding.end_as_named(Path(folder))
+        encoding.follow_settings(Path(folder))
         arrangement = Path(folder) / FILE
         if os.path.exists(arrangement):
             encoding.arrange(Template.read(arrangement))
@@ -426,13 +427,14 @@ similar tokens are 'talk', 'walk'.
     def _load(cls, folder: Path) -> Encoding:
         """`load` without the special tokens that were added."""
 
-    def end_as_named(self, folder: Path) -> None:
-        """Let a text end as a folder's files say, if they name a token.   raises DataError"""
-        self.end_id = self._index().get(end_name(folder), self.end_id)
+    def follow_settings(self, folder: Path) -> None:
+        """Use the tokens that a folder's files name for end and padding.   raises DataError"""
+        for role, name in named(folder).items():
+            setattr(self, role, self._index().get(name, getattr(self, role)))
 
     def _restore(self, folder: Path) -> None:
         """Add the special tokens that were added before saving; raises DataError."""
-        before = self._roles()
+        before = self.roles()
         stored = added_tokens(folder, self.vocab_size)
         for name, i in sorted(stored.items(), key=lambda item: item[1]):
             if i == len(self.vocab) and name not in self._index():

@@ -155,7 +155,8 @@ class BPE(Encoding):
         self._cuts = Remembered(self._cut)  # word -> its ids, with the units that each covers
         self._spaced = Remembered(lambda parts: self._rows(parts, True))  # spaced part -> its ids
 
-    def _roles(self) -> dict[str, int | None]:
+    def roles(self) -> dict[str, int | None]:
+        """As of every encoding."""
         end_id = self._index().get(self._end_name())
         return {"end_id": end_id, "pad_id": self._index().get("<pad>", end_id or 0)}
 

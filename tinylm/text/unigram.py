@@ -132,7 +132,8 @@ class Unigram(Encoding):
         spelled = [text if kind in (NORMAL, USER) else "" for text, _, kind in pieces]
         self._dictionary = Dictionary.of(spelled)
 
-    def _roles(self) -> dict[str, int | None]:
+    def roles(self) -> dict[str, int | None]:
+        """As of every encoding."""
         end_id = self._index().get("</s>")
         return {"end_id": end_id, "pad_id": self._index().get("<pad>", end_id or 0)}
 

@@ -40,6 +40,7 @@ from .base import (
     damaged,
     shared,
 )
+from .formats.settings import chosen
 from .merging import check_reached, learn, spell
 from .normalise.cleaning import Cleaning, chunks
 from .template import BERT
@@ -106,7 +107,8 @@ class WordPiece(Encoding):
         self._ids = Remembered(self._chunks)  # chunk -> the ids of its tokens
         self._places = Remembered(self._chunk_offsets)  # chunk -> their offsets in it
 
-    def _roles(self) -> dict[str, int | None]:
+    def roles(self) -> dict[str, int | None]:
+        """As of every encoding."""
         find = self._index().get
         return {"end_id": find("[SEP]"), "pad_id": find("[PAD]", 0)}
 
@@ -256,6 +258,7 @@ class WordPiece(Encoding):
         for name in SPECIALS:  # a special token that was added has no such role
             if name in self.specials:
                 settings[f"{name[1:-1].lower()}_token"] = name
+        settings |= chosen(self)
         return {
             "vocab.txt": "".join(f"{token}\n" for token in self.vocab),
             "tokenizer_config.json": as_json(settings, indent=1) + "\n",

@@ -124,10 +124,12 @@ def adapt_lm(
     Source: Howard & Ruder 2018, section 3.2; Gururangan et al. 2020 (task-adaptive pretraining).
     raises TinylmError  as `pretrain`, for one that learns from a teacher alone for example
     """
-    model, _ = hub.load(folder)
-    config = PretrainConfig(type(model), "the texts", options=options, seed=seed, init=folder)
-    adapted, tokenizer, _ = pretrain(config, texts, quiet=quiet)
-    return adapted.eval(), tokenizer
+    loaded = hub.load(folder)
+    chapter = type(loaded[0])
+    config = PretrainConfig(chapter, "the texts", options=options, seed=seed, init=folder)
+    trainer, asked, initial = _trainer(config, texts, False, quiet, loaded)
+    trainer.run(False, asked, initial=initial)
+    return trainer.objective.eval(), trainer.tokenizer
 
 
 def prepared(
@@ -141,11 +143,14 @@ def prepared(
     return trainer
 
 
-def _trainer(config, texts, resume, quiet):
-    """The Trainer of a run, the options asked of its encoding, its first weights' fingerprint."""
+def _trainer(config, texts, resume, quiet, loaded=None):
+    """The Trainer of a run, the options asked of its encoding, its first weights' fingerprint.
+
+    loaded : the model and the tokenizer of config.init; None reads the folder
+    """
     chapter = objectives.find(config.objective)
     config = complete(chapter, config)
-    start = _start(chapter, config)
+    start = _start(chapter, config, loaded)
     model_options, train_options, text_options = divide(chapter, start.kind, config)
     train_config = TrainConfig.of(chapter, seed=config.seed, **train_options)
     vocab_size = model_options.pop("vocab_size", None)
@@ -192,7 +197,7 @@ def origin(config: PretrainConfig) -> hub.Origin:
     )
 
 
-def _start(chapter, config):
+def _start(chapter, config, loaded):
     """The beginning that a config asks for, see start.py."""
     if config.teacher is not None:
         if config.init is not None or config.init_embeddings is not None:
@@ -216,7 +221,7 @@ def _start(chapter, config):
             f"the model in {config.init} brings its own vectors; leave out --init-embeddings "
             "or --init"
         )
-    return from_model(config.init, chapter, config.size, config.encoding)
+    return from_model(config.init, chapter, config.size, config.encoding, loaded)
 
 
 def _has_state(out):

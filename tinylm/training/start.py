@@ -217,15 +217,20 @@ def from_teacher(
 
 
 def from_model(
-    folder: str | Path, chapter: type, size: str | None, encoding: str | None
+    folder: str | Path,
+    chapter: type,
+    size: str | None,
+    encoding: str | None,
+    loaded: tuple[Objective, Any] | None = None,
 ) -> FromModel:
     """The beginning that a folder gives.
 
     chapter : the objective's class
     size, encoding : as in PretrainConfig; None, or what the folder holds
+    loaded : the folder's model and tokenizer, for a caller who has them; None reads the folder
     raises TinylmError  if the folder holds another objective or no tokenizer, or contradicts them
     """
-    model, tokenizer = hub.load(folder)
+    model, tokenizer = loaded or hub.load(folder)
     if type(model) is not chapter:
         raise TinylmError(
             f"{folder} holds a {model.name}, which cannot go on as {chapter.name}; "

@@ -4,7 +4,7 @@ Read in this order: budgets.py, metrics.py, estimator.py, linear.py, baselines.p
 features.py, sentences.py, task.py, adapted.py, tasks/ridge.py, goals.py, updates.py, finetune.py,
 pooled.py, classifier.py, averaged.py, multitask.py, distil.py, words.py, entities.py, tagging.py,
 tagger.py, then tasks/, prompting.py, patterns.py, naming.py, turns.py, replies.py, chat.py,
-experiment.py, compare.py, verdict.py.
+experiment.py, compare.py, verdict.py, findings.py.
 
 >>> from tinylm.data import load_labelled
 >>> train = load_labelled("toy", "train")

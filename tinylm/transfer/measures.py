@@ -89,6 +89,7 @@ class Texts:
         """
         method = f"{name} {FEATURES}"
         if not self.results.missing(method):
+            self._cost_anew(name, encoder, tokenizer)
             return
         used, train, test = self._encoded(name, encoder, tokenizer)
         adapt = self.config.adapt
@@ -119,6 +120,19 @@ class Texts:
         seconds = time.perf_counter() - start
         self.results.add_cost(name, encoder, n_texts, seconds, features.depth_)
         return used, train, test
+
+    def _cost_anew(self, name: str, encoder: Objective, tokenizer: Any) -> None:
+        """Measure the cost of a finished model that the folder lacks: encode a few posts again."""
+        if not self.results.lacks_cost(name):
+            return
+        texts = self.task.texts[:SAMPLE]
+        self.results.say(f"{name}: reading {len(texts):,} posts again, to measure how fast it is")
+        adapt = self.config.adapt
+        features = Features(encoder, tokenizer, max_length=adapt.max_length, layers=adapt.layers)
+        start = time.perf_counter()
+        features.fit(texts)
+        seconds = time.perf_counter() - start
+        self.results.add_cost(name, encoder, len(texts), seconds, features.depth_)
 
     def tuned(self, name: str, encoder: Objective, tokenizer: Any) -> None:
         """Measure fine-tuning, from pretrained and from random weights; all else is equal."""
@@ -169,10 +183,27 @@ class Words(Texts):
         for cell in self.results.missing(method):
             tagger = self._tagger(encoder, tokenizer, "features", cell)
             seconds = self._measure(method, cell, tagger)
-            if name not in self.results.costs:
-                n_texts = len(self.task.test_texts)
-                depth = len(encoder.encode(**_first(encoder, tokenizer, self.task.texts)))
-                self.results.add_cost(name, encoder, n_texts, seconds, depth)
+            if self.results.lacks_cost(name):
+                self._add_cost(name, encoder, tokenizer, seconds)
+        self._cost_anew(name, encoder, tokenizer)
+
+    def _cost_anew(self, name: str, encoder: Objective, tokenizer: Any) -> None:
+        """As of texts; a tagger of the smallest budget tags the test sentences again."""
+        if not self.results.lacks_cost(name):
+            return
+        self.results.say(f"{name}: tagging again, to measure how fast it is")
+        cell = self.config.cells()[0]
+        rows = self.task.draw(*cell)
+        tagger = self._tagger(encoder, tokenizer, "features", cell)
+        tagger.fit([self.task.inputs[i] for i in rows], self.task.labels[rows])
+        start = time.perf_counter()
+        tagger.predict(self.task.test_inputs)
+        self._add_cost(name, encoder, tokenizer, time.perf_counter() - start)
+
+    def _add_cost(self, name: str, encoder: Objective, tokenizer: Any, seconds: float) -> None:
+        """Keep the cost of a model that tagged the test sentences in some seconds."""
+        depth = len(encoder.encode(**_first(encoder, tokenizer, self.task.texts)))
+        self.results.add_cost(name, encoder, len(self.task.test_texts), seconds, depth)
 
     def _map(self, name: str, cell: Cell, model: Any) -> None:
         """Nothing: a map of sentences would not show what a tagger reads."""

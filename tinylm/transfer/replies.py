@@ -2,7 +2,7 @@
 
     hits@1       how often the reply that was given gets the best score of all candidates
     perplexity   exp of the mean −log p of a token of the given reply
-    F1           of the words that a drawn reply and the given one share, as for spans
+    F1           of the words that a drawn reply and the given one share
 
 Source: the ConvAI2 challenge (Dinan et al. 2019).
 """
@@ -46,6 +46,10 @@ class ChatScores:
 
 def word_f1(truth: str, said: str) -> float:
     """The F1 of the words of two texts, without case, articles and signs.
+
+    As ConvAI2 counts it: a sign parts two words, and two texts without words have nothing in
+    common. SQuAD's scorer, tasks/answers.py, drops signs ("sea-bird" is one word) and counts two
+    such texts as equal.
 
     >>> round(word_f1("I have the dog.", "i have a cat"), 3)
     0.667

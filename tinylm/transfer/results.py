@@ -3,7 +3,7 @@
 OUT/settings.json       what was asked; a folder holds one experiment
 OUT/results.jsonl       a row for each system, label budget and seed
 OUT/predictions.jsonl   what each system said of the test texts, in the last cell asked for
-OUT/costs.json          the size of each model, and how fast it reads
+OUT/costs.json          the size of each model, and how fast it reads; measured anew if it is lost
 OUT/times.json          the seconds of what stands in no row, to estimate the time left
 """
 
@@ -35,6 +35,7 @@ PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
 COSTS = "costs.json"
 TIMES = "times.json"
+NUMBERS = ("parameters", "texts_per_second")  # of each objective in COSTS
 LONGEST = 1e9  # seconds, thirty years
 
 # Fields of the config in which two runs in one folder may differ.
@@ -54,7 +55,7 @@ class Results:
         self.said = _rows_of(self.out / PREDICTIONS, _checked_prediction(len(task.test_texts)))
         self.costs = _read_facts(self.out / COSTS)
         for cost in self.costs.values():
-            check_numbers(self.out / COSTS, cost, needed=("parameters", "texts_per_second"))
+            check_numbers(self.out / COSTS, cost, needed=NUMBERS, others=("layers",))
         self.parts = pace.parts(config)
         self.most = len(task.labels) / task.n_classes
         self.times = _read_facts(self.out / TIMES)
@@ -142,7 +143,12 @@ class Results:
             "layers": layers,
         }
         write_json(self.out / COSTS, self.costs)
-        self.finish(ENCODING, name, seconds)
+        if Part(ENCODING, name) not in self.done:  # a cost that was lost is measured on fewer texts
+            self.finish(ENCODING, name, seconds)
+
+    def lacks_cost(self, name: str) -> bool:
+        """Whether the file lacks a model: somebody deleted it, or an older version wrote it."""
+        return self.costs.get(name, {}).get("layers") is None
 
     def wanted(self) -> list[dict]:
         """The rows of the configured cells and systems; the folder may hold more."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .experiment import FEATURES, FINETUNED, SCRATCH, Comparison
+from .metrics import beats
 
 WAYS = (FEATURES, FINETUNED)
 Curve = Sequence[tuple[float, float]]  # (labels per class, score), from few labels to many
@@ -30,8 +31,8 @@ class Saving:
     score : its mean accuracy there, or the best of smaller budgets
     needed : labels per class that it needs for this score
     twin : labels per class that its from-scratch twin needs for it
-    bound : "" if `twin` is a measured number; ">" if the twin never gets there and `twin` is its
-        largest budget; "<" if already its smallest budget is better
+    bound : "" if `twin` is a measured number; ">" if the twin needs more, because it does not get
+        there with so many; "<" if already its smallest budget is better
     """
 
     objective: str
@@ -112,6 +113,34 @@ def labels_saved(comparison: Comparison) -> list[Saving]:
             for budget, _ in own:
                 found.append(Saving(name, way, budget, *saving(own, twin, budget)))
     return found
+
+
+def sure_savings(comparison: Comparison) -> list[Saving]:
+    """The savings that need no interpolation: with few labels better than the twin with more.
+
+    Such a system beats its twin, see `metrics.beats`, at a larger budget and at all below it. So
+    `twin` / `needed` understates the factor, and `bound` is ">".
+    """
+    found = []
+    for name in comparison.config.objectives:
+        twin = comparison.curve(f"{name} {SCRATCH}")
+        for way in WAYS:
+            for budget, scores in comparison.curve(f"{name} {way}"):
+                most = _beaten_up_to(scores, twin)
+                if most > budget:
+                    mean = math.fsum(scores) / len(scores)
+                    found.append(Saving(name, way, budget, mean, budget, most, ">"))
+    return found
+
+
+def _beaten_up_to(scores: Sequence[float], twin: Sequence[tuple[float, list[float]]]) -> float:
+    """The largest budget up to which a twin is beaten; 0 if it is not beaten with the fewest."""
+    most = 0
+    for labels, others in twin:
+        if len(others) != len(scores) or not beats(scores, others):
+            break
+        most = labels
+    return most
 
 
 def best(savings: Sequence[Saving]) -> Saving | None:

@@ -1,4 +1,4 @@
-"""The results of a comparison in words: tables, the paired comparison, and one honest sentence.
+"""The results of a comparison in tables; findings.py says them in sentences.
 
 A table is a pair (head, rows): the column names, and lists of cells as text.
 """
@@ -7,14 +7,13 @@ from tinylm import objectives
 
 from .experiment import (
     FINETUNED,
-    MAJORITY,
     SCRATCH,
     TEACHER,
     Comparison,
     on_plateau,
 )
 from .metrics import Summary, beats, summarise
-from .savings import best, labels_saved
+from .savings import labels_saved
 from .task import ALL, Budget
 
 PLATEAU = {True: "no, still on it", False: "yes", None: "–"}
@@ -31,6 +30,15 @@ def summaries(comparison: Comparison, score: str | None = None) -> dict[str, dic
             scores = comparison.scores(method, budget, score)
             if scores:
                 found[method][budget] = summarise(scores)
+    return found
+
+
+def means(comparison: Comparison, budget: int) -> dict[str, float]:
+    """System -> its mean score at a budget, of those that were measured there."""
+    found = {}
+    for method, curve in summaries(comparison).items():
+        if budget in curve:
+            found[method] = curve[budget].mean
     return found
 
 
@@ -55,17 +63,24 @@ def pairs(comparison: Comparison) -> Table:
         "verdict",
     ]
     rows = []
+    for (name, budget), (tuned, scratch) in twins(comparison).items():
+        wins = sum(a > b for a, b in zip(tuned, scratch, strict=True))
+        gain = 100 * (summarise(tuned).mean - summarise(scratch).mean)
+        won = f"{wins} of {len(tuned)}"
+        rows.append([name, str(budget), f"{gain:+.1f}", won, _against(tuned, scratch)])
+    return head, rows
+
+
+def twins(comparison: Comparison) -> dict[tuple[str, int], tuple[list[float], list[float]]]:
+    """(objective, budget) -> its scores by seed, fine-tuned and from scratch, if both are there."""
+    found = {}
     for name in comparison.config.objectives:
         for budget in comparison.config.labels:
             tuned = comparison.scores(f"{name} {FINETUNED}", budget)
             scratch = comparison.scores(f"{name} {SCRATCH}", budget)
-            if not tuned or len(tuned) != len(scratch):
-                continue
-            wins = sum(a > b for a, b in zip(tuned, scratch, strict=True))
-            gain = 100 * (summarise(tuned).mean - summarise(scratch).mean)
-            won = f"{wins} of {len(tuned)}"
-            rows.append([name, str(budget), f"{gain:+.1f}", won, _against(tuned, scratch)])
-    return head, rows
+            if tuned and len(tuned) == len(scratch):
+                found[name, budget] = tuned, scratch
+    return found
 
 
 def savings(comparison: Comparison) -> Table:
@@ -206,71 +221,6 @@ def listed(things: list) -> str:
     """
     *others, last = [str(thing) for thing in things]
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def sentence(comparison: Comparison) -> str:
-    """In one sentence: where pretraining beats starting from scratch, and where TF-IDF wins."""
-    parts = [_of_pretraining(comparison, name) for name in comparison.config.objectives]
-    parts += _of_savings(comparison)
-    parts += _of_best(comparison)
-    return f"On {comparison.task.name}, {'; '.join(parts)}."
-
-
-def _of_pretraining(comparison: Comparison, name: str) -> str:
-    """Whether one objective, fine-tuned, beats its twin, and at which budgets."""
-    won = []
-    lost = []
-    for budget in comparison.config.labels:
-        tuned = comparison.scores(f"{name} {FINETUNED}", budget)
-        scratch = comparison.scores(f"{name} {SCRATCH}", budget)
-        if tuned and beats(tuned, scratch):
-            won.append(budget)
-        else:
-            lost.append(budget)
-    if not won:
-        return f"{name} fine-tuned does not clearly beat its from-scratch twin at any budget"
-    exception = f" (not clearly at {listed(lost)})" if lost else ""
-    where = f"at {listed(won)} labels per class{exception}"
-    return f"{name} fine-tuned beats its from-scratch twin {where}"
-
-
-def _of_savings(comparison: Comparison) -> list[str]:
-    """The part of the sentence on the objective that saves most labels, if it saves any."""
-    one = best(labels_saved(comparison))
-    if one is None or one.factor <= 1:
-        return []
-    twins = f"{'more than ' if one.bound else ''}{one.twin:.0f}"
-    return [
-        f"{one.objective} {one.way} saves most labels: with {one.needed:.0f} per class it is as "
-        f"good as its twin with {twins} ({one} times)"
-    ]
-
-
-def _of_best(comparison: Comparison) -> list[str]:
-    """Parts of the sentence: the budgets where TF-IDF wins or ties, then those of our systems."""
-    means = {}
-    for method, by_budget in summaries(comparison).items():
-        means[method] = {budget: summary.mean for budget, summary in by_budget.items()}
-    counting = comparison.config.counting
-    counted = means.pop(counting, {})
-    ours = [m for m in means if m != MAJORITY and not m.endswith(SCRATCH)]
-    if not ours:
-        return []
-    still_best = []  # the budgets where TF-IDF wins
-    best = {}  # one of our systems -> the budgets where it wins
-    for budget in comparison.config.labels:
-        method = max(ours, key=lambda m, budget=budget: means[m].get(budget, 0.0))
-        if counted.get(budget, 0.0) >= means[method].get(budget, 0.0):
-            still_best.append(budget)
-        else:
-            best.setdefault(method, []).append(budget)
-    parts = []
-    if still_best:
-        where = f"at {listed(still_best)} labels per class"
-        parts.append(f"{counting}, which needs no pretraining, is still the best system {where}")
-    for method, budgets in best.items():
-        parts.append(f"the best at {listed(budgets)} is {method}")
-    return parts
 
 
 TABLES = (cells, further, savings, pairs, pretraining, costs)  # as the command prints them

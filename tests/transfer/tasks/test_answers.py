@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm.errors import ShapeError
+from tinylm.transfer import replies
 from tinylm.transfer.tasks.answers import exact_match, normalised, reading_scores, word_f1
 
 
@@ -102,3 +103,19 @@ def test_the_scores_of_a_set_are_means_over_all_and_over_both_kinds(pairs):
 def test_another_number_of_answers_is_refused():
     with pytest.raises(ShapeError, match="2 questions and 1 answers"):
         reading_scores([[], []], [""])
+
+
+PLAIN_WORDS = st.lists(st.sampled_from("sea wave Gull the an".split()), max_size=7).map(" ".join)
+
+
+@given(PLAIN_WORDS, PLAIN_WORDS)
+def test_without_signs_the_scorer_of_replies_agrees_except_on_two_texts_without_words(one, other):
+    if normalised(one) or normalised(other):
+        assert replies.word_f1(one, other) == pytest.approx(word_f1([one], other))
+    else:
+        assert (replies.word_f1(one, other), word_f1([one], other)) == (0.0, 1.0)
+
+
+def test_a_sign_parts_words_in_replies_and_is_dropped_in_answers():
+    assert replies.word_f1("sea-bird", "bird") == pytest.approx(2 / 3)
+    assert word_f1(["sea-bird"], "bird") == 0.0 and word_f1(["sea-bird"], "seabird") == 1.0

@@ -100,7 +100,7 @@ def _add_adaptation(p: argparse.ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run or continue the comparison, and print its tables and its verdict."""
+    """Run or continue the comparison, and print its tables and what it has found."""
     from tinylm.files import is_file
 
     if "," in options.data and not is_file(options.data):
@@ -165,24 +165,24 @@ def _several(options: Namespace) -> int:
 
 
 def _paragraphs(comparison: Any) -> list[str]:
-    """The tables of a comparison that hold anything, and its verdict."""
-    from tinylm.transfer import verdict
+    """The tables of a comparison that hold anything, and what it has found, a sentence a line."""
+    from tinylm.transfer import findings, verdict
 
     found = []
     for table in verdict.TABLES:
         head, rows = table(comparison)
         if rows:
             found.append(verdict.text_table(head, rows))
-    return [*found, verdict.sentence(comparison)]
+    return [*found, "\n".join(findings.sentences(comparison))]
 
 
 def _found(comparison: Any) -> dict[str, Any]:
     """A comparison as JSON."""
-    from tinylm.transfer import savings, verdict
+    from tinylm.transfer import findings, savings
 
     saved = savings.labels_saved(comparison)
     return {
-        "sentence": verdict.sentence(comparison),
+        "sentence": "\n".join(findings.sentences(comparison)),
         "metric": comparison.task.metric,
         "rows": comparison.rows,
         "pretrained": comparison.pretrained,

@@ -81,12 +81,13 @@ def _adapt(options: Namespace) -> int:
     from tinylm.training.pretrain import adapt_lm
     from tinylm.transfer import AdaptConfig, Classifier
 
-    model, tokenizer = load(options.dir)
     train, test = load_parts(options.train, options.test)
     config = settings.build(AdaptConfig, {"seed": options.seed, **fields})
     if options.adapt_minutes:
         how = {"seed": options.seed, "quiet": options.quiet, "minutes": options.adapt_minutes}
         model, tokenizer = adapt_lm(options.dir, train.texts, **how)
+    else:
+        model, tokenizer = load(options.dir)
     note(f"adapting to {len(train.texts):,} texts ({options.method})")
     classifier = Classifier(model, tokenizer, options.method, config, notes())
     classifier.fit(train.texts, train.labels)

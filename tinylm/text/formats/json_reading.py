@@ -49,6 +49,7 @@ def understand(stored: Json) -> Encoding:
             f"with the model {kind} it would have to be"
         )
     vocab = _vocabulary(model, kind, added)
+    ids = {token: i for i, token in enumerate(vocab)}
     encoding = _READERS[kind](stored, model, vocab, added)
     known = set(encoding.specials)
     encoding.specials = tuple(
@@ -56,6 +57,8 @@ def understand(stored: Json) -> Encoding:
     )
     encoding.added = tuple(token for token in encoding.specials if token not in known)
     encoding.template = _template(stored)
+    pad = (stored.get("padding") or {}).get("pad_token")
+    encoding.pad_id = ids.get(pad, encoding.pad_id)
     return encoding
 
 

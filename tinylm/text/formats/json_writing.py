@@ -17,6 +17,7 @@ from ..template import Template, parts_of
 from ..unigram import Unigram
 from ..wordpiece import LONGEST, PREFIX, WordPiece
 from .protobuf import BYTE, USER
+from .settings import chosen
 
 NAME = "tokenizer.json"
 Json = dict[str, Any]
@@ -80,7 +81,8 @@ def _added(encoding: Encoding, name: str) -> Json:
 def _padding(encoding: Encoding) -> Json | None:
     """The padding, if it is unusual: an entry would make other programs pad all they encode."""
     template = encoding.template
-    if not template.pad_left and not template.pad_type:
+    by_hand = "pad_token" in chosen(encoding)
+    if not template.pad_left and not template.pad_type and not by_hand:
         return None
     return {
         "strategy": "BatchLongest",

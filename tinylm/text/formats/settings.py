@@ -2,7 +2,7 @@
 
     tokenizer_config.json     {"add_prefix_space": true, "eos_token": "</s>",
                                "added_tokens_decoder": {"7": {"content": "<x>"}}}
-    special_tokens_map.json   {"eos_token": {"content": "</s>"}}
+    special_tokens_map.json   {"eos_token": {"content": "</s>"}, "pad_token": "<pad>"}
     added_tokens.json         {"<x>": 7}
     tokenizer.json            {"added_tokens": [{"id": 7, "content": "<x>"}]}
 
@@ -16,13 +16,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tinylm.errors import DataError
+import numpy as np
+
+from tinylm.errors import DataError, VocabularyError
 from tinylm.files import read_json
 
 CONFIG = "tokenizer_config.json"
 MAP = "special_tokens_map.json"
 ADDED = "added_tokens.json"
 WHOLE = "tokenizer.json"
+ROLES = {"end_id": "eos_token", "pad_id": "pad_token"}  # an encoding's attribute -> its setting
 ID = re.compile("[0-9]{1,9}")  # as a key
 
 
@@ -46,15 +49,37 @@ def read_settings(folder: Path, name: str = CONFIG) -> dict[str, Any]:
     return stored
 
 
-def end_name(folder: Path) -> str | None:
-    """The token that ends a text, if a file names it.   raises DataError"""
-    for name in (CONFIG, MAP):
-        token = read_settings(folder, name).get("eos_token")
-        if isinstance(token, dict):  # with the settings of an added token
-            token = token.get("content")
-        if isinstance(token, str):
-            return token
-    return None
+def named(folder: Path) -> dict[str, str]:
+    """The tokens that files name for a role: {"end_id": "</s>"}.   raises DataError"""
+    found = {}
+    for file in (MAP, CONFIG):  # the later one counts
+        settings = read_settings(folder, file)
+        for role, setting in ROLES.items():
+            token = settings.get(setting)
+            if isinstance(token, dict):  # with the settings of an added token
+                token = token.get("content")
+            if isinstance(token, str):
+                found[role] = token
+    return found
+
+
+def chosen(encoding: Any) -> dict[str, str]:
+    """The settings that name the tokens whose roles were set by hand: {"pad_token": "<x>"}.
+
+    encoding : an Encoding
+    raises VocabularyError      for an id that no token has
+    """
+    found = {}
+    usual = encoding.roles()
+    for role, setting in ROLES.items():
+        i = getattr(encoding, role)
+        if i == usual[role] or (i is None and role == "end_id"):
+            continue
+        if not isinstance(i, int | np.integer) or not 0 <= i < encoding.vocab_size:
+            last = encoding.vocab_size - 1
+            raise VocabularyError(f"{role} is {i!r}; expected the id of a token, 0 to {last}.")
+        found[setting] = encoding.vocab[i]
+    return found
 
 
 def added_tokens(folder: Path, size: int) -> dict[str, int]:

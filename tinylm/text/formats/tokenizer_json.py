@@ -51,5 +51,5 @@ def load(folder: str | Path) -> Encoding:
         if isinstance(prefix, bool) and (stored["pre_tokenizer"] or {}).get("type") == "ByteLevel":
             stored["pre_tokenizer"]["add_prefix_space"] = prefix  # the other file decides
         encoding = understand(stored)
-        encoding.end_as_named(Path(folder))
+        encoding.follow_settings(Path(folder))
         return encoding

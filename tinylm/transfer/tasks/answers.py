@@ -41,6 +41,9 @@ def exact_match(right: Sequence[str], answer: str) -> bool:
 def word_f1(right: Sequence[str], answer: str) -> float:
     """The F1 of the words of an answer against the right one that is nearest, in [0, 1].
 
+    As SQuAD counts it: a sign is dropped ("sea-bird" is one word), and two texts without words are
+    equal. ConvAI2's scorer of replies, replies.py, lets a sign part words and gives such texts 0.
+
     >>> word_f1(["calm sea"], "the calm blue sea")
     0.8
     """
