@@ -4,11 +4,17 @@ A quick run on a laptop tries 25 examples of a property, others each time; CI tr
 An example has no time limit. A laptop's run uses one thread, for the arrays are tiny and a second thread
 would wait longer than it works; CI uses all, and so do tests/kernels and every test about threads.
 
+A run of the whole suite first compiles all kernels, on all cores: what a test would wait for later,
+while the other cores are idle. Then, where pytest-xdist is installed, as many processes as there are
+cores share the tests, each file in one process (`-n 0` asks for one).
+
 Test files are imported by path, so the modules that several of them share are put on the path here.
 """
 
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,9 +42,59 @@ IN_CI = bool(os.environ.get("CI"))
 settings.load_profile("ci" if IN_CI else "default")
 
 # browsing.py, markup.py, parity.py, arguments.py, strategies.py, strings.py
-sys.path[:0] = [
-    str(Path(__file__).parent / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")
-]
+SUITE = Path(__file__).parent
+sys.path[:0] = [str(SUITE / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")]
+
+
+def is_whole(config):
+    """Whether the whole suite is asked for, by this process or by the one that started it."""
+    asked = [Path(config.invocation_params.dir, str(arg).split("::")[0]) for arg in config.args]
+    return any(path.resolve() in (SUITE, SUITE.parent) for path in asked)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Share a run of the whole suite among processes, unless the command says how."""
+    options = config.option
+    if not config.pluginmanager.hasplugin("xdist") or options.usepdb or not is_whole(config):
+        return
+    if options.numprocesses is None and options.dist == "no" and not options.collectonly:
+        options.numprocesses = os.cpu_count()
+        options.dist = "loadfile"
+
+
+def pytest_sessionstart(session):
+    """Compile all kernels before the first test of the whole suite."""
+    is_worker = hasattr(session.config, "workerinput")
+    if is_whole(session.config) and not is_worker and not session.config.option.collectonly:
+        compile_kernels(session.config.get_terminal_writer())
+
+
+def compile_kernels(writer):
+    """Have child processes compile every kernel that the cache lacks, one module after another, the longest first."""
+    import numpy as np
+
+    from tinylm.kernels import BACKEND, KERNELS
+    from tinylm.kernels.runtime import cache, compiler
+
+    if BACKEND == "numpy" or not cache.folder():
+        return
+    children = []
+    with tempfile.TemporaryDirectory() as claims:
+        for dtype in ("float64", "float32"):
+            lacking = [k for k in KERNELS.values() if not cache.holds(k, np.dtype(dtype))]
+            files = {sys.modules[k.__module__].__file__: k.__module__ for k in lacking}
+            modules = [files[path] for path in sorted(files, key=os.path.getsize, reverse=True)]
+            place = Path(claims, dtype)
+            place.mkdir()
+            command = [sys.executable, "-m", compiler.__name__, dtype, str(place), *modules]
+            for _ in range(min(len(modules), max(1, (os.cpu_count() or 1) // 2))):
+                child = subprocess.Popen(command, cwd=SUITE.parent, stderr=subprocess.DEVNULL)
+                children.append(child)
+        if children:
+            writer.line("compiling all kernels for this machine, about a minute")
+        for child in children:
+            child.wait()
 
 
 REAL_FSYNC = os.fsync
