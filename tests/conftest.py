@@ -1,8 +1,9 @@
 """What all tests share: examples, threads, the disk, shared modules.
 
 A quick run on a laptop tries 25 examples of a property, others each time; CI tries 100, always the same.
-An example has no time limit. A laptop's run uses one thread, for the arrays are tiny and a second thread
-would wait longer than it works; CI uses all, and so do tests/kernels and every test about threads.
+An example has no time limit. A run uses one thread, for the arrays are tiny and a second thread would wait
+longer than it works; tests/kernels and every test about threads use all, and so does CI where it runs some
+folders once more in a single process.
 
 A run of the whole suite first compiles all kernels, on all cores: what a test would wait for later,
 while the other cores are idle. Then, where pytest-xdist is installed, as many processes as there are
@@ -46,27 +47,34 @@ SUITE = Path(__file__).parent
 sys.path[:0] = [str(SUITE / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")]
 
 
+def is_worker():
+    """Whether this is one of the processes that share the tests, or was started by one."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
 def is_whole(config):
-    """Whether the whole suite is asked for, by this process or by the one that started it."""
+    """Whether the whole suite is asked for, and no single test of it by name."""
     asked = [Path(config.invocation_params.dir, str(arg).split("::")[0]) for arg in config.args]
-    return any(path.resolve() in (SUITE, SUITE.parent) for path in asked)
+    whole = any(path.resolve() in (SUITE, SUITE.parent) for path in asked)
+    return whole and not config.option.keyword and not config.option.collectonly
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Share a run of the whole suite among processes, unless the command says how."""
     options = config.option
-    if not config.pluginmanager.hasplugin("xdist") or options.usepdb or not is_whole(config):
+    if is_worker() or not config.pluginmanager.hasplugin("xdist"):
+        return  # a worker that started workers would never end
+    if options.usepdb or not is_whole(config):
         return
-    if options.numprocesses is None and options.dist == "no" and not options.collectonly:
+    if options.numprocesses is None and options.dist == "no":
         options.numprocesses = os.cpu_count()
         options.dist = "loadfile"
 
 
 def pytest_sessionstart(session):
     """Compile all kernels before the first test of the whole suite."""
-    is_worker = hasattr(session.config, "workerinput")
-    if is_whole(session.config) and not is_worker and not session.config.option.collectonly:
+    if is_whole(session.config) and not is_worker():
         compile_kernels(session.config.get_terminal_writer())
 
 
@@ -118,8 +126,8 @@ def disk_without_waiting():
 
 @pytest.fixture(scope="session", autouse=True)
 def few_threads():
-    """One thread, unless this is CI."""
-    if not IN_CI:
+    """One thread, unless this is CI and has all cores for this process."""
+    if not IN_CI or is_worker():
         from tinylm import kernels
 
         kernels.set_threads(1)

@@ -21,7 +21,7 @@ def config(out, **over):
     given = dict(
         data="toy",
         objectives=("gpt",),
-        minutes=0.02,
+        minutes=0.004,
         labels=(2, 3),
         seeds=2,
         out=out,
