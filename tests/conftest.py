@@ -70,6 +70,7 @@ def pytest_cmdline_main(config):
     if options.numprocesses is None and options.dist == "no":
         options.numprocesses = os.cpu_count()
         options.dist = "loadfile"
+        options.loadscopereorder = False  # files of few tests, such as kills, would come last
 
 
 def pytest_sessionstart(session):
