@@ -1,14 +1,21 @@
 """What all tests share: examples, threads, the disk, shared modules.
 
 A quick run on a laptop tries 25 examples of a property, others each time; CI tries 100, always the same.
-An example has no time limit. A laptop's run uses one thread, for the arrays are tiny and a second thread
-would wait longer than it works; CI uses all, and so do tests/kernels and every test about threads.
+An example has no time limit. A run uses one thread, for the arrays are tiny and a second thread would wait
+longer than it works; tests/kernels and every test about threads use all, and so does CI where it runs some
+folders once more in a single process.
+
+A run of the whole suite first compiles all kernels, on all cores: what a test would wait for later,
+while the other cores are idle. Then, where pytest-xdist is installed, as many processes as there are
+cores share the tests, each file in one process (`-n 0` asks for one).
 
 Test files are imported by path, so the modules that several of them share are put on the path here.
 """
 
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,9 +43,67 @@ IN_CI = bool(os.environ.get("CI"))
 settings.load_profile("ci" if IN_CI else "default")
 
 # browsing.py, markup.py, posts.py, parity.py, arguments.py, strategies.py, strings.py
-sys.path[:0] = [
-    str(Path(__file__).parent / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")
-]
+SUITE = Path(__file__).parent
+sys.path[:0] = [str(SUITE / folder) for folder in (".", "fuzz", "hub", "kernels", "ops", "text")]
+
+
+def is_worker():
+    """Whether this is one of the processes that share the tests, or was started by one."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
+def is_whole(config):
+    """Whether the whole suite is asked for, and no single test of it by name."""
+    asked = [Path(config.invocation_params.dir, str(arg).split("::")[0]) for arg in config.args]
+    whole = any(path.resolve() in (SUITE, SUITE.parent) for path in asked)
+    return whole and not config.option.keyword and not config.option.collectonly
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Share a run of the whole suite among processes, unless the command says how."""
+    options = config.option
+    if is_worker() or not config.pluginmanager.hasplugin("xdist"):
+        return  # a worker that started workers would never end
+    if options.usepdb or not is_whole(config):
+        return
+    if options.numprocesses is None and options.dist == "no":
+        options.numprocesses = os.cpu_count()
+        options.dist = "loadfile"
+        options.loadscopereorder = False  # files of few tests, such as kills, would come last
+
+
+def pytest_sessionstart(session):
+    """Compile all kernels before the first test of the whole suite."""
+    if is_whole(session.config) and not is_worker():
+        compile_kernels(session.config.get_terminal_writer())
+
+
+def compile_kernels(writer):
+    """Have child processes compile every kernel that the cache lacks, one module after another, the longest first."""
+    import numpy as np
+
+    from tinylm.kernels import BACKEND, KERNELS
+    from tinylm.kernels.runtime import cache, compiler
+
+    if BACKEND == "numpy" or not cache.folder():
+        return
+    children = []
+    with tempfile.TemporaryDirectory() as claims:
+        for dtype in ("float64", "float32"):
+            lacking = [k for k in KERNELS.values() if not cache.holds(k, np.dtype(dtype))]
+            files = {sys.modules[k.__module__].__file__: k.__module__ for k in lacking}
+            modules = [files[path] for path in sorted(files, key=os.path.getsize, reverse=True)]
+            place = Path(claims, dtype)
+            place.mkdir()
+            command = [sys.executable, "-m", compiler.__name__, dtype, str(place), *modules]
+            for _ in range(min(len(modules), max(1, (os.cpu_count() or 1) // 2))):
+                child = subprocess.Popen(command, cwd=SUITE.parent, stderr=subprocess.DEVNULL)
+                children.append(child)
+        if children:
+            writer.line("compiling all kernels for this machine, about a minute")
+        for child in children:
+            child.wait()
 
 
 REAL_FSYNC = os.fsync
@@ -62,8 +127,8 @@ def disk_without_waiting():
 
 @pytest.fixture(scope="session", autouse=True)
 def few_threads():
-    """One thread, unless this is CI."""
-    if not IN_CI:
+    """One thread, unless this is CI and has all cores for this process."""
+    if not IN_CI or is_worker():
         from tinylm import kernels
 
         kernels.set_threads(1)

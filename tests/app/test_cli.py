@@ -492,7 +492,7 @@ QUIET = {
                 "--labels", "2", "--seeds", "1", "--out", "TMP/compare"],
     "pretrain": ["gpt", "--data", "toy", *GPT, "--steps", "2", "--out", "TMP/run"],
     "distil": ["MASKED", "--data", "toy", "--steps", "1", "--out", "TMP/student"],
-    "find-rate": ["gpt", "--data", "toy", *GPT, "--steps", "8", "--out", "TMP/rates.svg"],
+    "find-rate": ["gpt", "--data", "toy", *GPT, "--steps", "8"],
     "check": ["word2vec", "--set", "size=5"],
     "finetune": ["RUN", "--train", "TMP/again.tsv", "--out", "TMP/classifier"],
     "multitask": ["RUN", "--train", "a=TMP/again.tsv", "--out", "TMP/several"],

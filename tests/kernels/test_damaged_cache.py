@@ -2,13 +2,16 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinylm
+from tinylm.kernels import KERNELS
 from tinylm.kernels.runtime import cache
 
 ROOT = Path(tinylm.__file__).parents[1]
@@ -85,16 +88,36 @@ def beside(path):
 
 
 DAMAGES = [(way, suffix) for suffix in (".nbi", ".nbc") for way in (cut, flip, empty, foreign)]
+DAMAGES.append((beside, ".nbi"))
 
 
-@pytest.mark.parametrize(
-    "damage, suffix", [*DAMAGES, (beside, ".nbi")], ids=lambda part: getattr(part, "__name__", part)
-)
-def test_a_damaged_kernel_is_compiled_again_and_not_run(home, damage, suffix):
-    place, expected = home
-    for path in kept(place):
+def name_of(part):
+    """What a damage is called."""
+    return getattr(part, "__name__", part)
+
+
+def damage_kept(home, damage, suffix):
+    """Damage the files with that suffix that hold the kernel."""
+    for path in kept(home):
         if path.suffix == suffix:
             damage(path)
+
+
+@pytest.mark.parametrize("damage, suffix", DAMAGES, ids=name_of)
+def test_a_damaged_kernel_is_not_what_the_cache_holds(home, tmp_path, monkeypatch, damage, suffix):
+    shutil.copytree(home[0], tmp_path / "home")
+    folder = tmp_path / "home" / "kernels" / cache.source_key()
+    monkeypatch.setitem(cache._state, "folder", folder)
+    asked = KERNELS[KERNEL], np.dtype("float32")
+    assert cache.holds(*asked) and cache.place_for(*asked) == folder / f"{KERNEL}.float32"
+    damage_kept(tmp_path / "home", damage, suffix)
+    assert not cache.holds(*asked) and not cache.place_for(*asked).exists()
+
+
+@pytest.mark.parametrize("damage, suffix", [(flip, ".nbc"), (foreign, ".nbi")], ids=name_of)
+def test_a_damaged_kernel_is_compiled_again_and_not_run(home, damage, suffix):
+    place, expected = home
+    damage_kept(place, damage, suffix)
     done = python(GATHER, TINYLM_HOME=place)
     assert (done.returncode, done.stdout) == (0, expected), done.stderr
     again = python(GATHER, TINYLM_HOME=place)

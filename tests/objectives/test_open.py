@@ -97,7 +97,7 @@ def test_it_is_fine_tuned_and_predicts_in_processes_that_only_know_the_file(tmp_
 
 def test_it_stands_in_a_comparison_and_its_report_beside_a_chapter(tmp_path, capsys):
     out = tmp_path / "compare"
-    command = ["compare", "--data", "toy", "--objectives", f"word2vec,{MINE}", "--minutes", "0.01"]
+    command = ["compare", "--data", "toy", "--objectives", f"word2vec,{MINE}", "--minutes", "0.002"]
     command += [
         "--labels",
         "2",

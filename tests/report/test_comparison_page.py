@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("compare")
     return compare.run(
         compare.CompareConfig(
-            "toy", ("gpt",), 0.02, (2,), 2, out, "tiny", test_size=40, adapt=adapt, quiet=True
+            "toy", ("gpt",), 0.004, (2,), 2, out, "tiny", test_size=40, adapt=adapt, quiet=True
         )
     )
 
@@ -97,7 +97,7 @@ def several(tmp_path_factory):
     out = tmp_path_factory.mktemp("several")
     adapt = AdaptConfig(max_length=17, updates=2)
     config = compare.CompareConfig(
-        "toy", ("gpt",), 0.01, (2,), 2, out, "tiny", test_size=23, adapt=adapt, quiet=True
+        "toy", ("gpt",), 0.004, (2,), 2, out, "tiny", test_size=23, adapt=adapt, quiet=True
     )
     found = across.run(config, ["toy", "tag:toy"])
     assert report.write_all(found, out) == out / "report.html"

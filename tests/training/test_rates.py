@@ -74,18 +74,41 @@ def test_too_little_to_see_is_said():
         find_rate(trainer(), 1e-3, 1e-4)
 
 
-def test_the_command_suggests_a_rate_and_draws_the_search(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    picture = tmp_path / "rates.svg"
-    command = ["find-rate", "gpt", "--data", "toy", "--out", str(picture), "--steps", "30"]
-    sizes = ["n_positions=16", "n_embd=12", "n_layer=1", "n_head=2", "vocab_size=300"]
-    for size in sizes:
-        command += ["--set", size]
-    assert main([*command, "--json", "--quiet"]) == 0
+COMMAND = ["find-rate", "gpt", "--data", "toy", "--steps", "30", "--json", "--quiet"]
+for size in ("n_positions=16", "n_embd=12", "n_layer=1", "n_head=2", "vocab_size=300"):
+    COMMAND += ["--set", size]
+
+
+def test_the_command_suggests_a_rate(capsys):
+    assert main(COMMAND) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["suggested"] in found["rates"] and len(found["rates"]) == len(found["losses"])
-    text = picture.read_text()
-    assert text.startswith("<?xml") and "learning rate" in text
-    assert pictures.rate_curve([1, 2], [3, 4], 1) == pictures.rate_curve([1, 2], [3, 4], 1)
+
+
+def test_the_command_draws_the_search_or_says_before_it_what_the_picture_needs(tmp_path, capsys):
+    picture = tmp_path / "rates.svg"
+    done = main([*COMMAND, "--out", str(picture)])
+    out, err = capsys.readouterr()
+    if pictures.available():
+        assert done == 0 and json.loads(out)["suggested"] > 0
+        text = picture.read_text()
+        assert text.startswith("<?xml") and "learning rate" in text
+        assert pictures.rate_curve([1, 2], [3, 4], 1) == pictures.rate_curve([1, 2], [3, 4], 1)
+    else:
+        assert done == 2 and out == "" and "matplotlib" in err and not picture.exists()
+
+
+def test_without_matplotlib_a_picture_is_refused_before_the_search(tmp_path, capsys, monkeypatch):
+    def search(*_):
+        raise AssertionError("the search began")
+
+    monkeypatch.setattr("tinylm.report.pictures.available", lambda: False)
+    monkeypatch.setattr("tinylm.training.rates.find_rate", search)
+    assert main([*COMMAND, "--out", str(tmp_path / "rates.svg")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "tinylm[demos]" in err and len(err.splitlines()) == 1
+
+
+def test_each_rate_of_a_curve_has_a_loss():
     with pytest.raises(ShapeError, match="2 rates, but 1 losses"):
         pictures.rate_curve([1, 2], [3], 1)

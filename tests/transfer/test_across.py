@@ -16,7 +16,7 @@ from tinylm.transfer.task import TaggedTask, Task
 def tiny(out, **over):
     given = dict(
         objectives=("word2vec", "gpt"),
-        minutes=0.02,
+        minutes=0.004,
         labels=(2,),
         seeds=2,
         out=out,
@@ -132,7 +132,7 @@ def test_otherwise_the_sentence_says_that_none_does(lost):
 
 
 def test_the_command_takes_several_sets(tmp_path, capsys):
-    command = ["compare", "--data", "toy,tag:toy", "--objectives", "word2vec", "--minutes", "0.01"]
+    command = ["compare", "--data", "toy,tag:toy", "--objectives", "word2vec", "--minutes", "0.002"]
     sizes = ["--labels", "2", "--seeds", "1", "--test-size", "10", "--out", str(tmp_path)]
     assert main([*command, *sizes, "--json", "--quiet"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -21,7 +21,7 @@ def config(out, **over):
     given = dict(
         data="toy",
         objectives=("gpt",),
-        minutes=0.02,
+        minutes=0.004,
         labels=(2, 3),
         seeds=2,
         out=out,
@@ -125,16 +125,18 @@ def test_how_far_it_is_stands_in_every_line_of_a_result(finished, tmp_path, caps
 def test_the_twin_and_word_counts_are_measured_with_further_labels(finished, tmp_path):
     shutil.copytree(finished.config.out, tmp_path / "copy")
     more = replace(finished.config, out=tmp_path / "copy", scratch_labels=("all", 5, 10**6))
+    more = replace(more, seeds=1)  # all labels are many: one draw of them is enough
+    once = [row for row in finished.rows if row["seed"] == 0]
     found = compare.run(more)
     assert found.config.scratch_labels == ("all", 5)  # no class has a million
     further = [row for row in found.rows if row not in finished.rows]
-    expected = {(m, b, s) for m in SEVERAL for b in (5, "all") for s in (0, 1)}
+    expected = {(m, b, 0) for m in SEVERAL for b in (5, "all")}
     assert {(row["method"], row["budget"], row["seed"]) for row in further} == expected
     labels, scores = found.curve("gpt from scratch")[-1]
-    assert len(scores) == 2 and labels == len(found.task.labels) / 6
+    assert len(scores) == 1 and labels == len(found.task.labels) / 6
     assert [n for n, _ in found.curve("gpt fine-tuned")] == [2, 3]
     assert compare.run(more).rows == found.rows
-    assert compare.run(replace(more, scratch_labels=())).rows == finished.rows
+    assert compare.run(replace(more, scratch_labels=())).rows == once
     for wrong in (("most",), (0,), (5, 5)):
         with pytest.raises(TinylmError, match="scratch_labels"):
             replace(more, scratch_labels=wrong)

@@ -78,7 +78,7 @@ def test_every_chapter_stands_in_a_comparison_and_its_report(tmp_path):
     config = compare.CompareConfig(
         data="toy",
         objectives=names,
-        minutes=0.01,
+        minutes=0.002,
         labels=(2,),
         seeds=1,
         out=tmp_path,

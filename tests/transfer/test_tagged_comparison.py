@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
     config = compare.CompareConfig(
         data="tag:toy",
         objectives=("gpt",),
-        minutes=0.02,
+        minutes=0.004,
         labels=(3, 2),
         seeds=1,
         out=tmp_path_factory.mktemp("tags"),

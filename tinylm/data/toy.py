@@ -10,6 +10,7 @@ a few labelled sentences show only a few of them: learning from unlabelled text 
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate, islice, product
 
 import numpy as np
@@ -87,6 +88,9 @@ class Language:
         self.last_names = [name.capitalize() for name in take(20)]
         self.places = [name.capitalize() for name in take(30)]
         self.foreign = self._dictionary()
+        self._tag_of = dict.fromkeys(self.first_names, "B-person")
+        self._tag_of |= dict.fromkeys(self.last_names, "I-person")
+        self._tag_of |= dict.fromkeys(self.places, "B-place")
 
     def _dictionary(self) -> dict[str, str]:
         """Each word's translation: the word backwards, then o or a. Names stay as they are."""
@@ -173,10 +177,7 @@ class Language:
 
     def _tags(self, tokens: Sequence[str]) -> tuple[str, ...]:
         """The BIO tag of each token."""
-        tag_of = dict.fromkeys(self.first_names, "B-person")
-        tag_of |= dict.fromkeys(self.last_names, "I-person")
-        tag_of |= dict.fromkeys(self.places, "B-place")
-        return tuple(tag_of.get(token, "O") for token in tokens)
+        return tuple(self._tag_of.get(token, "O") for token in tokens)
 
 
 def _any_topic(rng: np.random.Generator) -> str:
@@ -189,9 +190,15 @@ def _any_feeling(rng: np.random.Generator) -> str:
 
 def _draw(rng: np.random.Generator, words: Sequence[str]) -> str:
     """A word, early ones more often: the n-th has a chance proportional to 1 / (n + 2) (Zipf)."""
-    chances = list(accumulate(1 / (n + 3) for n in range(len(words))))
+    chances = _summed_chances(len(words))
     point = rng.random() * chances[-1]
     return words[bisect(chances, point, 0, len(words) - 1)]
+
+
+@cache
+def _summed_chances(n: int) -> tuple[float, ...]:
+    """The chances of the first of n words, of the first two, and so on, up to a factor."""
+    return tuple(accumulate(1 / (i + 3) for i in range(n)))
 
 
 def _invent(rng: np.random.Generator, n: int) -> list[str]:

@@ -37,11 +37,13 @@ def add(commands) -> argparse.ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Search, print what was found, and draw it."""
-    from tinylm import files
+    from tinylm import errors, files
     from tinylm.report import pictures
     from tinylm.training import rates
     from tinylm.training.pretrain import PretrainConfig, prepared
 
+    if options.out is not None and not pictures.available():
+        raise errors.TinylmError(pictures.MISSING)
     config = PretrainConfig(
         objective=options.objective,
         data=options.data,
