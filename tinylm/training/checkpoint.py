@@ -52,7 +52,7 @@ PRETRAINED = "pretrained.json"  # a comparison's note about a run
 class TrainerState:
     """The state that a run needs to go on as if it had never stopped.
 
-    arrays : group -> name -> array     the groups are "model", "optim" and "carry"
+    arrays : group -> name -> array     the groups are "model", "optim", "carry" and "best"
     facts : dict, JSON                  step, steps, seconds, ..., see `facts.CHECKS`
     """
 
@@ -90,7 +90,7 @@ def load_state(folder: str | Path) -> TrainerState:
             f"{path} is damaged or was not written by tinylm's trainer ({problem}); "
             "start the run anew in another folder"
         )
-    arrays = {"model": {}, "optim": {}, "carry": {}}
+    arrays = {"model": {}, "optim": {}, "carry": {}, "best": {}}
     for name, array in flat.items():
         group, _, rest = name.partition(".")
         arrays.setdefault(group, {})[rest] = array

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tinylm import optim, settings
-from tinylm.errors import TinylmError
+from tinylm.errors import ArgumentError, TinylmError
 from tinylm.settings import above, at_least, between, from_to_below, one_of
 
 from .budget import Budget
@@ -37,6 +37,9 @@ class TrainConfig(settings.Config):
     accumulate : batches per update, their gradients averaged
     eval_every : updates between evaluations on held-out text, 0 = ten a run
     save_every : updates between checkpoints
+    keep : "last", the weights after all updates, or "best", those with the lowest loss on held-out
+        text among the evaluations on the way and at the end (without such text: the last); for a
+        text so small that it is soon known by heart
     raises ArgumentError on a value that cannot be meant
 
     >>> TrainConfig(steps=100).lr
@@ -63,6 +66,7 @@ class TrainConfig(settings.Config):
         "accumulate": at_least(1),
         "eval_every": at_least(0),
         "save_every": at_least(1),
+        "keep": one_of("last", "best"),
         "seed": at_least(0),
     }
     steps: int | None = None
@@ -85,11 +89,18 @@ class TrainConfig(settings.Config):
     accumulate: int = 1
     eval_every: int = 0
     save_every: int = 100
+    keep: str = "last"
     seed: int = 0
 
     def check(self) -> None:
-        """raises ArgumentError for options that the schedule lacks, or for two lengths or none"""
+        """raises ArgumentError for options that the schedule lacks, for two lengths or none, and for asgd
+        with keep="best"
+        """
         self.budget()
+        if self.keep == "best" and self.optimizer == "asgd":
+            raise ArgumentError(
+                'TrainConfig: asgd keeps the average of its weights; keep="best" does not go with it.'
+            )
         optim.check_patterns("TrainConfig", self.no_decay)
         optim.schedules.check_options(self.schedule, self.schedule_options)
 

@@ -13,6 +13,7 @@ OPTIONAL = {
     "read": 0,
     "epoch": [0.0, 0],
     "first": None,
+    "best": None,
     "result": None,
 }
 
@@ -89,6 +90,17 @@ def _is_first(loss, _):
     return loss is None or is_number(loss)
 
 
+def _is_best(best, facts):
+    """{"step": updates, "loss": number, "latest": number}, None before the first evaluation."""
+    if best is None:
+        return True
+    if not isinstance(best, dict):
+        return False
+    if not is_number(best.get("loss")) or not is_number(best.get("latest")):
+        return False
+    return is_whole(best.get("step")) and 0 <= best["step"] <= facts["step"]
+
+
 def _is_result(result, facts):
     """The result that a finished run returned; it repeats facts of the state."""
     if result is None:
@@ -131,5 +143,6 @@ CHECKS: dict[str, Callable[[Any, dict], bool]] = {
     "epoch": _is_epoch,
     "budget": _is_budget,
     "first": _is_first,
+    "best": _is_best,
     "result": _is_result,
 }

@@ -22,10 +22,10 @@ from tinylm.errors import CheckpointError, DataError
 from . import checkpoint
 
 # A resumed run may have other values of these, because no weight depends on them.
-# The exception is asgd, which decides at evaluations when its average begins.
+# The exceptions: asgd decides at evaluations when its average begins, and keep="best" what is kept.
 FREE_TO_CHANGE = ("save_every", "eval_every")
 # Settings that older runs lack, because they came later: the value that those runs had.
-CAME_LATER = {"schedule_options": {}, "layer_decay": None}
+CAME_LATER = {"schedule_options": {}, "layer_decay": None, "keep": "last"}
 
 Arrays = dict[str, Mapping[str, np.ndarray]]
 
@@ -95,7 +95,7 @@ def identity(
 def _must_be_same(folder, then, now):
     """raises CheckpointError naming the first setting that differs between two identities"""
     free = FREE_TO_CHANGE
-    if now["option"]["optimizer"] == "asgd":
+    if now["option"]["optimizer"] == "asgd" or now["option"]["keep"] == "best":
         free = ("save_every",)
     for part, values in now.items():
         saved = then.get(part, {})
@@ -194,16 +194,17 @@ class RunFolder:
         if self._log:
             self._log.write(event, **fields)
 
-    def save(self, facts: dict, optimizer: Any) -> None:
+    def save(self, facts: dict, optimizer: Any, best: Mapping[str, np.ndarray]) -> None:
         """Save a checkpoint: first the state that resuming reads, then its exports.
 
-        facts : of the state, see `facts.CHECKS`
+        facts : of the state, see `facts.CHECKS`     best : the best weights so far, if kept
         raises CheckpointError  if a number is not finite
         """
         if self.path is None:
             return
         step = facts["step"]
-        state = checkpoint.TrainerState(arrays_of(self.objective, optimizer), facts)
+        arrays = arrays_of(self.objective, optimizer)
+        state = checkpoint.TrainerState({**arrays, "best": best}, facts)
         self.log("saving", step=step)
         checkpoint.save_state(self.path, state)
         self.export(facts, optimizer)

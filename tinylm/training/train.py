@@ -26,6 +26,7 @@ from tinylm.kernels.runtime.pool import one_pool
 from tinylm.progress import Progress
 
 from . import runs
+from .best import Best
 from .budget import warm_up
 from .config import TrainConfig
 from .evaluation import evaluate, in_words
@@ -97,6 +98,7 @@ class Trainer:
         self.recent = deque(maxlen=RECENT)
         self.epoch = EpochMean()
         self.divergence = Divergence()
+        self.best = Best(self.config.keep == "best")
         self.optimizer = None  # stays None for a chapter whose own kernel makes the updates
         self._identity = None
         self._signals = Signals()
@@ -124,7 +126,8 @@ class Trainer:
             resumed run must have begun with the same
         returns dict: steps, loss (mean of the last 50 updates, in the objective's `unit`), held_out
             (dict of `evaluate`, or None), seconds (of the updates), tokens (predicted), read
-            (tokens that the model saw for them), plan (see budget.py, as lists)
+            (tokens that the model saw for them), plan (see budget.py, as lists), kept (the updates
+            after which the weights were as they are now)
         raises CheckpointError  if the folder holds anything but the run to resume and overwrite is
             False, if another process writes there, or if the run has other settings or data
         raises TinylmError      if a loss, gradient or weight is not finite, or the loss explodes
@@ -223,6 +226,7 @@ class Trainer:
         self.folder.reopen(before.facts["step"])
         runs.put_back(self.objective, self.optimizer, before.arrays)
         self._restore_facts(before.facts)
+        self.best.restore(before.facts.get("best"), before.arrays["best"], self.objective)
         if before.facts.get("result"):
             self.folder.export(before.facts, self.optimizer)
             return before.facts["result"]
@@ -243,7 +247,9 @@ class Trainer:
                 if self.step < self.steps:
                     self._between_steps(took, progress)
             if self.held_out is not None:
+                self._take_best(progress)
                 held_out = self._evaluate(progress, LAST_LOOK)
+                self._say_if_passed(progress)
         result = {
             "steps": self.steps,
             "loss": float(np.mean(self.recent)),
@@ -252,6 +258,7 @@ class Trainer:
             "tokens": self.tokens,
             "read": self.read,
             "plan": self.budget.plan.lists(),
+            "kept": self.best.step if self.best.arrays else self.steps,
         }
         self._save(result)
         return result
@@ -369,12 +376,30 @@ class Trainer:
         """Evaluate on held-out text and report it."""
         with runs.averaged(self.optimizer):
             found = evaluate(self.objective, self.held_out, limit)
+            if limit == GLANCE:  # evaluations of the same text
+                self.best.look(self.step, found["loss"], self.objective)
         self._must_be_finite("held-out loss", found["loss"])
         if self.optimizer:
             self.optimizer.check(found["loss"])
         self.folder.log("evaluation", step=self.step, **found)
         progress.say(f"step {self.step}: held-out loss {in_words(found)}")
         return found
+
+    def _take_best(self, progress):
+        """Look a last time, and go back to the weights with the lowest loss if they are kept."""
+        if self.best.keeps:
+            self._evaluate(progress)
+            self.best.put_into(self.objective)
+
+    def _say_if_passed(self, progress):
+        """Tell a user whose model has learned its text by heart."""
+        best = self.best
+        if best.is_passed():
+            here = "those weights are kept" if best.keeps else "--set keep=best keeps those weights"
+            progress.say(
+                f"the held-out loss was lowest at step {best.step}, {best.loss:.3f}; since then the "
+                f"model has learned its text by heart; {here}"
+            )
 
     def _save(self, result=None):
         """Save a checkpoint.   result : of a finished run"""
@@ -388,10 +413,11 @@ class Trainer:
             "epoch": self.epoch.sums,
             "budget": self.budget.facts(),
             "first": self.divergence.first,
+            "best": self.best.facts(),
             "identity": self._identity,
             "result": result,
         }
-        self.folder.save(facts, self.optimizer)
+        self.folder.save(facts, self.optimizer, self.best.arrays)
 
     def _restore_facts(self, facts):
         """Take up the facts that `_save` wrote."""

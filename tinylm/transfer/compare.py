@@ -138,7 +138,7 @@ def _pretraining(name: str, task: Task, config: CompareConfig) -> PretrainConfig
         data=kind_of(config.data)[1],
         out=Path(config.out) / name,
         size=config.size,
-        options=config.length,
+        options={**config.length, "keep": "best"},
         seed=config.seed,
         encoding=config.encoding,
     )
