@@ -258,7 +258,7 @@ def test_the_replies_of_a_batch_are_the_distractors_but_for_equal_ones():
     assert words.item() == pytest.approx(together.losses(reader, batch)[0].item(), rel=1e-9)
 
 
-def test_towers_begin_by_comparing_words_and_rare_ones_count_most():
+def test_towers_begin_by_comparing_words_and_what_every_text_has_counts_nothing():
     network, reader = towers()
     network = Towers(network.encoder, np.random.default_rng(0), width=512)
     network = network.astype(np.float64).eval()
@@ -266,7 +266,9 @@ def test_towers_begin_by_comparing_words_and_rare_ones_count_most():
     said = ("a a a.", "a a tea.", "a a.", "a q.", "a b.")
     network.begin(reader, [Utterance((), ("a.",), (text,)) for text in said])
     (numbers,) = network.numbers(reader, [Utterance((), ("a q.",), ("a b.", "tee", "b q!"))])
-    assert np.argmax(numbers) == 2 and np.argmin(numbers) == 1
+    assert numbers[2] > 4 and np.all(
+        np.abs(numbers[:2]) < 1
+    )  # "q" is shared; "a" and "." are everywhere
 
 
 def test_a_text_without_words_fits_nothing():

@@ -144,14 +144,14 @@ class Towers(Heads):
         self.dropout = nn.Dropout(left_out, nn.Noise(0))
 
     def begin(self, reader: Reader, utterances: Sequence[Utterance]) -> None:
-        """Make the vectors of rare words long: ln(2n / (1 + how many of n texts have it))."""
+        """Make the vectors of rare words long: ln((1 + n) / (1 + how many of n texts have it))."""
         counts = np.zeros(len(self.words))
         texts = 0
         for utterance in utterances:
             for text in (*utterance.persona, *utterance.history, utterance.reply):
                 counts[np.unique(reader.tokenizer.encode(text))] += 1
                 texts += 1
-        self.words.data *= np.log(2 * texts / (1 + counts))[:, None].astype(self.words.dtype)
+        self.words.data *= np.log((1 + texts) / (1 + counts))[:, None].astype(self.words.dtype)
 
     def losses(self, reader: Reader, utterances: Sequence[Utterance]) -> tuple[Tensor, Tensor]:
         """Both losses, in nats per token of a reply, and in nats per utterance.
