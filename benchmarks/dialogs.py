@@ -47,7 +47,8 @@ def table(choice: str = "towers", seeds: int = 3, utterances: int | None = None)
         scores, baseline = one(choice, seed, utterances)
         took = time.process_time() - begun
         print(
-            f"{choice}, seed {seed}: {scores}; TF-IDF {baseline:.3f}; {took:.0f} s of CPU", flush=True
+            f"{choice}, seed {seed}: {scores}; TF-IDF {baseline:.3f}; {took:.0f} s of CPU",
+            flush=True,
         )
 
 

@@ -39,7 +39,7 @@ class Best:
         self.arrays: Mapping[str, np.ndarray] = {}
 
     def look(self, step: int, loss: float, model: Any) -> None:
-        """An evaluation after `step` updates of a model, a Module; the first of equal ones stays."""
+        """An evaluation of a model, a Module, after `step` updates; the first of equals stays."""
         self.latest = loss
         if self.loss is not None and loss >= self.loss:
             return
@@ -71,8 +71,8 @@ class Best:
             return
         if self.keeps and _shapes(arrays) != _shapes(model.state_dict()):
             raise CheckpointError(
-                "the saved run's best weights are missing or another model's; start the run anew in "
-                "another folder"
+                "the saved run's best weights are missing or another model's; "
+                "start the run anew in another folder"
             )
         self.step = facts["step"]
         self.loss = facts["loss"]

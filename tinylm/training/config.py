@@ -93,13 +93,14 @@ class TrainConfig(settings.Config):
     seed: int = 0
 
     def check(self) -> None:
-        """raises ArgumentError for options that the schedule lacks, for two lengths or none, and for asgd
-        with keep="best"
+        """raises ArgumentError for options that the schedule lacks, for two lengths or none, and for
+        asgd with keep="best"
         """
         self.budget()
         if self.keep == "best" and self.optimizer == "asgd":
             raise ArgumentError(
-                'TrainConfig: asgd keeps the average of its weights; keep="best" does not go with it.'
+                "TrainConfig: asgd keeps the average of its weights; "
+                'keep="best" does not go with it.'
             )
         optim.check_patterns("TrainConfig", self.no_decay)
         optim.schedules.check_options(self.schedule, self.schedule_options)

@@ -397,8 +397,8 @@ class Trainer:
         if best.is_passed():
             here = "those weights are kept" if best.keeps else "--set keep=best keeps those weights"
             progress.say(
-                f"the held-out loss was lowest at step {best.step}, {best.loss:.3f}; since then the "
-                f"model has learned its text by heart; {here}"
+                f"the held-out loss was lowest at step {best.step}, {best.loss:.3f}; "
+                f"since then the model has learned its text by heart; {here}"
             )
 
     def _save(self, result=None):
