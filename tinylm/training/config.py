@@ -99,8 +99,7 @@ class TrainConfig(settings.Config):
         self.budget()
         if self.keep == "best" and self.optimizer == "asgd":
             raise ArgumentError(
-                "TrainConfig: asgd keeps the average of its weights; "
-                'keep="best" does not go with it.'
+                'TrainConfig: asgd keeps the average of its weights; leave out keep="best".'
             )
         optim.check_patterns("TrainConfig", self.no_decay)
         optim.schedules.check_options(self.schedule, self.schedule_options)
