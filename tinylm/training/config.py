@@ -93,8 +93,9 @@ class TrainConfig(settings.Config):
     seed: int = 0
 
     def check(self) -> None:
-        """raises ArgumentError for options that the schedule lacks, for two lengths or none, and for
-        asgd with keep="best"
+        """raises ArgumentError for options that the schedule lacks, for two lengths or none
+
+        A run of asgd keeps the average of its weights, so keep="best" is refused too.
         """
         self.budget()
         if self.keep == "best" and self.optimizer == "asgd":
