@@ -33,7 +33,7 @@ def kept(tags: list[str]) -> list[str]:
     return found
 
 
-def table(steps: int = 2000) -> None:
+def table(steps: int = 10_000) -> None:
     """Train, tag, print."""
     train = load_tagged("entities", "train")
     test = load_tagged("entities", "test")
