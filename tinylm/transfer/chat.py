@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from tinylm import ops as F
 from tinylm import optim, settings
 from tinylm.data.dialogues import Utterance
 from tinylm.errors import DataError, TinylmError
@@ -299,13 +298,10 @@ class Chat(Adapted):
         rows = [self.reader_.arranged(u.persona, u.history, u.reply) for u in utterances]
         with one_pool():
             for _, batch in in_batches(self.reader_, rows):
-                scores = self.network_.encoder_scores(self.network_.states(batch)[:, :-1])
-                targets = batch["targets"][:, 1:]
-                losses = F.cross_entropy(
-                    scores, targets, ignore_index=NOT_COUNTED, reduction="none"
-                )
-                nats += float(losses.data.sum(dtype=np.float64))
-                tokens += int((targets != NOT_COUNTED).sum())
+                counted = int((batch["targets"][:, 1:] != NOT_COUNTED).sum())
+                mean = self.network_.word_loss(self.network_.states(batch), batch["targets"])
+                nats += counted * mean.item()
+                tokens += counted
         return nats, tokens
 
     # ---- folders

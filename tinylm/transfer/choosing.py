@@ -60,19 +60,14 @@ class Heads(nn.Module):
         """The last layer's states.   batch : of `Reader.arrays`     returns (R, T, C)"""
         return self.encoder.encode(batch["ids"], speakers=batch["speakers"])[-1]
 
-    def encoder_scores(self, states: Tensor) -> Tensor:
-        """The language model's scores of the next token.   (..., C) -> (..., V)"""
-        return F.linear(states, self._tokens())
-
     def word_loss(self, states: Tensor, targets: np.ndarray) -> Tensor:
         """Mean −log p of the counted tokens, in nats.   states (R, T, C), targets (R, T)"""
         counted = targets[:, 1:] != NOT_COUNTED
         before = states[:, :-1][counted]  # (n,C), the states that these tokens are said from
-        return F.linear_cross_entropy(before, self._tokens(), targets[:, 1:][counted])
-
-    def _tokens(self) -> Tensor:
-        """The rows of tokens in the model's table, which may hold positions too."""
-        return self.encoder.token_table[: self.encoder.config.vocab_size]
+        tokens = self.encoder.token_table[
+            : self.encoder.config.vocab_size
+        ]  # it may hold places too
+        return F.linear_cross_entropy(before, tokens, targets[:, 1:][counted])
 
 
 class DoubleHeads(Heads):
