@@ -1,8 +1,8 @@
 """kill -9 at random moments of pretraining, of finetune's save and of compare; what follows ends with the same bits.
 
 The tests make a few kills; `python tests/training/test_kill_resume.py 100` makes as many of each, with the logs' proof
-that most of the resumed runs were past step 0 and that some of the kills fell inside a write. After a kill the same command runs
-again, and the folder then holds the same files as that of a run that nobody killed, and no other.
+that most of the resumed runs were past step 0 and that some of the kills fell inside a write. After a kill the same
+command runs again, and the folder then holds the same files as that of a run that nobody killed, and no other.
 """
 
 import contextlib
