@@ -265,6 +265,13 @@ def test_sampling_every_word_is_the_full_softmax_and_evaluation_never_samples():
     assert fewer.train().loss(fewer.batch(0, 0))[0].item() < whole
 
 
+def test_the_laptop_sizes_sample_where_a_vocabulary_is_large_and_all_words_are_dear():
+    assert ElmoConfig.small(20_000).n_negative_samples_batch == 512
+    assert ElmoConfig.small(5_000).n_negative_samples_batch == 0
+    assert ElmoConfig.tiny(20_000, n_negative_samples_batch=0).n_negative_samples_batch == 0
+    assert ElmoConfig.published().n_negative_samples_batch == 8192
+
+
 def test_the_gradient_of_sampling_is_on_average_nearly_that_of_the_full_softmax():
     model = elmo(n_negative_samples_batch=31, dropout=0.0)
     model.prepare(CORPUS)

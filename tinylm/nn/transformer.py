@@ -12,6 +12,7 @@ from tinylm.ops.registry import contiguous, tensor
 from tinylm.settings import Config, at_least, from_to_below, one_of
 from tinylm.tensor import Tensor, is_grad_enabled
 
+from .cache import LayerCache
 from .layers import LayerNorm, Linear
 from .module import STANDARD, Module, Noise
 
@@ -170,23 +171,23 @@ class TransformerBlock(Module):
         """x : (B, T, C) -> (B, T, C); mask, causal, cache and scores as in MultiHeadAttention."""
         if cache is not None and mask is None and x.size == x.shape[-1] and scores is None:
             if not (self.training or is_grad_enabled()):
-                return self._read_one(x, cache)
+                row = contiguous(tensor(x).data).reshape(1, self.attn.config.width)
+                return Tensor(self.read_one(row, cache)[None])
         if self.pre_norm:
             h = self.attn(self.ln_1(x), mask, causal, cache, residual=x, scores=scores)
             return self.mlp(self.ln_2(h), residual=h)
         h = self.ln_1(self.attn(x, mask, causal, cache, residual=x, scores=scores))
         return self.ln_2(self.mlp(h, residual=h))
 
-    def _read_one(self, x, cache):
+    def read_one(self, row: np.ndarray, cache: LayerCache) -> np.ndarray:
         """`forward` for the newest token of one text: the same equations in one kernel.
 
-        x : (1, 1, C) -> (1, 1, C)
+        row : (1, C) array, contiguous -> (1, C)     cache : the layer's, whose last slot is open
         """
         c = self.attn.config
         if cache.weights is None:
             cache.weights = self._weights()
         keys, values = cache.slots()  # (S,1,H,D)
-        row = contiguous(tensor(x).data).reshape(1, c.width)
         out = np.empty_like(row)
         kernels.block_step(
             row,
@@ -198,7 +199,7 @@ class TransformerBlock(Module):
             c.eps,
             out,
         )
-        return Tensor(out[None])
+        return out
 
     def _weights(self) -> tuple[np.ndarray, ...]:
         """Weight and bias of every part, in the order of the kernel's arguments."""

@@ -118,6 +118,8 @@ class Objective(nn.Module):
     name : its name in commands
     model_type : its name in config.json, `tinylm-<name>` by default
     encoding : the encoding it prefers, a kind that text.learn knows
+    vocab_sizes : kind of encoding -> the tokens it asks for unless told otherwise; for the other
+        kinds text.learn has usual numbers
     causal : True if position t of `encode` sees nothing after t, and the loss is −log of the next
         token's probability
     backward : True if it sees nothing before t instead, and `logits` at t score the token before
@@ -147,6 +149,7 @@ class Objective(nn.Module):
     name: ClassVar[str] = ""
     model_type: ClassVar[str] = ""
     encoding: ClassVar[str] = "bpe"
+    vocab_sizes: ClassVar[dict[str, int]] = {}
     causal: ClassVar[bool] = False
     backward: bool = False
     unit: ClassVar[str] = "nats per prediction"

@@ -299,7 +299,10 @@ def learn_encoding(
     """An encoding of a kind, with the special tokens that an objective needs.
 
     chapter : the objective's class     options : of `text.learn` for this kind
+    vocab_size : the most tokens; None for what the objective asks for, or for the usual number
     """
+    if vocab_size is None:
+        vocab_size = chapter.vocab_sizes.get(kind)
     tokenizer = text.learn(kind, texts, vocab_size, chapter.needs_tokens, **options)
     if chapter.template is not None:
         tokenizer.arrange(chapter.template)

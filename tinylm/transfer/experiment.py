@@ -214,8 +214,16 @@ class Comparison:
     predicted: dict[str, list] = field(default_factory=dict)
 
     def plateau(self) -> dict[str, bool | None]:
-        """objective -> `on_plateau`: True marks a row whose masked or next tokens are guesses."""
-        return {name: on_plateau(facts) for name, facts in self.pretrained.items()}
+        """objective -> `on_plateau`: True marks a row whose masked or next tokens are guesses.
+
+        A student knows no more than its teacher: where that one guesses, it does so too.
+        """
+        found = {name: on_plateau(facts) for name, facts in self.pretrained.items()}
+        if found.get(TEACHER):
+            for name in found:
+                if objectives.is_student(name):
+                    found[name] = True
+        return found
 
     def methods(self) -> list[str]:
         """The measured systems, in the order of their first result: baselines come first."""

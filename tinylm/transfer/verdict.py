@@ -10,7 +10,6 @@ from .experiment import (
     SCRATCH,
     TEACHER,
     Comparison,
-    on_plateau,
 )
 from .metrics import Summary, beats, summarise
 from .savings import labels_saved
@@ -132,7 +131,7 @@ def pretraining(comparison: Comparison) -> Table:
 
     Each loss is in its objective's own unit. Objectives that predict tokens of the vocabulary also
     have the nats of these predictions alone, and whether they have left the plateau of counting
-    single tokens, see `Comparison.on_plateau`. Only causal models have nats per word.
+    single tokens, see `Comparison.plateau`. Only causal models have nats per word.
     """
     head = [
         "objective",
@@ -146,6 +145,7 @@ def pretraining(comparison: Comparison) -> Table:
         "left the unigram plateau",
     ]
     rows = []
+    plateau = comparison.plateau()
     for name, facts in comparison.pretrained.items():
         updates = f"{facts['steps']:,}"
         used = f"{facts['seconds'] / 60:.2f}"
@@ -156,7 +156,7 @@ def pretraining(comparison: Comparison) -> Table:
         for key in ("loss", "token_loss", "unigram", "nats_per_word"):
             value = facts.get(key)
             row.append("–" if value is None else f"{value:.3f}")
-        row.append(PLATEAU[on_plateau(facts)])
+        row.append(PLATEAU[plateau[name]])
         rows.append(row)
     return head, rows
 
