@@ -276,3 +276,19 @@ def test_batches_are_a_pure_function_and_cover_an_epoch():
     assert np.array_equal(
         np.concatenate([b.inputs.ravel() for b in evaluated])[: len(text) - 1], text[:-1]
     )
+
+
+class Louder(GPT):
+    """A GPT whose tokens are read twice as loud."""
+
+    def embed(self, ids, position_ids, tables, speakers=None):
+        return super().embed(ids, position_ids, tables, speakers) * 2.0
+
+
+def test_a_token_read_alone_passes_through_what_a_subclass_changes():
+    model = Louder(GPTConfig(11, n_positions=9, n_embd=6, n_layer=2, n_head=3)).eval()
+    ids = np.array([[3, 4, 7, 1]])
+    cache = model.start_cache(1, 4)
+    for t in range(4):
+        scores = model.step(ids[:, t : t + 1], cache)
+    np.testing.assert_allclose(scores, model.logits(ids).data[:, -1], rtol=1e-4, atol=1e-5)

@@ -393,7 +393,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         with no_grad():
             tables = self.tables()
             if mask is None and not family and self._is_next(ids, cache):
-                last = self.finish(self._read_one(ids[0, 0], cache, tables))
+                last = self.finish(self._read_one(ids, cache, tables))
             else:
                 last = self.encode(ids, mask, cache=cache, tables=tables, **family)[-1][:, -1]
             return F.linear(last, tables[0]).data
@@ -409,13 +409,12 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             and not self.training
         )
 
-    def _read_one(self, token, cache, tables):
-        """The last block's state of one more token, (1, C): as in `encode`, without its checks.
+    def _read_one(self, ids, cache, tables):
+        """The last block's state of one more token: as in `encode`, without its checks.
 
-        In a small model they take longer than the reading.
+        ids : (1, 1) -> (1, C). In a small model the checks take longer than the reading.
         """
-        tokens, positions = tables
-        row = tokens.data[token][None] + positions.data[cache.length]
+        row = self.embed(ids, cache.positions(1), tables).data[0]
         cache.open(1)
         for i, block in enumerate(self.h):
             row = block.read_one(row, cache.layer(i))

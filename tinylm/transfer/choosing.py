@@ -64,9 +64,8 @@ class Heads(nn.Module):
         """Mean −log p of the counted tokens, in nats.   states (R, T, C), targets (R, T)"""
         counted = targets[:, 1:] != NOT_COUNTED
         before = states[:, :-1][counted]  # (n,C), the states that these tokens are said from
-        tokens = self.encoder.token_table[
-            : self.encoder.config.vocab_size
-        ]  # it may hold places too
+        size = self.encoder.config.vocab_size
+        tokens = self.encoder.token_table[:size]  # positions may stand behind them
         return F.linear_cross_entropy(before, tokens, targets[:, 1:][counted])
 
 
