@@ -1,4 +1,4 @@
-"""The README's Python blocks run and print what stands below them; its commands and files exist."""
+"""README's Python blocks run and print what stands below them; the commands, files and links of all pages exist."""
 
 import ast
 import contextlib
@@ -12,7 +12,11 @@ import ops_table
 import pytest
 import reading_table
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PLACES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {place: place.read_text(encoding="utf-8") for place in PLACES}
+README = PAGES[ROOT / "README.md"]
+OPS = PAGES[ROOT / "docs" / "ops.md"]
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.S)
 
 
@@ -31,14 +35,22 @@ def test_every_python_block_has_its_output():
 
 def test_the_objective_it_shows_is_the_file_that_is_tested():
     (shown,) = re.findall(r"```py\n(.*?)```", README, flags=re.S)
-    path = Path(__file__).parents[1] / "demos" / "log_bilinear.py"
+    path = ROOT / "demos" / "log_bilinear.py"
     assert path.read_text(encoding="utf-8").endswith(shown)
 
 
 def test_the_files_it_names_exist():
-    root = Path(__file__).parents[1]
-    for name in re.findall(r"`((?:tinylm|demos)/[\w/]+\.py)`", README):
-        assert (root / name).exists(), name
+    named = set().union(
+        *(re.findall(r"`((?:tinylm|demos)/[\w/]+\.py)`", text) for text in PAGES.values())
+    )
+    missing = [name for name in named if not (ROOT / name).exists() and "/NAME" not in name]
+    assert len(named) > 50 and not missing
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_the_links_and_pictures_lead_somewhere(place):
+    for target in re.findall(r"\]\(([^)#\s]+)\)", PAGES[place]):
+        assert "://" in target or (place.parent / target).exists(), target
 
 
 def reading_order():
@@ -51,7 +63,7 @@ def reading_order():
 
 def imported_files(name):
     """The files that a file imports directly, not through the `__init__` of a folder."""
-    package = Path(__file__).parents[1] / "tinylm"
+    package = ROOT / "tinylm"
     for node in ast.parse((package / name).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom):
             base = "tinylm"
@@ -81,9 +93,10 @@ def test_the_line_counts_of_the_reading_order_are_current():
 
 
 def commands():
-    """The arguments of every `tinylm ...` in the README's shell blocks."""
+    """The arguments of every `tinylm ...` in the shell blocks of README and docs."""
     found = []
-    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.S):
+    shown = "\n".join(text for place, text in PAGES.items() if place.name != "CONTRIBUTING.md")
+    for block in re.findall(r"```sh\n(.*?)```", shown, flags=re.S):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             for _, part in itertools.groupby(words, key=lambda word: word in ("&&", "|", ";")):
@@ -94,7 +107,7 @@ def commands():
 
 
 def test_there_are_commands_to_parse():
-    assert len(commands()) >= 7
+    assert len(commands()) >= 40
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
@@ -105,7 +118,7 @@ def test_the_commands_it_shows_go_through_the_real_parser(arguments):
 
 
 def test_the_table_of_all_ops_is_current():
-    _, table, _ = ops_table.section(README)
+    _, table, _ = ops_table.section(OPS)
     assert table.strip() == ops_table.markdown().strip(), "run: python tests/ops/ops_table.py"
 
 

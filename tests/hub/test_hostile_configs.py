@@ -6,6 +6,7 @@ import tracemalloc
 import newer_seeds
 import pytest
 import seeds
+from quick import some
 
 from tinylm import files, hub, text
 from tinylm.errors import CheckpointError, TinylmError
@@ -63,7 +64,7 @@ def test_a_default_of_the_published_model_asks_for_no_more_either(tmp_path, name
     own = files.read_json(folder / hub.CONFIG)
     size = sum(path.stat().st_size for path in folder.iterdir())
     sizes = [key for key, value in own.items() if value is None or type(value) is int]
-    for missing, small in itertools.permutations(sizes, 2):
+    for missing, small in some(itertools.permutations(sizes, 2), 40):
         left = {key: value for key, value in own.items() if key != missing}
         files.write_json(folder / hub.CONFIG, left | {small: 1})
         peak, _ = peak_of(lambda: hub.load(folder))

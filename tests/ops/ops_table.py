@@ -1,4 +1,4 @@
-"""The README's table of all ops, made from the ops themselves; `python tests/ops/ops_table.py` writes it into the README.
+"""The table of all ops in docs/ops.md, made from the ops themselves; `python tests/ops/ops_table.py` writes it.
 
 An op's docstring begins with its equation and its gradient: on one line, three spaces apart, or on two. Its kernels are
 found in its code: the ones that the function, or a helper that it calls, takes from `tinylm.kernels`.
@@ -13,7 +13,7 @@ import tinylm.ops as F
 from tinylm import kernels
 from tinylm.kernels import KERNELS
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "ops.md"
 BEGIN, END = "<!-- ops: written by tests/ops/ops_table.py -->\n", "<!-- end of ops -->\n"
 OTHER_NAMES = {  # ours -> PyTorch's where it is another one; "" where there is none
     "power": "pow",
@@ -135,12 +135,12 @@ def markdown():
 
 
 def section(text):
-    """(before, table, after) of the README's text."""
+    """(before, table, after) of the page's text."""
     before, _, rest = text.partition(BEGIN)
     table, _, after = rest.partition(END)
     return before + BEGIN, table, END + after
 
 
 if __name__ == "__main__":
-    before, _, after = section(README.read_text(encoding="utf-8"))
-    README.write_text(f"{before}\n{markdown()}\n{after}", encoding="utf-8")
+    before, _, after = section(PAGE.read_text(encoding="utf-8"))
+    PAGE.write_text(f"{before}\n{markdown()}\n{after}", encoding="utf-8")

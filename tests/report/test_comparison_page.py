@@ -1,6 +1,8 @@
 """The page of a whole comparison, and what it looks at inside a model."""
 
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tinylm.errors import VocabularyError
 from tinylm.hub.vectors import word_vectors
 from tinylm.objectives import find
 from tinylm.report import looking, pictures
-from tinylm.report.comparison import TITLES
+from tinylm.report.comparison import PICTURE, TITLES
 from tinylm.text import BPE, Words
 from tinylm.transfer import across, compare, findings
 from tinylm.transfer.adapt import AdaptConfig
@@ -73,6 +75,14 @@ def test_the_verdict_is_the_three_sentences_that_the_command_prints(page, finish
     inside = re.search(r'<div class="verdict">(.*?)</div>', page, flags=re.S)[1]
     said = re.findall(r"<p>(.*?)</p>", inside)
     assert said == [report.html.escape(one) for one in findings.sentences(finished)]
+
+
+def test_the_panels_stand_beside_the_page_as_one_picture(page, finished):
+    place = Path(finished.config.out) / PICTURE
+    assert place.exists() == pictures.available()
+    if pictures.available():
+        words = [each.text for each in ElementTree.parse(place).iter() if each.text]
+        assert {"gpt", "fine-tuned", "from scratch", "TF-IDF", "labels per class"} <= set(words)
 
 
 def test_every_picture_says_what_it_shows(page):

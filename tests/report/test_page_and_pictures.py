@@ -87,9 +87,8 @@ def drawings():
     rng = np.random.default_rng(0)
     budgets = {2: summarise([0.3, 0.4]), 10: summarise([0.5, 0.6])}
     yield lambda: panels.loss_panel("a", [(0, 5), (1, 3)], "nats", 3.2, 4.0)
-    yield lambda: panels.label_panel(
-        "a <b>", {"fine-tuned": budgets, "TF-IDF": {2: summarise([0.2])}}, 80
-    )
+    first = panels.Panel("a <b>", {"fine-tuned": budgets, "TF-IDF": {2: summarise([0.2])}})
+    yield lambda: panels.label_panel(first, 80)
     yield lambda: pictures.embedding_map(np.arange(35.0).reshape(7, 5) ** 2 % 11, list("aabbccd"))
     yield lambda: pictures.attention(np.eye(3), ["$x$", "\n", "<b>"])
     yield lambda: pictures.embedding_map(
@@ -99,14 +98,16 @@ def drawings():
     yield lambda: pictures.embedding_map(np.eye(4, 3), names)
     yield lambda: pictures.attention(np.eye(4), names)
     yield lambda: panels.overview(dict.fromkeys(names, budgets), budgets, "TF-IDF \x07")
-    yield lambda: panels.label_panel(
-        names[0], {"from scratch": budgets}, 80, panels.Saved(0.5, 2, 9, "4.5 times")
-    )
+    saved = panels.Saved(0.5, 2, 9, "4.5 times")
+    second = panels.Panel(names[0], {"from scratch": budgets}, saved)
+    yield lambda: panels.label_panel(second, 80)
+    yield lambda: panels.label_grid([first], 80)
+    yield lambda: panels.label_grid([first, second] * 2, 80)
     yield lambda: panels.loss_panel(names[1], [], names[2])
     yield lambda: panels.map_panel(names[3], np.eye(4, 3), names)
 
 
-@pytest.mark.parametrize("number", range(11))
+@pytest.mark.parametrize("number", range(13))
 def test_a_picture_is_valid_svg_and_the_same_every_time(number):
     draw = list(drawings())[number]
     if (
@@ -118,6 +119,20 @@ def test_a_picture_is_valid_svg_and_the_same_every_time(number):
     first = draw()
     assert ElementTree.fromstring(first).tag.endswith("svg")
     assert draw() == first
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 8])
+def test_a_grid_has_a_panel_for_each_objective_and_one_key(count):
+    if not pictures.available():
+        return  # the test above says what then happens
+    curve = {2: summarise([0.3, 0.4])}
+    names = [f"system {i}" for i in range(count)]
+    found = [panels.Panel(name, {"features": curve, "TF-IDF": curve}) for name in names]
+    tree = ElementTree.fromstring(panels.label_grid(found, 80))
+    words = [each.text for each in tree.iter() if each.text]
+    assert [word for word in words if word.startswith("system")] == names
+    assert words.count("labels per class") == count
+    assert words.count("features") == words.count("TF-IDF") == 1
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):

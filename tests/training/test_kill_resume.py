@@ -36,6 +36,8 @@ SETTINGS |= {
     "n_layer": 1,
     "batch_size": 1,
 }  # quick updates of a large table: writing takes a good share of the time
+KILLS = 2 if os.environ.get("CI") else 1  # of each kind, in a run of the suite
+SEED = 5  # its first kills come in the second half
 TINYLM = [sys.executable, "-m", "tinylm"]
 QUIET = ["--quiet", "--threads", "1"]
 COMMAND = [*TINYLM, "pretrain", "gpt", "--data", "toy", *QUIET]
@@ -292,7 +294,7 @@ def model(tmp_path_factory):
 def killed(tmp_path_factory, model):
     """Pretraining and its trials; its folder holds the uninterrupted run."""
     subject = Pretraining(tmp_path_factory.mktemp("pretraining"))
-    return subject, list(trials(subject, kills=2, seed=1))
+    return subject, list(trials(subject, KILLS, seed=SEED))
 
 
 def test_a_killed_run_resumes_to_the_same_bits(killed):
@@ -304,11 +306,11 @@ def test_a_killed_run_resumes_to_the_same_bits(killed):
 
 
 def test_a_save_of_a_classifier_that_is_killed_leaves_no_mixture_and_is_repeated(tmp_path, model):
-    assert all(same for same, _, _ in trials(Saving(tmp_path, model), kills=2, seed=1))
+    assert all(same for same, _, _ in trials(Saving(tmp_path, model), KILLS, SEED))
 
 
 def test_a_comparison_that_is_killed_goes_on_to_the_same_bits(tmp_path, model):
-    assert all(same for same, _, _ in trials(Comparing(tmp_path), kills=2, seed=1))
+    assert all(same for same, _, _ in trials(Comparing(tmp_path), KILLS, SEED))
 
 
 def test_a_terminated_run_saves_says_so_and_resumes_to_the_same_bits(killed):

@@ -1,7 +1,7 @@
 """Arithmetic and elementwise functions. Each op: forward, vjp with its equation, one record.
 
 The first line of a docstring is the forward and, after three spaces or on the second line, the
-gradient; the README's table of ops is made from it.
+gradient; the table in docs/ops.md is made from it.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tinylm import hub
-from tinylm.files import write_text
+from tinylm.files import write_bytes, write_text
 from tinylm.progress import note
 from tinylm.transfer import findings, verdict
 from tinylm.transfer.experiment import FEATURES, FINETUNED, Comparison
@@ -19,6 +19,7 @@ from tinylm.transfer.task import TaggedTask
 from . import confusion, costs, curves, examples, heads, html, inside, maps, pictures
 
 PAGE = "report.html"
+PICTURE = "labels.svg"
 TITLES = {
     "results": "Results",
     "labels": "Scores by labels",
@@ -61,7 +62,7 @@ PRETRAINING_TEXT = (
 
 
 def write(comparison: Comparison) -> Path:
-    """Write OUT/report.html and return its path.
+    """Write OUT/report.html and return its path; beside it the panels of labels, as one picture.
 
     Without matplotlib the page has no pictures, and a note on stderr says why.
     raises what `hub.load` raises if a run folder is damaged
@@ -81,6 +82,8 @@ def write(comparison: Comparison) -> Path:
     path = out / PAGE
     style = f"<style>{STYLE}</style>"
     write_text(path, html.page(title, *parts, foot=versions(), head=style))
+    if draw:
+        write_bytes(out / PICTURE, curves.grid(comparison))
     return path
 
 

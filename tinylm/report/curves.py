@@ -1,6 +1,6 @@
 """The part of the report that shows how accuracy grows with labels, and how the runs learned."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from tinylm.transfer.experiment import (
 from tinylm.transfer.metrics import summarise
 
 from . import html, panels
-from .panels import LOOKS, Curve, Saved
+from .panels import LOOKS, Curve, Panel, Saved
 
 POINTS = 150  # points of a loss curve
 WORTH_SAYING = 1.1  # the least factor of labels saved that gets an arrow
@@ -59,20 +59,37 @@ def labels(comparison: Comparison) -> str:
     picture = panels.overview(tuned, counted, counting, metric)
     said = _spoken({**tuned, counting: counted}, metric)
     parts = [html.figure(picture, OVERVIEW_TEXT, said)]
-    kinds_of = {name: _kinds(comparison, name) for name in tuned}
-    ends = []
-    for kinds in kinds_of.values():
-        ends += [one.mean + one.std for found in kinds.values() for one in found.values()]
-    top = min(100.0, 100 * max(ends) + 5)
+    shown = _panels(comparison, tuned)
+    top = _top(shown)
     figures = []
-    for name, kinds in kinds_of.items():
-        saved = _saved(comparison, name)
-        picture = panels.label_panel(name, kinds, top, saved, metric)
-        alt = f"{name}: {_spoken(kinds, metric)}"
-        if saved is not None:
-            alt += f" {saved.says} than from scratch."
-        figures.append(html.figure(picture, "", alt))
+    for panel in shown:
+        alt = f"{panel.title}: {_spoken(panel.curves, metric)}"
+        if panel.saved is not None:
+            alt += f" {panel.saved.says} than from scratch."
+        figures.append(html.figure(panels.label_panel(panel, top, metric), "", alt))
     return "\n".join([*parts, html.paragraph(PANELS_TEXT), key(counting), html.panels(figures)])
+
+
+def grid(comparison: Comparison) -> bytes:
+    """The panels of all objectives as one picture, SVG, to stand outside of the page.
+
+    raises TinylmError  without matplotlib
+    """
+    shown = _panels(comparison, comparison.config.objectives)
+    return panels.label_grid(shown, _top(shown), METRICS[comparison.task.metric])
+
+
+def _panels(comparison: Comparison, names: Iterable[str]) -> list[Panel]:
+    """What is known of some objectives."""
+    return [Panel(name, _kinds(comparison, name), _saved(comparison, name)) for name in names]
+
+
+def _top(shown: Sequence[Panel]) -> float:
+    """The end of the axis that all panels share, in percent."""
+    ends = []
+    for panel in shown:
+        ends += [one.mean + one.std for curve in panel.curves.values() for one in curve.values()]
+    return min(100.0, 100 * max(ends) + 5)
 
 
 def curve_of(comparison: Comparison, method: str) -> Curve:

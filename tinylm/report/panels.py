@@ -1,6 +1,7 @@
 """Small pictures that stand beside each other: one objective each, the same axes for all.
 
     label panel    accuracy against labels per class: pretrained, from scratch, and the baselines
+    label grid     the label panels of all objectives in one picture
     loss panel     the loss of one run against minutes
     overview       every objective, fine-tuned, in one picture
 
@@ -21,6 +22,8 @@ from .pictures import COLOURS, INK, apart, canvas, finished, looks_of, plain, sc
 Curve = Mapping[float, Summary]  # labels per class -> accuracy over seeds
 
 SIZE = (3.3, 2.6)  # inches of a panel
+KEY = 0.3  # inches of the key below a grid
+COLUMNS = 3  # panels side by side in a grid
 FEW = 6  # systems whose bands can still be told apart in one picture
 LINE = 0.055  # height of a name beside the overview, in units of the axes' height
 
@@ -53,6 +56,17 @@ class Saved(NamedTuple):
     says: str
 
 
+class Panel(NamedTuple):
+    """What is known of one objective.
+
+    curves : kind, a key of LOOKS -> curve     saved : how many labels pretraining saves
+    """
+
+    title: str
+    curves: Mapping[str, Curve]
+    saved: Saved | None = None
+
+
 def _draw(axes: Any, curve: Curve, look: Look, band: bool = True) -> None:
     """One line, with its band of ± one standard deviation, in percent."""
     budgets = sorted(curve)
@@ -81,29 +95,64 @@ def _label_axis(axes: Any, curves: Iterable[Curve]) -> None:
     axes.set_xlabel("labels per class")
 
 
-def label_panel(
-    title: str,
-    curves: Mapping[str, Curve],
-    top: float,
-    saved: Saved | None = None,
-    metric: str = "accuracy",
-) -> bytes:
+def label_panel(panel: Panel, top: float, metric: str = "accuracy") -> bytes:
     """One objective: accuracy, or another score, by labels per class, for each kind of system.
 
-    curves : kind, a key of LOOKS -> curve     top : the end of the axis, in percent, of all panels
-    saved : how many labels pretraining saves     returns SVG
+    top : the end of the axis, in percent, of all panels     returns SVG
     """
     figure, axes = canvas(*SIZE)
-    for kind, curve in curves.items():
+    _draw_panel(axes, panel, top, metric)
+    return finished(figure)
+
+
+def label_grid(panels: Sequence[Panel], top: float, metric: str = "accuracy") -> bytes:
+    """All objectives, a panel for each, with one key below.
+
+    panels : at least one     top : the end of the axis, in percent     returns SVG
+    """
+    columns = min(len(panels), COLUMNS)
+    rows = -(-len(panels) // columns)
+    width, height = SIZE
+    figure, axes = canvas(columns * width, rows * height + KEY, rows, columns)
+    places = np.ravel(axes)
+    for place, panel in zip(places, panels, strict=False):
+        _draw_panel(place, panel, top, metric)
+    for place in places[len(panels) :]:
+        place.remove()
+    kinds = dict.fromkeys(kind for panel in panels for kind in panel.curves)
+    lines = [_key_line(kind) for kind in kinds]
+    figure.legend(
+        lines,
+        [plain(kind) for kind in kinds],
+        loc="outside lower center",
+        ncols=len(lines) if columns > 1 else 2,
+        frameon=False,
+        labelcolor=INK,
+    )
+    return finished(figure)
+
+
+def _key_line(kind: str) -> Any:
+    """How the lines of a kind look, for the key."""
+    from matplotlib.lines import Line2D
+
+    look = LOOKS[kind]
+    return Line2D(
+        [], [], color=look.colour, marker=look.marker, linestyle=look.dashes, markersize=4
+    )
+
+
+def _draw_panel(axes: Any, panel: Panel, top: float, metric: str) -> None:
+    """The curves of one objective, and the arrow of what they save."""
+    for kind, curve in panel.curves.items():
         _draw(axes, curve, LOOKS[kind])
-    if saved is not None:
-        _draw_saved(axes, saved)
-        axes.set_title(plain(saved.says), loc="right", fontsize=8)
-    _label_axis(axes, curves.values())
+    if panel.saved is not None:
+        _draw_saved(axes, panel.saved)
+        axes.set_title(plain(panel.saved.says), loc="right", fontsize=8)
+    _label_axis(axes, panel.curves.values())
     axes.set_ylim(0, top)
     axes.set_ylabel(f"{metric}, %")
-    axes.set_title(plain(title), weight="bold", loc="left")
-    return finished(figure)
+    axes.set_title(plain(panel.title), weight="bold", loc="left")
 
 
 def _draw_saved(axes: Any, saved: Saved) -> None:

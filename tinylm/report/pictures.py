@@ -48,10 +48,10 @@ def available() -> bool:
     return True
 
 
-def canvas(width: float = 6.4, height: float = 3.8) -> tuple:
-    """A figure and its axes, sizes in inches; needs no screen.
+def canvas(width: float = 6.4, height: float = 3.8, rows: int = 1, columns: int = 1) -> tuple:
+    """A figure and its axes, an array of them if there are several; needs no screen.
 
-    raises TinylmError  without matplotlib
+    width, height : inches of the whole     raises TinylmError  without matplotlib
     """
     try:
         from matplotlib import rc_context
@@ -62,7 +62,7 @@ def canvas(width: float = 6.4, height: float = 3.8) -> tuple:
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        return figure, figure.subplots()
+        return figure, figure.subplots(rows, columns)
 
 
 def finished(figure: Any) -> bytes:
