@@ -128,6 +128,14 @@ def test_a_panel_says_how_many_times_fewer_labels_are_needed():
     assert curves._saved(hardly, "gpt") is None
 
 
+def test_a_panel_claims_no_saving_that_one_draw_contradicts():
+    found = comparison(grid(tuned=(0.4, 0.5), scratch=(0.2, 0.4), counted=(0.3, 0.7)))
+    for row in found.rows:
+        if row["method"] == "gpt fine-tuned" and row["seed"] == 1:
+            row["accuracy"] = 0.1
+    assert curves._saved(found, "gpt") is None
+
+
 def test_a_curve_of_parts_is_their_mean_and_a_run_without_a_log_has_none(tmp_path):
     lines = []
     for step in range(1, 4):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinylm.transfer import compare, findings
 from tinylm.transfer.metrics import beats
-from tinylm.transfer.savings import labels_saved, sure_savings
+from tinylm.transfer.savings import clear_savings, labels_saved, sure_savings
 from tinylm.transfer.task import Task
 
 BUDGETS = (2, 11, 53)
@@ -93,6 +93,15 @@ def test_a_sure_saving_is_never_more_than_the_interpolated_one(found):
     for one in sure_savings(found):
         whole = interpolated[one.objective, one.way, one.budget]
         assert 1 < one.factor <= whole.factor * (1 + 1e-9) and whole.bound != "<"
+
+
+@given(results(fewest=2))
+def test_a_clear_saving_is_one_of_a_system_that_beats_its_twin(found):
+    kept = clear_savings(found)
+    for one in labels_saved(found):
+        own = found.scores(f"{one.objective} {one.way}", one.budget)
+        twin = found.scores(f"{one.objective} from scratch", one.budget)
+        assert (one in kept) == beats(own, twin)
 
 
 @given(results(fewest=2))

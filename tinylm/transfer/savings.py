@@ -115,6 +115,17 @@ def labels_saved(comparison: Comparison) -> list[Saving]:
     return found
 
 
+def clear_savings(comparison: Comparison) -> list[Saving]:
+    """The savings of systems that beat their twin with as many labels, see `metrics.beats`."""
+    found = []
+    for one in labels_saved(comparison):
+        own = dict(comparison.curve(f"{one.objective} {one.way}"))[one.budget]
+        twin = dict(comparison.curve(f"{one.objective} {SCRATCH}")).get(one.budget, [])
+        if len(own) == len(twin) and beats(own, twin):
+            found.append(one)
+    return found
+
+
 def sure_savings(comparison: Comparison) -> list[Saving]:
     """The savings that need no interpolation: with few labels better than the twin with more.
 
