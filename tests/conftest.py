@@ -39,6 +39,8 @@ settings.register_profile(
     database=None,
     print_blob=True,
 )
+# where CI repeats tests on the references, which the first run has held to the kernels
+settings.register_profile("again", parent=settings.get_profile("ci"), max_examples=25)
 IN_CI = bool(os.environ.get("CI"))
 settings.load_profile("ci" if IN_CI else "default")
 

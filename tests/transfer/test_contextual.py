@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from quick import some
 
 from tinylm.objectives import registry
 from tinylm.report import write
@@ -73,7 +74,7 @@ def test_a_texts_prediction_depends_on_no_other_text(models, name):
 
 
 def test_every_chapter_stands_in_a_comparison_and_its_report(tmp_path):
-    names = tuple(registry.CHAPTERS)
+    names = tuple(some(registry.CHAPTERS, 4))
     adapt = AdaptConfig(max_length=13, updates=2)
     config = compare.CompareConfig(
         data="toy",
