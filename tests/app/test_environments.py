@@ -47,6 +47,13 @@ def test_a_mistake_without_a_place_to_say_it_has_its_status(closed):
     assert subprocess.run(["sh", "-c", command], capture_output=True, timeout=300).returncode == 2
 
 
+def test_a_mistake_without_a_place_to_say_it_is_not_said_on_standard_output(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr", None)
+    with pytest.raises(SystemExit) as caught:
+        main(["score", "nowhere"])
+    assert caught.value.code == 2 and capsys.readouterr().out == ""
+
+
 def test_without_streams_nothing_is_said_and_nothing_fails(monkeypatch):
     monkeypatch.setattr("sys.stderr", None)
     progress.note("a line")

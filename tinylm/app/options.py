@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from tinylm.errors import TinylmError, one_line
+from tinylm.progress import say
 
 OBJECTIVE = "gpt, word2vec, ..., or a file of yours: mine.py"  # what a command's OBJECTIVE may be
 CAUSAL_RUN = "run of a causal model, ours or a published GPT-2"
@@ -27,8 +28,15 @@ class Parser(argparse.ArgumentParser):
         self.register("action", "several", _Several)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, on one line, and end with status 2."""
-        super().error(one_line(message))
+        """Say how to use it and, on one line, what is wrong; end with status 2.
+
+        Differs from argparse: silent where standard error is closed. There Python 3.11.2's fails,
+        and later ones write to standard output.
+        """
+        for line in self.format_usage().splitlines():
+            say(line)
+        say(f"{self.prog}: error: {one_line(message)}")
+        raise SystemExit(2)
 
 
 class _Once(argparse.Action):
