@@ -36,7 +36,7 @@ PANELS_TEXT = (
     "Each objective alone, on the same scale. The gap between blue and orange is what reading "
     "text without labels has brought: the same network, once pretrained and once not. The arrow "
     "shows how many times fewer labels the pretrained one needs for the same accuracy, where that "
-    "is most; without an arrow no gain held in every draw and by more than the spread."
+    "is most; it stands only where the gain holds in every draw and by more than the spread."
 )
 LOSSES_TEXT = (
     "Training loss, in means of blocks of steps; the ring is the loss on held-out posts. Where an "
