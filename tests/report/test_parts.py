@@ -10,6 +10,7 @@ from markup import read
 
 from tinylm.report import confusion, costs, curves, examples, html, maps
 from tinylm.transfer.experiment import CompareConfig, Comparison
+from tinylm.transfer.savings import clear_savings
 from tinylm.transfer.task import Task
 
 METHODS = ("majority", "TF-IDF", "gpt features", "gpt fine-tuned", "gpt from scratch")
@@ -120,12 +121,12 @@ def test_labels_and_texts_that_contain_markup_stay_text(labels, texts):
 
 def test_a_panel_says_how_many_times_fewer_labels_are_needed():
     found = comparison(grid(tuned=(0.4, 0.5), scratch=(0.2, 0.4), counted=(0.3, 0.7)))
-    saved = curves._saved(found, "gpt")
+    saved = curves._saved(clear_savings(found), "gpt")
     assert (saved.few, saved.many) == (2, 8) and saved.says == "4.0 times fewer labels"
     worse = comparison(grid(tuned=(0.2, 0.3), scratch=(0.3, 0.4), counted=(0.3, 0.7)))
-    assert curves._saved(worse, "gpt") is None
+    assert curves._saved(clear_savings(worse), "gpt") is None
     hardly = comparison(grid(tuned=(0.205, 0.4), scratch=(0.2, 0.4), counted=(0.3, 0.7)))
-    assert curves._saved(hardly, "gpt") is None
+    assert curves._saved(clear_savings(hardly), "gpt") is None
 
 
 def test_a_panel_claims_no_saving_that_one_draw_contradicts():
@@ -133,7 +134,7 @@ def test_a_panel_claims_no_saving_that_one_draw_contradicts():
     for row in found.rows:
         if row["method"] == "gpt fine-tuned" and row["seed"] == 1:
             row["accuracy"] = 0.1
-    assert curves._saved(found, "gpt") is None
+    assert curves._saved(clear_savings(found), "gpt") is None
 
 
 def test_a_curve_of_parts_is_their_mean_and_a_run_without_a_log_has_none(tmp_path):

@@ -30,8 +30,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say how to use it and, on one line, what is wrong; end with status 2.
 
-        Differs from argparse: silent where standard error is closed. There Python 3.11.2's fails,
-        and later ones write to standard output.
+        Differs from argparse where standard error is closed: nothing is said. There argparse of
+        Python 3.11.2 ends with status 1, and later ones write the usage to standard output.
         """
         for line in self.format_usage().splitlines():
             say(line)

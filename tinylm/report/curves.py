@@ -81,7 +81,8 @@ def grid(comparison: Comparison) -> bytes:
 
 def _panels(comparison: Comparison, names: Iterable[str]) -> list[Panel]:
     """What is known of some objectives."""
-    return [Panel(name, _kinds(comparison, name), _saved(comparison, name)) for name in names]
+    clear = savings.clear_savings(comparison)
+    return [Panel(name, _kinds(comparison, name), _saved(clear, name)) for name in names]
 
 
 def _top(shown: Sequence[Panel]) -> float:
@@ -106,10 +107,10 @@ def _kinds(comparison: Comparison, name: str) -> dict[str, Curve]:
     return {kind: curve for kind, curve in found.items() if curve}
 
 
-def _saved(comparison: Comparison, name: str) -> Saved | None:
+def _saved(clear: Sequence[savings.Saving], name: str) -> Saved | None:
     """The arrow for the largest clear saving of an objective, fine-tuned; None if there is none."""
     own = []
-    for one in savings.clear_savings(comparison):
+    for one in clear:
         if one.objective == name and one.way == FINETUNED:
             own.append(one)
     one = savings.best(own)
