@@ -36,8 +36,7 @@ from .train import Trainer
 
 DOCUMENTS = 60  # of toy text to train on
 HELD_OUT = 6  # of toy text to evaluate on
-# fields of the config, unless the caller sets them
-SMALL = {"vocab_size": 300, "batch_size": 2, "sequence_length": 32}
+SMALL = {"vocab_size": 300, "batch_size": 2}  # fields of the config, unless the caller sets them
 UPDATES = 6  # of a training run
 STOP = 3  # a run is stopped after this many of them, and resumed
 
