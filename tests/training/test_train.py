@@ -335,6 +335,30 @@ def exploding(out, at, factor, config, resume=False, stop_after=None):
     return model.state_dict()["table.weight"]
 
 
+@pytest.mark.parametrize(
+    "saving, expected",
+    [(0.0, [100, 200, 300, 400, 500, 600, 700, 800, 900]), (10.0, [200, 400, 600, 800])],
+)
+def test_checkpoints_stand_apart_where_saving_is_slow(tmp_path, saving, expected):
+    """An update takes a second here, so 200 of them are twenty times ten seconds."""
+    now, saved = [0.0], []
+    model = Bigram()
+    model.on_batch = lambda number: now.__setitem__(0, now[0] + 1.0)
+    trainer = Trainer(model, out=tmp_path, config=TrainConfig(steps=950), quiet=True)
+    save = trainer.folder.save
+
+    def slow_save(*args):
+        save(*args)
+        saved.append(trainer.step)
+        now[0] += saving
+
+    trainer.folder.save = slow_save
+    trainer.clock = lambda: now[0]
+    trainer.run()
+    assert [step for step in saved if 0 < step < 950] == expected
+    assert saved[-1] == 950
+
+
 LONG = dataclasses.replace(CONFIG, steps=130, save_every=10)
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from threadpoolctl import ThreadpoolController
 
 from tinylm.errors import DataError, ShapeError
 from tinylm.transfer import (
@@ -140,6 +141,33 @@ def test_the_gradient_vanishes_at_the_solution():
     residual = model.predict_proba(x) - np.eye(5)[y]
     np.testing.assert_allclose(0.7 * x.T @ residual + model.weights_, 0, atol=1e-3)
     np.testing.assert_allclose(residual.sum(axis=0), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_examples", [9, 61])  # fewer and more of them than features
+def test_the_gradient_vanishes_where_features_differ_in_scale_a_millionfold(n_examples):
+    rng = np.random.default_rng(7)
+    scales = 10.0 ** np.linspace(-3, 3, 12)
+    x, y = rng.standard_normal((n_examples, 12)) * scales, np.arange(n_examples) % 3
+    model = SoftmaxRegression(C=1.0).fit(x, y)
+    residual = model.predict_proba(x) - np.eye(3)[y]
+    gradient = x.T @ residual + model.weights_
+    np.testing.assert_allclose(gradient / scales[:, None], 0, atol=1e-3)
+    np.testing.assert_allclose(residual.sum(axis=0), 0, atol=1e-3)
+
+
+def test_softmax_regression_runs_in_one_pool(monkeypatch):
+    """In two, its thousands of small products took seven times as long."""
+    seen = []
+    minimise = SoftmaxRegression._minimise
+
+    def watched(*args):
+        pools = ThreadpoolController().select(user_api="blas").info()
+        seen.append([each["num_threads"] for each in pools])
+        return minimise(*args)
+
+    monkeypatch.setattr(SoftmaxRegression, "_minimise", watched)
+    SoftmaxRegression().fit(np.eye(3).repeat(2, axis=0), list("aabbcc"))
+    assert seen and set(seen[0]) == {1}
 
 
 def test_cross_validation_takes_the_trust_that_the_held_out_labels_support():

@@ -36,7 +36,8 @@ class TrainConfig(settings.Config):
     clip : largest global gradient norm, 0 = no clipping
     accumulate : batches per update, their gradients averaged
     eval_every : updates between evaluations on held-out text, 0 = ten a run
-    save_every : updates between checkpoints
+    save_every : updates between checkpoints, 0 = 100, or more where saving would take over a
+        twentieth of the time
     keep : "last", the weights after all updates, or "best", those with the lowest loss on held-out
         text among the evaluations on the way and at the end (without such text: the last); for a
         text so small that it is soon known by heart
@@ -65,7 +66,7 @@ class TrainConfig(settings.Config):
         "clip": at_least(0),
         "accumulate": at_least(1),
         "eval_every": at_least(0),
-        "save_every": at_least(1),
+        "save_every": at_least(0),
         "keep": one_of("last", "best"),
         "seed": at_least(0),
     }
@@ -88,7 +89,7 @@ class TrainConfig(settings.Config):
     clip: float = 1.0
     accumulate: int = 1
     eval_every: int = 0
-    save_every: int = 100
+    save_every: int = 0
     keep: str = "last"
     seed: int = 0
 

@@ -35,6 +35,8 @@ from .losses import Components, Divergence, EpochMean
 GLANCE = 20_000  # held-out tokens that an evaluation on the way predicts
 LAST_LOOK = 200_000  # held-out tokens that the last evaluation predicts
 RECENT = 50  # updates over which the reported training loss is averaged
+SAVE_EVERY = 100  # updates between checkpoints, unless a config says how many
+SAVE_SHARE = 20  # training between two of them takes at least so many times what the first one took
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Trainer:
         self.budget = self.config.budget()
         self.step = 0
         self.seconds = 0.0
+        self.saved = (0.0, 0.0)  # `seconds` at the last checkpoint, and what that one took
         self.tokens = 0  # predicted
         self.read = 0  # tokens that the model saw for these predictions
         self.recent = deque(maxlen=RECENT)
@@ -285,10 +288,17 @@ class Trainer:
             progress.replan(self.step, self.steps)
             self.folder.log("plan", step=self.step, plan=self.budget.plan.lists())
         # A new plan must be saved before the next update follows it, or nobody could repeat it.
-        if revised or self._signals.caught or self.step % c.save_every == 0:
+        if revised or self._signals.caught or self._is_due(c.save_every):
             self._save()
         if self._signals.caught:
             self._stop()
+
+    def _is_due(self, save_every):
+        """Whether the next checkpoint is due after this update."""
+        if save_every:
+            return self.step % save_every == 0
+        at, took = self.saved
+        return self.step % SAVE_EVERY == 0 and self.seconds - at >= took * SAVE_SHARE
 
     def _update(self, step):
         """Make one update of the weights at the rate of the schedule; returns as `_update_at`."""
@@ -417,7 +427,9 @@ class Trainer:
             "identity": self._identity,
             "result": result,
         }
+        start = self.clock()
         self.folder.save(facts, self.optimizer, self.best.arrays)
+        self.saved = (self.seconds, self.clock() - start)
 
     def _restore_facts(self, facts):
         """Take up the facts that `_save` wrote."""
