@@ -46,7 +46,7 @@ def test_the_nearest_kin_decides():
         measurement("gpt fine-tuned", 2, 0): 3.0,
         measurement("bert fine-tuned", 2, 0): 2.0,
     }
-    expected = [7.0, 5.0, 3.0 * 11 / 2, 2.0 * 11 / 2, pace.FIRST_GUESS["fine-tuned"]]
+    expected = [7.0, 3.0 * 5.0 / 2.0, 3.0 * 11 / 2, 2.0 * 11 / 2, pace.FIRST_GUESS["fine-tuned"]]
     for seconds in expected:
         assert seconds_left([asked], near, minutes=1) == pytest.approx(seconds)
         if near:

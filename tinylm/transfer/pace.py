@@ -4,10 +4,12 @@ A comparison is a list of parts: each objective reads its text and encodes the p
 system is measured in each cell. What a part took is known when it is done, and stays known in the
 folder. The others are estimated from those that are most like them:
 
-    the same system with as many labels  →  systems of its kind with as many labels
+    the same system with as many labels
+    →  the same system with others, if labels cost it as much more as they cost its kind
+    →  systems of its kind with as many labels
     →  the same system  →  systems of its kind  →  a first guess
 
-where from the third on more labels take more time, in proportion.
+where from the fourth on more labels take more time, in proportion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,10 +99,13 @@ def _estimate(
     """The seconds that one part will take.   known : (part, seconds) of those done"""
     kin = [(other, took) for other, took in known if other.kind == part.kind]
     own = [(other, took) for other, took in kin if other.name == part.name]
-    for like in (own, kin):
-        same = [took for other, took in like if other.budget == part.budget]
-        if same:
-            return sum(same) / len(same)
+    same = _mean(own, part.budget)
+    if same is None:
+        same = _grown(part, own, kin)
+    if same is None:
+        same = _mean(kin, part.budget)
+    if same is not None:
+        return same
     for like in (own, kin):
         if like:
             return sum(_scaled(part, other, took, most) for other, took in like) / len(like)
@@ -108,6 +113,31 @@ def _estimate(
     if part.kind == PRETRAINING:
         guess += BY_TOKENS if minutes is None else 60 * minutes
     return guess
+
+
+def _mean(known: list[tuple[Part, float]], budget: Budget | None) -> float | None:
+    """The mean seconds of the parts with that budget; None if there is none."""
+    took = [seconds for part, seconds in known if part.budget == budget]
+    return sum(took) / len(took) if took else None
+
+
+def _grown(
+    part: Part, own: list[tuple[Part, float]], kin: list[tuple[Part, float]]
+) -> float | None:
+    """The seconds of the same system with other labels, times what these labels cost its kin.
+
+    A GPT took 6 s with 2 labels, word2vec 0.9 s, and 4.8 s with 50: the GPT will take 32 s with 50.
+    own : (part, seconds) of the system     kin : of all systems of its kind
+    returns None if no other system is known with both numbers of labels
+    """
+    there = {other.name for other, _ in kin if other.budget == part.budget}
+    for last, _ in reversed(own):
+        both = {other.name for other, _ in kin if other.budget == last.budget} & there
+        like = [(other, took) for other, took in kin if other.name in both]
+        before, now = _mean(like, last.budget), _mean(like, part.budget)
+        if before and now:
+            return _mean(own, last.budget) * now / before
+    return None
 
 
 def _scaled(part: Part, other: Part, took: float, most: float) -> float:
