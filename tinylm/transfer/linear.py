@@ -23,8 +23,8 @@ from .metrics import accuracy
 FeatureMatrix = ArrayLike | sparse.sparray  # (N, F)
 
 GRID = tuple(10.0**k for k in range(-4, 3))  # values of C to choose from
-LBFGS = {"maxiter": 1000, "gtol": 1e-6, "ftol": 64 * np.finfo(float).eps}
-ROUGHLY = {**LBFGS, "gtol": 1e-4}  # near enough to count hits; the chosen C is fitted anew
+LBFGS = {"maxiter": 5000, "gtol": 1e-7, "ftol": 64 * np.finfo(float).eps}
+ROUGHLY = {**LBFGS, "maxiter": 1000, "gtol": 1e-4}  # near enough to count hits; C is fitted anew
 
 
 def _matrix(features: FeatureMatrix):
