@@ -155,6 +155,21 @@ def test_the_gradient_vanishes_where_features_differ_in_scale_a_millionfold(n_ex
     np.testing.assert_allclose(residual.sum(axis=0), 0, atol=1e-3)
 
 
+@pytest.mark.parametrize("c", [1.0, 1e4])
+def test_the_minimum_is_reached_however_large_the_trust_and_the_correlations(c):
+    """A search that ends at a gradient of 1e-6 has a larger one in the axes of the features."""
+    rng = np.random.default_rng(3)
+    y = np.arange(300) % 10
+    x = rng.standard_normal((10, 40))[y] + 1.5 * rng.standard_normal((300, 40))
+    x = x @ (rng.standard_normal((40, 40)) * 10.0 ** np.linspace(-2, 1, 40))
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    model = SoftmaxRegression(c).fit(x, y)
+    residual = (model.predict_proba(x) - np.eye(10)[y]) / 300
+    gradient = x.T @ residual + model.weights_ / (c * 300)
+    np.testing.assert_allclose(gradient, 0, atol=2e-7)
+    np.testing.assert_allclose(residual.sum(axis=0), 0, atol=2e-7)
+
+
 def test_softmax_regression_runs_in_one_pool(monkeypatch):
     """In two, its thousands of small products took seven times as long."""
     seen = []
