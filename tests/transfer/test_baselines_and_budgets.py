@@ -134,6 +134,17 @@ def test_sparse_and_dense_features_give_the_same_classifier(seed):
     np.testing.assert_allclose(dense.weights_, thin.weights_, atol=1e-4)
 
 
+@pytest.mark.parametrize("make", [np.array, sparse.csr_array])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(make, wrong):
+    x = np.eye(4)
+    model = SoftmaxRegression().fit(make(x), list("aabb"))
+    x[1, 1] = wrong
+    for use in (lambda x: SoftmaxRegression().fit(x, list("aabb")), model.predict):
+        with pytest.raises(DataError, match="NaN or infinity"):
+            use(make(x))
+
+
 def test_the_gradient_vanishes_at_the_solution():
     rng = np.random.default_rng(5)
     x, y = rng.standard_normal((37, 11)), np.arange(37) % 5

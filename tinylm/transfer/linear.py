@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, sparse, special
 
 from tinylm.errors import ArgumentError, DataError, ShapeError
+from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.settings import above, argument
 
@@ -37,6 +38,10 @@ def _matrix(features: FeatureMatrix):
         raise ShapeError(
             f"SoftmaxRegression: features have shape {x.shape}; "
             "expected (N, F), one row per example."
+        )
+    if not is_finite(x.data if sparse.issparse(x) else x):
+        raise DataError(
+            "SoftmaxRegression: the features hold NaN or infinity; expected finite numbers."
         )
     return x
 
@@ -105,7 +110,7 @@ class SoftmaxRegression(Estimator):
 
         features : (N,F), dense or scipy.sparse     labels : (N,)     returns self
         raises ShapeError       if the lengths differ
-        raises DataError        if there are fewer than two classes
+        raises DataError        if there are fewer than two classes, or a feature is not finite
         """
         x = _matrix(features)
         labels = label_array(labels)
@@ -202,6 +207,7 @@ class SoftmaxRegression(Estimator):
         """The logits, (N,K).
 
         raises ShapeError before `fit`, or if the number of features is not that of `fit`
+        raises DataError if a feature is not finite
         """
         x = _matrix(features)
         if self.weights_ is None:
