@@ -36,7 +36,7 @@ GLANCE = 20_000  # held-out tokens that an evaluation on the way predicts
 LAST_LOOK = 200_000  # held-out tokens that the last evaluation predicts
 RECENT = 50  # updates over which the reported training loss is averaged
 SAVE_EVERY = 100  # updates between checkpoints, unless a config says how many
-SAVE_SHARE = 20  # training between two of them takes at least so many times what the first one took
+SAVE_SHARE = 20  # and a run trains at least so many times as long as its last checkpoint took
 
 
 @dataclass(frozen=True)
