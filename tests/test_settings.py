@@ -88,6 +88,15 @@ def test_numpy_numbers_become_plain_ones():
     assert type(sizes.width) is int and type(sizes.rate) is float
 
 
+def test_the_members_of_a_dict_become_plain_too():
+    given = {"betas": [0.9, 0.98], "ratio": np.float64(32), "inner": {"n": np.int64(3)}}
+    found = settings.argument("Here", "options", given, dict)
+    assert found == {"betas": (0.9, 0.98), "ratio": 32.0, "inner": {"n": 3}}
+    assert type(found["ratio"]) is float and type(found["inner"]["n"]) is int
+    with pytest.raises(TinylmError, match=r"options\['ratio'\] is inf"):
+        settings.argument("Here", "options", {"ratio": np.inf}, dict)
+
+
 def test_lists_become_tuples_and_unknown_names_are_refused():
     assert settings.build(Sizes, {"betas": [0.5, 0.6]}).betas == (0.5, 0.6)
     with pytest.raises(TinylmError, match="it knows width, rate"):

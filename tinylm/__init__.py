@@ -15,7 +15,7 @@ import sys
 __version__ = "0.1.0"
 
 _PLACES = {
-    "Tensor": "tensor",
+    "Tensor": "ops",  # not tensor: whoever takes a Tensor wants its operators
     "no_grad": "tensor",
     "check_grads": "gradcheck",
     "one_pool": "kernels",

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinylm import ops as F
+
 from .encodercheck import (
     Line,
     ObjectiveError,
@@ -119,7 +121,7 @@ def check_grads(
         contracted = 0
         size = 0  # rounding errors grow with it
         for y, w in zip(outputs, cotangents, strict=True):
-            contracted = contracted + (y * w).sum()
+            contracted = contracted + F.sum(F.mul(y, w))
             size += float(np.abs(w * y.data).sum())
         if contracted.requires_grad:
             contracted.backward()  # one backward for all outputs: they share records

@@ -45,6 +45,7 @@ class Signals:
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal, and put the former handler back for the next one."""
+        """Note the signal, and put the former handlers back for the next one of either kind."""
         self.caught = number
-        signal.signal(number, self._before[number])
+        for each, handler in self._before.items():
+            signal.signal(each, handler)

@@ -186,13 +186,24 @@ def argument(
         expected = spoken(kind) if limit is None else _said(kind, limit)
         raise ArgumentError(f"{where}: {name} is {value!r}; expected {expected}.")
     if isinstance(value, dict):
-        for key, part in value.items():
-            argument(where, f"{name}[{key!r}]", part, type(part))
-        return value
+        return _members(where, name, value)
     for part in _parts(value):
         if not _fits(part, limit):
             raise ArgumentError(f"{where}: {name} is {value!r}; expected {_said(kind, limit)}.")
     return value
+
+
+def _members(where: str, name: str, value: dict) -> dict:
+    """A dict whose values are checked as `argument` checks one; itself where none changes.
+
+    raises ArgumentError
+    """
+    found = {}
+    for key, part in value.items():
+        part = _plain(part)
+        found[key] = argument(where, f"{name}[{key!r}]", part, type(part))
+    unchanged = all(found[key] is value[key] for key in value)
+    return value if unchanged else found
 
 
 def _plain(value: Any) -> Any:

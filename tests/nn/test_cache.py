@@ -95,6 +95,29 @@ def test_the_newest_token_in_one_kernel_is_the_block_in_parts(pre_norm, activati
         np.testing.assert_allclose(one, parts, rtol=1e-12, atol=1e-12)
 
 
+class Halved(nn.Linear):
+    """A layer that a user changed."""
+
+    def forward(self, x, **how):
+        return super().forward(x, **how) * 0.5
+
+
+class Doubled(nn.TransformerBlock):
+    """A block that a user changed."""
+
+    def forward(self, x, *others, **how):
+        return super().forward(x, *others, **how) * 2.0
+
+
+def test_a_block_with_a_part_of_its_own_never_goes_through_the_one_kernel():
+    config = nn.BlockConfig(width=H * D, heads=H, hidden=11)
+    how = dict(noise=nn.Noise(), rng=np.random.default_rng(1))
+    block = nn.TransformerBlock(config, **how)
+    assert block.is_standard() and not Doubled(config, **how).is_standard()
+    block.mlp.c_proj = Halved(11, H * D, rng=np.random.default_rng(1))
+    assert not block.is_standard()
+
+
 def test_rows_move_with_keys_values_padding_and_length():
     cache = nn.Cache(1, B, H, SIZE, D)
     mask = np.array([[True] * 5, [False] * 2 + [True] * 3, [False] * 4 + [True]])

@@ -64,6 +64,20 @@ def test_noise_gives_the_same_keys_for_the_same_step_and_others_elsewhere():
     assert len({*map(int, first), *map(int, others)}) == 5
 
 
+def test_a_seed_may_be_a_number_of_numpys():
+    seed, step = np.int64(2**62), np.int64(3)
+    assert nn.Noise(seed).at(seed, step, step).key() == nn.Noise().at(2**62, 3, 3).key()
+
+
+def test_evaluating_leaves_every_part_in_its_own_mode():
+    pair = Pair().train()
+    pair.rest.eval()  # as a frozen part is
+    with pair.evaluating():
+        assert not any(module.training for module in pair.modules())
+    assert pair.training and pair.first.training
+    assert not pair.rest.training and not pair.rest[0].training
+
+
 def test_dropout_keeps_the_share_it_says_and_the_mean():
     layer = nn.Dropout(0.3, nn.Noise(7))
     x = np.ones(40_000, np.float32)

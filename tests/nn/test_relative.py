@@ -127,6 +127,26 @@ def test_a_distance_that_is_not_there_is_refused():
         F.relative_attention(q, q, q, r.repeat(3, axis=0), np.zeros((B, T), int), bias, bias)
 
 
+@pytest.mark.parametrize("shape", [(1, D), (H, 1), (H + 1, D), (D,)])
+@pytest.mark.parametrize("wrong", [[0], [1], [2], [3], [0, 1, 2, 3]])
+def test_every_bias_has_a_number_for_each_head_and_channel(shape, wrong):
+    q = np.zeros((B, H, T, D))
+    r = np.zeros((1, H, 2 * T, D))
+    biases = [np.zeros((H, D)) for _ in range(4)]
+    for place in wrong:
+        biases[place] = np.zeros(shape)
+    with pytest.raises(ShapeError, match=r"expected \(H, D\)"):
+        F.relative_attention(q, q, q, r, np.zeros((B, T), int), *biases)
+
+
+def test_a_step_needs_its_segment_bias():
+    q = np.zeros((B, H, T, D))
+    r = np.zeros((1, H, 2 * T, D))
+    bias = np.zeros((H, D))
+    with pytest.raises(ShapeError, match="segment_bias and step"):
+        F.relative_attention(q, q, q, r, np.zeros((B, T), int), bias, bias, step=bias)
+
+
 def test_a_place_that_does_not_exist_is_refused():
     with pytest.raises(ShapeError, match="places"):
         F.relative_shift(np.zeros((B, H, K, S + T)), S, np.full((B, K), T))

@@ -268,6 +268,7 @@ def test_sampling_every_word_is_the_full_softmax_and_evaluation_never_samples():
 def test_the_laptop_sizes_sample_where_a_vocabulary_is_large_and_all_words_are_dear():
     assert ElmoConfig.small(20_000).n_negative_samples_batch == 512
     assert ElmoConfig.small(5_000).n_negative_samples_batch == 0
+    assert ElmoConfig.small(20_000, n_tokens_vocab=5_000).n_negative_samples_batch == 0
     assert ElmoConfig.tiny(20_000, n_negative_samples_batch=0).n_negative_samples_batch == 0
     assert ElmoConfig.published().n_negative_samples_batch == 8192
 

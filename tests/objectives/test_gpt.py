@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinylm
-from tinylm import GPT, GPTConfig, check_grads
+from tinylm import GPT, GPTConfig, check_grads, nn
 from tinylm.data import Corpus
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.objectives.gpt import GPTBatch, next_token_loss
@@ -285,8 +285,33 @@ class Louder(GPT):
         return super().embed(ids, position_ids, tables, speakers) * 2.0
 
 
-def test_a_token_read_alone_passes_through_what_a_subclass_changes():
-    model = Louder(GPTConfig(11, n_positions=9, n_embd=6, n_layer=2, n_head=3)).eval()
+class Sharper(GPT):
+    """A GPT that speaks with more certainty: `encode` as a whole is its own."""
+
+    def encode(self, ids, *arguments, **family):
+        *lower, last = super().encode(ids, *arguments, **family)
+        return [*lower, last * 3.0]
+
+
+class Block(nn.TransformerBlock):
+    """A block whose results are three times as large."""
+
+    def forward(self, x, *others, **how):
+        return super().forward(x, *others, **how) * 3.0
+
+
+class OwnBlocks(GPT):
+    """A GPT with blocks of another kind."""
+
+    def build(self, config, rng):
+        super().build(config, rng)
+        for block in self.h:
+            block.__class__ = Block
+
+
+@pytest.mark.parametrize("chapter", [Louder, Sharper, OwnBlocks])
+def test_a_token_read_alone_passes_through_what_a_subclass_changes(chapter):
+    model = chapter(GPTConfig(11, n_positions=9, n_embd=6, n_layer=2, n_head=3)).eval()
     ids = np.array([[3, 4, 7, 1]])
     cache = model.start_cache(1, 4)
     for t in range(4):

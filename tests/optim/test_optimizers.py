@@ -8,6 +8,7 @@ from tinylm import ops as F
 from tinylm.errors import CheckpointError, TinylmError
 
 X = np.random.default_rng(1).normal(size=(7, 3))
+RNG = np.random.default_rng(3)
 Y = np.random.default_rng(2).integers(0, 5, 7)
 CASES = {
     "AdamW": dict(lr=0.01, weight_decay=0.1),
@@ -187,6 +188,9 @@ def test_decay_is_left_out_by_name_by_rank_and_taken_back_by_a_later_pattern():
     assert decays(Network(), no_decay=("bias$", "!^first")) == weights | biases | {
         "first.bias": 0.25
     }
+    lstm = nn.LSTM(nn.LSTMConfig(3, 5, bidirectional=True), noise=nn.Noise(), rng=RNG)
+    assert decays(lstm)["bias_l0_reverse"] == decays(lstm)["bias_l0"] == 0
+    assert decays(lstm)["weight_hh_l0"] == 0.25
     assert decays(Network(), no_decay=()) == dict.fromkeys(weights | biases, 0.25)
 
 
@@ -293,6 +297,21 @@ def test_a_parameter_that_went_elsewhere_is_one_sentence():
     optim.SGD([("p", p)], lr=1.0)
     with pytest.raises(TinylmError, match="gone to another optimiser"):
         first.step()
+
+
+def test_an_array_put_in_place_of_a_parameters_is_one_sentence():
+    p = nn.Parameter(np.ones(3, np.float32))
+    optimizer = optim.SGD([("p", p)], lr=1.0)
+    p.data = p.data * 0.5
+    with pytest.raises(TinylmError, match=r"p.data\[...\] = values"):
+        optimizer.step()
+
+
+def test_groups_may_be_generators():
+    model, other = Network(), Network()
+    generators = [{"params": (pair for pair in each.named_parameters())} for each in (model, other)]
+    optimizer = optim.SGD(generators, lr=1.0)
+    assert sum(len(segment.members) for segment in optimizer.segments) == 8
 
 
 def test_parameters_without_names_are_one_sentence():

@@ -145,6 +145,14 @@ def test_features_that_are_not_finite_are_refused(make, wrong):
             use(make(x))
 
 
+@pytest.mark.parametrize("make", [np.array, sparse.csr_array])
+@pytest.mark.parametrize("features", [2, 9], ids=["narrow", "wide"])
+def test_features_whose_squares_overflow_are_refused(make, features):
+    x = np.full((4, features), 1e160)
+    with pytest.raises(DataError, match="squares of the features"):
+        SoftmaxRegression().fit(make(x), list("aabb"))
+
+
 def test_the_gradient_vanishes_at_the_solution():
     rng = np.random.default_rng(5)
     x, y = rng.standard_normal((37, 11)), np.arange(37) % 5

@@ -326,6 +326,14 @@ def test_a_row_that_is_not_clearly_under_the_unigram_entropy_says_so(loss, said)
     assert found.plateau() == {"gpt": said != "yes"}
 
 
+@pytest.mark.parametrize(("teacher", "stays"), [(6.9, True), (5.0, False)])
+def test_a_student_sits_on_the_plateau_where_its_teacher_does(teacher, stays):
+    bert = {"token_loss": teacher, "unigram": 7.0}
+    pretrained = {"bert": bert, "distil": {"token_loss": 5.0, "unigram": 7.0}}
+    found = replace(made_up(tuned={2: [0.5]}), pretrained=pretrained)
+    assert found.plateau() == {"bert": stays, "distil": stays}
+
+
 def test_the_paired_comparison_counts_seeds():
     result = made_up(
         tuned={2: [0.5, 0.6], 10: [0.5, 0.6]}, scratch={2: [0.1, 0.2], 10: [0.55, 0.2]}

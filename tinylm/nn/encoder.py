@@ -64,7 +64,8 @@ class EncoderConfig(Config):
 def sinusoids(positions: int, width: int, std: float, base: float = 10_000.0) -> np.ndarray:
     """A first table of positions in which a step to the right is the same turn everywhere.
 
-        row t = √2·std · [sin(t·r_0) … sin(t·r_n), cos(t·r_0) … cos(t·r_n)],   r_i = base^(−i/n)
+        row t = √2·std · [sin(t·r_0) … sin(t·r_{n−1}), cos(t·r_0) … cos(t·r_{n−1})]
+        r_i = base^(−i/n),   n = width // 2
 
     So what attention learns about a distance at one place holds at all places. With a smaller base
     all rates are fast, and two rows differ after few steps.

@@ -73,8 +73,8 @@ class Noise:
 
         returns self
         """
-        base = _mix(_mix(seed & _MASK) ^ step)
-        self._base = _mix(base ^ place) if place else base
+        base = _mix(_mix(int(seed) & _MASK) ^ int(step))
+        self._base = _mix(base ^ int(place)) if place else base
         self._count = 0  # of the keys given since then
         return self
 
@@ -210,7 +210,7 @@ class Module:
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Within this context the module is in evaluation mode; afterwards it is as before.
+        """Within this context the module is in evaluation mode; afterwards each part is as before.
 
         >>> module = ModuleList([])
         >>> with module.evaluating():
@@ -219,12 +219,13 @@ class Module:
         >>> module.training
         True
         """
-        before = self.training
+        before = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             yield
         finally:
-            self.train(before)
+            for module, mode in before:
+                module.training = mode
 
     def apply(self, f: Callable[["Module"], object]) -> Self:
         """Call f(module) for every part and at last for this module; returns self."""

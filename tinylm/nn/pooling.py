@@ -77,7 +77,7 @@ def _normalised(x, mask):
     mean = F.sum(x * real) / count
     centred = x - mean
     variance = F.sum(F.square(centred * real)) / count
-    return centred / F.sqrt(variance + 1e-13)  # ε as in ELMo's release
+    return centred / F.sqrt(variance + 1e-12)  # ε as in ELMo's release
 
 
 class Pooler(Module):

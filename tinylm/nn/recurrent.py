@@ -78,9 +78,9 @@ class LSTM(Module):
 
     config : LSTMConfig
     noise : nn.Noise
-    rng : Generator of the initial weights, U(−1/√H, 1/√H) Parameters: weight_ih_l0 (4H, C),
-    weight_hh_l0 (4H, P), bias_l0 (4H,), weight_hr_l0 (P, H); the second direction's names end in
-    "_reverse". Gates in the order i, f, g, o.
+    rng : Generator of the initial weights, U(−1/√H, 1/√H)
+    Parameters: weight_ih_l0 (4H, C), weight_hh_l0 (4H, P), bias_l0 (4H,), weight_hr_l0 (P, H); the
+    second direction's names end in "_reverse". Gates in the order i, f, g, o.
     Source: as PyTorch's nn.LSTM, batch first; one bias where PyTorch has two that add up. Merity et
     al. 2018 (weight drop).
 

@@ -170,7 +170,7 @@ class TransformerBlock(Module):
     def forward(self, x, mask=None, causal=False, cache=None, scores=None):
         """x : (B, T, C) -> (B, T, C); mask, causal, cache and scores as in MultiHeadAttention."""
         if cache is not None and mask is None and x.size == x.shape[-1] and scores is None:
-            if not (self.training or is_grad_enabled()):
+            if self.is_standard() and not (self.training or is_grad_enabled()):
                 row = contiguous(tensor(x).data).reshape(1, self.attn.config.width)
                 return Tensor(self.read_one(row, cache)[None])
         if self.pre_norm:
@@ -178,6 +178,19 @@ class TransformerBlock(Module):
             return self.mlp(self.ln_2(h), residual=h)
         h = self.ln_1(self.attn(x, mask, causal, cache, residual=x, scores=scores))
         return self.ln_2(self.mlp(h, residual=h))
+
+    def is_standard(self) -> bool:
+        """Whether this block computes what `read_one` does: no part has a forward of its own."""
+        attention = self.attn
+        mlp = self.mlp
+        return (
+            type(self).forward is TransformerBlock.forward
+            and type(attention) is MultiHeadAttention
+            and type(mlp) is MLP
+            and type(self.ln_1) is type(self.ln_2) is LayerNorm
+            and type(attention.c_attn) is type(attention.c_proj) is Linear
+            and type(mlp.c_fc) is type(mlp.c_proj) is Linear
+        )
 
     def read_one(self, row: np.ndarray, cache: LayerCache) -> np.ndarray:
         """`forward` for the newest token of one text: the same equations in one kernel.

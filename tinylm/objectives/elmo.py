@@ -177,9 +177,11 @@ class ElmoConfig(ObjectiveConfig):
     @classmethod
     def _laptop(cls, vocab_size, fields):
         """Few words are cheaper than samples; less than an epoch needs no dropout."""
-        samples = SAMPLES if vocab_size > 16 * SAMPLES else 0
-        usual = dict(n_highway=1, dropout=0.0, batch_size=16, n_negative_samples_batch=samples)
-        return cls(vocab_size, **(usual | fields))
+        usual = dict(n_highway=1, dropout=0.0, batch_size=16, n_negative_samples_batch=0)
+        config = cls(vocab_size, **(usual | fields))
+        if "n_negative_samples_batch" in fields or config.predicted <= 16 * SAMPLES:
+            return config
+        return replace(config, n_negative_samples_batch=SAMPLES)
 
     @classmethod
     def published(cls, vocab_size: int = 793_471, **over) -> "ElmoConfig":

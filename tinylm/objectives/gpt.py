@@ -399,14 +399,19 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             return F.linear(last, tables[0]).data
 
     def _is_next(self, ids, cache):
-        """Whether ids are one more token of one text: nothing to refuse, to mask or to drop."""
+        """Whether ids are one more token of one text: nothing to refuse, to mask or to drop.
+
+        A chapter with an `encode` or with blocks of its own is never read by `_read_one`.
+        """
         return (
-            ids.shape == (1, 1)
+            type(self).encode is GPT.encode
+            and ids.shape == (1, 1)
             and ids.dtype.kind in "iu"
             and 0 <= ids[0, 0] < self.config.vocab_size
             and cache.length == cache.lengths[0]
             and cache.length < min(self.config.n_positions, cache.size)
             and not self.training
+            and all(block.is_standard() for block in self.h)
         )
 
     def _read_one(self, ids, cache, tables):

@@ -179,7 +179,7 @@ def packed_attention(
     (2, 5, 6)
     """
     qkv = tensor(qkv)
-    if qkv.ndim != 3 or qkv.shape[2] % (3 * heads):
+    if qkv.ndim != 3 or heads < 1 or qkv.shape[2] % (3 * heads):
         raise ShapeError(
             f"packed_attention: qkv {qkv.shape} does not split into 3 x {heads} heads; "
             "expected (B, T, 3·C)."
@@ -226,18 +226,22 @@ def _check_distances(r, begins, shape, source):
         )
 
 
-def _vectors(content_bias, place_bias, segment_bias, step):
-    """u, w, z and g as one array (4, H, D) for the kernel, and those that were given as Tensors."""
+def _vectors(shape, content_bias, place_bias, segment_bias, step):
+    """u, w, z and g as one array (4, H, D) for the kernel, and those that were given as Tensors.
+
+    shape : (H, D)
+    """
     given = [content_bias, place_bias]
+    if (segment_bias is None) != (step is None):
+        raise ShapeError("relative_attention: give segment_bias and step, or neither of the two.")
     if step is not None:
         given += [segment_bias, step]
     tensors = tuple(tensor(x) for x in given)
-    shape = tensors[0].shape
     vectors = np.zeros((4, *shape), tensors[0].dtype)
     for i, x in enumerate(tensors):
         if x.shape != shape:
             raise ShapeError(
-                f"relative_attention: biases of shapes {shape} and {x.shape}; expected (H, D) each."
+                f"relative_attention: a bias of shape {x.shape}; expected (H, D) = {shape}."
             )
         vectors[i] = x.data
     return vectors, tensors
@@ -294,7 +298,8 @@ def relative_attention(
             f"relative_attention: other {other.shape}; expected {(batch, length, source)}, "
             "and a segment_bias and a step."
         )
-    vectors, given = _vectors(content_bias, place_bias, segment_bias, step)
+    shape = (heads, q.shape[3])
+    vectors, given = _vectors(shape, content_bias, place_bias, segment_bias, step)
     same_dtype(name, q, k, v, r, *given)
     mask = _boolean_mask(name, mask, (batch, heads, length, source))
     rate = check_rate(name, dropout)

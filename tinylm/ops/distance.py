@@ -48,7 +48,7 @@ def kl_div(
     with np.errstate(invalid="ignore"):  # −∞ − −∞, where p is 0
         difference = log_p - q.data
     if not p.all():
-        difference[p == 0] = 0
+        difference = np.where(p == 0, 0, difference)
 
     def vjp(dy):
         dq = np.multiply(p, -dy)

@@ -11,7 +11,7 @@ from tinylm.errors import ArgumentError
 from tinylm.kernels import ACTIVATIONS, activate_ref, derivative_ref
 from tinylm.tensor import Tensor, record
 
-from .registry import Operand, op, pair, tensor
+from .registry import Operand, check_broadcast, op, pair, tensor
 
 
 @op
@@ -260,6 +260,7 @@ def where(condition: ArrayLike, a: Operand, b: Operand) -> Tensor:
     """
     condition = np.asarray(condition, dtype=bool)
     a, b = pair("where", a, b)
+    check_broadcast("where", condition.shape, a.shape, b.shape)
     y = np.where(condition, a.data, b.data)
 
     def vjp(dy):

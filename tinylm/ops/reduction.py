@@ -82,14 +82,20 @@ def var(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return mean(square(deviation), axis, keepdims)
 
 
-def _extreme(name, x, axis, keepdims, choose):
-    """The maximum or the minimum over `axis`, as `choose` (np.max or np.min) finds it."""
-    x = tensor(x)
+def _filled_axes(name, x, axis):
+    """`_axes`, where a result needs an entry.   raises ShapeError if there is none"""
     axes = _axes(name, x, axis)
     if any(x.shape[i] == 0 for i in axes):
         raise ShapeError(
             f"{name}: the shape {x.shape} has no entry over axis {axis}; expected at least one."
         )
+    return axes
+
+
+def _extreme(name, x, axis, keepdims, choose):
+    """The maximum or the minimum over `axis`, as `choose` (np.max or np.min) finds it."""
+    x = tensor(x)
+    axes = _filled_axes(name, x, axis)
     y = choose(x.data, axis=axes, keepdims=True)
     hit = x.data == y
 
@@ -120,20 +126,21 @@ def min(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @op
 def logsumexp(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log Σ eˣ over `axis`, without overflow.   dx = dy · softmax(x)
+    """log Σ eˣ over `axis`, without overflow.   dx = dy · softmax(x), and 0 where every x is −∞
 
     >>> logsumexp([1000.0, -1000.0]).item()
     1000.0
     """
     x = tensor(x)
-    axes = _axes("logsumexp", x, axis)
+    axes = _filled_axes("logsumexp", x, axis)
     top = x.data.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     total = np.exp(x.data - top).sum(axis=axes, keepdims=True)
-    y = top + np.log(total)
+    with np.errstate(divide="ignore"):
+        y = top + np.log(total)
 
     def vjp(dy):
-        softmax = np.exp(x.data - y)
+        softmax = np.exp(x.data - np.where(y == -np.inf, 0, y))
         return (_kept(dy, x, axes) * softmax,)
 
     found = y if keepdims else y.squeeze(axes)

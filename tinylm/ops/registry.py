@@ -50,14 +50,23 @@ def pair(name: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     """
     a = tensor(a, like=b if isinstance(b, Tensor) else None)
     b = tensor(b, like=a)
+    check_broadcast(name, a.shape, b.shape)
+    return a, b
+
+
+def check_broadcast(name: str, *shapes: tuple[int, ...]) -> None:
+    """Refuse shapes that do not broadcast.   raises ShapeError naming the op and all of them
+
+    >>> check_broadcast("add", (3, 2), (2,))  # silence: they do
+    """
     try:
-        np.broadcast_shapes(a.shape, b.shape)
+        np.broadcast_shapes(*shapes)
     except ValueError:
+        *first, last = (str(shape) for shape in shapes)
         raise ShapeError(
-            f"{name}: shapes {a.shape} and {b.shape} do not broadcast; "
+            f"{name}: shapes {', '.join(first)} and {last} do not broadcast; "
             "expected axes, aligned at the right, that are equal or 1."
         ) from None
-    return a, b
 
 
 def check_ids(name: str, ids: ArrayLike, size: int) -> np.ndarray:

@@ -32,7 +32,7 @@ class AdamW(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         bias_correction: bool = True,
-        no_decay: NoDecay = (r"bias$", r"ln_", r"[Nn]orm"),
+        no_decay: NoDecay = (r"bias(_l\d|$)", r"ln_", r"[Nn]orm"),
         eps_hat: bool = False,
     ):
         super().__init__(params, lr, weight_decay, no_decay, {"m": 0.0, "v": 0.0})

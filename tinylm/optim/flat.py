@@ -59,10 +59,11 @@ class Segment:
         raises TinylmError  if a parameter is no longer in this buffer
         """
         for p, home in zip(self.members, self.homes, strict=True):
-            if p.grad_home is not home:
+            if p.grad_home is not home or p.data.base is not self.data:
                 raise TinylmError(
-                    "A parameter has gone to another optimiser or dtype since this optimiser was "
-                    "built; build a new one after the change."
+                    "A parameter has gone to another optimiser, dtype or array since this "
+                    "optimiser was built; build a new one after the change, or write into the "
+                    "array that it has: p.data[...] = values."
                 )
             if p.grad is None or not p.requires_grad:
                 home[...] = 0

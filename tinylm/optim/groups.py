@@ -55,16 +55,17 @@ def flatten(params: Params) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
 
     raises TinylmError  for Parameters without their names
     """
-    pairs = params.named_parameters() if isinstance(params, Module) else list(params)
-    are_groups = bool(pairs) and isinstance(pairs[0], dict)
-    groups = pairs if are_groups else [{"params": pairs}]
+    given = params.named_parameters() if isinstance(params, Module) else list(params)
+    are_groups = bool(given) and isinstance(given[0], dict)
+    groups = given if are_groups else [{"params": given}]
     seen = set()
     for group in groups:
-        if any(isinstance(pair, Tensor) for pair in group["params"]):
+        pairs = list(group["params"])
+        if any(isinstance(pair, Tensor) for pair in pairs):
             raise TinylmError(
                 "An optimiser wants names, for no_decay: pass the Module or its named_parameters()."
             )
-        for name, p in group["params"]:
+        for name, p in pairs:
             if id(p) not in seen:
                 seen.add(id(p))
                 yield group, name, p

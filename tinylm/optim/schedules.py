@@ -2,8 +2,9 @@
 
 step : counts from 0     steps : length of the run     warmup : its first part, in steps
 
-Ours begin at 1/warmup. The published ones follow their code, so they begin at 0 if there is a
-warm-up: their first update changes nothing. In their equations x = step/steps and w = warmup/steps.
+Ours begin at 1/warmup. The published ones follow their code: with a warm-up they begin at 0, so
+that their first update changes nothing; only slanted_triangular begins at 1/ratio. In their
+equations x = step/steps and w = warmup/steps.
 An argument that is not finite or out of its range raises ArgumentError.
 """
 

@@ -80,7 +80,7 @@ class TrainConfig(settings.Config):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.01
-    no_decay: tuple[str, ...] = (r"bias$", r"ln_", r"[Ll]ayer_?[Nn]orm")
+    no_decay: tuple[str, ...] = (r"bias(_l\d|$)", r"ln_", r"[Ll]ayer_?[Nn]orm")
     bias_correction: bool = True
     layer_decay: float | None = None
     warmup: float = 0.1

@@ -62,13 +62,21 @@ def _rotate(x) -> tuple[np.ndarray, Callable]:
     become a few hundred columns.
 
     x : (N,F)     returns Z (N,R) dense, R ≤ N and R ≤ F, and the function from W_z to W
+    raises DataError  if an inner product exceeds float64
     """
-    if x.shape[0] >= x.shape[1]:
+    narrow = x.shape[0] >= x.shape[1]
+    if narrow:
         x = _dense(x)
-        _, axes = np.linalg.eigh(x.T @ x)
-        return x @ axes, lambda w: axes @ w
-    gram = _dense(x @ x.T)
-    values, vectors = np.linalg.eigh(gram)
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = _dense(x.T @ x if narrow else x @ x.T)
+    if not is_finite(products):
+        raise DataError(
+            "SoftmaxRegression: the squares of the features exceed float64; expected features "
+            "below 1e150, such as standardised ones."
+        )
+    values, vectors = np.linalg.eigh(products)
+    if narrow:
+        return x @ vectors, lambda w: vectors @ w
     kept = values > 1e-12 * max(values[-1], 1e-300)
     root = np.sqrt(values[kept])
     vectors = vectors[:, kept]
@@ -110,7 +118,8 @@ class SoftmaxRegression(Estimator):
 
         features : (N,F), dense or scipy.sparse     labels : (N,)     returns self
         raises ShapeError       if the lengths differ
-        raises DataError        if there are fewer than two classes, or a feature is not finite
+        raises DataError        if there are fewer than two classes, or a feature is not finite or
+            its square is not
         """
         x = _matrix(features)
         labels = label_array(labels)
