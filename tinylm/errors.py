@@ -72,6 +72,10 @@ class ArgumentError(TinylmError, ValueError):
     """A rate, a name or a number that a function does not take; it says which ones it takes."""
 
 
+class DivergenceError(TinylmError):
+    """Training went wrong: a number is not finite, or the loss is far above what it was."""
+
+
 class BackendError(TinylmError, ImportError):
     """The kernels cannot run as the environment asks: a backend or threading layer is not there."""
 

@@ -17,6 +17,7 @@ from tinylm.app.cli import main
 from tinylm.data import Corpus
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.objectives import registry
+from tinylm.objectives.registry import CHAPTERS, STUDENTS
 from tinylm.training.evaluation import evaluate
 from tinylm.training.pretrain import PretrainConfig, pretrain
 
@@ -199,6 +200,45 @@ def test_a_file_that_defines_no_single_objective_is_one_sentence(tmp_path, conte
     with pytest.raises(TinylmError, match=sentence) as caught:
         objectives.find(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_helper_with_a_name_is_no_objective(tmp_path):
+    helpers = """
+from dataclasses import dataclass
+from typing import NamedTuple
+class Row(NamedTuple):
+    name: str
+@dataclass
+class Column:
+    name: str = "column"
+"""
+    path = tmp_path / "mine.py"
+    path.write_text(helpers + DEFINES.format(name="helped"), encoding="utf-8")
+    assert objectives.find(str(path)).name == "helped"
+    path.write_text(helpers, encoding="utf-8")
+    with pytest.raises(TinylmError, match="defines no objective"):
+        objectives.find(str(path))
+
+
+def test_a_file_that_was_interrupted_runs_anew(tmp_path):
+    path = tmp_path / "mine.py"
+    once = f"""
+import os
+if not os.path.exists({str(tmp_path / "seen")!r}):
+    open({str(tmp_path / "seen")!r}, "w").close()
+    raise KeyboardInterrupt
+"""
+    path.write_text(once + DEFINES.format(name="again"), encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        objectives.find(str(path))
+    assert objectives.find(str(path)).name == "again"
+
+
+@pytest.mark.parametrize("name", [*CHAPTERS, *STUDENTS])
+def test_a_batch_before_there_is_a_text_is_one_sentence(name):
+    chapter = objectives.find(name)
+    with pytest.raises(TinylmError, match=r"call prepare|no teacher"):
+        chapter(chapter.Config.tiny(59)).batch(0, 0)
 
 
 def test_a_file_of_several_is_asked_for_one_by_name(tmp_path):

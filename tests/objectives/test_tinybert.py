@@ -131,6 +131,13 @@ def test_a_student_is_half_as_wide_and_deep_with_as_many_heads():
     assert config.num_attention_heads == 3 and config.heads == ()
 
 
+@pytest.mark.parametrize(("layers", "taken"), [(1, 1), (3, 1), (4, 2), (5, 1), (9, 3), (12, 6)])
+def test_a_student_of_any_teacher_has_layers_that_divide_its(layers, taken):
+    teacher = teacher_of(num_hidden_layers=layers)
+    assert TinyBert.student_config(teacher, None, {}).num_hidden_layers == taken
+    student_of(teacher)
+
+
 def test_a_student_can_be_published_as_a_bert(tmp_path):
     student = student_of(teacher_of()).eval()
     hub.save(tmp_path / "bert", student.plain(), TOKENIZER)

@@ -264,12 +264,27 @@ def test_evaluation_predicts_every_token_but_the_first_once(backward, n):
     assert sorted(found.tolist()) == sorted(wanted.tolist())
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_evaluation_compares_with_single_tokens_in_both_directions(backward):
+    found = evaluate(Ulmfit(replace(CONFIG, backward=backward)), corpus())
+    assert found["token_loss"] == found["loss"] and found["unigram"] > 0
+    assert found["nats_per_word"] == pytest.approx(found["loss"])
+
+
 def test_a_single_lane_is_evaluated_as_one_long_text():
     model = model64(batch_size=1)
     text = corpus(101)
     model_of_long_windows = model64(batch_size=1, bptt=1000)
     found = [evaluate(m, text)["loss"] for m in (model, model_of_long_windows)]
     assert found[0] == pytest.approx(found[1], rel=1e-12)
+
+
+def test_another_schedule_or_optimiser_leaves_the_preferred_ones_options():
+    assert TrainConfig.of(Ulmfit, steps=9).schedule_options
+    assert not TrainConfig.of(Ulmfit, steps=9, schedule="constant").schedule_options
+    assert TrainConfig.of(Ulmfit, steps=9, schedule="slanted_triangular").schedule_options
+    given = PretrainConfig("ulmfit", "mine", size="awd_lstm", options={"optimizer": "adam"})
+    assert "nonmono" not in complete(Ulmfit, given).options.get("optimizer_options", {})
 
 
 def test_a_text_that_is_too_short_is_refused_in_one_sentence():

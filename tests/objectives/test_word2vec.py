@@ -11,6 +11,7 @@ from tinylm.data import Corpus, encode_corpus, toy
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.kernels import KERNELS
 from tinylm.objectives.fasttext import FastText, FastTextConfig
+from tinylm.objectives.glove import GloVe
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig, skip_gram
 from tinylm.text import Words
 
@@ -54,7 +55,8 @@ SPELLINGS = [
 @pytest.mark.parametrize("seed", range(3))
 def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
     rng = np.random.default_rng(seed)
-    negative = 0 if seed == 2 else int(rng.integers(1, 6))
+    alone = seed == 2 and form.get("hs")  # the tree
+    negative = 0 if alone else int(rng.integers(1, 6))
     chapter, make_config = chapter_of(form)
     config = make_config(
         17, size=7, window=3, negative=negative, sample=0.05, batch_words=53, **form
@@ -87,7 +89,7 @@ def test_one_kernel_update_is_one_sgd_step_on_the_tape(seed, form, one_thread):
 def test_the_window_loop_on_paper_is_the_kernel(seed, one_thread):
     """The draws are the kernel's; subsampling is off, so that every word keeps its place."""
     rng = np.random.default_rng(seed)
-    config = Word2VecConfig(13, size=5, window=3, negative=seed, sample=0, batch_words=41)
+    config = Word2VecConfig(13, size=5, window=3, negative=1 + seed, sample=0, batch_words=41)
     model = Word2Vec(config, rng).astype(np.float64)
     model.prepare(random_corpus(41, 13, rng, documents=5))
     model.context.data[...] = rng.normal(size=model.context.shape)
@@ -95,7 +97,7 @@ def test_the_window_loop_on_paper_is_the_kernel(seed, one_thread):
     context = model.context.data.copy()
     batch = model.batch(0, seed)
     centres, contexts, negatives = kernels.draw_windows(
-        batch.ids, batch.begins, (*model.chances, model.alias), 3, seed, batch.key
+        batch.ids, batch.begins, (*model.chances, model.alias), 3, 1 + seed, batch.key
     )
     reach = np.zeros(batch.ids.size, int)
     np.maximum.at(reach, centres, np.abs(contexts - centres))
@@ -194,7 +196,7 @@ def test_subsampling_keeps_everything_when_switched_off():
 def test_windows_are_uniform_and_never_leave_the_sentence():
     window, length, sentences = 4, 41, 1009
     words = length * sentences
-    model = Word2Vec(Word2VecConfig(53, sample=0, window=window, negative=0, batch_words=words))
+    model = Word2Vec(Word2VecConfig(53, sample=0, window=window, negative=1, batch_words=words))
     model.prepare(
         corpus(np.tile(np.arange(3, 3 + length), sentences), np.arange(sentences + 1) * length, 53)
     )
@@ -477,3 +479,17 @@ def test_every_form_learns_topics(form):
     assert np.mean([topic[word] == topic.get(other) for word, other in near]) > 0.6  # 1/6 by chance
     ids = np.array([[3, 4, 0]])
     assert model.logits(ids).shape == (1, 3, tokenizer.vocab_size)
+
+
+@pytest.mark.parametrize("config", [Word2VecConfig, FastTextConfig])
+def test_likeness_alone_teaches_nothing(config):
+    with pytest.raises(TinylmError, match=f"{config.__name__}: negative is 0 without hs"):
+        config(23, negative=0)
+
+
+@pytest.mark.parametrize("chapter", [Word2Vec, GloVe])
+def test_special_ids_may_be_an_iterator(chapter):
+    model = chapter(chapter.Config(11))
+    model.spell([f"w{i}" for i in range(11)], iter([0, 1]))
+    assert model.special_ids == (0, 1)
+    assert not model.vectors.data[:2].any() and model.vectors.data[2:].any()

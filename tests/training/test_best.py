@@ -12,6 +12,7 @@ from tinylm import hub
 from tinylm.errors import ArgumentError, CheckpointError
 from tinylm.interrupt import Interrupted
 from tinylm.training import checkpoint
+from tinylm.training.best import Best
 from tinylm.training.evaluation import evaluate
 from tinylm.training.train import GLANCE, TrainConfig, Trainer
 
@@ -88,6 +89,15 @@ def test_without_it_the_last_weights_stay_and_the_user_is_told(watched, capsys):
     assert loud.run()["kept"] == STEPS
     said = capsys.readouterr().err
     assert "--set keep=best keeps those weights" in said and "by heart" in said
+
+
+@pytest.mark.parametrize(("latest", "passed"), [(-3.0, False), (-2.95, False), (-2.9, True)])
+def test_a_loss_below_zero_is_passed_as_one_above_is(latest, passed):
+    best = Best(keeps=False)
+    assert not best.is_passed()
+    best.look(1, -3.0, None)
+    best.look(2, latest, None)
+    assert best.is_passed() == passed
 
 
 def test_the_last_step_may_be_the_best():

@@ -524,6 +524,13 @@ def test_what_is_not_claimed_is_not_checked():
     assert str(lines["causality"]) == "--   causality    not claimed"
     lines = {line.name: line for line in check(Right, options={"optimizer": "asgd", "lr": 0.1})}
     assert lines["untouched"].status == "--" and "asgd" in lines["untouched"].detail
+    lines = {line.name: line for line in check(Right, options={"keep": "best"})}
+    assert lines["untouched"].status == "--" and "keep" in lines["untouched"].detail
+
+
+def test_options_that_say_how_long_a_run_is_are_ignored():
+    for length in ({"plan": ((0, 9),)}, {"minutes": 1.0}, {"tokens": 9}, {"steps": 9}):
+        assert check(Right, options=length)[0].status == "ok"
 
 
 @pytest.mark.parametrize("options", ({"widht": 3}, {"width": "wide"}, {"lr": -1.0}))

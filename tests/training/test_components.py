@@ -11,7 +11,7 @@ from tinylm import nn
 from tinylm.data import Corpus
 from tinylm.objectives import Objective
 from tinylm.training.evaluation import evaluate
-from tinylm.training.losses import Components
+from tinylm.training.losses import Components, EpochMean
 from tinylm.training.train import TrainConfig, Trainer
 
 IDS = np.arange(60, dtype=np.int32) % 7
@@ -33,6 +33,18 @@ def test_means_are_sums_divided_by_counts(batches):
         assert found["pairs"] == pytest.approx(2)
     else:
         assert "pairs" not in found
+
+
+@given(st.integers(1, 5), st.integers(1, 7))
+def test_epochs_count_batches_however_many_an_update_takes(accumulate, per_epoch):
+    epoch = EpochMean()
+    said = []
+    for step in range(1, 41):
+        ended = epoch.add(step, per_epoch, {"loss": 2.0, "tokens": 3}, accumulate)
+        if ended:
+            said.append(ended["epoch"])
+            assert ended["loss"] == 2.0
+    assert said == sorted(set(said)) and said[-1] == 40 * accumulate // per_epoch
 
 
 @dataclass(frozen=True)

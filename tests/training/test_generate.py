@@ -95,6 +95,16 @@ def test_the_cache_gives_what_reading_everything_anew_gives():
     assert cached == ids[2:]
 
 
+def test_two_texts_side_by_side_leave_a_model_in_the_mode_it_had():
+    model = Recalling().train()
+    alone = list(generate(model, [3, 1], 5, temperature=0))
+    first, second = (generate(model, [3, 1], 5, temperature=0) for _ in range(2))
+    assert [next(first)] == [next(second)] == alone[:1]
+    assert model.training  # between two tokens too
+    assert list(first) == list(second) == alone[1:]
+    assert model.training
+
+
 @pytest.mark.parametrize("known", [1, 2, 5, 12])
 @pytest.mark.parametrize("how", [{}, {"top_k": 3}, {"top_p": 0.9}, {"temperature": 0}])
 def test_ids_that_no_token_has_are_never_drawn(known, how):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm import GPT, GPTConfig
+from tinylm import ops as F
 from tinylm.app.cli import main
 from tinylm.data import Corpus
 from tinylm.errors import ShapeError, TinylmError
@@ -47,6 +48,13 @@ def test_the_search_leaves_every_weight_as_it_was_even_after_an_explosion(optimi
         np.testing.assert_array_equal(array, before[name])
     alone = trainer(optimizer=optimizer).run()
     assert searched.run()["loss"] == alone["loss"]
+
+
+def test_a_mistake_of_the_objective_is_no_explosion():
+    searched = trainer()
+    searched.objective.loss = lambda batch: F.add(np.zeros(2), np.zeros(3))
+    with pytest.raises(ShapeError, match="do not broadcast"):
+        find_rate(searched, 1e-5, 1e-3, 40)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=40), st.floats(-3, 3))

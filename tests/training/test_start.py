@@ -14,7 +14,7 @@ from tinylm.objectives import find
 from tinylm.objectives.registry import CHAPTERS
 from tinylm.training import checkpoint
 from tinylm.training.evaluation import evaluate
-from tinylm.training.pretrain import PretrainConfig, learn_encoding, pretrain
+from tinylm.training.pretrain import PretrainConfig, complete, learn_encoding, pretrain
 from tinylm.training.train import Trainer
 
 SIZES = {"n_positions": 16, "n_embd": 20, "n_head": 2, "n_layer": 1, "batch_size": 5}
@@ -310,3 +310,12 @@ def test_an_objective_may_ask_for_fewer_words_than_is_usual():
         sizes[asked] = learn_encoding(ulmfit, "words", texts, asked, {}).vocab_size
     assert sizes == {None: 8000, 8500: 8500}
     assert learn_encoding(find("word2vec"), "words", texts, None, {}).vocab_size > 9000
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt", "xlnet", "ulmfit"])
+def test_the_size_that_nobody_named_has_the_recipe_of_its_name(name):
+    chapter = find(name)
+    unsaid, said = (complete(chapter, PretrainConfig(name, "mine", size=s)) for s in (None, "tiny"))
+    assert unsaid.options == said.options and unsaid.encoding == said.encoding
+    older = complete(chapter, PretrainConfig(name, "mine", init="older"))  # it brings its sizes
+    assert older.options == {"steps": unsaid.options["steps"]}

@@ -132,7 +132,7 @@ class Objective(nn.Module):
     needs_tokens : names of special tokens that it needs; an encoding without them gets them
     template : how an encoding arranges texts for it, None for the encoding's own way
     training_defaults : the fields of TrainConfig that it wants to have other values
-    steps_per_epoch : updates that read the whole text once; 0 if it does not count epochs
+    steps_per_epoch : batches that read the whole text once; 0 if it does not count epochs
     max_length : the most tokens that `encode` can read, None for no limit
     mean_rows : a token that joins the vocabulary of a trained model gets the mean of the old
         tokens' rows; by default it gets a row drawn as those of a new model

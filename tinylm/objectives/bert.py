@@ -309,6 +309,7 @@ one such as gpt.
 
     def batch(self, step: int, seed: int) -> BertBatch:
         """Pieces of the text in a new order in every epoch, with gaps."""
+        self.prepared()
         length, count, turn = self.config.turn(step)
         taken = self.by_length[length].take(turn, count, seed)
         rows = []

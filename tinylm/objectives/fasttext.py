@@ -81,7 +81,8 @@ class FastTextConfig(Word2VecConfig):
     bucket: int = 100_000
 
     def check(self) -> None:
-        """Refuse an empty range of lengths.   raises TinylmError"""
+        """Refuse what word2vec refuses, and an empty range of lengths.   raises TinylmError"""
+        super().check()
         if self.minn > self.maxn:
             raise TinylmError(
                 f"FastTextConfig: maxn is {self.maxn}; "

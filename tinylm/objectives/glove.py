@@ -203,7 +203,7 @@ class GloVe(Objective, name="glove", encoding="words"):
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
         """Learn which tokens are special.   words : at most V strings, by id"""
         super().spell(words, special_ids)
-        self._zero_specials(special_ids)
+        self._zero_specials(self.special_ids)
 
     def _zero_specials(self, special_ids):
         """Set the vectors and biases of special tokens to zero: they are not words."""

@@ -261,9 +261,10 @@ class GPT(Objective, name="gpt", encoding="bpe"):
     def batch(self, step: int, seed: int) -> GPTBatch:
         """B windows of T tokens at shuffled places, every window of the text once per epoch."""
         c = self.config
-        starts = windows(len(self.corpus.ids) - 1, c.n_positions, c.batch_size, step, seed)
+        text = self.prepared().ids
+        starts = windows(len(text) - 1, c.n_positions, c.batch_size, step, seed)
         at = starts[:, None] + np.arange(c.n_positions + 1)  # (B,) -> (B,T+1)
-        ids = self.corpus.ids[at].astype(np.int64)
+        ids = text[at].astype(np.int64)
         return GPTBatch(ids[:, :-1], ids[:, 1:])
 
     def evaluation_batches(self, corpus: Corpus) -> Iterator[GPTBatch]:

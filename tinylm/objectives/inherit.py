@@ -67,7 +67,8 @@ def for_tasks(
         entailment        <start> premise <delimiter> hypothesis <classify>
 
     Similarity and multiple choice are several such inputs, see transfer/several.py.
-    rng : draws the three vectors, from the model's initial distribution (a fixed one by default)
+    rng : draws the three vectors, from the model's initial distribution (a fixed one by default).
+        A table with rows to spare does not grow: the tokens take the first of these as they are
     returns model, tokenizer
     raises VocabularyError  if the tokenizer has one of the three already
     raises TinylmError      as `inherit`

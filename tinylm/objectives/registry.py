@@ -34,6 +34,7 @@ STUDENTS = (
 )  # they learn from a model of another chapter, so none stands alone
 ENTRY_POINTS = "tinylm.objectives"  # the group under which other packages offer theirs
 _CLASSES: dict[str, type] = {}  # the objectives that this process has imported, by name
+_ALL: set[type] = set()  # these, and those that later ones of the same name have replaced
 
 
 def add(cls: type) -> None:
@@ -45,6 +46,7 @@ def add(cls: type) -> None:
     if cls.name in (*CHAPTERS, *STUDENTS) and not cls.__module__.startswith("tinylm.objectives."):
         raise TinylmError(f"{cls.name!r} is a chapter of tinylm; give your objective another name.")
     _CLASSES[cls.name] = cls
+    _ALL.add(cls)
 
 
 def names() -> list[str]:
@@ -169,9 +171,8 @@ def _defined_in(module) -> list[type]:
     """The named objectives that a module defines itself, in the order of their definition."""
     found = []
     for value in vars(module).values():
-        if isinstance(value, type) and value.__module__ == module.__name__:
-            if "name" in vars(value):
-                found.append(value)
+        if isinstance(value, type) and value in _ALL and value.__module__ == module.__name__:
+            found.append(value)
     return found
 
 
@@ -186,11 +187,10 @@ def _import(path: Path):
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except TinylmError:
+    except BaseException as error:
         del sys.modules[name]
-        raise
-    except Exception as error:
-        del sys.modules[name]
+        if isinstance(error, TinylmError) or not isinstance(error, Exception):
+            raise
         place = f"{path}{_line_in(spec.origin, error)}"
         raise TinylmError(f"{place} cannot be run: {type(error).__name__}: {error}") from error
     return module

@@ -122,6 +122,7 @@ class TinyBert(Bert, name="tinybert", encoding="wordpiece"):
     ) -> TinyBertConfig:
         """The config of a teacher's student: half as deep and half as wide, unless options differ.
 
+        Where half of the layers do not divide them, it has the next lower number that does.
         raises TinylmError  for a size: the teacher brings its own
         """
         known = _readable(teacher).config
@@ -129,8 +130,11 @@ class TinyBert(Bert, name="tinybert", encoding="wordpiece"):
             raise TinylmError(f"the teacher brings its sizes; leave out --config {size}")
         fields = dataclasses.asdict(known)
         heads = known.num_attention_heads
+        layers = max(known.num_hidden_layers // 2, 1)
+        while known.num_hidden_layers % layers:
+            layers -= 1
         fields |= dict(
-            num_hidden_layers=max(known.num_hidden_layers // 2, 1),
+            num_hidden_layers=layers,
             hidden_size=heads * max(known.hidden_size // (2 * heads), 1),
             intermediate_size=max(known.intermediate_size // 2, 1),
             teacher_size=known.hidden_size,

@@ -105,9 +105,8 @@ class Word2VecConfig(ObjectiveConfig):
         "max_sentence": at_least(1),
         "batch_words": at_least(1),
     }
-    changeable = tuple(
-        "window negative sample ns_exponent min_alpha max_sentence batch_words".split()
-    )
+    changeable = ("window", "negative", "sample", "ns_exponent", "min_alpha")
+    changeable += ("max_sentence", "batch_words")
     vocab_size: int = 30000
     size: int = 100
     window: int = 5
@@ -120,6 +119,13 @@ class Word2VecConfig(ObjectiveConfig):
     hs: bool = False
     max_sentence: int = 1000
     batch_words: int = 20000
+
+    def check(self) -> None:
+        """Refuse to learn from likeness alone: all vectors became one.   raises TinylmError"""
+        if not (self.negative or self.hs):
+            raise TinylmError(
+                f"{type(self).__name__}: negative is 0 without hs; give at least one of the two."
+            )
 
     @classmethod
     def tiny(cls, vocab_size: int, **over) -> "Word2VecConfig":
@@ -222,7 +228,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
     def spell(self, words: Iterable[str], special_ids: Iterable[int] = ()) -> None:
         """Learn which tokens are special.   words : at most V strings, by id"""
         super().spell(words, special_ids)
-        self._zero_specials(special_ids)
+        self._zero_specials(self.special_ids)
 
     def _zero_specials(self, special_ids):
         """Set the vectors of special tokens to zero: they are not words."""
@@ -338,7 +344,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         h, first = self.hidden(centres, inputs)
         words = outputs[first, 0]
         losses = []
-        if self.config.negative or not self.config.hs:
+        if self.config.negative:
             drawn = outputs[first, 1:]
             loss = F.negative_sampling_loss(h, self.context, words, drawn, reduction="none")
             losses.append(loss)
@@ -366,7 +372,6 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         self._ready()
         c = self.config
         losses = np.empty((2, batch.ids.size), self.vectors.dtype)
-        tree_alone = c.hs and not c.negative
         kernels.word2vec(
             self.vectors.data,
             self.context.data,
@@ -377,7 +382,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
             self.alias,
             self.ways,
             c.window,
-            -1 if tree_alone else c.negative,
+            c.negative or -1,  # -1: the tree alone
             self.mode,
             float(max(lr, c.min_alpha)),
             batch.key,
@@ -388,10 +393,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
     def _ready(self):
         """The sentences.   raises TinylmError before `prepare`"""
-        if self.sentences is None:
-            raise TinylmError(
-                f"This {type(self).__name__} has not seen a text yet; call prepare(corpus) first."
-            )
+        self.prepared()
         return self.sentences
 
     # -- the result ------------------------------------------------------------------------------
@@ -430,9 +432,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
 def whole_error(parts: str) -> str:
     """The reason that `not_derivatives` gives for a score that is the mean of some `parts`."""
-    return (
-        f"a score takes the mean of {parts}, but every row gets the whole error, as in the program"
-    )
+    return f"a score takes the mean of {parts}, but each row gets the whole error, as published"
 
 
 def group_sums(rows: Tensor, starts: np.ndarray, sizes: np.ndarray) -> Tensor:

@@ -326,6 +326,7 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
 
     def batch(self, step: int, seed: int) -> XLNetBatch:
         """The next piece of every lane, with an order, targets and what each token may see."""
+        self.prepared()
         return self._batch(self.lanes, step, seed)
 
     def evaluation_batches(self, corpus: Corpus) -> Iterator[XLNetBatch]:

@@ -54,7 +54,9 @@ class Best:
 
     def is_passed(self) -> bool:
         """Whether the last evaluation was clearly worse than the best one."""
-        return self.loss is not None and self.latest > self.loss * WORSE
+        if self.loss is None:
+            return False
+        return self.latest - self.loss > (WORSE - 1) * abs(self.loss)
 
     def facts(self) -> dict | None:
         """As JSON: {"step": 20, "loss": 4.0, "latest": 4.5}; None before the first evaluation."""

@@ -31,7 +31,7 @@ from tinylm.tensor import no_grad
 
 from .config import TrainConfig
 from .evaluation import evaluate
-from .pretrain import PretrainConfig, divide, learn_encoding, sized, untrained
+from .pretrain import LENGTHS, PretrainConfig, divide, learn_encoding, sized, untrained
 from .train import Trainer
 
 DOCUMENTS = 60  # of toy text to train on
@@ -85,7 +85,7 @@ class _Trial:
         small = {name: value for name, value in SMALL.items() if name in fields}
         asked = PretrainConfig(self.chapter, "toy", options=small | options)
         model_options, train_options, text_options = divide(self.chapter, self.kind, asked)
-        train_options |= {"steps": UPDATES, "minutes": None, "tokens": None, "save_every": 1}
+        train_options |= dict.fromkeys(LENGTHS) | {"steps": UPDATES, "save_every": 1}
         self.training = TrainConfig.of(self.chapter, seed=seed, **train_options)
         sized(self.chapter, size, model_options)  # fail on a mistake before the encoding is learned
 
@@ -332,6 +332,8 @@ def _untouched(trial):
     """Evaluation between two steps leaves the bits of training alone."""
     if trial.training.optimizer == "asgd":
         return Line("untouched", "--", "asgd begins its average where evaluations tell it to")
+    if trial.training.keep == "best":
+        return Line("untouched", "--", "evaluations choose the weights to keep")
     expected = _carried(trial.undisturbed())
     model = trial.model()
     trial.train(model, held_out=trial.held_out, eval_every=1)

@@ -1,5 +1,6 @@
 """How to train: the settings of a run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,6 +13,20 @@ from .budget import Budget
 # A lock-free kernel updates the weights by itself, so it has no use for these fields.
 NOT_FAST = """optimizer optimizer_options betas eps weight_decay no_decay bias_correction
     layer_decay clip accumulate""".split()
+
+
+def preferred(usual: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The usual fields of a TrainConfig, without the options of what the given ones replace.
+
+    >>> usual = {"schedule": "slanted_triangular", "schedule_options": {"ratio": 32}, "lr": 0.1}
+    >>> preferred(usual, {"schedule": "constant"})
+    {'schedule': 'slanted_triangular', 'lr': 0.1}
+    """
+    kept = dict(usual)
+    for name in ("schedule", "optimizer"):
+        if name in given and given[name] != usual.get(name):
+            kept.pop(f"{name}_options", None)
+    return kept
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,8 @@ class TrainConfig(settings.Config):
         raises TinylmError if a field does not exist, is of another kind, or asks for something
             that the chapter's own kernel cannot do
         """
-        config = settings.build(cls, {**objective.training_defaults, **given})
+        usual = preferred(objective.training_defaults, given)
+        config = settings.build(cls, {**usual, **given})
         config.check_for(objective)
         return config
 

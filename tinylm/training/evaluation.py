@@ -17,8 +17,8 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
         parts by name, if the objective reports some. If it predicts tokens of the vocabulary, the
         dict also has token_loss, the nats per token of these predictions alone, and unigram: the
         entropy in nats per token of the text's own token counts, which no model of single tokens
-        can beat on it. A causal model's loss is the probability of a text, token by token from left
-        to right, so there the dict also has nats_per_word
+        can beat on it. Where every token is told from all before it, or from all behind it, the
+        loss is the probability of the text, so there the dict also has nats_per_word
     raises TinylmError if the text is too short for a single prediction
     """
     with objective.evaluating():
@@ -30,7 +30,7 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
     found = {"loss": total / tokens, "tokens": tokens, "unit": objective.unit}
     if parts:
         found["components"] = parts
-    if objective.causal:
+    if _tells_a_whole_text(objective):
         nats = found["loss"] * len(corpus.ids)
         found["nats_per_word"] = nats / max(corpus.words, 1)
     token_loss = _token_loss(objective, found)
@@ -40,9 +40,14 @@ def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any
     return found
 
 
+def _tells_a_whole_text(objective: Any) -> bool:
+    """Whether it predicts token by token, in one direction."""
+    return objective.causal or objective.backward
+
+
 def _token_loss(objective: Any, found: Mapping[str, Any]) -> float | None:
     """The nats per token of an objective's guesses at tokens; None if it makes none."""
-    if objective.causal or objective.guesses == ():
+    if _tells_a_whole_text(objective) or objective.guesses == ():
         return found["loss"]
     parts = found.get("components", {})
     guesses = [parts[name] for name in objective.guesses or () if name in parts]

@@ -59,16 +59,21 @@ def generate(
     ends = end_ids(end_id)
 
     def drawn():
-        with model.evaluating():
-            for _ in range(steps):
+        for _ in range(steps):
+            with _evaluating(model):  # not across a yield: the caller may train in between
                 [scores] = texts.scores()
                 new = int(choice.draw(choice.penalise(scores, texts.ids[0]), rng))
                 texts.extend([0], [new])
-                yield new
-                if new in ends:
-                    return
+            yield new
+            if new in ends:
+                return
 
     return drawn()
+
+
+def _evaluating(model):
+    """`model.evaluating()`, for nothing where it is in that mode already."""
+    return model.evaluating() if model.training else contextlib.nullcontext()
 
 
 def generate_batch(

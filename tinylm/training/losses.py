@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 
-from tinylm.errors import TinylmError
+from tinylm.errors import DivergenceError
 
 
 class Components:
@@ -57,7 +57,7 @@ class Divergence:
 
         recent : the last losses, this one included     lr : the run's learning rate, for the error
         last : this is the last update, so judge the run even if `recent` is not full
-        raises TinylmError  if the run has diverged
+        raises DivergenceError  if the run has diverged
 
         >>> Divergence().add(1, loss=5.5, recent=deque([5.5], maxlen=50), lr=0.1, last=True)
         """
@@ -67,7 +67,7 @@ class Divergence:
             return
         mean = sum(recent) / len(recent)
         if mean > self.FACTOR * max(abs(self.first), 1.0):
-            raise TinylmError(
+            raise DivergenceError(
                 f"training diverged: at step {step} the mean loss of the last {len(recent)} "
                 f"updates is {mean:.3g}, the first loss was {self.first:.3g}; "
                 f"try a smaller learning rate than {lr} or a longer warm-up"
@@ -88,17 +88,21 @@ class EpochMean:
     def __init__(self):
         self.sums: list[float] = [0.0, 0]
 
-    def add(self, step: int, steps_per_epoch: int | None, record: Mapping) -> dict | None:
-        """Count step `step` (the first is 1) with the loss and tokens of its record.
+    def add(
+        self, step: int, steps_per_epoch: int | None, record: Mapping, accumulate: int = 1
+    ) -> dict | None:
+        """Count update `step` (the first is 1) with the loss and tokens of its record.
 
+        steps_per_epoch : batches that read the text once     accumulate : batches of an update
         returns {"epoch": number, "loss": mean} if an epoch ends here, else None
         """
         if not steps_per_epoch:
             return None
         weighted = self.sums[0] + record["loss"] * record["tokens"]
         tokens = self.sums[1] + record["tokens"]
-        if step % steps_per_epoch:
+        read = step * accumulate // steps_per_epoch
+        if read == (step - 1) * accumulate // steps_per_epoch:
             self.sums = [weighted, tokens]
             return None
         self.sums = [0.0, 0]
-        return {"epoch": step // steps_per_epoch, "loss": weighted / max(tokens, 1)}
+        return {"epoch": read, "loss": weighted / max(tokens, 1)}

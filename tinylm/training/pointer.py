@@ -84,6 +84,7 @@ def choose(
     texts : (T,) ids each     config : its window is kept
     """
     read = [_Read(model, ids) for ids in texts]
+    shares = tuple(shares)
     best = replace(config, share=0.0)
     least = -sum(one.known.sum() for one in read)
     for theta in sharpness:

@@ -20,7 +20,7 @@ from tinylm.hub.vectors import load_vectors
 from tinylm.progress import hidden
 
 from . import checkpoint, runs
-from .config import TrainConfig
+from .config import TrainConfig, preferred
 from .start import FromScratch, from_model, from_teacher, learn_encoding, sized
 from .train import Trainer
 
@@ -280,12 +280,13 @@ def complete(chapter: type, config: PretrainConfig) -> PretrainConfig:
     >>> whole.encoding, whole.options["lr"], whole.options["steps"]
     ('chars', 0.0003, 2000)
     """
-    recipe = dict(chapter.Config.recipes.get(config.size, {}))
+    size = config.size
+    if size is None and config.init is None and config.teacher is None:
+        size = SIZE
+    given = config.options
+    recipe = preferred(chapter.Config.recipes.get(size, {}), given)
     encoding = recipe.pop("encoding", None)
     held_out = recipe.pop("held_out", None)
-    given = config.options
-    if "schedule" in given:
-        recipe.pop("schedule_options", None)  # they belong to the recipe's schedule
     if given.keys() & LENGTHS:
         recipe.pop("steps", None)
     elif "steps" not in recipe:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tinylm import optim
-from tinylm.errors import TinylmError
+from tinylm.errors import DivergenceError, TinylmError
 from tinylm.interrupt import Interrupted, Signals
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.progress import Progress
@@ -133,7 +133,7 @@ class Trainer:
             after which the weights were as they are now)
         raises CheckpointError  if the folder holds anything but the run to resume and overwrite is
             False, if another process writes there, or if the run has other settings or data
-        raises TinylmError      if a loss, gradient or weight is not finite, or the loss explodes
+        raises DivergenceError  if a loss, gradient or weight is not finite, or the loss explodes
         raises Interrupted      after a signal
         """
         claimed = runs.claim_run(self.out, resume, overwrite)
@@ -160,7 +160,7 @@ class Trainer:
                 for step, rate in enumerate(rates):
                     try:
                         loss = self._update_at(step, float(rate))["loss"]
-                    except TinylmError:  # it exploded
+                    except DivergenceError:
                         return
                     yield loss
 
@@ -362,7 +362,7 @@ class Trainer:
         if math.isfinite(value):
             return
         where = "" if batch is None else f", in batch({batch}, seed={self.config.seed})"
-        raise TinylmError(
+        raise DivergenceError(
             f"the {what} became {value} at step {self.step}{where}; "
             f"try a smaller learning rate than {self.config.lr} or a longer warm-up"
         )
@@ -375,7 +375,8 @@ class Trainer:
         self.tokens += record["tokens"]
         self.read += record["read"]
         progress.update(self.step, record["loss"], record["read"])
-        ended = self.epoch.add(self.step, self.objective.steps_per_epoch, record)
+        size = self.config.accumulate
+        ended = self.epoch.add(self.step, self.objective.steps_per_epoch, record, size)
         if ended:
             progress.say("epoch {epoch}: mean training loss {loss:.4f}".format(**ended))
         self.folder.log("step", step=self.step, **record, seconds=round(self.seconds, 4))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinylm import nn, optim
-from tinylm.errors import TinylmError
+from tinylm.errors import DivergenceError
 from tinylm.tensor import Tensor
 
 
@@ -56,7 +56,7 @@ def learn(
     stages : each is asked for when the one before has ended, so it may freeze layers then
     updates : of all stages together     what : names the training in an error
     progress : called as progress(done, updates)
-    raises TinylmError  if training diverges
+    raises DivergenceError  if training diverges
     """
     network.train()
     done = 0
@@ -68,7 +68,7 @@ def learn(
             norm = stage.optimiser.step(lr=rate, max_norm=config.clip)
             done += 1
             if not np.isfinite(norm):
-                raise TinylmError(
+                raise DivergenceError(
                     f"{what} diverged: the gradient norm became {norm} at update {done} of "
                     f"{updates}; give smaller rates than {stage.rate}"
                 )
