@@ -3,6 +3,7 @@
 import codecs
 import json
 import math
+import os
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,9 @@ NUMBER_LAYOUTS = {
         [("calm sea", 2.5), ("ice", -1.0)],
     ),
     "sts-b.tsv": (
-        "index\tgenre\tsentence1\tsentence2\tscore\n0\tnews\tsea\tice\t2.5\n1\tnews\ta\tb\t-1\n",
+        "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
+        "0\tnews\tf\t2012\t1\tnone\tnone\tsea\tice\t2.5\n"
+        "1\tnews\tf\t2012\t2\tnone\tnone\ta\tb\t-1\n",
         [(("sea", "ice"), 2.5), (("a", "b"), -1.0)],
     ),
     "pairs.tsv": ("sea\tice\t2.5\na\tb\t-1\n", [(("sea", "ice"), 2.5), (("a", "b"), -1.0)]),
@@ -78,8 +81,8 @@ def test_a_file_of_numbers_says_whether_texts_stand_alone_or_in_pairs(tmp_path, 
 CHOICE = Choice("He opens it.", ("He reads.", "It sinks.", "No."), 1)
 CHOICE_LAYOUTS = {
     "plain.tsv": "He opens it.\tHe reads.\tIt sinks.\tNo.\t1\n",
-    "swag.tsv": "id\tstartphrase\tending0\tending1\tending2\tlabel\n"
-    "7\tHe opens it.\tHe reads.\tIt sinks.\tNo.\t1\n",
+    "swag.tsv": "video-id\tfold-ind\tstartphrase\tsent1\tsent2\tgold-source\tending0\tending1\t"
+    "ending2\tlabel\n7\t3\tHe opens it.\tHe\topens\tgold\tHe reads.\tIt sinks.\tNo.\t1\n",
     "list.jsonl": '{"context": "He opens it.", "answers": ["He reads.", "It sinks.", "No."], '
     '"right": 1}\n',
     "hellaswag.jsonl": '{"ind": 4, "ctx": "He opens it.", "label": 1, "endings": ["He reads.", '
@@ -95,6 +98,27 @@ CHOICE_LAYOUTS = {
     "words.jsonl": '{"context": "He opens it.", "options": ["He reads.", "It sinks.", "No."], '
     '"answer": "It sinks."}\n',
 }
+
+
+def test_copas_question_is_part_of_what_is_to_be_continued(tmp_path):
+    row = {"premise": "The glass fell.", "choice1": "It broke.", "choice2": "I let it go."}
+    rows = []
+    for asked, label in (("effect", 0), ("cause", 1)):
+        rows.append(json.dumps(row | {"question": asked, "idx": 0, "label": label}))
+    (tmp_path / "copa.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    answers = ("It broke.", "I let it go.")
+    assert columns.choices(tmp_path / "copa.jsonl") == [
+        Choice("The glass fell. effect", answers, 0),
+        Choice("The glass fell. cause", answers, 1),
+    ]
+
+
+def test_numbers_come_from_a_pipe_too(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b"calm sea\t2.5\nice\t-1\n")
+    os.close(writing)
+    with os.fdopen(reading):
+        assert columns.numbers(f"/dev/fd/{reading}") == [("calm sea", 2.5), ("ice", -1.0)]
 
 
 @pytest.mark.parametrize("name", CHOICE_LAYOUTS)

@@ -77,6 +77,8 @@ def test_what_is_no_source_is_one_sentence():
         load_dialogues("dialog")
     with pytest.raises(DataError, match="no split 'dev'"):
         load_dialogues("toy", "dev")
+    with pytest.raises(DataError, match="has 30 replies, too few for 31"):
+        load_dialogues("toy", candidates=31)
     with pytest.raises(DataError, match="candidates is 1"):
         load_dialogues("toy", candidates=1)
 

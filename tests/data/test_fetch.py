@@ -25,6 +25,8 @@ from tinylm.data import (
     sets,
     tagged,
 )
+from tinylm.data.dialogues import load_dialogues
+from tinylm.data.examples import load_examples
 from tinylm.data.sets import Member, NamedSet, named_set
 from tinylm.errors import DataError
 from tinylm.files import home
@@ -284,6 +286,20 @@ def test_labelled_sets_have_their_known_sizes(name, train, test, classes):
     assert all(text for part in parts for text in part.texts)
     if name != "newsgroups":  # its published split repeats a few short posts
         assert not set(parts[0].texts) & set(parts[1].texts)
+
+
+@pytest.mark.named_set
+def test_no_text_to_be_tested_on_is_in_the_text_to_learn_from():
+    for name in ("questions", "questions-fine", "movies", "spam"):
+        assert not set(load_texts(name)) & set(load_labelled(name, "test").texts), name
+    scored = [text for text, _ in load_examples("regress", "movies", "test")]
+    assert len(scored) == 2122 and not set(scored) & set(load_texts("movies"))
+    spoken = load_dialogues("dialogs", "test")
+    tested = {(one.history[0], one.reply) for one in spoken}
+    learned = load_dialogues("dialogs", "train")
+    assert (len(spoken), len(learned)) == (12850, 51205)
+    assert not tested & {(one.history[0], one.reply) for one in learned}
+    assert not {"\n".join(pair) for pair in tested} & set(load_texts("dialogs"))
 
 
 @pytest.mark.named_set

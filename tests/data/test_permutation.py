@@ -124,6 +124,12 @@ def lanes_of(backwards=False):
     return Lanes(CORPUS, REUSE, TEXT, ROWS, backwards)
 
 
+def test_a_last_document_may_be_empty():
+    bounds = np.array([0, 40, 40])
+    lanes = Lanes(Corpus(np.arange(40), bounds, 40, words=40, characters=80), 3, 4, 2)
+    assert lanes.begins_sentence.nonzero()[0].tolist() == [0]
+
+
 @pytest.mark.parametrize("backwards", [False, True])
 def test_each_step_goes_on_where_the_reused_part_of_the_last_one_ended(backwards):
     lanes = lanes_of(backwards)

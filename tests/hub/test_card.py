@@ -1,6 +1,7 @@
 """A model folder describes itself: what `encode` takes and returns, the case, the origin, and a card for people."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,6 +51,21 @@ def test_the_signature_is_what_encode_takes_and_returns_for_any_texts(name, tmp_
         states = model.encode(**inputs)
     returns = facts["encode"]["returns"]
     assert promised(returns) == [(str(s.dtype), s.shape) for s in states]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_code_in_a_card_gives_what_the_signature_says(name, tmp_path):
+    model, tokenizer = made(name)
+    hub.save(tmp_path, model, tokenizer)
+    code = re.search(r"```python\n(.*?)```", (tmp_path / card.CARD).read_text(), flags=re.S)[1]
+    found = {}
+    with no_grad():
+        exec(code.replace("this folder", str(tmp_path)), found)
+    facts = json.loads((tmp_path / card.SIGNATURE).read_text())
+    read = {array["name"]: found["read"][array["name"]] for array in facts["encode"]["takes"]}
+    with no_grad():
+        wanted = found["model"].encode(**read)
+    np.testing.assert_array_equal(found["states"][-1].data, wanted[-1].data)
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,8 @@ def broken(arrays, change):
         del arrays["rnns.1.weight_hh_l0"]
     elif change == "a wrong width":
         arrays["rnns.1.weight_ih_l0"] = np.ones((28, 6), np.float32)
+    elif change == "a single number":
+        arrays["rnns.0.weight_hh_l0"] = np.float32(1)
     elif change == "no table":
         del arrays["encoder.weight"]
     elif change == "another head":
@@ -292,6 +294,7 @@ def broken(arrays, change):
     [
         ("a layer is missing", r"lacks rnns.1.weight_hh_l0"),
         ("a wrong width", r"rnns.1.weight_ih_l0 has the shape \(28, 6\), not \(28, 7\)"),
+        ("a single number", r"rnns.0.weight_hh_l0 has the shape \(\)"),
         ("no table", r"encoder.weight in .* has the shape \(0, 0\)"),
         ("another head", "decoder.weight differs from encoder.weight"),
         ("something else", "rnns.0.zoneout, for which the model has no place"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tinylm import text
 from tinylm.errors import DataError, TinylmError, VocabularyError
 from tinylm.text import Template
+from tinylm.text.formats.settings import HEADS
 from tinylm.text.spelling import EndOfWord, Metaspace
 
 TEXTS = [
@@ -273,3 +274,34 @@ def test_own_vocabulary_files_are_json_people_can_read(tmp_path):
     stored = json.loads((tmp_path / "words.json").read_text(encoding="utf-8"))
     assert stored == {"type": "words", "lower": True, "marks": True, "vocab": ["naïve", "b"]}
     assert "naïve" in (tmp_path / "words.json").read_text(encoding="utf-8")
+
+
+def test_of_a_characters_bytes_only_the_first_begins_a_word():
+    starts = text.Bytes().word_starts("éa béb")
+    assert starts.tolist() == [True, False, False, True, True, False, False, False]
+    pairs = text.BPE.train(["a b"], 257, exact=False)
+    assert pairs.word_starts("éa").tolist()[:3] == [True, False, False]
+
+
+KINDS_OF_FILES = {
+    "words": lambda: text.Words(["the"]),
+    "chars": lambda: text.Chars("abc"),
+    "bytes": lambda: text.Bytes(),
+    "wordpiece": lambda: text.WordPiece.train(["the cat"], 30, exact=False),
+    "bpe": lambda: text.BPE.train(["the cat"], 260, exact=False),
+    "unigram": lambda: text.Unigram.train(["the cat sat on the mat"], 30, exact=False),
+}
+
+
+@pytest.mark.parametrize("old", KINDS_OF_FILES)
+@pytest.mark.parametrize("new", KINDS_OF_FILES)
+def test_an_encoding_takes_the_place_of_the_one_in_its_folder(old, new, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    KINDS_OF_FILES[old]().save(tmp_path)
+    KINDS_OF_FILES[new]().save(tmp_path)
+    assert type(text.load(tmp_path)) is type(KINDS_OF_FILES[new]())
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_every_file_by_which_an_encoding_is_known_is_in_the_list():
+    assert sorted(HEADS) == sorted([*text._KNOWN])

@@ -135,6 +135,28 @@ def test_many_texts_at_once_are_cut_as_one_by_one(unigram, monkeypatch):
         ]
 
 
+@pytest.mark.parametrize("byte_fallback", [False, True])
+@given(st.text("ab x东é", max_size=12))
+def test_a_sampled_cut_and_the_best_one_spell_what_is_unknown_as_encode_does(byte_fallback, t):
+    pieces = [
+        ("<unk>", 0.0, UNKNOWN),
+        ("▁a", -1.0, NORMAL),
+        ("b", -2.0, NORMAL),
+        ("▁", -4.0, NORMAL),
+    ]
+    if byte_fallback:
+        pieces += [(f"<0x{byte:02X}>", 0.0, protobuf.BYTE) for byte in range(256)]
+    encoding = Unigram(pieces)
+    wanted = encoding.encode(t)
+    assert encoding.n_best(t, 1)[0][0] == wanted
+    assert encoding.sample(t, 1e3, np.random.default_rng(0)) == wanted
+
+
+def test_pieces_without_one_for_unknown_text_are_refused():
+    with pytest.raises(VocabularyError, match="no piece is for unknown text"):
+        Unigram([("a", -1.0, NORMAL)])
+
+
 def test_unknown_characters_are_one_token_or_their_bytes(unigram):
     assert unigram.encode("ЖЖЖ").count(unigram.unk_id) == 1
     assert unigram.decode(unigram.encode("ЖЖ")).strip() == "⁇"

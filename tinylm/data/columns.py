@@ -15,7 +15,7 @@ not fit is refused with its file and line.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,14 @@ from .labelled import (
 )
 
 Pair = tuple[str, str]
+Line = tuple[int, str]  # its number, and what it says
 
 FIRST = frozenset(
-    "first sentence1 sentence_a sent1 premise question question1 text1 text_a query source1".split()
+    "first sentence1 sentence_a sent1 premise question question1 text1 text_a query".split()
 ) | {"#1 string"}
 SECOND = frozenset(
-    "second sentence2 sentence_b sent2 hypothesis sentence question2 text2 text_b passage answer "
-    "source2".split()
+    "second sentence2 sentence_b sent2 hypothesis sentence question2 text2 text_b passage "
+    "answer".split()
 ) | {"#2 string"}
 PAIR_LABEL = LABEL_NAMES | {"is_duplicate", "quality", "entailment_judgment"}
 NUMBER = frozenset("number value similarity relatedness_score mean".split()) | LABEL_NAMES
@@ -51,7 +52,9 @@ CONTEXT = frozenset(
     "context ctx premise question stem sentence text story passage article startphrase "
     "sent1".split()
 )
+BESIDE = {"startphrase": "sent1", "premise": "question"}  # SWAG's and COPA's context -> another's
 ANSWERS = frozenset("answers endings choices options candidates".split())
+COPA = ("cause", "effect")  # of the premise: without it both answers fit
 RIGHT = LABEL_NAMES | {"right", "answer", "answerkey", "correct", "gold"}
 NUMBERED = re.compile(r"(?:answer|ending|choice|option|candidate)(?:[ _]?(\d+)|[ _]([a-h]))")
 DIGITS = 9  # of the number of an answer
@@ -86,7 +89,7 @@ def pairs(path: str | Path, labelled: bool = True) -> list[tuple[Pair, str]]:
     target: Role | None = ("label", PAIR_LABEL) if labelled else None
     found = []
     left_out = 0
-    for number, row in _rows(path, PAIR_TEXTS, target):
+    for number, row in _rows(path, lines(path), PAIR_TEXTS, target):
         pair = _text(path, number, row, "first"), _text(path, number, row, "second")
         if not labelled:
             found.append((pair, ""))
@@ -109,9 +112,10 @@ def numbers(path: str | Path, labelled: bool = True) -> list[tuple[str | Pair, f
     raises DataError        naming the file, the line and the fault
     """
     target: Role | None = ("score", NUMBER) if labelled else None
-    texts = _roles_of(path, labelled)
+    given = list(lines(path))  # read once: the path may be a pipe
+    texts = _roles_of(path, given, labelled)
     found = []
-    for number, row in _rows(path, texts, target):
+    for number, row in _rows(path, given, texts, target):
         parts = tuple(_text(path, number, row, role) for role, _ in texts)
         key = parts if len(parts) == 2 else parts[0]
         value = _number(path, number, row["score"]) if labelled else math.nan
@@ -127,7 +131,7 @@ def choices(path: str | Path, labelled: bool = True) -> list[Choice]:
     raises DataError        naming the file, the line and the fault
     """
     if kind(path) == "json lines":
-        return [_choice(path, number, row, labelled) for number, row in _objects(path)]
+        return [_choice(path, number, row, labelled) for number, row in _objects(path, lines(path))]
     rows = [(number, line.split("\t")) for number, line in lines(path)]
     if not rows:
         return []
@@ -164,7 +168,10 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
         row = {**row, **question}
         row.pop("question")
     numbered = [key for key in row if NUMBERED.fullmatch(key)]
-    context = _one(path, number, row, "context", CONTEXT)
+    others = {name for first, name in BESIDE.items() if first in row}
+    context = _one(path, number, row, "context", CONTEXT - others)
+    if "premise" in row and row.get("question") in COPA:
+        context = f"{context} {row['question']}"
     if numbered:
         answers = [row[key] for key in numbered if str(row[key]).strip()]
     else:
@@ -224,13 +231,13 @@ def _one(path, number, row, role, names) -> Any:
 
 
 def _rows(
-    path: str | Path, texts: Sequence[Role], target: Role | None
+    path: str | Path, given: Iterable[Line], texts: Sequence[Role], target: Role | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, {role: value}) of every example; the values of a table are strings."""
+    """(line, {role: value}) of every example in some lines; the values of a table are strings."""
     roles = [*texts] if target is None else [*texts, target]
     if kind(path) == "json lines":
         places: dict[str, str] = {}
-        for number, row in _objects(path):
+        for number, row in _objects(path, given):
             keys = list(row)
             for role, names in roles:
                 if role not in places:
@@ -241,7 +248,7 @@ def _rows(
                     )
             yield number, {role: row[key] for role, key in places.items()}
         return
-    table = [(number, line.split("\t")) for number, line in lines(path)]
+    table = [(number, line.split("\t")) for number, line in given]
     if not table:
         return
     first_number, first = table[0]
@@ -271,16 +278,16 @@ def _is_header(cells: Sequence[str], texts: Sequence[Role]) -> bool:
     return any(role in names or usual & names for role, usual in texts)
 
 
-def _objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a .jsonl file with their lines."""
-    for number, line in lines(path):
+def _objects(path: str | Path, given: Iterable[Line]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects in the lines of a .jsonl file with their numbers."""
+    for number, line in given:
         yield number, json_object(path, number, line, '{"sentence1": "...", ...}')
 
 
-def _roles_of(path: str | Path, labelled: bool) -> tuple[Role, ...]:
+def _roles_of(path: str | Path, given: Iterable[Line], labelled: bool) -> tuple[Role, ...]:
     """The texts of a file with numbers: one, or two."""
     one: tuple[Role, ...] = (("text", TEXT_NAMES),)
-    for number, line in lines(path):
+    for number, line in given:
         is_json = kind(path) == "json lines"
         cells = list(_object_keys(path, number, line)) if is_json else line.split("\t")
         names = set(lower_names(cells))

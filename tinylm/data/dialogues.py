@@ -25,9 +25,8 @@ from tinylm.doors import parse_json
 from tinylm.errors import DataError
 from tinylm.files import is_file, read_text
 
-from . import readers, toy
-from .fetch import get
-from .sources import check_split, split_part
+from . import toy
+from .sources import check_split, dialogs, split_part
 
 CANDIDATES = 20  # of which one is the reply: hits@1 is then counted "of 20"
 PARTS = {"train": ("train",), "test": ("valid", "test"), "all": ("train", "valid", "test")}
@@ -79,9 +78,9 @@ def load_dialogues(
     if name == "toy":
         return split_part(toy_dialogues(2500, candidates, seed), split)
     if name == "dialogs":
-        (path,) = get(name).values()
-        pairs = [pair for pair in readers.dialogs(path) if all(pair)]
-        return split_part(with_distractors(pairs, candidates, seed), split)
+        pairs, places = dialogs(split)
+        spoken = with_distractors(pairs, candidates, seed)
+        return [spoken[i] for i in places]
     if not is_file(source):
         raise DataError(
             f"{name!r} is neither an existing file nor a known set; known are {', '.join(NAMES)}."
@@ -122,12 +121,17 @@ def toy_dialogues(n: int, candidates: int = CANDIDATES, seed: int = 0) -> list[U
 
     The right reply is known, and can only be found by reading the persona: it is the translation of
     the thing there. No word of the dialogue stands in it.
+    raises DataError  for more candidates than there are replies
 
     >>> toy_dialogues(1, candidates=2)[0].candidates
     ('ofebo .', 'aputuro .')
     """
     rng = np.random.default_rng([seed, 12])
     language = toy.Language()
+    if candidates > TOY_THINGS:
+        raise DataError(
+            f"The toy language has {TOY_THINGS} replies, too few for {candidates} candidates."
+        )
     things = []
     for topic in toy.TOPICS:
         things += language.lexicon[topic, "noun"][: TOY_THINGS // len(toy.TOPICS)]

@@ -28,14 +28,14 @@ class Kind:
 
     read : (path, labelled) -> examples of a file
     toy : (n, seed) -> examples of the toy language
-    named : name of a set -> its examples
+    named : name of a set -> the examples of a split
     text : example -> its text or texts; no text is in the training part and in the test part
     what : the examples, in errors
     """
 
     read: Callable[[Any, bool], list]
     toy: Callable[[int, int], list]
-    named: dict[str, Callable[[], list]]
+    named: dict[str, Callable[[str], list]]
     text: Callable[[Any], Any]
     what: str
 
@@ -48,9 +48,14 @@ def _context(example: columns.Choice | squad.Question) -> str:
     return example.context
 
 
-def _movies() -> list[tuple[str, float]]:
-    scores = readers.movie_scores(only_file("movies"))
-    return list(dict(reversed(scores)).items())[::-1]  # of a repeated text the first score
+def _movies(split: str) -> list[tuple[str, float]]:
+    """Snippets and scores; those with a label are split as the labelled set is."""
+    scores: dict[str, float] = {}
+    for text, score in readers.movie_scores(only_file("movies")):
+        scores.setdefault(text, score)
+    clear = [(text, score) for text, score in scores.items() if score]
+    neutral = [(text, score) for text, score in scores.items() if not score]
+    return split_part(clear, split) + split_part(neutral, split)
 
 
 KINDS = {
@@ -80,7 +85,7 @@ def load_examples(task: str, source: str | Path, split: str = "train") -> list:
     if name == "toy":
         examples = _toy(kind, split)
     elif name in kind.named:
-        examples = split_part(kind.named[name](), split)
+        examples = kind.named[name](split)
     elif is_file(path):
         examples = _split(kind, kind.read(path, True), split)
     else:

@@ -206,7 +206,7 @@ class Lanes:
             )
         self.begins_sentence = np.zeros(len(corpus.ids), bool)
         starts = corpus.starts if corpus.sentences is None else corpus.sentences
-        self.begins_sentence[starts[:-1]] = True
+        self.begins_sentence[starts[starts < len(corpus.ids)]] = True
         self.begins_word = corpus.word_starts
         if self.begins_word is None:
             self.begins_word = np.ones(len(corpus.ids), bool)

@@ -104,9 +104,22 @@ def _wikipedia() -> list[str]:
     return [readers.plain_text(markup) for _, markup in articles]
 
 
+def dialogs(split: str) -> tuple[readers.Rows, list[int]]:
+    """All pairs of `dialogs`, statement and reply, and the places of those in a part.
+
+    A pair that people say again and again is never in both parts: the training part leaves it out.
+    """
+    pairs = [pair for pair in readers.dialogs(only_file("dialogs")) if all(pair)]
+    places = split_part(list(range(len(pairs))), split)
+    if split == "train":
+        tested = {pairs[i] for i in split_part(list(range(len(pairs))), "test")}
+        places = [i for i in places if pairs[i] not in tested]
+    return pairs, places
+
+
 def _dialogs() -> list[str]:
-    pairs = readers.dialogs(only_file("dialogs"))
-    return [f"{statement}\n{reply}" for statement, reply in pairs]
+    pairs, places = dialogs("train")
+    return ["\n".join(pairs[i]) for i in places]
 
 
 def _entities() -> list[str]:

@@ -173,7 +173,7 @@ class Shape:
         numbers = [int(m[1]) for m in map(LAYER.fullmatch, arrays) if m and len(m[1]) <= 3]
         layers = max(numbers, default=0) + 1
         recurrent = arrays.get("rnns.0.weight_hh_l0")
-        hidden = width if recurrent is None else recurrent.shape[-1]
+        hidden = width if recurrent is None or not recurrent.ndim else recurrent.shape[-1]
         return cls(words, width, hidden, layers)
 
 

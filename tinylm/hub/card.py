@@ -170,7 +170,8 @@ def in_words(facts: dict[str, Any]) -> str:
     if facts["encode"]["returns"] is not None:
         lines += ["", "and returns a list:", ""]
         lines += _table(facts["encode"]["returns"])
-    lines += ["", "```python", *USE, "```"]
+    given = ", ".join(f'{each["name"]}=read["{each["name"]}"]' for each in facts["encode"]["takes"])
+    lines += ["", "```python", *USE, f"states = model.encode({given})", "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -178,7 +179,6 @@ USE = (
     "from tinylm import hub",
     'model, tokenizer = hub.load("this folder", trainable=False)',
     'read = tokenizer(["a text"])',
-    'states = model.encode(read["ids"], read["mask"])',
 )
 
 

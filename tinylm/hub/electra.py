@@ -66,7 +66,8 @@ def from_config(fields: dict[str, Any], config_class, names: Collection[str]):
     found = {"electra_objective": JUDGE in names}
     if JUDGE in names:
         found["uniform_generator"] = FILLER not in names and OWN + FILLER not in names
-        found["untied_generator"] = FILLER not in names
+        if not found["uniform_generator"]:
+            found["untied_generator"] = FILLER not in names
     return hub.fields_of({**fields, **found}, config_class)
 
 

@@ -122,7 +122,8 @@ def learn(
 
     kind : one of KINDS
     texts : a single string counts as one text
-    vocab_size : at most this many tokens, a short text gives fewer (None: a usual number)
+    vocab_size : at most this many tokens, a short text gives fewer (None: a usual number); controls
+        that are appended come on top
     controls : names of special tokens that a model needs; a unigram vocabulary begins with them,
         as the published ones do, any other ends with those that it lacks
     options : those in OPTIONS for this kind, see its `train`

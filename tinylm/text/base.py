@@ -42,7 +42,7 @@ from .checks import (
     whole_numbers,
 )
 from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
-from .formats.settings import ADDED, MAP, added_tokens, chosen, named
+from .formats.settings import ADDED, HEADS, MAP, added_tokens, chosen, named
 from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
 
@@ -272,18 +272,18 @@ allow it by name.
         return self._offsets(text)
 
     def word_starts(self, text: str) -> np.ndarray:
-        """Whether each token of `encode(text)` begins a word, (T,) bool.
-
-        Words are what white space separates; an encoding with another idea of a word says so here.
+        """Whether each token of `encode(text)` begins a word, (T,) bool; spaces divide words.
 
         >>> from tinylm.text import Chars
         >>> Chars("ab ").word_starts("ab a").tolist()
         [True, False, True, True]
         """
         begins = []
+        before = -1  # where the last token began: of a character's bytes only the first begins one
         for start, end in self.offsets(text):
-            first = start == 0 or text[start - 1].isspace()
-            begins.append(first or text[start:end][:1].isspace())
+            first = start == 0 or text[start - 1].isspace() or text[start:end][:1].isspace()
+            begins.append(first and start > before)
+            before = start
         return np.array(begins, bool)
 
     def _spellings(self, ids: Iterable[int]) -> list[str]:
@@ -390,7 +390,7 @@ similar tokens are 'talk', 'walk'.
         self._contents()
 
     def save(self, folder: str | Path) -> None:
-        """Write the encoding's files into a folder, all of them or none; other files stay.
+        """Write the encoding's files into a folder, all or none, in place of one that is there.
 
         `text.load` recognises an encoding by the first file of `_contents`. That file is removed
         before the others change and returns last, so nobody loads a half-written encoding.
@@ -399,14 +399,13 @@ similar tokens are 'talk', 'walk'.
         """
         by_hand = chosen(self)
         contents = self._contents()
-        heads = list(contents)[:1]
         if self.added:
             contents[ADDED] = as_json({name: self.token_id(name) for name in self.added})
         if by_hand:
             contents[MAP] = as_json(by_hand)
         if self.arranged or self.template != type(self).template:
             contents[FILE] = self.template.written()
-        with files.together(folder, heads, gone=(ADDED, MAP, FILE)) as hidden:
+        with files.together(folder, list(contents)[:1], gone=(ADDED, MAP, FILE, *HEADS)) as hidden:
             for name, content in contents.items():
                 write = files.write_text if isinstance(content, str) else files.write_bytes
                 write(hidden / name, content)

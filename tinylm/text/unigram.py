@@ -110,7 +110,8 @@ class Unigram(Encoding):
 
     pieces : (text, log-probability, kind) by id, kinds as in `protobuf`
     normalizer : rewrites texts before they are cut
-    raises VocabularyError  if a log-probability is not finite, or a piece stands twice
+    raises VocabularyError  if a log-probability is not finite, a piece stands twice, or none is for
+        unknown text
     """
 
     files = (NAMES[0],)
@@ -122,7 +123,10 @@ class Unigram(Encoding):
         check_different(self.vocab)
         self.specials = tuple(text for text, _, kind in pieces if kind in (UNKNOWN, CONTROL))
         find = self._index()
-        self.unk_id = next(i for i, piece in enumerate(pieces) if piece[2] == UNKNOWN)
+        kinds = [kind for _, _, kind in pieces]
+        if UNKNOWN not in kinds:
+            raise VocabularyError("Unigram: no piece is for unknown text; expected one, as <unk>.")
+        self.unk_id = kinds.index(UNKNOWN)
         self._follow({"pad_id": self.pad_id, "end_id": self.end_id})
         self._bytes: list[int] = []
         raw = {text for text, _, kind in pieces if kind == BYTE}
@@ -224,7 +228,16 @@ class Unigram(Encoding):
         chosen = np.empty(symbols.size, np.int64)
         viterbi(self.scores, symbols, first[:-1], *self._dictionary.trie, self.unk_id, 1, chosen)
         places = np.flatnonzero(chosen >= 0)
-        ids = chosen[places]
+        return self._spelled(text, first, chosen[places], places)
+
+    def _spelled(
+        self, text: str, first: np.ndarray, ids: np.ndarray, places: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, places) of a cut, with unknown characters as bytes, or side by side as one token.
+
+        first : (len(text) + 1,) bool, True where a text begins
+        ids, places : (T,) of a cut into pieces and single unknown characters
+        """
         unknown = ids == self.unk_id
         if unknown.any() and self._bytes:
             ids, places = self._with_bytes(text, ids, places)
@@ -281,7 +294,7 @@ class Unigram(Encoding):
             for begin, p, s in edges[end]:
                 into += [(score + s, (p, way)) for score, way in ways[begin]]
             ways.append(heapq.nlargest(n, into, key=lambda pair: pair[0]))
-        return [(_unlinked(way), score) for score, way in ways[-1]]
+        return [(self._as_encoded(normal, _unlinked(way)), score) for score, way in ways[-1]]
 
     def sample(self, text: str, alpha: float, rng: np.random.Generator) -> list[int]:
         """The ids of a cut drawn with probability ∝ P(cut)^alpha.
@@ -301,7 +314,16 @@ class Unigram(Encoding):
             drawn = int(rng.choice(len(weights), p=weights / weights.sum()))
             end, p, _ = edges[end][drawn]
             ids.append(p)
-        return ids[::-1]
+        return self._as_encoded(normal, ids[::-1])
+
+    def _as_encoded(self, normal: str, pieces: list[int]) -> list[int]:
+        """The ids that `encode` would give for a cut of a normalised text into these pieces."""
+        ids = np.array(pieces, np.int64)
+        lengths = [1 if p == self.unk_id else len(self.pieces[p][0]) for p in pieces]
+        places = np.cumsum([0, *lengths])[:-1]
+        first = np.zeros(len(normal) + 1, bool)
+        first[0] = True
+        return self._spelled(normal, first, ids, places)[0].tolist()
 
     def _lattice(self, text: str) -> tuple[str, list[list[Edge]]]:
         """The normalised text, and for each place the pieces that end there."""

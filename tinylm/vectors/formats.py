@@ -155,7 +155,8 @@ def read_vectors(
     errors : Python's name of the treatment of words that are not UTF-8: strict, replace, ignore, or
         surrogateescape, which keeps them, also the lone surrogates that `write_vectors` wrote
     mapped : leave the vectors of a folder on the disk, read-only
-    returns the list of V words, and their vectors (V, D) float32
+    returns the list of V words, and their vectors (V, D) float32; mapped ones as
+        they are stored
     raises CheckpointError  if the file is missing or damaged, or its header promises more than its
         size allows
     """
@@ -389,4 +390,4 @@ def _read_folder(path: Path, mapped: bool) -> Found:
             f"{path}: words.txt has {len(names)} words, vectors.npy the shape {table.shape}; "
             "the two do not belong together"
         )
-    return names, table if mapped else np.array(table)
+    return names, table if mapped else np.array(table, np.float32)
