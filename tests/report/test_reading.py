@@ -8,7 +8,7 @@ from tinylm import nn
 from tinylm.errors import DataError, VocabularyError
 from tinylm.nn.relative import RelativeAttention, View, distance_table, distances
 from tinylm.objectives import find
-from tinylm.report import looking
+from tinylm.report import looking, show
 from tinylm.report.reading import label, read
 from tinylm.text import BPE, Chars, WordPiece, Words
 from tinylm.text.elmo import ElmoWords
@@ -245,3 +245,10 @@ def test_a_label_is_what_one_reads():
     texts = [label(bpe, i) for i in ids]
     assert "\N{REPLACEMENT CHARACTER}" not in "".join(texts) and "" not in texts
     assert label(Chars("ab "), Chars("ab ").token_id(" ")) == " "
+
+
+@pytest.mark.parametrize(("name", "asked"), [("gpt", "ash"), ("word2vec", "zebra")])
+def test_a_page_of_a_text_without_any_guess_is_drawn(name, asked):
+    model, tokenizer = made(name)
+    found = read(model, tokenizer, asked, most=1)
+    assert "token by token" in show.document(found, name)

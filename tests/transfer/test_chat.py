@@ -273,9 +273,15 @@ def test_towers_begin_by_comparing_words_and_what_every_text_has_counts_nothing(
 
 def test_a_text_without_words_fits_nothing():
     network, reader = towers()
-    network.dialogue.bias.data[...] = network.reply.bias.data[...] = 0
+    network.dialogue.bias.data[...] = network.reply.bias.data[...] = 1.0  # as learned
     (numbers,) = network.numbers(reader, [Utterance((), ("",), ("yes.", ""))])
     np.testing.assert_array_equal(numbers, 0)
+
+
+def test_an_empty_text_counts_for_no_word():
+    network, reader = towers()
+    network.begin(reader, [Utterance(("",), ("a q.",), ("a b.", ""))])
+    assert np.isfinite(network.words.data).all()
 
 
 def test_words_left_out_change_training_only_and_by_the_step():

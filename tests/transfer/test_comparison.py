@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tinylm.data import load_labelled
 from tinylm.errors import TinylmError
 from tinylm.training import checkpoint
 from tinylm.transfer import compare, measures, results, verdict
@@ -332,6 +333,27 @@ def test_a_student_sits_on_the_plateau_where_its_teacher_does(teacher, stays):
     pretrained = {"bert": bert, "distil": {"token_loss": 5.0, "unigram": 7.0}}
     found = replace(made_up(tuned={2: [0.5]}), pretrained=pretrained)
     assert found.plateau() == {"bert": stays, "distil": stays}
+
+
+def test_a_teacher_that_is_never_right_has_no_share_to_keep():
+    rows = []
+    for name in ("bert", "distil"):
+        rows.append({"method": f"{name} fine-tuned", "budget": 2, "seed": 0, "accuracy": 0.0})
+    found = made_up(tuned={2: [0.5]})
+    settings = replace(found.config, objectives=("bert", "distil"))
+    cost = {"parameters": 1, "texts_per_second": 1.0}
+    costs = {"bert": cost, "distil": cost}
+    head, lines = verdict.costs(replace(found, config=settings, rows=rows, costs=costs))
+    assert head[-1] == "of bert's accuracy at 2" and [line[-1] for line in lines] == ["–", "–"]
+
+
+def test_the_data_of_a_comparison_may_be_a_path(tmp_path):
+    path = tmp_path / "mine.tsv"
+    toy = load_labelled("toy")
+    lines = [f"{text}\t{label}\n" for text, label in zip(toy.texts, toy.labels, strict=True)]
+    path.write_text("".join(lines[:200]), encoding="utf-8")
+    some = config(tmp_path / "out", data=path, objectives=("word2vec",), labels=(2,), seeds=1)
+    assert compare.run(some).rows == compare.run(replace(some, data=str(path))).rows
 
 
 def test_the_paired_comparison_counts_seeds():

@@ -101,3 +101,11 @@ def test_softened_answers_stay_distributions_and_keep_their_order():
         assert (np.argsort(-soft[0]) == [0, 1, 2]).all() and soft[1].tolist() == [1, 0, 0]
     assert np.allclose(_softened(chances, 1.0), chances)
     assert _softened(chances, 3.0)[0].max() < 0.7 < _softened(chances, 0.5)[0].max()
+
+
+def test_a_student_of_mixed_layers_is_standardised_on_its_mix(teacher):
+    config = replace(CONFIG, layers=("mix",), updates=1)
+    found = distilled(teacher, bert_of(num_hidden_layers=1), PIECES, TEXTS, config)
+    fresh = Classifier(bert_of(num_hidden_layers=1), PIECES, "finetune", config)
+    own = fresh.features_of(fresh.encoder).fit(TEXTS)
+    np.testing.assert_allclose(found.features_.mean_, own.mean_, rtol=1e-3, atol=1e-5)

@@ -244,6 +244,49 @@ def test_a_classifier_learns_topics_and_leaves_the_encoder_unchanged(encoder, to
     assert model.classes_.tolist() == ["ice", "sea", "sky"]
 
 
+@pytest.mark.parametrize("stop", [1, 12], ids=["in the first update", "in the second fold"])
+def test_a_fit_that_is_stopped_leaves_no_half_fitted_model(encoder, tokenizer, stop):
+    calls = []
+
+    def progress(done, updates):
+        calls.append(done)
+        if armed and len(calls) == stop:
+            raise KeyboardInterrupt
+
+    armed = False
+    config = AdaptConfig(updates=7, rates=(1e-3, 1e-2))
+    model = Classifier(encoder, tokenizer, "finetune", config, progress).fit(*posts(4))
+    armed = True
+    calls.clear()
+    texts, labels = posts(4)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(texts, [f"other {label}" for label in labels])
+    with pytest.raises(TinylmError, match="not fitted"):
+        model.predict(texts)
+
+
+def test_labels_that_are_refused_leave_the_fitted_model_alone(encoder, tokenizer):
+    model = Classifier(encoder, tokenizer).fit(*posts(4))
+    with pytest.raises(DataError, match="1 class"):
+        model.fit(["a", "b"], ["same", "same"])
+    assert model.classes_.tolist() == ["ice", "sea", "sky"]
+
+
+def test_another_method_forgets_the_recipe_of_gradual(encoder, tokenizer):
+    plain = AdaptConfig(updates=7)
+    model = Classifier(encoder, tokenizer, "gradual", plain)
+    assert model.config == plain  # a grid search of methods sets them one after another
+    gradual = weights(model.fit(*posts(4)).encoder_)
+    asked = Classifier(encoder, tokenizer, "finetune", plain.gradual()).fit(*posts(4))
+    assert same(gradual, weights(asked.encoder_))
+    finetuned = weights(model.set_params(method="finetune").fit(*posts(4)).encoder_)
+    assert same(
+        finetuned,
+        weights(Classifier(encoder, tokenizer, "finetune", plain).fit(*posts(4)).encoder_),
+    )
+    assert not same(gradual, finetuned)
+
+
 @pytest.mark.parametrize("method", ["features", "finetune"])
 def test_predictions_follow_the_order_of_the_texts(encoder, tokenizer, method):
     texts, labels = posts(4)

@@ -1,5 +1,6 @@
 """Sentence vectors: pooled as the folder says, independent of the batch, and the nearest found first."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tinylm
 from tinylm import files, hub, text
 from tinylm.app.cli import main
-from tinylm.errors import CheckpointError, TinylmError
+from tinylm.errors import ArgumentError, CheckpointError, TinylmError
 from tinylm.hub.sentences import MODES, read_pooling
 from tinylm.objectives.bert import Bert, BertConfig
 from tinylm.transfer.sentences import SentenceEncoder, pool
@@ -231,3 +232,11 @@ def test_the_published_minilm_finds_what_means_the_same():
         2,
         4,
     }
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_one_string_is_no_list_of_letters(folder, lower):
+    encoder = SentenceEncoder.load(folder)
+    encoder.pooling = dataclasses.replace(encoder.pooling, lower=lower)
+    with pytest.raises(ArgumentError, match="texts"):
+        encoder("SEA")

@@ -104,6 +104,8 @@ def predict(options: Namespace) -> int:
     from tinylm.files import read_standard, read_text
     from tinylm.transfer import Tagger
 
+    if options.also is not None:
+        raise TinylmError(f"--with averages classifiers of texts; {options.dir} is for tags")
     tagger = Tagger.load(options.dir)
     name = options.file or "standard input"
     if options.file is None:

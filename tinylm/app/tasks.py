@@ -4,7 +4,6 @@ Each task says here how its class is fitted, what is measured, and how its answe
 is the same for all stands in `adapt` and `predict`.
 """
 
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -268,9 +267,9 @@ def predict(options: Namespace, name: str) -> int:
 def _from_standard_input(name: str) -> list:
     """Examples read as from a file: JSON if it begins with a brace, else a table."""
     from tinylm.data import read_examples
-    from tinylm.files import decode_text
+    from tinylm.files import read_standard
 
-    text = decode_text(sys.stdin.buffer.read(), "standard input")
+    text = read_standard()
     is_json = text.lstrip().startswith("{")
     suffix = ".json" if name == "span" else ".jsonl" if is_json else ".tsv"
     with tempfile.TemporaryDirectory() as folder:

@@ -115,7 +115,7 @@ def liveliest(layers: list[np.ndarray]) -> tuple[int, int]:
     for i, layer in enumerate(layers):
         for head, weights in enumerate(layer):
             at_itself = np.mean(np.diag(weights))
-            at_first = np.mean(weights[1:, 0])
+            at_first = weights[1:, 0].sum() / max(len(weights) - 1, 1)
             scores[i, head] = 1 - at_itself - at_first
     return max(scores, key=scores.get)
 

@@ -231,7 +231,10 @@ def _text(reading: Reading) -> str:
         t = len(reading.tokens)
         panel = _panel(t, "…", {"left": reading.following}, reading)
         cells.append(_cell("…", "next", None, "", panel, t, False))
-    count = max(len(guess.choices) for row in asked.values() for guess in row if guess)
+    shown = [guess for row in asked.values() for guess in row if guess]
+    if reading.following is not None:
+        shown.append(reading.following)
+    count = max((len(guess.choices) for guess in shown), default=0)
     strip = f'<div class="strip" style="--count:{count}">{"".join(cells)}</div>'
     return section("The text, token by token", *parts, strip)
 

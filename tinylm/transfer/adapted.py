@@ -4,7 +4,8 @@ A folder holds the encoder as `hub.save` writes it, `classifier.safetensors` wit
 head, and `classifier.json` with the task, its labels and its settings.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -39,6 +40,16 @@ class Adapted:
     tokenizer: Any = None
     encoder_: Objective | None = None
     head_: Any = None  # until fit
+
+    @contextlib.contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Within this context `fit` learns; what stops it halfway leaves no half-fitted model."""
+        self.head_ = None
+        try:
+            yield
+        except BaseException:
+            self.head_ = None
+            raise
 
     def check_fitted(self) -> None:
         """raises TinylmError before `fit`"""

@@ -165,8 +165,11 @@ class Chat(Adapted):
         """Hits@1, the perplexity of the replies, and the F1 of the words of drawn ones.
 
         rng : draws the replies (None: F1 is not measured)     how : ReplyConfig
+        raises DataError  if there is nothing to measure on
         """
         self.check_fitted()
+        if not utterances:
+            raise DataError("Chat: there are no utterances; give at least one.")
         hits = []
         with one_pool():
             chosen = self.network_.numbers(self.reader_, utterances)

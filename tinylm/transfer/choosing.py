@@ -143,7 +143,8 @@ class Towers(Heads):
         texts = 0
         for utterance in utterances:
             for text in (*utterance.persona, *utterance.history, utterance.reply):
-                counts[np.unique(reader.tokenizer.encode(text))] += 1
+                ids = np.array(reader.tokenizer.encode(text), np.int64)  # of no word, none
+                counts[np.unique(ids)] += 1
                 texts += 1
         self.words.data *= np.log((1 + texts) / (1 + counts))[:, None].astype(self.words.dtype)
 
@@ -178,7 +179,8 @@ class Towers(Heads):
         weights = weights.reshape(len(ids), 1, -1)
         own = F.matmul(weights, F.embedding(ids, self.words))[:, 0]  # (R,1,T) @ (R,T,W) -> (R,W)
         made = tower(F.matmul(weights, states)[:, 0])  # (R,W)
-        both = own + made * self.share
+        said = counted.any(axis=1, keepdims=True).astype(states.dtype)  # (R,1)
+        both = (own + made * self.share) * said
         length = F.sqrt(F.sum(both * both, axis=-1, keepdims=True) + TINY)
         return both / length
 

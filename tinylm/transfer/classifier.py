@@ -67,11 +67,12 @@ class Classifier(Pooled):
                 f"Classifier: {len(texts)} texts, but labels of shape {labels.shape}; "
                 "expected one for each."
             )
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if self.classes_.size < 2:
+        classes, codes = np.unique(labels, return_inverse=True)
+        if classes.size < 2:
             raise DataError(
-                f"Classifier: {self.classes_.size} class in the labels; expected at least two."
+                f"Classifier: {classes.size} class in the labels; expected at least two."
             )
+        self.classes_ = classes
         return texts, codes
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:

@@ -25,7 +25,7 @@ from tinylm.settings import above, argument
 from tinylm.tensor import Tensor
 
 from .classifier import DEFAULTS, Classifier
-from .features import Features, encode_texts, take
+from .features import encode_texts, take
 from .finetune import AdaptConfig, Network, duplicate, parameters_of, updates_for
 from .linear import SoftmaxRegression
 from .updates import Stage, learn
@@ -56,9 +56,8 @@ def distilled(
     texts = strings(texts, "texts")
     chances = teacher.predict_proba(texts)  # (N,K)
     encoded = encode_texts(student, tokenizer, texts, config.max_length)
-    features = Features(
-        duplicate(student), tokenizer, max_length=config.max_length, layers=("summary",)
-    )
+    found = Classifier(student, tokenizer, "finetune", config)
+    features = found.features_of(duplicate(student))
     rows = features.fit_encoded(encoded)
     network = Network(features, _blank(rows.shape[1], chances.shape[1]), config)
     answers = _softened(chances, temperature)
@@ -69,9 +68,8 @@ def distilled(
         return temperature**2 * F.kl_div(log_q, answers[chosen], reduction="batchmean")
 
     with one_pool():
-        trained = parameters_of(network, config.layer_decay)
+        trained = parameters_of(network, config.layer_decay, config.head_gap)
         _learn(network, trained, loss, encoded, config, progress)
-    found = Classifier(student, tokenizer, "finetune", config)
     found.classes_ = teacher.classes_
     found.rate_ = config.middle_rate
     found.keep(network)

@@ -12,8 +12,8 @@ first, then each pass over the labels unfreezes one layer more, from the top dow
 learns more slowly than the one above it; and the rate rises for a tenth of a stage and then falls.
 Any encoder can be adapted so, layer by layer of its `layer_groups`.
 
-No label outside the given ones is used: the schedule is fixed, and `classifier.py` chooses the
-learning rate by cross-validation inside the labels.
+No label outside the given ones is used: the schedule is fixed, and `pooled.py` chooses the rate by
+cross-validation inside the labels.
 """
 
 from collections.abc import Callable, Iterator
@@ -137,6 +137,10 @@ class AdaptConfig(settings.Config):
         options = self.schedule_options
         return optim.schedules.multiplier(self.schedule, step, steps, self.warmup, **options)
 
+    def by(self, method: str) -> "AdaptConfig":
+        """How a method adapts: as `gradual` says for the one of that name, else as these fields."""
+        return self.gradual() if method == "gradual" else self
+
     def gradual(self) -> "AdaptConfig":
         """The same with ULMFiT's three means against forgetting: how the method "gradual" adapts.
 
@@ -153,6 +157,15 @@ class AdaptConfig(settings.Config):
             layer_decay=1 / 2.6,
             head_gap=1,
             unfreeze=True,
+        )
+
+
+def refuse_own_loss(config: AdaptConfig) -> None:
+    """Refuse lm_coef where a task learns from its labels alone.   raises TinylmError"""
+    if config.lm_coef:
+        raise TinylmError(
+            f"{type(config).__name__}: lm_coef is {config.lm_coef}, but this task has no place for "
+            "the texts' own loss; leave it out."
         )
 
 

@@ -122,7 +122,7 @@ def mean_squared_error(truth: ArrayLike, predicted: ArrayLike) -> float:
     2.0
     """
     truth, predicted = _pair(truth, predicted)
-    return float(np.mean(np.square(truth - predicted), dtype=np.float64))
+    return float(np.mean(np.square(np.subtract(truth, predicted, dtype=np.float64))))
 
 
 @dataclass(frozen=True)

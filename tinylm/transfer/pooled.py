@@ -63,14 +63,14 @@ class Pooled(Estimator, Adapted):
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.method = method
-        self.config = config.gradual() if method == "gradual" else config
+        self.config = config
         self.progress = progress or (lambda done, updates: None)
 
     # ---- fitting
 
     def _adapt(self, texts: Sequence[Any], targets: Any) -> None:
         """Learn targets of texts, or of pairs of texts."""
-        with one_pool():
+        with self.fitting(), one_pool():
             if self.method == "features":
                 self._fit_features(texts, targets)
             else:
@@ -131,7 +131,8 @@ class Pooled(Estimator, Adapted):
     def _tune(self, encoded: dict[str, np.ndarray], codes: Any, rate: float) -> Network:
         """Train a copy of the encoder and a new head."""
         features = self.features_of(duplicate(self.encoder))
-        return tune(features, encoded, codes, rate, self.config, self.progress, self.goal)
+        how = self.config.by(self.method)
+        return tune(features, encoded, codes, rate, how, self.progress, self.goal)
 
     def features_of(self, encoder: Objective) -> Features:
         """The features that fine-tuning of an encoder learns on; not fitted yet."""

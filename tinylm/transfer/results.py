@@ -74,7 +74,7 @@ class Results:
         now = asdict(self.config) | {"texts": task.fingerprint()}
         for key in FREE:
             del now[key]
-        now = json.loads(json.dumps(now))
+        now = json.loads(json.dumps(now, default=str))  # a Path of the data
         path = self.out / SETTINGS
         then = read_json(path) if os.path.exists(path) else now
         for key, value in now.items():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinylm import hub
+from tinylm.arguments import strings
 from tinylm.data.batching import by_length
 from tinylm.errors import TinylmError
 from tinylm.hub.sentences import Pooling, read_pooling
@@ -78,6 +79,7 @@ class SentenceEncoder:
         Texts of similar length share a batch, so that little of it is padding.
         raises ArgumentError for one string instead of a list, DataError if there is no text
         """
+        texts = strings(texts, "texts")
         if self.pooling.lower:
             texts = [text.lower() for text in texts]
         encoded = encode_texts(self.encoder, self.tokenizer, texts, self.pooling.max_length)

@@ -151,7 +151,7 @@ class Tagger(Estimator, Adapted):
         self.tags_ = names.tolist()
         self.words_ = _vocabulary(sentences) if self.config.embeddings else []
         codes = [np.searchsorted(names, row) for row in tags]
-        with one_pool():
+        with self.fitting(), one_pool():
             texts = self._read(self.encoder, sentences)
             self.rate_ = self._choose_rate(texts, codes, sentences, tags)
             everything = np.arange(len(sentences))

@@ -23,7 +23,7 @@ from tinylm.settings import above, at_least
 from tinylm.tensor import Tensor
 
 from .features import mean_and_deviation
-from .finetune import AdaptConfig
+from .finetune import AdaptConfig, refuse_own_loss
 
 HEADS = ("linear", "bilstm", "crf", "bilstm-crf")
 UNKNOWN = 0  # the id of words that the training sentences lack
@@ -61,6 +61,11 @@ class TagConfig(AdaptConfig):
     hidden: int = 64
     embeddings: int = 0
     constrained: bool = True
+
+    def check(self) -> None:
+        """Refuse what `AdaptConfig` refuses, and a loss of the texts' own.   raises TinylmError"""
+        super().check()
+        refuse_own_loss(self)
 
 
 def updates_for(n_sentences: int, batch_size: int) -> int:

@@ -164,10 +164,11 @@ def pretraining(comparison: Comparison) -> Table:
 def costs(comparison: Comparison) -> Table:
     """One row per objective: its parameters, and how many posts it reads in a second when frozen.
 
-    Of a student also the share of its teacher's accuracy that it keeps, both fine-tuned.
+    Of a student also the share of its teacher's score that it keeps, both fine-tuned.
     """
     budgets = comparison.config.labels
-    kept = [f"of {TEACHER}'s accuracy at {budget}" for budget in budgets]
+    score = comparison.task.metric
+    kept = [f"of {TEACHER}'s {score} at {budget}" for budget in budgets]
     students = [name for name in comparison.config.objectives if objectives.is_student(name)]
     head = ["objective", "parameters", "posts a second", *(kept if students else [])]
     rows = []
@@ -183,12 +184,13 @@ def costs(comparison: Comparison) -> Table:
 
 
 def _kept(comparison: Comparison, name: str, budget: int) -> str:
-    """The accuracy of a student as a share of its teacher's; a dash for who is no student."""
+    """The main score of a student as a share of its teacher's; a dash for who is no student."""
     own = comparison.scores(f"{name} {FINETUNED}", budget)
     teachers = comparison.scores(f"{TEACHER} {FINETUNED}", budget)
     if not objectives.is_student(name) or not own or not teachers:
         return "–"
-    return f"{100 * summarise(own).mean / summarise(teachers).mean:.0f} %"
+    teacher = summarise(teachers).mean
+    return f"{100 * summarise(own).mean / teacher:.0f} %" if teacher else "–"
 
 
 def text_table(head: list[str], rows: list[list[str]]) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm.errors import ShapeError
+from tinylm.errors import ArgumentError, ShapeError
 from tinylm.transfer.tasks.overlap import bleu, common_length, rouge
 
 words = st.lists(st.sampled_from("the sea is calm The a1 , . é".split()), max_size=9).map(" ".join)
@@ -68,3 +68,8 @@ def test_rouge_is_rouge_scores(reference, text):
     ours = rouge([reference], [text])
     for name, score in theirs.items():
         assert ours[name] == pytest.approx(score.fmeasure), name
+
+
+def test_a_single_translation_stands_in_a_list_too():
+    with pytest.raises(ArgumentError, match="references"):
+        bleu(["the sea is calm today"], ["the sea is calm today"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tinylm.errors import ShapeError
+from tinylm.errors import DataError, ShapeError
 from tinylm.transfer import mean_squared_error, pearson, spearman
 from tinylm.transfer.tasks.retrieval import retrieval_scores, similarity_scores
 
@@ -45,6 +45,22 @@ def test_recall_and_rank_are_those_of_a_sorted_list(seed):
 def test_texts_that_are_all_alike_are_not_found():
     same = np.ones((11, 3))
     assert retrieval_scores(same[:2], same, [0, 5])["recall@10"] == 0.0
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_vectors_that_are_not_finite_are_no_perfect_find(broken, place):
+    both = [np.eye(2), np.eye(2)]
+    both[place][0, 0] = broken
+    with pytest.raises(DataError, match="NaN or infinity"):
+        retrieval_scores(*both, [0, 1], counts=(1,))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_whole_numbers_of_few_bits_are_squared_in_float64(dtype):
+    top = np.iinfo(dtype).max
+    truth, predicted = np.array([top, 0], dtype), np.array([0, 3], dtype)
+    assert mean_squared_error(truth, predicted) == (float(top) ** 2 + 9) / 2
 
 
 def test_lengths_of_vectors_do_not_count():

@@ -16,6 +16,7 @@ from tinylm.transfer import (
     Regressor,
     SpanConfig,
     SpanReader,
+    TagConfig,
     paired,
     pearson,
 )
@@ -328,3 +329,18 @@ def test_an_answer_is_words_of_its_text_wherever_the_window_lies():
 def test_a_reader_needs_an_answer_to_learn_from():
     with pytest.raises(DataError, match="no question has an answer"):
         SpanReader(*bert()).fit([Question("x", "c", "ab")])
+
+
+def test_an_answer_is_the_characters_that_it_names():
+    reader = SpanReader(*bert(), config=QUICK_SPANS)
+    reader.may_lack_ = False
+    context = "the sea is  "
+    [found] = [reader._ranked(Question("q", "where", context), [(1.0, 3, 7)], -9.0)]
+    assert (found[0].text, found[0].start, found[0].end) == ("sea", 4, 7)
+    assert context[found[0].start : found[0].end] == found[0].text
+
+
+def test_labels_alone_teach_a_reader_and_a_tagger():
+    for config in (SpanConfig, TagConfig):
+        with pytest.raises(TinylmError, match=f"{config.__name__}: lm_coef is 0.5"):
+            config(lm_coef=0.5)

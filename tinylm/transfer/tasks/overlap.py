@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from tinylm.arguments import strings
 from tinylm.errors import ShapeError
 
 LONGEST = 4  # words of an n-gram in BLEU
@@ -36,7 +37,8 @@ def bleu(references: Sequence[Sequence[str]], texts: Sequence[str]) -> float:
 
     references : for each text, the translations that would be right     texts : N translations
     Where no n-gram of a length is right, the k-th such length counts 1/2^k of one.
-    raises ShapeError  if the lengths differ or N is 0
+    raises ShapeError     if the lengths differ or N is 0
+    raises ArgumentError  for a string in place of a text's list of translations
 
     >>> round(bleu([["the sea is calm today"]], ["the sea is calm now"]), 2)
     66.87
@@ -48,7 +50,7 @@ def bleu(references: Sequence[Sequence[str]], texts: Sequence[str]) -> float:
     n_reference = 0
     for options, text in zip(references, texts, strict=True):
         words = text.split()
-        others = [option.split() for option in options]
+        others = [option.split() for option in strings(options, "references")]
         n_words += len(words)
         # The length of the nearest reference, the shorter one at a tie.
         n_reference += min((abs(len(o) - len(words)), len(o)) for o in others)[1]

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinylm.errors import ShapeError
+from tinylm.errors import DataError, ShapeError
+from tinylm.finite import is_finite
 
 from ..features import Pair, parted
 from ..metrics import pearson, spearman
@@ -57,6 +58,7 @@ def retrieval_scores(
     counts : k of each recall@k
     returns {"recall@1", ..., "mrr"}, in [0, 1]
     raises ShapeError  if the shapes do not fit, or a number is no text's
+    raises DataError  if a vector is not finite
 
     >>> texts = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     >>> retrieval_scores(texts[:2], texts, [0, 2], counts=(1, 2))
@@ -71,6 +73,8 @@ def retrieval_scores(
         )
     if right.min() < 0 or right.max() >= len(texts):
         raise ShapeError(f"retrieval: a right text has no number from 0 to {len(texts) - 1}.")
+    if not (is_finite(queries) and is_finite(texts)):
+        raise DataError("retrieval: the vectors hold NaN or infinity; expected finite numbers.")
     cosines = unit(queries) @ unit(texts).T  # (Q,C) @ (C,N) -> (Q,N)
     own = np.take_along_axis(cosines, right[:, None], axis=1)
     ranks = (cosines >= own).sum(axis=1)  # 1 for the nearest

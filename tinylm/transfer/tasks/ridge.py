@@ -19,7 +19,6 @@ from tinylm.errors import DataError, ShapeError
 from ..adapted import best_rate
 from ..budgets import folds
 
-GRID = tuple(10.0**k for k in range(-4, 3))  # values of C to choose from
 N_FOLDS = 3
 LBFGS = {"maxiter": 1000, "gtol": 1e-6}
 

@@ -30,7 +30,7 @@ from tinylm.tensor import Tensor, no_grad
 from ..adapted import Adapted, Split, best_rate
 from ..budgets import folds
 from ..features import take
-from ..finetune import AdaptConfig, adapt, duplicate
+from ..finetune import AdaptConfig, adapt, duplicate, refuse_own_loss
 from .answers import reading_scores
 from .windows import Span, Windows, best_spans, read_questions, targets
 
@@ -68,6 +68,11 @@ more.
     max_answer: int = 30
     n_best: int = 20
     threshold: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what `AdaptConfig` refuses, and a loss of the texts' own.   raises TinylmError"""
+        super().check()
+        refuse_own_loss(self)
 
 
 class Network(nn.Module):
@@ -127,7 +132,7 @@ class SpanReader(Adapted):
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.method = method
-        self.config = config.gradual() if method == "gradual" else config
+        self.config = config
         self.progress = progress or (lambda done, updates: None)
 
     # ---- fitting
@@ -143,7 +148,7 @@ class SpanReader(Adapted):
         if not any(question.answers for question in questions):
             raise DataError("SpanReader: no question has an answer; expected at least one.")
         self.may_lack_ = any(question.impossible for question in questions)
-        with one_pool():
+        with self.fitting(), one_pool():
             self.rate_ = self._choose_rate(questions)
             self._keep(self._train(questions, self.rate_))
         return self
@@ -156,8 +161,6 @@ class SpanReader(Adapted):
             self._keep(self._train([questions[i] for i in train], rate))
             return held.size * self.score([questions[i] for i in held])
 
-        if len(self.config.rates) == 1:
-            return self.config.rates[0]
         splits = folds(np.zeros(len(questions)), self.config.n_folds, self.config.seed)
         return best_rate(self.config.rates, splits, quality)
 
@@ -189,7 +192,8 @@ class SpanReader(Adapted):
             batch = take(reading.encoded, chosen)
             return network.loss(batch, allowed, column_now[right[chosen]])
 
-        return adapt(network, loss, reading.lengths, rate, self.config, self.progress)
+        how = self.config.by(self.method)
+        return adapt(network, loss, reading.lengths, rate, how, self.progress)
 
     def _keep(self, network: Network) -> None:
         """Take what predicts from a trained network."""
@@ -231,7 +235,7 @@ class SpanReader(Adapted):
     ) -> list[Span]:
         """The n_best answers of one question from all its windows, with probabilities."""
         found = sorted(found, key=lambda span: -span[0])[: self.config.n_best]
-        spans = [Span(question.context[i:j].strip(), i, j, score) for score, i, j in found]
+        spans = [_trimmed(question.context, *place, score) for score, *place in found]
         none = Span("", 0, 0, nowhere)
         if self.may_lack_ or not spans:
             lacking = not spans or nowhere - spans[0].score > self.config.threshold
@@ -284,3 +288,11 @@ class SpanReader(Adapted):
         self.head_.load_state_dict(arrays)
         self.encoder_ = encoder
         return self
+
+
+def _trimmed(context: str, start: int, end: int, score: float) -> Span:
+    """An answer without the white space around it, which a token may bring along."""
+    text = context[start:end]
+    start += len(text) - len(text.lstrip())
+    text = text.strip()
+    return Span(text, start, start + len(text), score)
