@@ -88,6 +88,13 @@ def test_what_is_too_long_is_cut_and_the_speakers_stay(most):
             assert found == whole
 
 
+@pytest.mark.parametrize("most", range(3, 8))
+def test_even_turns_of_one_token_go_where_nothing_else_is_left(most):
+    for turns in range(5):
+        parts = fitting([[1]], [[2]] * turns, [3], most)
+        assert len(arrange(*parts, S).ids) <= most
+
+
 def test_the_last_turns_are_read():
     reader = Reader(with_speakers(gpt(), LETTERS, np.random.default_rng(0))[1], None, 1)
     history = ["a", "b", "c", "d", "e"]

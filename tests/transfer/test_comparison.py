@@ -356,6 +356,11 @@ def test_the_data_of_a_comparison_may_be_a_path(tmp_path):
     assert compare.run(some).rows == compare.run(replace(some, data=str(path))).rows
 
 
+def test_layers_that_a_task_mixes_are_refused(tmp_path):
+    with pytest.raises(TinylmError, match="those of given layers"):
+        config(tmp_path, adapt=AdaptConfig(layers=("mix",)))
+
+
 def test_the_paired_comparison_counts_seeds():
     result = made_up(
         tuned={2: [0.5, 0.6], 10: [0.5, 0.6]}, scratch={2: [0.1, 0.2], 10: [0.55, 0.2]}

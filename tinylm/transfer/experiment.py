@@ -73,7 +73,7 @@ class CompareConfig(Config):
     tokens: int | None = None
 
     def check(self) -> None:
-        """Refuse unknown objectives, an empty or repeated list, a student before its teacher.
+        """Refuse unknown objectives, repeated lists, a student before its teacher, mixed layers.
 
         raises TinylmError
         """
@@ -90,6 +90,11 @@ class CompareConfig(Config):
                     f"{chapter.name} learns from a trained {TEACHER}; name {TEACHER} before it."
                 )
             before.add(chapter.name)
+        if self.adapt.mixes:
+            raise TinylmError(
+                "CompareConfig: frozen features of a comparison are those of given layers; leave "
+                "out layers=('mix',), whose shares a task learns."
+            )
         if not self.labels:
             raise TinylmError("CompareConfig: labels is empty; expected at least one budget.")
         for name in ("objectives", "labels", "scratch_labels"):

@@ -110,7 +110,8 @@ def fitting(
     """The parts of a dialogue, cut so that `arrange` makes at most so many tokens of them.
 
     The oldest turns go first, two by two, so that the speakers stay who they were; then the last
-    sentences of the persona; then the beginning of the oldest turn; then the end of the reply.
+    sentences of the persona; then the beginning of the oldest turn; then the end of the reply; at
+    last turns of a single token.
 
     >>> fitting([[1, 1]], [[2, 2], [3], [4]], [5], most=9)
     ([[1, 1]], [[4]], [5])
@@ -135,6 +136,8 @@ def fitting(
         del turn[:cut]
     if excess() > 0:
         del reply[max(len(reply) - excess(), 0) :]
+    while excess() > 0 and history:
+        history.pop(0)
     return persona, history, reply
 
 
