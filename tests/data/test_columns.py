@@ -113,6 +113,13 @@ def test_copas_question_is_part_of_what_is_to_be_continued(tmp_path):
     ]
 
 
+def test_a_premise_that_is_no_text_is_refused_beside_a_question_too(tmp_path):
+    row = {"premise": 3, "question": "cause", "choice1": "a", "choice2": "b", "label": 0}
+    (tmp_path / "copa.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(DataError, match="all strings"):
+        columns.choices(tmp_path / "copa.jsonl")
+
+
 def test_numbers_come_from_a_pipe_too(tmp_path):
     reading, writing = os.pipe()
     os.write(writing, b"calm sea\t2.5\nice\t-1\n")

@@ -54,7 +54,6 @@ CONTEXT = frozenset(
 )
 BESIDE = {"startphrase": "sent1", "premise": "question"}  # SWAG's and COPA's context -> another's
 ANSWERS = frozenset("answers endings choices options candidates".split())
-COPA = ("cause", "effect")  # of the premise: without it both answers fit
 RIGHT = LABEL_NAMES | {"right", "answer", "answerkey", "correct", "gold"}
 NUMBERED = re.compile(r"(?:answer|ending|choice|option|candidate)(?:[ _]?(\d+)|[ _]([a-h]))")
 DIGITS = 9  # of the number of an answer
@@ -170,8 +169,9 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
     numbered = [key for key in row if NUMBERED.fullmatch(key)]
     others = {name for first, name in BESIDE.items() if first in row}
     context = _one(path, number, row, "context", CONTEXT - others)
-    if "premise" in row and row.get("question") in COPA:
-        context = f"{context} {row['question']}"
+    both = isinstance(context, str) and isinstance(question, str)
+    if "premise" in row and both:  # the question is COPA's "cause" or "effect"
+        context = f"{context} {question}"
     if numbered:
         answers = [row[key] for key in numbered if str(row[key]).strip()]
     else:
