@@ -121,7 +121,7 @@ class Word2VecConfig(ObjectiveConfig):
     batch_words: int = 20000
 
     def check(self) -> None:
-        """Refuse to learn from likeness alone: all vectors became one.   raises TinylmError"""
+        """Refuse likeness alone: all vectors would become one.   raises TinylmError"""
         if not (self.negative or self.hs):
             raise TinylmError(
                 f"{type(self).__name__}: negative is 0 without hs; give at least one of the two."
