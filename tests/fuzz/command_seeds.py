@@ -62,7 +62,7 @@ def _write_tagged(folder):
 
 def _tagged(folder):
     paths = {"dir": str(folder / "model"), "file": str(folder / "x.conll")}
-    _quietly(lambda: tagging.predict(Namespace(json=False, **paths)))
+    _quietly(lambda: tagging.predict(Namespace(json=False, also=None, **paths)))
 
 
 def _halves(folder):

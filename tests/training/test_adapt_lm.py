@@ -38,7 +38,7 @@ def files_of(folder):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_it_is_pretraining_from_the_folder_to_the_same_bits(runs, name):
+def test_it_is_pretraining_from_the_folder_to_the_same_bits(runs, name, one_thread):
     before = files_of(runs / name)
     model, tokenizer = adapt_lm(runs / name, TEXTS, seed=3, quiet=True, steps=7)
     config = PretrainConfig(name, "x", options={"steps": 7}, seed=3, init=runs / name)
