@@ -304,4 +304,4 @@ def test_an_encoding_takes_the_place_of_the_one_in_its_folder(old, new, tmp_path
 
 
 def test_every_file_by_which_an_encoding_is_known_is_in_the_list():
-    assert sorted(HEADS) == sorted([*text._KNOWN])
+    assert sorted(HEADS) == sorted([*text.NAMES, *text._LOADERS])

@@ -52,7 +52,10 @@ CONTEXT = frozenset(
     "context ctx premise question stem sentence text story passage article startphrase "
     "sent1".split()
 )
-BESIDE = {"startphrase": "sent1", "premise": "question"}  # SWAG's and COPA's context -> another's
+BESIDE = {
+    "startphrase": "sent1",
+    "premise": "question",
+}  # beside the first, the second is no context
 ANSWERS = frozenset("answers endings choices options candidates".split())
 RIGHT = LABEL_NAMES | {"right", "answer", "answerkey", "correct", "gold"}
 NUMBERED = re.compile(r"(?:answer|ending|choice|option|candidate)(?:[ _]?(\d+)|[ _]([a-h]))")

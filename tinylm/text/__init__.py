@@ -32,6 +32,7 @@ from .checks import LIMITS, check_numbers
 from .cutting import Window
 from .elmo import ElmoWords
 from .formats import protobuf, tokenizer_json
+from .formats.settings import HEADS
 from .growing import grow
 from .template import FILE, Template
 from .unigram import NAMES, Unigram
@@ -70,7 +71,6 @@ _LOADERS: dict[str, Loader] = {
     "bytes.json": Bytes.load,
     tokenizer_json.NAME: tokenizer_json.load,
 }
-_KNOWN = (*NAMES, *_LOADERS)
 _BESIDE = (
     ADDED,
     FILE,
@@ -79,7 +79,7 @@ _BESIDE = (
     "tokenizer_config.json",
     "special_tokens_map.json",
 )
-FILES = sorted({*_KNOWN, *_BESIDE})  # every file that an encoding may have written into a folder
+FILES = sorted({*HEADS, *_BESIDE})  # every file that an encoding may have written into a folder
 
 # The encodings that `learn` makes, with the number of tokens it asks for unless told otherwise.
 _CLASSES: dict[str, Any] = {
@@ -195,7 +195,7 @@ def load(folder: str | Path) -> Encoding:
     """
     loader = find(folder)
     if loader is None:
-        known = ", ".join(_KNOWN)
+        known = ", ".join(HEADS)
         raise DataError(
             f"{str(folder)!r} holds no encoding; expected a folder with one of {known}."
         )

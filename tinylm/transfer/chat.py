@@ -20,7 +20,7 @@ import numpy as np
 
 from tinylm import optim, settings
 from tinylm.data.dialogues import Utterance
-from tinylm.errors import DataError, TinylmError
+from tinylm.errors import DataError, DivergenceError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
 from tinylm.objectives.inherit import with_tokens
@@ -137,7 +137,7 @@ class Chat(Adapted):
         """Learn from dialogues.   returns self
 
         raises DataError    for no utterances, or one with too few candidates
-        raises TinylmError  if training diverges
+        raises DivergenceError  if training diverges
         """
         utterances = list(utterances)
         self._check(utterances)
@@ -265,7 +265,7 @@ class Chat(Adapted):
             rate = c.rate * (1 - done / updates)
             norm = optimiser.step(lr=rate, max_norm=c.clip)
             if not np.isfinite(norm):
-                raise TinylmError(
+                raise DivergenceError(
                     f"Chat: training diverged: the gradient norm became {norm} at update "
                     f"{done + 1} of {updates}; give a smaller rate than {c.rate}."
                 )

@@ -128,14 +128,15 @@ class SoftmaxRegression(Estimator):
                 f"SoftmaxRegression: {x.shape[0]} rows of features, but labels of shape "
                 f"{labels.shape}."
             )
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if self.classes_.size < 2:
+        classes, codes = np.unique(labels, return_inverse=True)
+        if classes.size < 2:
             raise DataError(
-                f"SoftmaxRegression: {self.classes_.size} class in the labels; "
-                "expected at least two."
+                f"SoftmaxRegression: {classes.size} class in the labels; expected at least two."
             )
         with one_pool():  # thousands of small products: a second pool would cost a factor of seven
             z, rotate_back = _rotate(x)
+            self.classes_ = classes
+            self.weights_ = None  # until the search ends
             self.C_ = float(self.C) if np.isscalar(self.C) else self._choose(z, codes)
             weights, self.bias_ = self._minimise(z, codes, self.C_)
             self.weights_ = rotate_back(weights)

@@ -155,8 +155,7 @@ def read_vectors(
     errors : Python's name of the treatment of words that are not UTF-8: strict, replace, ignore, or
         surrogateescape, which keeps them, also the lone surrogates that `write_vectors` wrote
     mapped : leave the vectors of a folder on the disk, read-only
-    returns the list of V words, and their vectors (V, D) float32; mapped ones as
-        they are stored
+    returns the list of V words, and their vectors (V, D) float32, or as stored if mapped
     raises CheckpointError  if the file is missing or damaged, or its header promises more than its
         size allows
     """
