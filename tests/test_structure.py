@@ -47,6 +47,7 @@ ALARMS = {
 }  # raw lines of a file, code lines of a function
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "marshal", "shelve", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
+KERNEL_FILES = sorted((PACKAGE / "kernels").glob("*.py"))
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -315,6 +316,15 @@ def test_every_kernel_has_a_reference_and_a_docstring_with_shapes():
         assert kernel.reference.__module__ == kernel.function.__module__, (
             "the reference stands beside its kernel"
         )
+
+
+@pytest.mark.parametrize("path", KERNEL_FILES, ids=lambda path: path.name)
+def test_no_parallel_loop_counts_with_an_if(path):
+    """Numba runs `prange(a if c else b)` on one thread, without a word; a name in its place is shared."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "prange":
+            found = [inner for inner in ast.walk(node) if isinstance(inner, ast.IfExp | ast.BoolOp)]
+            assert not found, f"line {node.lineno}: give the number of passes a name first"
 
 
 def test_every_name_that_the_package_offers_is_there():

@@ -7,17 +7,19 @@
     dx[b, best[b,o] … best[b,o] + K − 1] += dy[b,o] · W[o]
 
 Only the window at the maximum has a gradient, so the backward needs neither z nor a matrix product.
-The forward makes z for a few words at a time, while it is in cache. For ELMo's words of 50
-characters that is a fiftieth of the plain backward's work, and none of its memory.
+The forward makes z word by word, so that it stays in cache, and reads the windows where they lie.
+For ELMo's words of 50 characters that is a fiftieth of the plain backward's work, and none of its
+memory.
 """
 
 import numpy as np
 from numba import prange
+from numpy.lib.stride_tricks import as_strided
 
+from .runtime.panels import multiply, pack_rows, packed_size, strips_of
 from .runtime.registry import helper, kernel
 
-WINDOWS = 512  # of one product in the forward
-PARTS = 8  # tasks that share the forward's products; each allocates its memory once
+PARTS = 8  # tasks that share the forward's words; each allocates its memory once
 ROWS = 4  # rows of x in one task of the backward
 STRIP = 32  # filters in one task of the backward
 
@@ -41,14 +43,11 @@ def _conv1d_max_ref(x, weight, best, out):
 
 
 @helper
-def _unfold(row, channels, windows):
-    """windows (T', K·C) of the row (T·C,); each starts C numbers after the one before."""
-    for t in range(windows.shape[0]):
-        target = windows[t]
-        start = t * channels
-        source = row[start : start + windows.shape[1]]
-        for j in range(target.size):
-            target[j] = source[j]
+def _windows(x, width):
+    """The windows (T', K·C) of one text x (T, C): a view in which each begins C numbers later."""
+    length, channels = x.shape
+    steps = length - width // channels + 1
+    return as_strided(x, (steps, width), x.strides)
 
 
 @helper
@@ -89,26 +88,16 @@ def conv1d_max(x, weight, best, out):
     width = weight.shape[1]
     filters = out.shape[1]
     steps = length - width // channels + 1
-    rows = max(1, WINDOWS // steps)
-    products = (batch + rows - 1) // rows
-    # Rows of a part. Each part makes the same number of whole products.
-    share = (products + PARTS - 1) // PARTS * rows
-    for part in prange((batch + share - 1) // share if batch else 0):
-        start = part * share
-        last = min(start + share, batch)
-        windows = np.empty((rows * steps, width), x.dtype)
-        z = np.empty((rows * steps, filters), x.dtype)
+    share = max(1, (batch + PARTS - 1) // PARTS)
+    packed = np.empty(packed_size(width, filters), x.dtype)
+    for strip in prange(strips_of(filters)):
+        pack_rows(weight, strip, packed)
+    for part in prange((batch + share - 1) // share):
+        z = np.empty((steps, filters), x.dtype)
         position = np.empty(filters, np.int32)
-        for first in range(start, last, rows):
-            count = min(rows, last - first)
-            for r in range(count):
-                row = x[first + r].reshape(length * channels)
-                _unfold(row, channels, windows[r * steps : r * steps + steps])
-            used = count * steps
-            np.dot(windows[:used], weight.T, z[:used])
-            for r in range(count):
-                mine = z[r * steps : r * steps + steps]
-                _maximum_over_rows(mine, position, best[first + r], out[first + r])
+        for b in range(part * share, min(part * share + share, batch)):
+            multiply(_windows(x[b], width), packed, False, z)
+            _maximum_over_rows(z, position, best[b], out[b])
 
 
 def _conv1d_max_backward_ref(dy, best, x, weight, dx, dweight):

@@ -20,8 +20,9 @@ import numpy as np
 from numba import prange
 
 from .elementary import exp, largest
-from .linear import MANY_ROWS, rows_per_block, strip_of
-from .runtime.blas import pack_rows, packed_rows, product
+from .linear import FEW_ROWS, rows_per_block, strip_of
+from .runtime.blas import product
+from .runtime.panels import columns_from, multiply, pack_rows, packed_size, strips_of
 from .runtime.registry import helper, kernel
 
 
@@ -141,10 +142,11 @@ def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, los
     zero = h.dtype.type(0)
     one = h.dtype.type(1)
     count = h.dtype.type(counted)
-    packed = np.empty(weight.size if n >= MANY_ROWS else 0, h.dtype)
-    for strip in prange((vocabulary + width - 1) // width if packed.size else 0):
-        first = strip * width
-        pack_rows(weight, first, min(first + width, vocabulary), packed)
+    packs = n >= FEW_ROWS
+    packed = np.empty(packed_size(h.shape[1], vocabulary) if packs else 0, h.dtype)
+    strips = strips_of(vocabulary) if packs else 0
+    for strip in prange(strips):
+        pack_rows(weight, strip, packed)
     for block in prange((n + size - 1) // size):
         begin = block * size
         end = min(begin + size, n)
@@ -152,9 +154,9 @@ def linear_cross_entropy(h, weight, bias, targets, counted, logits, factors, los
         for first in range(0, vocabulary, width):
             last = min(first + width, vocabulary)
             part = _column_block(logits, n, first, last)
-            if packed.size:
-                columns = packed_rows(packed, first, last, h.shape[1])
-                product(h[begin:end], False, columns, False, part[begin:end])
+            if packs:
+                columns = columns_from(packed, first, h.shape[1])
+                multiply(h[begin:end], columns, False, part[begin:end])
             else:
                 np.dot(h[begin:end], weight[first:last].T, part[begin:end])
             for i in range(begin, end):

@@ -10,8 +10,9 @@ the backward needs no second exponential.
 
 For a single row, such as the newest token of a text, all the work is to read the weights. Then the
 forward is split by the weight's rows, one dot product each. This reads large weights about twice as
-fast as BLAS's product of a matrix and a vector. For few rows it is split by both, and BLAS must not
-pack the weights (see runtime/blas.py). For many rows we pack them ourselves, once for all blocks.
+fast as BLAS's product of a matrix and a vector. It is split so for few rows, too. From FEW_ROWS on
+a task packs its weights before it multiplies (see runtime/panels.py). For many rows we pack all of
+them once, and each task takes a block of rows.
 
 The input's gradient is split by rows. The weight's gradient is split by the weight's rows, which
 are columns of dpre: so no two threads ever add to the same number, and no matrix needs partial
@@ -24,13 +25,13 @@ from numba import prange
 
 from .activation import activate_ref, activate_row, derivative_ref
 from .dropout import drop_ref, drop_row
-from .runtime.blas import pack_rows, packed_rows, product, product_of_rows
+from .runtime.blas import product, product_of_rows
+from .runtime.panels import STRIP, multiply, pack_rows, packed_size, strips_of
 from .runtime.registry import helper, kernel
 
-STRIP = 64  # outputs of one task, for one row or few
-GROUP = 16  # rows of one task, for few rows
-FEW_ROWS = 128  # from here on a task takes whole rows
-MANY_ROWS = 512  # from here on we pack the weight, and the gradients have a parallel loop each
+FEW_ROWS = 32  # from here on we pack the weight
+MANY_ROWS = 128  # from here on a task of the forward takes whole rows
+APART = 512  # from here on the gradients have a parallel loop each
 
 
 @helper
@@ -96,12 +97,6 @@ def _linear_ref(x, weight, bias, residual, act, rate, key, slope, out):
 
 
 @helper
-def strips_of(width):
-    """How many strips of STRIP outputs there are; the last one may be narrower."""
-    return (width + STRIP - 1) // STRIP
-
-
-@helper
 def _finish(row, i, first, width, bias, residual, act, rate, key, slope):
     """In place: `row`, part of row i of x Wᵀ from column `first` on, becomes the output."""
     last = first + row.size
@@ -133,34 +128,31 @@ def one_row(x, weight, bias, residual, act, rate, key, slope, out, strip):
 
 
 @helper
-def _few_rows(x, weight, bias, residual, act, rate, key, slope, out, task):
-    """One strip of the forward's outputs for a group of at most GROUP rows of x (N, C)."""
-    width = out.shape[1]
-    strips = strips_of(width)
-    top = task // strips * GROUP
-    end = min(top + GROUP, x.shape[0])
-    first = task % strips * STRIP
+def _strip(x, weight, bias, residual, act, rate, key, slope, out, strip):
+    """One strip of the forward's outputs for all rows of x (N, C)."""
+    n, width = out.shape
+    first = strip * STRIP
     last = min(first + STRIP, width)
-    product_of_rows(x[top:end], weight[first:last], False, out[top:end, first:last])
-    for i in range(top, end):
+    rows = weight[first:last]
+    if n < FEW_ROWS:
+        product_of_rows(x, rows, False, out[:, first:last])
+    else:
+        packed = np.empty(packed_size(x.shape[1], last - first), out.dtype)
+        pack_rows(rows, 0, packed)
+        multiply(x, packed, False, out[:, first:last])
+    for i in range(n):
         row = out[i, first:last]
         _finish(row, i, first, width, bias, residual, act, rate, key, slope)
 
 
 @helper
-def _block_of_rows(x, weight, packed, bias, residual, act, rate, key, slope, out, block):
-    """The forward's outputs for a block of rows.   packed : all strips of the weight, or empty"""
+def _block_of_rows(x, packed, bias, residual, act, rate, key, slope, out, block):
+    """The forward's outputs for a block of rows.   packed : the weight's rows, packed"""
     n, width = out.shape
     size = rows_per_block(n)
     first = block * size
     last = min(first + size, n)
-    if packed.size:
-        for left in range(0, width, STRIP):
-            right = min(left + STRIP, width)
-            columns = packed_rows(packed, left, right, x.shape[1])
-            product(x[first:last], False, columns, False, out[first:last, left:right])
-    else:
-        np.dot(x[first:last], weight.T, out[first:last])
+    multiply(x[first:last], packed, False, out[first:last])
     for i in range(first, last):
         _finish(out[i], i, 0, width, bias, residual, act, rate, key, slope)
 
@@ -188,24 +180,22 @@ def linear(x, weight, bias, residual, act, rate, key, slope, out):
     """
     n, width = out.shape
     strips = strips_of(width)
-    packed = np.empty(weight.size if n >= MANY_ROWS else 0, out.dtype)
-    for strip in prange(strips if packed.size else 0):
-        first = strip * STRIP
-        pack_rows(weight, first, min(first + STRIP, width), packed)
-    if n == 1:
-        tasks = strips
-    elif n < FEW_ROWS:
-        tasks = strips * ((n + GROUP - 1) // GROUP)
-    else:
+    many = n >= MANY_ROWS
+    packed = np.empty(packed_size(x.shape[1], width) if many else 0, out.dtype)
+    packs = strips if many else 0
+    for strip in prange(packs):
+        pack_rows(weight, strip, packed)
+    tasks = strips
+    if many:
         size = rows_per_block(n)
         tasks = (n + size - 1) // size
     for task in prange(tasks):
         if n == 1:
             one_row(x[0], weight, bias, residual, act, rate, key, slope, out, task)
-        elif n < FEW_ROWS:
-            _few_rows(x, weight, bias, residual, act, rate, key, slope, out, task)
+        elif many:
+            _block_of_rows(x, packed, bias, residual, act, rate, key, slope, out, task)
         else:
-            _block_of_rows(x, weight, packed, bias, residual, act, rate, key, slope, out, task)
+            _strip(x, weight, bias, residual, act, rate, key, slope, out, task)
 
 
 def _linear_backward_ref(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
@@ -246,8 +236,14 @@ def _bias_gradient(dpre, first, dbias):
 
 @helper
 def _strip_width(width):
-    """Columns of dpre in one task of the weight's gradient."""
-    return 32 if width < 128 else 64
+    """Columns of dpre in one task of the weight's gradient.
+
+    BLAS packs all of x for each task, so wide tasks are cheaper; eight of them still feed all
+    threads.
+    """
+    if width < 128:
+        return 32
+    return max(64, min(256, width // 8))
 
 
 @kernel(
@@ -277,7 +273,7 @@ def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
     size = rows_per_block(n)
     blocks = (n + size - 1) // size
     source = dpre if dpre.size else dy
-    if dpre.size or (dx.size and n >= MANY_ROWS):
+    if dpre.size or (dx.size and n >= APART):
         for block in prange(blocks):  # multiplies a block of dpre while it is still in cache
             first = block * size
             last = min(first + size, n)
@@ -287,7 +283,7 @@ def linear_backward(dy, x, weight, slope, rate, key, dpre, dx, dweight, dbias):
             if dx.size:
                 rows = source[first:last]
                 product(rows, False, weight, False, dx[first:last])
-    if dpre.size or n >= MANY_ROWS or not dx.size:
+    if dpre.size or n >= APART or not dx.size:
         blocks = 0  # dx is done, or not wanted
     strip = _strip_width(width)
     strips = (width + strip - 1) // strip

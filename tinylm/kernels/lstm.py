@@ -15,25 +15,23 @@ Where a clip cut, no gradient passes. Where the mask leaves a step out, r and c 
 The caller makes the other gradients, by one product for all steps each: dx and dW_x from dz and x,
 dW = Σ dzᵀ r_{t−1}, and dW_p = Σ drᵀ m.
 
-Every step is split by hidden units. A task adds the product with the recurrent weights of its units
-to their gates in place, and finishes their cells while these are in cache. For the forward of more
-than one step, the weights are transposed and packed once, before the first. Arrays have time first:
-a step is one run of memory.
+The rows of a batch know nothing of each other. So each thread takes some of them through the whole
+text: no thread waits for another at any step. The weights are packed once, before the first step
+(see runtime/panels.py); where there is one step only, they are read as they lie. Arrays have time
+first: a step is one run of memory.
 
-The ladder, ms of the forward for T 70, B 32, H 384 on one thread: products of 16 units that are
-added to the gates afterwards 37, of 64 units 33, added by the product itself 29. The products alone
-take 24. Short loops cost more than their numbers: a row of 16 starts as slowly as a row of 64.
+The ladder, ms of forward and backward for T 128, B 16, 512 cells, projected to 128, on two threads
+with AVX2: BLAS for strips of hidden units 26 and 26, panels in its place 14 and 20, rows instead of
+hidden units 12 and 11.
 """
 
 import numpy as np
 from numba import prange
 
 from .elementary import logistic, tanh
-from .runtime.blas import pack_rows, packed_rows, product, product_of_rows
+from .runtime.blas import product_of_rows
+from .runtime.panels import ROWS, STRIP, multiply, pack_columns, pack_rows, packed_size, strips_of
 from .runtime.registry import helper, kernel
-
-UNITS = 64  # hidden units of a task going forward
-COLUMNS = 64  # columns of a task going backward or projecting
 
 
 def _sigmoid(x):
@@ -44,13 +42,15 @@ def _clipped(x, limit):
     return np.clip(x, -limit, limit)
 
 
-def _lstm_ref(gates, weight, projection, mask, cell_clip, projection_clip, cells, hidden, states):
+def _lstm_ref(
+    gates, weight, projection, mask, cell_clip, projection_clip, threads, cells, hidden, states
+):
     """The forward equations, one step after another.
 
     >>> gates, cells = np.zeros((1, 1, 4)), np.full((2, 1, 1), 8.0)
     >>> hidden, states = np.empty((0, 0, 0)), np.zeros((2, 1, 1))
     >>> weight, mask, empty = np.zeros((4, 1)), np.ones((1, 1), bool), np.empty((0, 0))
-    >>> _lstm_ref(gates, weight, empty, mask, 9.0, 9.0, cells, hidden, states)
+    >>> _lstm_ref(gates, weight, empty, mask, 9.0, 9.0, 1, cells, hidden, states)
     >>> cells.ravel()  # a forget gate of σ(0) = 0.5 halves the cell
     array([8., 4.])
     """
@@ -74,8 +74,15 @@ def _lstm_ref(gates, weight, projection, mask, cell_clip, projection_clip, cells
 
 
 @helper
-def _cells(gates, mask, before, limit, first, last, cells, hidden):
-    """Finish hidden units first … last − 1 of one step, for every row of the batch.
+def _rows_of_task(batch, threads):
+    """How many rows a thread takes: whole tiles (see runtime/panels.py), about equal for all."""
+    rows = (batch + threads - 1) // threads
+    return max(ROWS, (rows + ROWS - 1) // ROWS * ROWS)
+
+
+@helper
+def _cells(gates, mask, before, limit, cells, hidden):
+    """Finish one step of some rows.
 
     gates : (B, 4H), from z to i, f, g, o     before, cells : (B, H), c_{t−1} and c_t
     hidden : (B, H), m; 0 in rows that are masked out
@@ -83,52 +90,48 @@ def _cells(gates, mask, before, limit, first, last, cells, hidden):
     size = cells.shape[1]
     for b in range(mask.size):
         row = gates[b]
-        i = row[first:last]
-        f = row[size + first : size + last]
-        g = row[2 * size + first : 2 * size + last]
-        o = row[3 * size + first : 3 * size + last]
-        earlier = before[b, first:last]
-        cell = cells[b, first:last]
-        m = hidden[b, first:last]
         if not mask[b]:
-            i[:] = 0
-            f[:] = 0
-            g[:] = 0
-            o[:] = 0
-            cell[:] = earlier
-            m[:] = 0
+            row[:] = 0
+            cells[b] = before[b]
+            hidden[b] = 0
             continue
-        for u in range(m.size):
+        i = row[:size]
+        f = row[size : 2 * size]
+        g = row[2 * size : 3 * size]
+        o = row[3 * size :]
+        earlier = before[b]
+        cell = cells[b]
+        m = hidden[b]
+        for u in range(size):
             i[u] = logistic(i[u])
             f[u] = logistic(f[u])
             o[u] = logistic(o[u])
-        for u in range(m.size):
+        for u in range(size):
             g[u] = tanh(g[u])
-        for u in range(m.size):
+        for u in range(size):
             c = f[u] * earlier[u] + i[u] * g[u]
             c = limit if c > limit else c
             cell[u] = -limit if c < -limit else c
-        for u in range(m.size):
+        for u in range(size):
             m[u] = o[u] * tanh(cell[u])
 
 
 @helper
-def _carry(mask, before, first, last, states):
-    """Columns first … last − 1 of the state before, in the rows that are masked out."""
+def _carry(mask, before, states):
+    """Copy the state before in the rows that are masked out."""
     for b in range(mask.size):
         if not mask[b]:
-            states[b, first:last] = before[b, first:last]
+            states[b] = before[b]
 
 
 @helper
-def _project(hidden, projection, limit, first, last, states):
-    """Columns first … last − 1 of states = clip(hidden projectionᵀ)."""
-    projected = np.dot(hidden, projection[first:last].T)
+def _clip(limit, states):
+    """Cut the states at ± limit."""
     for b in range(states.shape[0]):
-        for p in range(first, last):
-            r = projected[b, p - first]
-            r = limit if r > limit else r
-            states[b, p] = -limit if r < -limit else r
+        row = states[b]
+        for p in range(row.size):
+            r = limit if row[p] > limit else row[p]
+            row[p] = -limit if r < -limit else r
 
 
 @kernel(
@@ -141,59 +144,78 @@ def _project(hidden, projection, limit, first, last, states):
         mask: bool[T,B]
         cell_clip: real
         projection_clip: real
+        threads: 1..9
         cells: inout[T+1,B,H]
         hidden: out[T,B,H]?
         states: inout[T+1,B,P]
     """,
 )
-def lstm(gates, weight, projection, mask, cell_clip, projection_clip, cells, hidden, states):
+def lstm(
+    gates, weight, projection, mask, cell_clip, projection_clip, threads, cells, hidden, states
+):
     """Fill cells[1:], hidden and states[1:] from cells[0], states[0] and the inputs' part of gates.
 
     gates : (T, B, 4H) in the order i, f, g, o, overwritten by the gates' values
     weight : (4H, P)   projection : (P, H), or (0, 0) and then P = H   mask : (T, B) bool
     cells : (T + 1, B, H), c   states : (T + 1, B, P), r
     hidden : (T, B, H), m, or (0, 0, 0) without a projection, because m is then r
+    threads : how many there are; no bit depends on it
     Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000 (forget gate), Sak et al. 2014
     (projection).
     """
-    length = mask.shape[0]
+    length, batch = mask.shape
     size = cells.shape[2]
     width = states.shape[2]
     cut = gates.dtype.type(cell_clip)
     cut_state = gates.dtype.type(projection_clip)
-    tasks = (size + UNITS - 1) // UNITS
-    packed = np.empty(weight.size if length > 1 else 0, weight.dtype)
-    for task in prange(tasks if packed.size else 0):
-        for gate in range(4):
-            first = gate * size + task * UNITS
-            last = gate * size + min((task + 1) * UNITS, size)
-            pack_rows(weight, first, last, packed)
-    for t in range(length):
-        for task in prange(tasks):
-            first = task * UNITS
-            last = min(first + UNITS, size)
-            for gate in range(4):
-                start = gate * size + first
-                stop = gate * size + last
-                z = gates[t][:, start:stop]
-                if packed.size:
-                    product(states[t], False, packed_rows(packed, start, stop, width), True, z)
+    outputs = width if projection.size else 0
+    packs = length > 1
+    packed = np.empty(packed_size(width, 4 * size) if packs else 0, weight.dtype)
+    packed_out = np.empty(packed_size(size, outputs) if packs else 0, weight.dtype)
+    for strip in prange(strips_of(4 * size)):
+        if packs:
+            pack_rows(weight, strip, packed)
+        elif length:
+            first = strip * STRIP
+            last = min(first + STRIP, 4 * size)
+            product_of_rows(states[0], weight[first:last], True, gates[0][:, first:last])
+    out_strips = strips_of(outputs) if packs else 0
+    for strip in prange(out_strips):
+        pack_rows(projection, strip, packed_out)
+    rows = _rows_of_task(batch, threads)
+    for task in prange((batch + rows - 1) // rows):
+        first = task * rows
+        last = min(first + rows, batch)
+        for t in range(length):
+            z = gates[t][first:last]
+            before = states[t][first:last]
+            r = states[t + 1][first:last]
+            m = hidden[t][first:last] if outputs else r
+            on = mask[t][first:last]
+            if packs:
+                multiply(before, packed, True, z)
+            _cells(z, on, cells[t][first:last], cut, cells[t + 1][first:last], m)
+            if outputs:
+                if packs:
+                    multiply(m, packed_out, False, r)
                 else:
-                    product_of_rows(states[t], weight[start:stop], True, z)
-            m = hidden[t] if projection.size else states[t + 1]
-            _cells(gates[t], mask[t], cells[t], cut, first, last, cells[t + 1], m)
-            if not projection.size:
-                _carry(mask[t], states[t], first, last, states[t + 1])
-        if projection.size:
-            for task in prange((width + COLUMNS - 1) // COLUMNS):
-                first = task * COLUMNS
-                last = min(first + COLUMNS, width)
-                _project(hidden[t], projection, cut_state, first, last, states[t + 1])
-                _carry(mask[t], states[t], first, last, states[t + 1])
+                    product_of_rows(m, projection, False, r)
+                _clip(cut_state, r)
+            _carry(on, before, r)
 
 
 def _lstm_backward_ref(
-    acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell
+    acts,
+    cells,
+    states,
+    weight,
+    projection,
+    mask,
+    cell_clip,
+    projection_clip,
+    threads,
+    dstates,
+    dcell,
 ):
     for t in reversed(range(len(acts))):
         on = mask[t][:, None]
@@ -220,25 +242,20 @@ def _lstm_backward_ref(
 
 
 @helper
-def _through_time(dz, weight, mask, dnext, first, last, dstates):
-    """Columns first … last − 1 of dstates += dz weight, or += dnext in rows that are masked out.
-
-    dz is 0 in those rows.
-    """
-    columns = weight[:, first:last]
-    product(dz, False, columns, True, dstates[:, first:last])
+def _pass_on(mask, dnext, dstates):
+    """dstates += dnext in the rows that are masked out."""
     for b in range(mask.size):
         if not mask[b]:
-            for p in range(first, last):
+            for p in range(dstates.shape[1]):
                 dstates[b, p] += dnext[b, p]
 
 
 @helper
-def _cut_rows(states, mask, limit, first, last, dstates):
+def _cut_rows(states, mask, limit, dstates):
     """Zero the gradient where this step clipped the projected state."""
     for b in range(mask.size):
         if mask[b]:
-            for p in range(first, last):
+            for p in range(dstates.shape[1]):
                 was_cut = abs(states[b, p]) >= limit
                 dstates[b, p] = 0 if was_cut else dstates[b, p]
 
@@ -274,31 +291,19 @@ def _gate_gradients(i, f, g, o, dm, cell, before, limit, dcell, scratch):
 
 
 @helper
-def _unit_rows(acts, dm, start, cells, before, mask, limit, first, last, dcell):
-    """`_gate_gradients` of hidden units first … last − 1 for every row.
-
-    dm : (B, columns), the units' gradients begin at column `start`
-    """
+def _unit_rows(acts, dm, cells, before, mask, limit, dcell, scratch):
+    """`_gate_gradients` of all rows.   dm : (B, H)   scratch : (2, H)"""
     size = dcell.shape[1]
-    n = last - first
-    scratch = np.empty((2, n), dm.dtype)
     for b in range(mask.size):
         row = acts[b]
-        i = row[first:last]
-        f = row[size + first : size + last]
-        g = row[2 * size + first : 2 * size + last]
-        o = row[3 * size + first : 3 * size + last]
         if mask[b]:
-            grad = dm[b, start : start + n]
-            cell = cells[b, first:last]
-            earlier = before[b, first:last]
-            dearlier = dcell[b, first:last]
-            _gate_gradients(i, f, g, o, grad, cell, earlier, limit, dearlier, scratch)
+            i = row[:size]
+            f = row[size : 2 * size]
+            g = row[2 * size : 3 * size]
+            o = row[3 * size :]
+            _gate_gradients(i, f, g, o, dm[b], cells[b], before[b], limit, dcell[b], scratch)
         else:
-            i[:] = 0
-            f[:] = 0
-            g[:] = 0
-            o[:] = 0
+            row[:] = 0
 
 
 @kernel(
@@ -313,47 +318,61 @@ def _unit_rows(acts, dm, start, cells, before, mask, limit, first, last, dcell):
         mask: bool[T,B]
         cell_clip: real
         projection_clip: real
+        threads: 1..9
         dstates: inout[T+1,B,P]
         dcell: inout[B,H]
     """,
 )
 def lstm_backward(
-    acts, cells, states, weight, projection, mask, cell_clip, projection_clip, dstates, dcell
+    acts,
+    cells,
+    states,
+    weight,
+    projection,
+    mask,
+    cell_clip,
+    projection_clip,
+    threads,
+    dstates,
+    dcell,
 ):
     """Go back through time from the arrays that `lstm` wrote.
 
     acts : (T, B, 4H), the gates' values, overwritten by dz   cells : (T + 1, B, H)
-    states : (T + 1, B, P)   weight, projection, mask and clips : as in `lstm`
+    states : (T + 1, B, P)   weight, projection, mask, clips and threads : as in `lstm`
     dstates : (T + 1, B, P), the gradients of every r from outside; those through time are added
     dcell : (B, H), the gradient of the last cell, overwritten by that of the first
     """
-    length = mask.shape[0]
+    length, batch = mask.shape
     width = states.shape[2]
     size = dcell.shape[1]
     cut = acts.dtype.type(cell_clip)
     cut_state = acts.dtype.type(projection_clip)
-    for step in range(length + 1):
-        t = length - 1 - step  # at −1 only the gradient of the first state is left to do
-        for task in prange((width + COLUMNS - 1) // COLUMNS):
-            first = task * COLUMNS
-            last = min(first + COLUMNS, width)
-            dstate = dstates[t + 1]
-            if t + 1 < length:
-                dnext = dstates[t + 2]
-                _through_time(acts[t + 1], weight, mask[t + 1], dnext, first, last, dstate)
-            if projection.size and t >= 0:
-                _cut_rows(states[t + 1], mask[t], cut_state, first, last, dstate)
-            elif t >= 0:
-                cell = cells[t + 1]
-                before = cells[t]
-                _unit_rows(acts[t], dstate, first, cell, before, mask[t], cut, first, last, dcell)
-        if projection.size and t >= 0:
-            for task in prange((size + COLUMNS - 1) // COLUMNS):
-                first = task * COLUMNS
-                last = min(first + COLUMNS, size)
-                cell = cells[t + 1]
-                before = cells[t]
-                dm = np.empty((mask.shape[1], last - first), acts.dtype)
-                columns = projection[:, first:last]
-                product(dstates[t + 1], False, columns, False, dm)
-                _unit_rows(acts[t], dm, 0, cell, before, mask[t], cut, first, last, dcell)
+    inner = size if projection.size else 0
+    packed = np.empty(packed_size(4 * size, width), weight.dtype)
+    packed_out = np.empty(packed_size(width, inner), weight.dtype)
+    for strip in prange(strips_of(width)):
+        pack_columns(weight, strip, packed)
+    for strip in prange(strips_of(inner)):
+        pack_columns(projection, strip, packed_out)
+    rows = _rows_of_task(batch, threads)
+    for task in prange((batch + rows - 1) // rows):
+        first = task * rows
+        last = min(first + rows, batch)
+        scratch = np.empty((2, size), acts.dtype)
+        outer = np.empty((last - first, inner), acts.dtype)
+        for step in range(length):
+            t = length - 1 - step
+            dr = dstates[t + 1][first:last]
+            dearlier = dstates[t][first:last]
+            dz = acts[t][first:last]
+            on = mask[t][first:last]
+            after = cells[t + 1][first:last]
+            before = cells[t][first:last]
+            dm = outer if inner else dr
+            if inner:
+                _cut_rows(states[t + 1][first:last], on, cut_state, dr)
+                multiply(dr, packed_out, False, dm)
+            _unit_rows(dz, dm, after, before, on, cut, dcell[first:last], scratch)
+            multiply(dz, packed, True, dearlier)
+            _pass_on(on, dr, dearlier)

@@ -74,7 +74,8 @@ def _forward(x, w_ih, w_hh, projection, bias, steps, start, clip_c, clip_r):
         states[0] = h_0.data
         cells[0] = c_0.data
     gates = _input_product(x, w_ih, bias)
-    kernels.lstm(gates, w_hh, projection, steps, clip_c, clip_r, cells, hidden, states)
+    how = (clip_c, clip_r, kernels.threads())
+    kernels.lstm(gates, w_hh, projection, steps, *how, cells, hidden, states)
     return gates, cells, hidden, states
 
 
@@ -150,7 +151,8 @@ def lstm(
         if dh is not None:
             dstates[-1] += dh
         dcell = np.zeros_like(cells[0]) if dc is None else np.array(dc, order="C")
-        kernels.lstm_backward(gates, cells, states, wh, wp, steps, clip_c, clip_r, dstates, dcell)
+        how = (clip_c, clip_r, kernels.threads())
+        kernels.lstm_backward(gates, cells, states, wh, wp, steps, *how, dstates, dcell)
         dz = gates  # the kernel has written dz over them
         dx = np.empty_like(xs) if x.requires_grad else nothing
         dw_ih = gradient_like(w_ih)

@@ -10,6 +10,8 @@ The ladder, GFLOP/s on two threads of an AVX-512 processor for 1024 x 256 x 1024
 parts 161, with strides 178, in tiles 205. OpenBLAS packs large matrices before it multiplies them.
 With AVX-512 it also has kernels that need no packing, for products of at most 10⁶ multiplications;
 tiles stay below that. On other processors every product is one call.
+
+Where many products have one matrix in common, panels.py packs it once and beats the BLAS.
 """
 
 import llvmlite.binding
@@ -128,26 +130,6 @@ def product_of_rows(a, b, add, out):
         _in_tiles(a, False, b, True, b.shape[1], add, out)
     elif not add:
         out[:] = 0
-
-
-@helper
-def pack_rows(matrix, first, last, packed):
-    """Write rows first … last − 1 of a matrix (N, K), transposed, to their part of flat `packed`.
-
-    Worth it before many products with the same rows: one with `packed_rows` is a seventh faster
-    than one with rows as they lie.
-    """
-    part = packed_rows(packed, first, last, matrix.shape[1])
-    for k in range(part.shape[0]):
-        row = part[k]
-        for i in range(row.size):
-            row[i] = matrix[first + i, k]
-
-
-@helper
-def packed_rows(packed, first, last, width):
-    """What `pack_rows` wrote for rows first … last − 1 of `width` numbers: (width, rows)."""
-    return packed[width * first : width * last].reshape((width, last - first))
 
 
 @helper

@@ -1,0 +1,67 @@
+"""Our own product against NumPy's: every edge of a tile, parts of larger matrices, both precisions."""
+
+import numba
+import numpy as np
+import pytest
+
+from tinylm.kernels.runtime import panels
+
+DEEP = panels.DEPTH + 3
+
+
+@numba.njit
+def by_rows(a, matrix, add, out):
+    packed = np.empty(panels.packed_size(matrix.shape[1], matrix.shape[0]), matrix.dtype)
+    for strip in range(panels.strips_of(matrix.shape[0])):
+        panels.pack_rows(matrix, strip, packed)
+    panels.multiply(a, packed, add, out)
+
+
+@numba.njit
+def by_columns(a, matrix, add, out):
+    packed = np.empty(panels.packed_size(matrix.shape[0], matrix.shape[1]), matrix.dtype)
+    for strip in range(panels.strips_of(matrix.shape[1])):
+        panels.pack_columns(matrix, strip, packed)
+    panels.multiply(a, packed, add, out)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("depth", [0, 1, 7, DEEP])
+@pytest.mark.parametrize("columns", [0, 1, 15, 16, 64, 77, 160])
+def test_the_product_is_that_of_numpy(columns, depth, add, dtype):
+    rng = np.random.default_rng(columns + depth)
+    for rows in (0, 1, 3, 4, 5, 9):
+        b = rng.normal(size=(depth, columns)).astype(dtype)
+        wide = rng.normal(size=(rows + 2, depth + 3)).astype(dtype)
+        a = wide[1 : rows + 1, 2 : depth + 2]  # a part of a larger matrix, and so is `out`
+        for multiply, matrix in ((by_rows, np.ascontiguousarray(b.T)), (by_columns, b)):
+            around = rng.normal(size=(rows + 2, columns + 5)).astype(dtype)
+            expected = around.copy()
+            before = around[1 : rows + 1, 3 : columns + 3]
+            expected[1 : rows + 1, 3 : columns + 3] = a @ b + (before if add else 0)
+            multiply(a, matrix, add, around[1 : rows + 1, 3 : columns + 3])
+            tolerance = 1e-4 if dtype == "float32" else 1e-12  # of sums of some 260 products
+            np.testing.assert_allclose(around, expected, rtol=0, atol=tolerance)
+
+
+def test_no_number_depends_on_the_rows_beside_it():
+    """So a kernel may cut its rows among any number of threads."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(11, DEEP)).astype(np.float32)
+    b = rng.normal(size=(DEEP, 70)).astype(np.float32)
+    whole = np.empty((11, 70), np.float32)
+    by_columns(a, b, False, whole)
+    for first, last in ((0, 1), (1, 4), (2, 11)):
+        part = np.empty((last - first, 70), np.float32)
+        by_columns(a[first:last], b, False, part)
+        assert (part == whole[first:last]).all()
+
+
+def test_nan_stays_in_its_row():
+    a = np.ones((6, 9), np.float32)
+    a[4, 8] = np.nan
+    out = np.zeros((6, 20), np.float32)
+    by_columns(a, np.ones((9, 20), np.float32), False, out)
+    assert np.isnan(out).all(axis=1).tolist() == [False] * 4 + [True, False]
+    assert (out[:4] == 9).all()
