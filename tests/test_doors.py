@@ -2,10 +2,10 @@
 
 import gc
 import json
-import time
 import tracemalloc
 
 import pytest
+from costs import cost_at_most
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,21 +99,17 @@ def test_no_control_character_reaches_a_terminal(text):
 
 
 def test_json_costs_as_much_as_it_is_long():
-    def seconds(n):
-        text = json.dumps([[["a", 1.5]] * 3] * n)
-        times = []
-        gc.collect()
-        gc.disable()  # it would also walk through whatever other tests have left
-        try:
-            for _ in range(3):
-                begin = time.process_time()
-                json_value(text)
-                times.append(time.process_time() - begin)
-        finally:
-            gc.enable()
-        return min(times)
+    def text(n):
+        return json.dumps([[["a", 1.5]] * 3] * n)
 
-    assert seconds(100_000) < 3 * seconds(50_000) + 0.1
+    once = text(50_000)
+    twice = text(100_000)
+    gc.collect()
+    gc.disable()  # it would also walk through whatever other tests have left
+    try:
+        cost_at_most(3, lambda: json_value(once), lambda: json_value(twice))
+    finally:
+        gc.enable()
 
 
 def test_names_that_no_disk_has_are_one_sentence(tmp_path):

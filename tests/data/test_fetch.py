@@ -7,11 +7,11 @@ import io
 import json
 import os
 import threading
-import time
 import zipfile
 from dataclasses import replace
 
 import pytest
+from costs import cost_at_most
 
 from tinylm.data import (
     fetch,
@@ -349,15 +349,9 @@ def test_word_sets_have_their_known_sizes():
 def test_an_index_page_costs_as_much_as_it_is_long(part, kind):
     """140 kB took 31 seconds once; here as much, and ten times as much."""
 
-    def seconds(n):
+    def read(n):
         page = "<a " + part * (n // len(part))
-        times = []
-        for _ in range(3):
-            begin = time.process_time()
-            assert fetch.find_link(page, kind, WHEEL) is None
-            times.append(time.process_time() - begin)
-        return min(times)
+        assert fetch.find_link(page, kind, WHEEL) is None
 
-    once = seconds(140_000)
-    assert seconds(280_000) < 3 * once + 0.1
-    assert seconds(1_400_000) < 15 * once + 0.5
+    cost_at_most(3, lambda: read(140_000), lambda: read(280_000))
+    cost_at_most(15, lambda: read(140_000), lambda: read(1_400_000), slack=0.5)

@@ -2,9 +2,9 @@
 
 import json
 import re
-import time
 
 import pytest
+from costs import cost_at_most
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -171,26 +171,16 @@ HOSTILE += [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_twice_as_much_unclosed_markup_takes_twice_the_time(piece):
-    times = []
-    for n in (100_000, 200_000):
-        markup = "x" + piece * (n // len(piece)) + "y"
-        least = []
-        for _ in range(3):
-            begin = time.process_time()
-            readers.plain_text(markup)
-            least.append(time.process_time() - begin)
-        times.append(min(least))
-    assert times[1] < 3 * times[0] + 0.02
+    once = "x" + piece * (100_000 // len(piece)) + "y"
+    twice = "x" + piece * (200_000 // len(piece)) + "y"
+    cost_at_most(3, lambda: readers.plain_text(once), lambda: readers.plain_text(twice), slack=0.02)
 
 
 @pytest.mark.parametrize("opened, closed", [("{{a", "}}"), ("{|a", "|}"), ("[[", "]]")])
 def test_twice_as_deep_markup_takes_twice_the_time(opened, closed):
-    times = []
-    for n in (20_000, 40_000):
-        begin = time.process_time()
-        readers.plain_text(opened * n + closed * n)
-        times.append(time.process_time() - begin)
-    assert times[1] < 3 * times[0] + 0.02
+    once = opened * 20_000 + closed * 20_000
+    twice = opened * 40_000 + closed * 40_000
+    cost_at_most(3, lambda: readers.plain_text(once), lambda: readers.plain_text(twice), slack=0.02)
     assert readers.plain_text(f"x{opened * 40}y{closed * 40}") in ("x", "xy")
 
 

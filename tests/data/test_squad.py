@@ -1,9 +1,9 @@
 """SQuAD's files: what they hold comes back, and a damaged one is a sentence with the place."""
 
 import json
-import time
 
 import pytest
+from costs import cost_at_most
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -178,18 +178,13 @@ def test_the_nearest_place_of_an_answer_counts():
 
 
 def test_answers_that_stand_elsewhere_cost_as_much_as_they_are_long():
-    def seconds(n, answer):
-        times = []
-        for _ in range(3):
-            begin = time.process_time()
-            squad._placed("a" * n, answer)
-            times.append(time.process_time() - begin)
-        return min(times)
+    def place(n, answer):
+        return lambda: squad._placed("a" * n, answer)
 
     half = "a" * 100_000  # stands at 100,001 places
     assert squad._placed("a" * 200_000, Answer(half, 100_007)) == Answer(half, 100_000)
-    once = seconds(200_000, Answer(half, 100_007))
-    assert seconds(400_000, Answer(half + half, 200_007)) < 3 * once + 0.1
+    once = place(200_000, Answer(half, 100_007))
+    cost_at_most(3, once, place(400_000, Answer(half + half, 200_007)))
 
 
 def test_an_answer_that_stands_very_far_away_is_nowhere():

@@ -2,10 +2,10 @@
 
 import base64
 import json
-import time
 
 import numpy as np
 import pytest
+from costs import cost_at_most
 
 from tinylm import text
 from tinylm.errors import DataError, TinylmError
@@ -25,16 +25,6 @@ def written(folder, model):
         model if isinstance(model, bytes) else protobuf.write(model)
     )
     return folder
-
-
-def seconds(work):
-    """The shortest time of three tries."""
-    times = []
-    for _ in range(3):
-        begin = time.process_time()
-        work()
-        times.append(time.process_time() - begin)
-    return min(times)
 
 
 # --- no end
@@ -105,7 +95,7 @@ def test_a_chain_in_a_character_map_ends_soon():
         with pytest.raises(DataError, match="more than 512 bytes"):
             rules.words_stand_alone()
 
-    assert seconds(lambda: refused(twice)) < 3 * seconds(lambda: refused(once)) + 0.1
+    cost_at_most(3, lambda: refused(once), lambda: refused(twice))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +109,7 @@ def test_normalising_costs_as_much_as_the_text_is_long(step, character):
     once = "x" + character * 25_000 + "x"
     twice = "x" + character * 50_000 + "x"
     list(step(once))
-    assert seconds(lambda: list(step(twice))) < 3 * seconds(lambda: list(step(once))) + 0.1
+    cost_at_most(3, lambda: list(step(once)), lambda: list(step(twice)))
 
 
 def test_the_spaces_at_both_ends_are_those_that_the_pattern_means():
@@ -139,8 +129,8 @@ def test_symbols_cost_as_much_as_the_text_is_long_however_many_they_are():
     few = symbols(20_000)
     many = symbols(40_000)
     assert many.split(shown) == few.split(shown)
-    assert seconds(lambda: symbols(40_000)) < 3 * seconds(lambda: symbols(20_000)) + 0.1
-    assert seconds(lambda: many.split(shown)) < 3 * seconds(lambda: few.split(shown)) + 0.1
+    cost_at_most(3, lambda: symbols(20_000), lambda: symbols(40_000))
+    cost_at_most(3, lambda: few.split(shown), lambda: many.split(shown))
 
 
 def test_the_longest_symbol_at_a_place_counts():

@@ -1,9 +1,8 @@
 """Tries of pieces: any pieces are found again, and neither many nor long ones cost more than they have characters."""
 
-import time
-
 import numpy as np
 import pytest
+from costs import cost_at_most
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,16 +57,6 @@ def flat(pieces):
     return symbols, np.fromiter(map(len, pieces), np.int64, len(pieces))
 
 
-def seconds(work):
-    """The shorter time of two tries."""
-    times = []
-    for _ in range(2):
-        begin = time.process_time()
-        work()
-        times.append(time.process_time() - begin)
-    return min(times)
-
-
 def regular(n):
     """Pieces whose second letters stand at regular distances, so that most places are half taken."""
     pieces = []
@@ -85,4 +74,4 @@ def test_twice_the_pieces_take_at_most_three_times_as_long(pieces, n):
     KERNELS["double_array"](np.ones(2, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64))
     once = pieces(n)
     twice = pieces(2 * n)
-    assert seconds(lambda: Dictionary.of(twice)) < 3 * seconds(lambda: Dictionary.of(once)) + 0.2
+    cost_at_most(3, lambda: Dictionary.of(once), lambda: Dictionary.of(twice), slack=0.2)

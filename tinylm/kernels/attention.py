@@ -31,12 +31,14 @@ from .heads import (
     dot_row,
     head_rows,
     load_rows,
-    load_turned,
+    packed_rows,
+    packed_turned,
     scale_row,
     store_rows,
     write_head_rows,
 )
 from .runtime.blas import product
+from .runtime.panels import multiply, multiply_top
 from .runtime.registry import helper, kernel
 
 BLOCK = 64  # rows of queries
@@ -264,10 +266,8 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
         if length == 1:
             one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open)
             continue
-        turned = np.empty((width, source + PAD), q.dtype)
-        values = np.empty((source, width), q.dtype)
-        load_turned(k, bh, KEY, turned)
-        load_rows(v, bh, VALUE, 0, one, values)
+        turned_keys = packed_turned(k, bh, KEY)
+        values = packed_rows(v, bh, VALUE)
         scores = np.empty((BLOCK, source + PAD), q.dtype)
         rows = np.empty((BLOCK, width), q.dtype)
         block = _block_rows(length, causal)
@@ -279,7 +279,7 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
             weights = scores[:n, :columns]
             load_rows(q, bh, QUERY, first, scale, mine)
             inverse = np.zeros(n, q.dtype)
-            product(mine, False, turned[:, :columns], False, weights)
+            multiply(mine, turned_keys, False, weights)
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
@@ -296,7 +296,7 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
                 inverse[i] = 0 if total == 0 else one / total
                 if rate > 0:
                     drop_row(row, (bh * length + t) * source, key, rate)
-            product(weights, False, values[:columns], False, mine)
+            multiply_top(weights, values, source, False, mine)
             for i in range(n):
                 scale_row(rows[i], inverse[i])
             store_rows(mine, one, out, bh, QUERY, first)
@@ -381,12 +381,9 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
         b, h = _text_and_head(nth, batch, heads, mask)
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
-        keys = np.empty((source, width), q.dtype)
-        turned_keys = np.empty((width, source + PAD), q.dtype)
-        turned_values = np.empty((width, source + PAD), q.dtype)
-        load_rows(k, bh, KEY, 0, one, keys)
-        load_turned(k, bh, KEY, turned_keys)
-        load_turned(v, bh, VALUE, turned_values)
+        keys = packed_rows(k, bh, KEY)
+        turned_keys = packed_turned(k, bh, KEY)
+        turned_values = packed_turned(v, bh, VALUE)
         dkeys = np.zeros((source, width), q.dtype)
         dvalues = np.zeros((source, width), q.dtype)
         scores = np.empty((BLOCK, source + PAD), q.dtype)
@@ -404,8 +401,8 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
             dweights = dscores[:n, :columns]
             load_rows(q, bh, QUERY, first, scale, mine)
             load_rows(dout, bh, QUERY, first, one, dmine)
-            product(mine, False, turned_keys[:, :columns], False, weights)
-            product(dmine, False, turned_values[:, :columns], False, dweights)
+            multiply(mine, turned_keys, False, weights)
+            multiply(dmine, turned_values, False, dweights)
             for i in range(n):
                 t = first + i
                 limit = _columns(t + 1, length, source, causal, reach)
@@ -426,7 +423,7 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
                     bias[b, h, t, columns:] = 0
             product(weights, True, dmine, True, dvalues[:columns])
             product(dweights, True, mine, True, dkeys[:columns])
-            product(dweights, False, keys[:columns], False, mine)
+            multiply_top(dweights, keys, source, False, mine)
             store_rows(mine, scale, dq, bh, QUERY, first)
         store_rows(dkeys, one, dk, bh, KEY, 0)
         store_rows(dvalues, one, dv, bh, VALUE, 0)

@@ -7,6 +7,9 @@ arrays and (B, H, T, D) arrays where they lie. A head's row of D numbers is alwa
 memory; copying rows of unknown stride was four times slower.
 """
 
+import numpy as np
+
+from .runtime.panels import pack_columns, pack_rows, packed_size, strips_of
 from .runtime.registry import helper
 
 QUERY = 0
@@ -52,6 +55,34 @@ def load_turned(x, bh, part, target):
         row = x[bh // heads, i, part, bh % heads]
         for d in range(row.size):
             target[d, i] = row[d]
+
+
+@helper
+def _copied(x, bh, part):
+    """All rows (S, D) of head number bh in one part of x."""
+    rows = np.empty((x.shape[1], x.shape[4]), x.dtype)
+    load_rows(x, bh, part, 0, x.dtype.type(1), rows)
+    return rows
+
+
+@helper
+def packed_rows(x, bh, part):
+    """The rows (S, D) of a head, packed for products with weights (N, S), see runtime/panels.py."""
+    rows = _copied(x, bh, part)
+    packed = np.empty(packed_size(*rows.shape), x.dtype)
+    for strip in range(strips_of(rows.shape[1])):
+        pack_columns(rows, strip, packed)
+    return packed
+
+
+@helper
+def packed_turned(x, bh, part):
+    """Their transpose (D, S), packed for products with queries (N, D)."""
+    rows = _copied(x, bh, part)
+    packed = np.empty(packed_size(rows.shape[1], rows.shape[0]), x.dtype)
+    for strip in range(strips_of(rows.shape[0])):
+        pack_rows(rows, strip, packed)
+    return packed
 
 
 @helper

@@ -57,9 +57,10 @@ def test_entailment():
     training, test = both(toytasks.entailment, lambda example: example[0])
     pairs, labels = zip(*training, strict=True)
     encoder, words = small([text for pair in pairs for text in pair], 1)
-    model = PairClassifier(encoder, words, "finetune", AdaptConfig(**HOW)).fit(pairs, labels)
+    config = AdaptConfig(**(HOW | {"updates": 900, "rates": (2e-3,)}))
+    model = PairClassifier(encoder, words, "finetune", config).fit(pairs, labels)
     score = model.score(*zip(*test, strict=True))
-    assert score >= 0.9  # the premise alone gives 0.8, the hypothesis 0.4
+    assert score >= 0.95  # the premise alone gives 0.8, the hypothesis 0.4; six seeds 0.989 to 1
 
 
 def test_multiple_choice():

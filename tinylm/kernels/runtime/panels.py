@@ -204,34 +204,39 @@ def multiply(a, packed, add, out):
     """out = a b, or with `add` out += a b.
 
     a : (N, K)   packed : the strips of b (K, M)   out : (N, M)
-    a and out may be parts of larger matrices; the numbers of a row of out lie side by side.
+    a and out may be parts of larger matrices, as long as the numbers of a row lie side by side.
     """
+    multiply_top(a, packed, a.shape[1], add, out)
+
+
+@helper
+def multiply_top(a, packed, depth, add, out):
+    """`multiply` with the first rows of b only.   a : (N, k), k ≤ K   depth : K of the packed b"""
     n, m = out.shape
-    depth = a.shape[1]
     columns = _panel_columns(packed)
     whole = m // columns
     for first in range(0, whole, STRIP // columns):
         last = min(first + STRIP // columns, whole)
-        _multiply_panels(a, packed, first, last, add, out)
+        _multiply_panels(a, packed, depth, first, last, add, out)
     done = whole * columns
     if done < m:  # the last panel is wider than what is left of out
         edge = np.empty((n, columns), out.dtype)
-        _multiply_panels(a, columns_from(packed, done, depth), 0, 1, False, edge)
+        _multiply_panels(a, columns_from(packed, done, depth), depth, 0, 1, False, edge)
         for i in range(n):
             for j in range(done, m):
                 out[i, j] = edge[i, j - done] + (out[i, j] if add else 0)
 
 
 @helper
-def _multiply_panels(a, packed, first, last, add, out):
-    """The columns of panels first … last − 1 of `multiply`, as far as they fill these panels.
+def _multiply_panels(a, packed, depth, first, last, add, out):
+    """The columns of panels first … last − 1 of `multiply_top`.
 
     Neighbours of a tile are written right after it, because its edges share lines of the cache with
     them.
     """
-    n, depth = a.shape
+    n, used = a.shape
     columns = _panel_columns(packed)
-    for top in range(0, max(depth, 1), DEPTH):
+    for top in range(0, max(used, 1), DEPTH):
         part = a[:, top : top + DEPTH]
         more = add or top > 0
         for i in range(0, n, ROWS):
