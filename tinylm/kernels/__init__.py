@@ -8,8 +8,8 @@
 array([[0.25, 0.75]])
 
 Read in this order: runtime/registry.py, elementary.py, softmax.py, layer_norm.py, dropout.py,
-activation.py, linear.py, heads.py, attention.py, relative.py, block_step.py, lstm.py,
-convolution.py, crf.py, cross_entropy.py, divergence.py, embedding.py, adamw.py, sgd.py,
+activation.py, runtime/panels.py, linear.py, heads.py, attention.py, relative.py, block_step.py,
+lstm.py, convolution.py, crf.py, cross_entropy.py, divergence.py, embedding.py, adamw.py, sgd.py,
 word2vec.py, huffman.py, glove.py, merges.py, lattice.py, greedy.py.
 The rest of runtime/ shows how they are compiled, cached and run on one pool of threads.
 """
