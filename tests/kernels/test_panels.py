@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 
+from tinylm import kernels
 from tinylm.kernels.runtime import panels
 
 DEEP = panels.DEPTH + 3
@@ -65,3 +66,27 @@ def test_nan_stays_in_its_row():
     by_columns(a, np.ones((9, 20), np.float32), False, out)
     assert np.isnan(out).all(axis=1).tolist() == [False] * 4 + [True, False]
     assert (out[:4] == 9).all()
+
+
+@pytest.mark.parametrize("width", [0, 5], ids=["plain", "projected"])
+def test_the_bits_of_an_lstm_do_not_depend_on_the_threads(width):
+    rng = np.random.default_rng(0)
+    length, batch, size = 6, 11, 21
+    state = width or size
+    gates = rng.normal(size=(length, batch, 4 * size)).astype(np.float32)
+    weight = rng.normal(size=(4 * size, state)).astype(np.float32)
+    projection = rng.normal(size=(width, size if width else 0)).astype(np.float32)
+    mask = rng.random((length, batch)) < 0.8
+    found = []
+    for threads in (1, 2, 3):
+        acts = gates.copy()
+        cells = np.zeros((length + 1, batch, size), np.float32)
+        states = np.zeros((length + 1, batch, state), np.float32)
+        hidden = np.empty((length, batch, size) if width else (0, 0, 0), np.float32)
+        how = (mask, 3.0, 3.0, threads)
+        kernels.lstm(acts, weight, projection, *how, cells, hidden, states)
+        dstates = np.ones_like(states)
+        dcell = np.ones((batch, size), np.float32)
+        kernels.lstm_backward(acts, cells, states, weight, projection, *how, dstates, dcell)
+        found.append([each.tobytes() for each in (acts, cells, states, dstates, dcell)])
+    assert found[0] == found[1] == found[2]

@@ -17,8 +17,8 @@ dW = Σ dzᵀ r_{t−1}, and dW_p = Σ drᵀ m.
 
 The rows of a batch know nothing of each other. So each thread takes some of them through the whole
 text: no thread waits for another at any step. The weights are packed once, before the first step
-(see runtime/panels.py); where there is one step only, they are read as they lie. Arrays have time
-first: a step is one run of memory.
+(see runtime/panels.py). A forward of one step reads them as they lie. Arrays have time first: a
+step is one run of memory.
 
 The ladder, ms of forward and backward for T 128, B 16, 512 cells, projected to 128, on two threads
 with AVX2: BLAS for strips of hidden units 26 and 26, panels in its place 14 and 20, rows instead of

@@ -29,9 +29,9 @@ from numba.extending import intrinsic
 
 from .registry import helper
 
-STRIP = 64  # columns of b that are packed together
+STRIP = 64  # columns of b that are packed, and multiplied, together
 ROWS = 4  # of a tile
-DEPTH = 256  # of a tile: so much of a panel stays in the first cache for all rows of a
+DEPTH = 256  # of a tile: a strip of so many rows stays in the second cache for all rows of a
 
 
 def _register():
@@ -46,10 +46,10 @@ REGISTER = _register()
 
 
 def _tile_of(rows):
-    """The compiled function of tiles with so many rows.
+    """The compiled function that multiplies so many rows of a by one panel.
 
-    tile(a, i, packed, start, add, out, j): out's part at row i and column j becomes a's rows i …
-    times the panel that starts at packed[start]; with `add`, it grows by that
+    tile(a, i, packed, start, add, out, j): the rows begin at row i, the panel at packed[start]. The
+    result is written into out at row i and column j; with `add`, it is added there.
     a : (N, K)   packed : flat   out : (N, M)
     """
 
@@ -86,7 +86,7 @@ def _write_tile(context, builder, signature, given, rows):
         return context.make_array(signature.args[place])(context, builder, given[place])
 
     def addresses(array, column):
-        """Of this column in each row of the tile."""
+        """Where this column lies in each row of the tile."""
         stride = cgutils.unpack_tuple(builder, array.strides, 2)[0]
         for row in range(rows):
             before = builder.mul(builder.add(i, constant(row)), stride)
