@@ -12,18 +12,12 @@ DEEP = panels.DEPTH + 3
 
 @numba.njit
 def by_rows(a, matrix, add, out):
-    packed = np.empty(panels.packed_size(matrix.shape[1], matrix.shape[0]), matrix.dtype)
-    for strip in range(panels.strips_of(matrix.shape[0])):
-        panels.pack_rows(matrix, strip, packed)
-    panels.multiply(a, packed, add, out)
+    panels.multiply(a, panels.packed_rows(matrix), add, out)
 
 
 @numba.njit
 def by_columns(a, matrix, add, out):
-    packed = np.empty(panels.packed_size(matrix.shape[0], matrix.shape[1]), matrix.dtype)
-    for strip in range(panels.strips_of(matrix.shape[1])):
-        panels.pack_columns(matrix, strip, packed)
-    panels.multiply(a, packed, add, out)
+    panels.multiply(a, panels.packed_columns(matrix), add, out)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

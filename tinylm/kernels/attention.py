@@ -29,16 +29,15 @@ from .heads import (
     VALUE,
     add_row,
     dot_row,
+    head_copy,
     head_rows,
     load_rows,
-    packed_rows,
-    packed_turned,
     scale_row,
     store_rows,
     write_head_rows,
 )
 from .runtime.blas import product
-from .runtime.panels import multiply, multiply_top
+from .runtime.panels import multiply, multiply_top, packed_columns, packed_rows
 from .runtime.registry import helper, kernel
 
 BLOCK = 64  # rows of queries
@@ -266,8 +265,8 @@ def attention(q, k, v, mask, bias, causal, rate, key, lse, out):
         if length == 1:
             one_query(q, k, v, mask, bias, rate, key, lse, out, b, h, reach, is_open)
             continue
-        turned_keys = packed_turned(k, bh, KEY)
-        values = packed_rows(v, bh, VALUE)
+        turned_keys = packed_rows(head_copy(k, bh, KEY))
+        values = packed_columns(head_copy(v, bh, VALUE))
         scores = np.empty((BLOCK, source + PAD), q.dtype)
         rows = np.empty((BLOCK, width), q.dtype)
         block = _block_rows(length, causal)
@@ -381,9 +380,10 @@ def attention_backward(dout, q, k, v, out, lse, mask, bias, causal, rate, key, d
         b, h = _text_and_head(nth, batch, heads, mask)
         bh = b * heads + h
         reach, is_open = _reach(mask, b, h, source)
-        keys = packed_rows(k, bh, KEY)
-        turned_keys = packed_turned(k, bh, KEY)
-        turned_values = packed_turned(v, bh, VALUE)
+        copy_of_keys = head_copy(k, bh, KEY)
+        keys = packed_columns(copy_of_keys)
+        turned_keys = packed_rows(copy_of_keys)
+        turned_values = packed_rows(head_copy(v, bh, VALUE))
         dkeys = np.zeros((source, width), q.dtype)
         dvalues = np.zeros((source, width), q.dtype)
         scores = np.empty((BLOCK, source + PAD), q.dtype)

@@ -9,7 +9,6 @@ memory; copying rows of unknown stride was four times slower.
 
 import numpy as np
 
-from .runtime.panels import pack_columns, pack_rows, packed_size, strips_of
 from .runtime.registry import helper
 
 QUERY = 0
@@ -58,31 +57,11 @@ def load_turned(x, bh, part, target):
 
 
 @helper
-def _copied(x, bh, part):
+def head_copy(x, bh, part):
     """All rows (S, D) of head number bh in one part of x."""
     rows = np.empty((x.shape[1], x.shape[4]), x.dtype)
     load_rows(x, bh, part, 0, x.dtype.type(1), rows)
     return rows
-
-
-@helper
-def packed_rows(x, bh, part):
-    """The rows (S, D) of a head, packed for products with weights (N, S), see runtime/panels.py."""
-    rows = _copied(x, bh, part)
-    packed = np.empty(packed_size(*rows.shape), x.dtype)
-    for strip in range(strips_of(rows.shape[1])):
-        pack_columns(rows, strip, packed)
-    return packed
-
-
-@helper
-def packed_turned(x, bh, part):
-    """Their transpose (D, S), packed for products with queries (N, D)."""
-    rows = _copied(x, bh, part)
-    packed = np.empty(packed_size(rows.shape[1], rows.shape[0]), x.dtype)
-    for strip in range(strips_of(rows.shape[0])):
-        pack_rows(rows, strip, packed)
-    return packed
 
 
 @helper

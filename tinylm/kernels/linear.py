@@ -26,7 +26,7 @@ from numba import prange
 from .activation import activate_ref, activate_row, derivative_ref
 from .dropout import drop_ref, drop_row
 from .runtime.blas import product, product_of_rows
-from .runtime.panels import STRIP, multiply, pack_rows, packed_size, strips_of
+from .runtime.panels import STRIP, multiply, pack_rows, packed_rows, packed_size, strips_of
 from .runtime.registry import helper, kernel
 
 FEW_ROWS = 32  # from here on we pack the weight
@@ -137,9 +137,7 @@ def _strip(x, weight, bias, residual, act, rate, key, slope, out, strip):
     if n < FEW_ROWS:
         product_of_rows(x, rows, False, out[:, first:last])
     else:
-        packed = np.empty(packed_size(x.shape[1], last - first), out.dtype)
-        pack_rows(rows, 0, packed)
-        multiply(x, packed, False, out[:, first:last])
+        multiply(x, packed_rows(rows), False, out[:, first:last])
     for i in range(n):
         row = out[i, first:last]
         _finish(row, i, first, width, bias, residual, act, rate, key, slope)
@@ -189,7 +187,8 @@ def linear(x, weight, bias, residual, act, rate, key, slope, out):
     if many:
         size = rows_per_block(n)
         tasks = (n + size - 1) // size
-    for task in prange(tasks):
+    for index in prange(tasks):
+        task = np.int64(index)  # Numba's own is unsigned, and it would compile all helpers for both
         if n == 1:
             one_row(x[0], weight, bias, residual, act, rate, key, slope, out, task)
         elif many:

@@ -194,6 +194,26 @@ def pack_rows(matrix, strip, packed):
 
 
 @helper
+def packed_columns(matrix):
+    """All of b = matrix (K, M), packed."""
+    depth, width = matrix.shape
+    packed = np.empty(packed_size(depth, width), matrix.dtype)
+    for strip in range(strips_of(width)):
+        pack_columns(matrix, strip, packed)
+    return packed
+
+
+@helper
+def packed_rows(matrix):
+    """All of b = matrixᵀ, packed; its columns are the rows of matrix (M, K)."""
+    width, depth = matrix.shape
+    packed = np.empty(packed_size(depth, width), matrix.dtype)
+    for strip in range(strips_of(width)):
+        pack_rows(matrix, strip, packed)
+    return packed
+
+
+@helper
 def columns_from(packed, first, depth):
     """The packed columns of b (depth, M) from number `first` on, where a panel begins."""
     return packed[first * depth :]
@@ -213,15 +233,17 @@ def multiply(a, packed, add, out):
 def multiply_top(a, packed, depth, add, out):
     """`multiply` with the first rows of b only.   a : (N, k), k ≤ K   depth : K of the packed b"""
     n, m = out.shape
+    rows = a[:, :]  # to Numba an array of another kind, so what follows is compiled once for both
     columns = _panel_columns(packed)
     whole = m // columns
     for first in range(0, whole, STRIP // columns):
         last = min(first + STRIP // columns, whole)
-        _multiply_panels(a, packed, depth, first, last, add, out)
+        part = out[:, first * columns : last * columns]
+        _multiply_panels(rows, packed, depth, first, last, add, part)
     done = whole * columns
     if done < m:  # the last panel is wider than what is left of out
-        edge = np.empty((n, columns), out.dtype)
-        _multiply_panels(a, columns_from(packed, done, depth), depth, 0, 1, False, edge)
+        edge = np.zeros((n, columns), out.dtype)
+        _multiply_panels(rows, packed, depth, whole, whole + 1, add, edge[:, :])
         for i in range(n):
             for j in range(done, m):
                 out[i, j] = edge[i, j - done] + (out[i, j] if add else 0)
@@ -229,7 +251,7 @@ def multiply_top(a, packed, depth, add, out):
 
 @helper
 def _multiply_panels(a, packed, depth, first, last, add, out):
-    """The columns of panels first … last − 1 of `multiply_top`.
+    """The panels first … last − 1 of `multiply_top`.   out : (N, their columns)
 
     Neighbours of a tile are written right after it, because its edges share lines of the cache with
     them.
@@ -242,8 +264,9 @@ def _multiply_panels(a, packed, depth, first, last, add, out):
         for i in range(0, n, ROWS):
             for number in range(first, last):
                 start = (number * depth + top) * columns
+                column = (number - first) * columns
                 if i + ROWS <= n:
-                    _tile(part, i, packed, start, more, out, number * columns)
+                    _tile(part, i, packed, start, more, out, column)
                 else:
                     for row in range(i, n):
-                        _one_row(part, row, packed, start, more, out, number * columns)
+                        _one_row(part, row, packed, start, more, out, column)
