@@ -32,7 +32,7 @@ from .config import TrainConfig
 from .evaluation import evaluate, in_words
 from .losses import Components, Divergence, EpochMean
 
-GLANCE = 20_000  # held-out tokens that an evaluation on the way predicts
+GLANCE = 10_000  # held-out tokens that an evaluation on the way predicts, always the same ones
 LAST_LOOK = 200_000  # held-out tokens that the last evaluation predicts
 RECENT = 50  # updates over which the reported training loss is averaged
 SAVE_EVERY = 100  # updates between checkpoints, unless a config says how many
