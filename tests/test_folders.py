@@ -205,6 +205,13 @@ def test_a_finished_run_is_overwritten_only_when_asked_and_never_together_with_r
     before = held(tmp_path / "run")
     with pytest.raises(CheckpointError, match="already holds a run; add --resume .* --overwrite"):
         pretrained(tmp_path / "run")
+    with (
+        pytest.raises(
+            CheckpointError, match="already holds a run; give another folder, or replace"
+        ),
+        folders.claim(tmp_path / "run"),  # by a command that has no --resume
+    ):
+        raise AssertionError("claimed")
     with pytest.raises(CheckpointError, match="either resumed or overwritten"):
         pretrained(tmp_path / "run", overwrite=True, resume=True)
     assert held(tmp_path / "run") == before

@@ -74,6 +74,7 @@ def claim(
     replaces: Collection[str] = MODELS,
     overwrite: bool | None = False,
     reading: Collection[str | Path] = (),
+    resumable: bool = False,
 ) -> Iterator[Path]:
     """Context in which this thread alone writes into a folder; yields it as a Path.
 
@@ -85,6 +86,7 @@ def claim(
     replaces : marks (keys of MARKS) of the folders that `overwrite` may replace
     overwrite : allow a folder that holds other things; None if the caller offers no such option
     reading : paths that the work reads; a folder that is or holds one of them is never overwritten
+    resumable : the caller has an option that continues a run, which a refusal then names
     raises CheckpointError  if the folder holds things that must not be overwritten, or somebody
         else has claimed it
     raises DataError        if the name is empty, a file stands there, or the disk refuses
@@ -97,7 +99,7 @@ def claim(
     missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     files.make_folder(folder)
     with _emptied(missing), _locked(folder):
-        _check(folder, own, replaces, overwrite, reading)
+        _check(folder, own, replaces, overwrite, reading, resumable)
         files.sweep(folder)
         with files.stage(folder):  # fail now if the disk refuses
             pass
@@ -138,7 +140,7 @@ def _is_stage(name):
     return Path(name).match(files.STAGES)
 
 
-def _check(folder, own, replaces, overwrite, reading):
+def _check(folder, own, replaces, overwrite, reading, resumable):
     """Refuse a folder unless it is empty, our own to continue, or may be overwritten."""
     found = contents(folder)
     is_own = any(name in own for name in found)
@@ -163,7 +165,7 @@ def _check(folder, own, replaces, overwrite, reading):
     advice = "give another folder"
     if overwrite is False and replaceable:
         advice += ", or replace what tinylm writes there with --overwrite (overwrite=True)"
-    if marks[:1] == ["trainer.safetensors"] and overwrite is not None:
+    if marks[:1] == ["trainer.safetensors"] and resumable:
         advice = f"add --resume (resume=True) to continue it, or {advice}"
     raise CheckpointError(f"{folder} already holds {held}; {advice}")
 

@@ -126,3 +126,10 @@ def test_options_that_contradict_each_other_are_a_sentence(folder, capsys, argum
     assert main(["generate", folder, "--prompt", "a", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == "" and hint in err and len(err.splitlines()) == 1
+
+
+def test_a_terminal_is_told_nothing_by_what_is_written(folder, capsys, monkeypatch):
+    """The text appears as it grows, so it is not printed as a result; see errors.visible."""
+    assert main(["generate", folder, "--prompt", "\x1b[31mab", "--tokens", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and out.startswith("\\x1b[31mab")

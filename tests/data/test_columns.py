@@ -270,3 +270,22 @@ def test_a_number_of_an_answer_that_no_file_has_is_one_sentence(tmp_path, digits
     path.write_text(f"He opens it.\tHe reads.\tIt sinks.\t{digits}\n", encoding="utf-8")
     with pytest.raises(DataError, match="names none of the 2 answers"):
         columns.choices(path)
+
+
+@pytest.mark.parametrize(
+    "right, expected", [("5", 1), ("0", 0), (0, 0), ("B", 1), ("1", "two"), ("9", "none")]
+)
+def test_answers_that_are_numbers_are_named_by_what_they_say_too(tmp_path, right, expected):
+    path = tmp_path / "sums.jsonl"
+    path.write_text(json.dumps({"ctx": "1 + 4 =", "endings": ["4", "5", "1"], "label": right}))
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=f"names {expected} of the 3 answers"):
+            columns.choices(path)
+    else:
+        assert columns.choices(path)[0].right == expected
+
+
+def test_an_unknown_task_is_one_sentence(tmp_path):
+    for load in (load_examples, load_example_parts, read_examples):
+        with pytest.raises(DataError, match="no task 'pairs'; it is one of .*pair"):
+            load("pairs", str(tmp_path))

@@ -140,8 +140,16 @@ def test_missing_and_damaged_parts_are_named(tmp_path, gpt, tokenizer):
     (tmp_path / "merges.txt").write_text("#version: 0.2\nonly-one-part\n")
     with pytest.raises(CheckpointError, match="tokenizer"):
         hub.load(tmp_path)
-    hub.save(tmp_path, GPT(dataclasses.replace(CONFIG, vocab_size=17)), tokenizer, overwrite=True)
-    with pytest.raises(CheckpointError, match=f"has {tokenizer.vocab_size} ids, the model only 17"):
+    small = GPT(dataclasses.replace(CONFIG, vocab_size=17))
+    apart = f"has {tokenizer.vocab_size} ids, the model only 17"
+    hub.save(tmp_path, gpt, tokenizer, overwrite=True)
+    with pytest.raises(CheckpointError, match=apart):
+        hub.save(tmp_path, small, tokenizer, overwrite=True)
+    assert hub.load(tmp_path)[1].vocab == tokenizer.vocab  # the model that was there is still whole
+    hub.save(tmp_path / "small", small)
+    for name in ("config.json", hub.WEIGHTS):
+        (tmp_path / "small" / name).replace(tmp_path / name)
+    with pytest.raises(CheckpointError, match=apart):
         hub.load(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be made a folder"):

@@ -272,6 +272,15 @@ def test_an_epoch_holds_every_sentence_once_and_steps_are_a_pure_function():
     assert model.batch(0, 8).key != model.batch(0, 7).key
 
 
+@pytest.mark.parametrize("batch_words", [2, 5, 40, 100, 333])
+def test_no_batch_is_empty_where_sentences_are_longer_than_a_batch(batch_words):
+    """The loss of a step without a word would be 0, and the mean of the last steps too low."""
+    model = Word2Vec(Word2VecConfig.tiny(50, batch_words=batch_words))
+    model.prepare(random_corpus(997, 50, np.random.default_rng(0), documents=3))
+    sizes = [len(model.batch(step, 0).ids) for step in range(model.steps_per_epoch)]
+    assert sum(sizes) == 997 and min(sizes) > 0 and max(sizes) <= 2 * batch_words
+
+
 def test_specials_vanish_before_windows_are_cut():
     model = Word2Vec(Word2VecConfig(9, window=1, sample=0))
     model.prepare(corpus([5, 0, 6, 2, 0, 2, 7, 1, 8, 2], [0, 4, 6, 10], 9))

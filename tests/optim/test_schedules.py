@@ -2,6 +2,7 @@
 
 import pytest
 
+from tinylm import optim
 from tinylm.errors import TinylmError
 from tinylm.optim import schedules
 from tinylm.training.train import TrainConfig
@@ -70,5 +71,9 @@ def test_a_schedule_gets_its_further_options_and_refuses_those_of_others():
     for schedule, options in (("constant", {"floor": 0.1}), ("cosine", {"steps": 3})):
         with pytest.raises(TinylmError, match=f"The schedule {schedule} has no option"):
             TrainConfig(steps=10, schedule=schedule, schedule_options=options)
+    with pytest.raises(TinylmError, match="optimizer_options holds lr"):
+        TrainConfig(steps=10, optimizer_options={"lr": 5.0})
+    with pytest.raises(TinylmError, match="adamw has no option 'params'; it knows lr, "):
+        optim.build("adamw", [], {}, {"params": 1})
     with pytest.raises(TinylmError, match="floor is 1.5; expected"):
         TrainConfig(steps=10, schedule="linear", schedule_options={"floor": 1.5})

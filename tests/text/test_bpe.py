@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinylm import text
 from tinylm.data import get, toy
-from tinylm.errors import VocabularyError
+from tinylm.errors import DataError, VocabularyError
 from tinylm.text import BPE
 from tinylm.text.bpe import find_merges
-from tinylm.text.spelling import BYTE_CHARACTERS, PATTERN
+from tinylm.text.spelling import BYTE_CHARACTERS, BYTE_OF, PATTERN
 
 TEXT = (
     " ".join(toy.documents(60)) + " aaaa aaaaa abababab naïve 東京 🙂🙂 it's IT'S 12 123  \n\n\t x"
@@ -194,3 +195,14 @@ def test_the_released_gpt2_vocabulary_is_whole(gpt2):
     for sample in SAMPLES:
         assert ours.encode(sample) == theirs.encode(sample).ids
         assert theirs.encode(sample).offsets == ours.offsets(sample)
+
+
+def test_what_a_vocabulary_cannot_say_is_one_sentence(tmp_path):
+    few = BPE(["h", "u", "g", "ug"], [("u", "g")], specials=())
+    with pytest.raises(VocabularyError, match="'x' is no token, and this vocabulary has none"):
+        few.encode("x")
+    tokens = [*BYTE_OF, "東", "東a"]
+    (tmp_path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n東 a\n")
+    with pytest.raises(DataError, match="makes '東a' of something that is no byte"):
+        text.load(tmp_path)

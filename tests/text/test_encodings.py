@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm import text
-from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.errors import ArgumentError, DataError, TinylmError, VocabularyError
 from tinylm.text import Template
 from tinylm.text.formats.settings import HEADS
 from tinylm.text.spelling import EndOfWord, Metaspace
@@ -305,3 +305,24 @@ def test_an_encoding_takes_the_place_of_the_one_in_its_folder(old, new, tmp_path
 
 def test_every_file_by_which_an_encoding_is_known_is_in_the_list():
     assert sorted(HEADS) == sorted([*text.NAMES, *text._LOADERS])
+
+
+def test_settings_of_another_programs_encoding_do_not_stay(encoding, tmp_path):
+    """They would name tokens and roles that the new one does not have."""
+    names = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    for name in names:
+        (tmp_path / name).write_text(
+            '{"added_tokens_decoder": {"50256": {"content": "<|endoftext|>"}}}'
+        )
+    (tmp_path / "vocab.json").write_text("{}")
+    encoding.save(tmp_path)
+    assert text.load(tmp_path).vocab == encoding.vocab
+
+
+@pytest.mark.parametrize("kind", ["chars", "words", "elmo", "bpe", "wordpiece", "unigram"])
+@pytest.mark.parametrize("among", [None, float("nan"), ["a", "b"], b"bytes"])
+@pytest.mark.parametrize("as_given", [list, iter])
+def test_a_text_that_is_no_string_is_named(kind, among, as_given):
+    """As a column of a table has them."""
+    with pytest.raises(ArgumentError, match=r"texts\[1\] is of type \w+; expected a string"):
+        text.learn(kind, as_given(["some words", among]), 300)

@@ -397,3 +397,16 @@ def test_their_folder_says_whether_the_first_word_gets_a_space(prefix, tmp_path)
         for t in ["the sea", " the sea", "it's"]:
             assert ours.encode(t) == theirs(t)["input_ids"]
     assert ours.vocab[-1] == "<x>" and ours.end_id == theirs.eos_token_id
+
+
+def test_beside_a_unigram_model_the_whole_description_counts(tmp_path):
+    """A published XLNet has both files; its model says nothing of accents, quotes and the template."""
+    encoding = Unigram.train(TEXT, 200)
+    encoding.add_specials(["<sep>", "<cls>", "<pad>"])
+    encoding.arrange(XLNET)
+    tokenizer_json.save(encoding, tmp_path / "whole")
+    Unigram(encoding.pieces, encoding.normalizer).save(tmp_path / "both")
+    (tmp_path / "whole" / "tokenizer.json").rename(tmp_path / "both" / "tokenizer.json")
+    loaded = text.load(tmp_path / "both")
+    same(encoding, loaded)
+    assert loaded.template == XLNET

@@ -1,5 +1,6 @@
 """WordPiece: greedy longest match by its definition, and equality with transformers on a published vocabulary."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinylm import text
 from tinylm.data import get, toy
-from tinylm.errors import VocabularyError
+from tinylm.errors import DataError, VocabularyError
 from tinylm.text import WordPiece
 from tinylm.text.normalise.cleaning import SPLIT_BUT_REMOVED, Cleaning, chunks
 
@@ -197,3 +198,13 @@ def test_the_trainer_equals_tokenizers_where_no_tie_depends_on_the_order_of_its_
                                                                  show_progress=False, min_frequency=2))  # fmt: skip
     ours = WordPiece.train(corpus, 18)
     assert set(theirs.get_vocab()) == set(ours.vocab)
+
+
+@pytest.mark.parametrize("name", ["tokenize_chinese_chars", "do_basic_tokenize"])
+def test_a_way_of_cutting_that_is_not_ours_is_refused(name, tmp_path):
+    WordPiece(["[UNK]", "東京", "東", "京"]).save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({name: False}))
+    with pytest.raises(DataError, match=f"{name} is false"):
+        text.load(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({name: True}))
+    assert text.load(tmp_path).tokens("東京") == ["東", "京"]

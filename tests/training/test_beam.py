@@ -103,5 +103,6 @@ def test_mistakes_are_sentences():
         beam_search(model(), PROMPT, 5, width=2, count=3)
     with pytest.raises(TinylmError, match="steps is 0"):
         beam_search(model(), PROMPT, 0)
-    with pytest.raises(TinylmError, match="length_penalty is nan"):
-        beam_search(model(), PROMPT, 5, length_penalty=float("nan"))
+    for wrong in (float("nan"), 150.0, -400.0):
+        with pytest.raises(TinylmError, match=f"length_penalty is {wrong}"):
+            beam_search(model(), PROMPT, 5, length_penalty=wrong)

@@ -120,3 +120,19 @@ def test_without_matplotlib_a_picture_is_refused_before_the_search(tmp_path, cap
 def test_each_rate_of_a_curve_has_a_loss():
     with pytest.raises(ShapeError, match="2 rates, but 1 losses"):
         pictures.rate_curve([1, 2], [3], 1)
+
+
+def test_a_picture_never_replaces_the_text_that_is_read_and_other_files_only_when_asked(
+    tmp_path, capsys, monkeypatch
+):
+    def search(*_):
+        raise AssertionError("the search began")
+
+    monkeypatch.setattr("tinylm.report.pictures.available", lambda: True)
+    monkeypatch.setattr("tinylm.training.rates.find_rate", search)
+    text = tmp_path / "mine.txt"
+    text.write_text("a text of mine\n")
+    read = ["find-rate", "gpt", "--data", str(text), "--out", str(text)]
+    assert main([*read, "--overwrite"]) == 2 and "is read here" in capsys.readouterr().err
+    assert main([*COMMAND, "--out", str(text)]) == 2 and "exists already" in capsys.readouterr().err
+    assert text.read_text() == "a text of mine\n"

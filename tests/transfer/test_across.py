@@ -87,6 +87,43 @@ def test_a_task_that_lacks_labels_is_found_before_any_training(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("fault", ["small", "settings", "foreign"])
+def test_whatever_the_last_task_lacks_is_found_before_the_first_is_trained(
+    tmp_path, monkeypatch, fault
+):
+    config = tiny(tmp_path / "out")
+    other = tmp_path / "mine.tsv"
+    other.write_text("".join(f"a{i}\t{'xy'[i % 2]}\n" for i in range(8)))
+    sources = ["toy", str(other)]
+    found = across.configs(config, sources)[str(other)]
+    if fault != "small":
+        other.write_text(
+            "".join(f"{'some words in a row ' * 40}{i}\t{'xy'[i % 2]}\n" for i in range(40))
+        )
+        found.out.mkdir(parents=True)
+    if fault == "settings":
+        (found.out / "settings.json").write_text('{"minutes": 9}')
+    if fault == "foreign":
+        (found.out / "diary.txt").write_text("mine")
+    begun = []
+    monkeypatch.setattr(compare, "pretrain", lambda *given, **more: begun.append(given))
+    with pytest.raises(TinylmError, match="cannot learn|holds a comparison with|diary.txt"):
+        across.run(config, sources)
+    assert not begun
+
+
+def test_the_page_of_several_tasks_replaces_nothing_of_anybody_else(tmp_path, capsys):
+    page = tmp_path / "report.html"
+    page.write_text("another comparison")
+    (tmp_path / "settings.json").write_text("{}")
+    command = ["compare", "--data", "toy,tag:toy", "--quiet", "--out"]
+    assert main([*command, str(tmp_path)]) == 2
+    assert "already holds a comparison; give another folder" in capsys.readouterr().err
+    assert page.read_text() == "another comparison"
+    assert main([*command, ""]) == 2
+    assert "the name of the output folder is empty" in capsys.readouterr().err
+
+
 def test_two_tasks_never_share_a_folder(tmp_path):
     for sources in (["toy", "toy"], ["a/mine.tsv", "b/mine.tsv"]):
         with pytest.raises(TinylmError, match="share the folder"):

@@ -31,14 +31,16 @@ def adapt(options: Namespace, fields: dict[str, Any], progress: Callable[[int, i
         raise TinylmError("--method does not go with --task chat: all weights learn; leave it out")
     model, tokenizer = load(options.dir)
     train = load_dialogues(options.train, "train", seed=options.seed)
+    test = []
+    if options.test:
+        test = load_dialogues(options.test, "test", seed=options.seed)[:TESTED]
     note(f"learning from {len(train):,} utterances")
     config = settings.build(ChatConfig, {"seed": options.seed, **fields})
     chat = Chat(model, tokenizer, config, progress)
     chat.fit(train).save(options.out, origin=origin_of(options, options.train))
     lines = [f"{options.out}: {len(train)} utterances learned from"]
     result = {"out": options.out, "train": len(train), "test": 0}
-    if options.test:
-        test = load_dialogues(options.test, "test", seed=options.seed)[:TESTED]
+    if test:
         scores = chat.evaluate(test)
         drawn = chat.evaluate(test[:DRAWN], np.random.default_rng(options.seed))
         baseline = tfidf_hits(train, test)

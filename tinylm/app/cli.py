@@ -79,9 +79,11 @@ def _discard_output() -> None:
 
 
 def _interrupted(stop: KeyboardInterrupt, command: str) -> str:
-    """`interrupted; saved at step 40, continue with --resume`, or only the first word."""
+    """`interrupted; saved at step 40, continue with --resume`, or what there is of it."""
     if not str(stop):
         return "interrupted"
+    if not str(stop).startswith("saved"):  # nothing is kept
+        return f"interrupted; {stop}"
     how = "with --resume" if command in ("pretrain", "distil") else "with the same command"
     return f"interrupted; {stop}, continue {how}"
 

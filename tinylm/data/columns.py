@@ -193,28 +193,33 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
     value = _one(path, number, row, "right", frozenset(named or RIGHT))
     right = _right(value, answers, letters)
     if right is None and labelled:
+        how_many = "two" if str(value).strip() in answers else "none"
         refuse(
             path,
             number,
-            f"{json.dumps(value)[:40]} names none of the {len(answers)} answers; expected its "
-            "number from 0, its letter from A, or the answer itself",
+            f"{json.dumps(value)[:40]} names {how_many} of the {len(answers)} answers; expected "
+            "its number from 0, its letter from A, or the answer itself",
         )
     return Choice(context.strip(), answers, right)
 
 
 def _right(value: Any, answers: Sequence[str], letters: list[str]) -> int | None:
-    """The number of the answer that a value names; None if it names none.
+    """The number of the answer that a value names; None if it names none, or two.
 
     >>> [_right(value, ["yes", "no"], []) for value in ("B", 1, "1", "no", "C")]
     [1, 1, 1, 1, None]
+    >>> [_right(value, ["4", "5", "1"], []) for value in ("5", "0", "1")]
+    [1, 0, None]
     """
     text = str(value).strip()
     if isinstance(value, bool) or value is None:
         return None
     if text in letters:
         return letters.index(text)
-    if text.isdecimal() and len(text) <= DIGITS:
+    if text.isdecimal() and len(text) <= DIGITS and int(text) < len(answers):
         place = int(text)
+        if text in answers and answers[place] != text:
+            return None  # the number of one answer, and another one itself
     elif text in answers:
         place = list(answers).index(text)
     elif len(text) == 1 and text.isascii() and text.isalpha():

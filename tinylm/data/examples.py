@@ -73,13 +73,13 @@ def load_examples(task: str, source: str | Path, split: str = "train") -> list:
 
     task : a key of KINDS     source : a file, "toy", or a named set of the task
     split : "train", "test" or "all"
-    raises DataError  if the source is missing, unknown, empty or damaged
+    raises DataError  if the task or the source is unknown, or the source missing, empty or damaged
 
     >>> load_examples("regress", "toy", "test")[0][1]
     0.5
     """
     check_split(split)
-    kind = KINDS[task]
+    kind = _kind(task)
     name = str(source)
     path = Path(source)
     if name == "toy":
@@ -96,6 +96,13 @@ def load_examples(task: str, source: str | Path, split: str = "train") -> list:
             f"give at least {TEST_EVERY} different examples."
         )
     return examples
+
+
+def _kind(task: str) -> Kind:
+    """What a task's examples are.   raises DataError for an unknown task"""
+    if task not in KINDS:
+        raise DataError(f"There is no task {task!r}; it is one of {', '.join(KINDS)}.")
+    return KINDS[task]
 
 
 def _toy(kind: Kind, split: str) -> list:
@@ -126,15 +133,16 @@ def load_example_parts(
     def load(source: str | Path, split: str) -> list:
         return load_examples(task, source, split)
 
-    return both_parts(load, [*KINDS[task].named, "toy"], train, test)
+    return both_parts(load, [*_kind(task).named, "toy"], train, test)
 
 
 def read_examples(task: str, path: str | Path) -> list:
     """The examples of a file to be predicted: their labels may be missing.
 
-    raises DataError  if the file is missing, empty or damaged
+    raises DataError  if the task is unknown, or the file is missing, empty or damaged
     """
-    examples = KINDS[task].read(path, False)
+    kind = _kind(task)
+    examples = kind.read(path, False)
     if not examples:
-        raise DataError(f"{str(path)!r} holds no {KINDS[task].what}; give at least one.")
+        raise DataError(f"{str(path)!r} holds no {kind.what}; give at least one.")
     return examples

@@ -99,12 +99,14 @@ def save(
 
     A save that fails or is killed leaves the old model, the new one, or a folder that `load`
     refuses.
-    raises CheckpointError  if the folder holds anything and overwrite is False
+    raises CheckpointError  if the folder holds anything and overwrite is False, or if the tokenizer
+        has more ids than the model
     raises VocabularyError  if the tokenizer's files could not give it back
     raises DataError        if a file cannot be written
     """
     if tokenizer is not None:
         tokenizer.check_storable()
+        _must_belong(tokenizer, model.config, "the tokenizer")
     with (
         folders.claim(path, overwrite=overwrite) as path,
         files.together(path, HEADS, OURS) as hidden,
@@ -280,6 +282,15 @@ def _family(model_type: str) -> ModuleType | None:
     return importlib.import_module(f"tinylm.hub.{model_type.replace('-', '_')}")
 
 
+def _must_belong(tokenizer, config, what):
+    """Refuse an encoding with more ids than the model has rows.   raises CheckpointError"""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{what} has {tokenizer.vocab_size} ids, the model only {config.vocab_size}; they do "
+            "not belong together"
+        )
+
+
 def _tokenizer(path, fields, config):
     """The encoding beside the weights, with the folder's own end of text; or None.
 
@@ -291,11 +302,7 @@ def _tokenizer(path, fields, config):
         tokenizer = text.load(path)
     except DataError as error:
         raise CheckpointError(f"the tokenizer in {path} is damaged: {error}") from error
-    if tokenizer.vocab_size > config.vocab_size:
-        raise CheckpointError(
-            f"the tokenizer in {path} has {tokenizer.vocab_size} ids, the model only "
-            f"{config.vocab_size}; they do not belong together"
-        )
+    _must_belong(tokenizer, config, f"the tokenizer in {path}")
     generation = {}
     if os.path.exists(path / GENERATION):
         generation = checkpoint.read_json(path / GENERATION)

@@ -83,7 +83,7 @@ class Word2VecConfig(ObjectiveConfig):
     cbow : predict from the whole window at once (the released program then starts at lr = 0.05)
     cbow_mean : from the mean of the window's vectors, not their sum
     hs : hierarchical softmax, beside the K negatives, or alone where negative is 0
-    max_sentence : cut sentences after this many words
+    max_sentence : cut sentences after so many words, or ¾ of batch_words: no batch is then empty
     batch_words : words of text per step
 
     >>> Word2VecConfig.tiny(1000).size
@@ -250,7 +250,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         c = self.config
         if corpus.special_ids != self.special_ids:
             self._zero_specials(corpus.special_ids)
-        self.sentences = Sentences(corpus, c.max_sentence)
+        self.sentences = Sentences(corpus, min(c.max_sentence, max(1, 3 * c.batch_words // 4)))
         counts = self.sentences.counts(c.vocab_size)
         keep = np.ones(c.vocab_size)
         if c.sample:

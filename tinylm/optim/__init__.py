@@ -59,10 +59,10 @@ def build(
     raises TinylmError  if the optimiser does not know one of the options
     """
     optimizer = OPTIMIZERS[name]
-    known = inspect.signature(optimizer).parameters
-    unknown = sorted(options.keys() - known.keys())
+    known = list(inspect.signature(optimizer).parameters)[1:]  # not the parameters themselves
+    unknown = sorted(set(options).difference(known))
     if unknown:
-        names = ", ".join(list(known)[1:])
+        names = ", ".join(known)
         raise TinylmError(f"{name} has no option {unknown[0]!r}; it knows {names}.")
     chosen = {key: value for key, value in settings.items() if key in known}
     return optimizer(params, **chosen | options)

@@ -25,14 +25,14 @@ from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 from tinylm.settings import argument
 
-from .base import ADDED, Encoding
+from .base import Encoding
 from .bpe import BPE
 from .chars import Bytes, Chars
 from .checks import LIMITS, check_numbers
 from .cutting import Window
 from .elmo import ElmoWords
 from .formats import protobuf, tokenizer_json
-from .formats.settings import HEADS
+from .formats.settings import BESIDE, HEADS
 from .growing import grow
 from .template import FILE, Template
 from .unigram import NAMES, Unigram
@@ -71,15 +71,7 @@ _LOADERS: dict[str, Loader] = {
     "bytes.json": Bytes.load,
     tokenizer_json.NAME: tokenizer_json.load,
 }
-_BESIDE = (
-    ADDED,
-    FILE,
-    "vocab.json",
-    "encoder.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
-FILES = sorted({*HEADS, *_BESIDE})  # every file that an encoding may have written into a folder
+FILES = sorted({*HEADS, *BESIDE, FILE})  # all that an encoding may have written into a folder
 
 # The encodings that `learn` makes, with the number of tokens it asks for unless told otherwise.
 _CLASSES: dict[str, Any] = {
@@ -207,7 +199,10 @@ def find(folder: str | Path) -> Loader | None:
     folder = Path(folder)
     for name in NAMES:
         if os.path.exists(folder / name):
-            return _sentencepiece_loader(folder / name)
+            loader = _sentencepiece_loader(folder / name)
+            whole = os.path.exists(folder / tokenizer_json.NAME)
+            # A Unigram model says nothing of the steps before it, nor of the template.
+            return tokenizer_json.load if whole and loader == Unigram.load else loader
     for name, loader in _LOADERS.items():
         if os.path.exists(folder / name):
             return loader

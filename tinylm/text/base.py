@@ -42,7 +42,7 @@ from .checks import (
     whole_numbers,
 )
 from .cutting import Window, as_texts, cut_at, windows, word_of_each_token
-from .formats.settings import ADDED, HEADS, MAP, added_tokens, chosen, named
+from .formats.settings import ADDED, BESIDE, HEADS, MAP, added_tokens, chosen, named
 from .template import FILE, Template
 from .wordcache import Remembered, portions, shared
 
@@ -405,7 +405,8 @@ similar tokens are 'talk', 'walk'.
             contents[MAP] = as_json(by_hand)
         if self.arranged or self.template != type(self).template:
             contents[FILE] = self.template.written()
-        with files.together(folder, list(contents)[:1], gone=(ADDED, MAP, FILE, *HEADS)) as hidden:
+        others = (*HEADS, *BESIDE, FILE)
+        with files.together(folder, list(contents)[:1], gone=others) as hidden:
             for name, content in contents.items():
                 write = files.write_text if isinstance(content, str) else files.write_bytes
                 write(hidden / name, content)

@@ -276,8 +276,12 @@ class BPE(Encoding):
                 known = [token]
             elif self._bytes:
                 known = [self._bytes[byte] for byte in unit.encode("utf-8", "surrogatepass")]
-            else:
+            elif self.unk_id is not None:
                 known = [self.unk_id]
+            else:
+                raise VocabularyError(
+                    f"{unit!r} is no token, and this vocabulary has none for what it does not know."
+                )
             ids += known
             numbers += [number] * len(known)
         return ids, numbers

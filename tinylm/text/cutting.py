@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any
 
 from tinylm.errors import ArgumentError, VocabularyError
 
@@ -85,6 +86,7 @@ def word_of_each_token(words: Sequence[str], offsets: Sequence[tuple[int, int]])
 def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
     """A single text as a list of one: iterating a string by mistake would give its characters.
 
+    raises ArgumentError  for anything but strings
     >>> as_texts("one text")
     ['one text']
     """
@@ -92,4 +94,17 @@ def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
         return [texts]
     if not isinstance(texts, Iterable) or isinstance(texts, bytes):
         raise ArgumentError(f"texts is of type {type(texts).__name__}; expected strings.")
+    if not isinstance(texts, Sized):
+        return _checked(texts)
+    for _ in _checked(texts):
+        pass
     return texts
+
+
+def _checked(texts: Iterable[Any]) -> Iterator[str]:
+    """The texts, each of which must be a string."""
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise ArgumentError(f"texts[{number}] is of type {kind}; expected a string.")
+        yield text

@@ -287,6 +287,12 @@ class WordPiece(Encoding):
                 f"{str(config)!r} must hold an object with the settings of the tokenizer; "
                 "the file is damaged."
             )
+        for name in ("tokenize_chinese_chars", "do_basic_tokenize"):
+            if settings.get(name, True) is False:
+                raise DataError(
+                    f"{str(config)!r} says that {name} is false; WordPiece here always cuts as "
+                    "BERT's first tokenizer does, so its ids would be others."
+                )
         lower = bool(settings.get("do_lower_case", True))
         with damaged(path):
             return cls(vocab, lower, settings.get("strip_accents"))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinylm.sampling import log_probabilities
-from tinylm.settings import argument, at_least
+from tinylm.settings import argument, at_least, between
 
 from .generate import Texts, end_ids
 
@@ -50,7 +50,8 @@ def beam_search(
     """The best continuations of a prompt, best first, `count` at most.
 
     width : texts in the beam, at least `count`
-    length_penalty : above 0 favours long continuations, below 0 short ones, 0 counts only log p
+    length_penalty : above 0 favours long continuations, below 0 short ones, 0 counts only log p;
+        from -30 to 30
     The other arguments are those of `generate`. Of equally good ones, the earlier row of the beam
     and the smaller id come first. A beam of width 1 ends with its first end id, as greedy search.
 
@@ -59,7 +60,9 @@ def beam_search(
     steps = argument("beam_search", "steps", steps, int, at_least(1))
     width = argument("beam_search", "width", width, int, at_least(1))
     count = argument("beam_search", "count", count, int, at_least(1, width))
-    length_penalty = argument("beam_search", "length_penalty", length_penalty, float)
+    length_penalty = argument(
+        "beam_search", "length_penalty", length_penalty, float, between(-30, 30)
+    )
     texts = Texts(model, [ids], steps, vocab_size, without)
     ends = end_ids(end_id)
     begun = len(texts.ids[0])

@@ -109,7 +109,7 @@ class TrainConfig(settings.Config):
     seed: int = 0
 
     def check(self) -> None:
-        """raises ArgumentError for options that the schedule lacks, for two lengths or none
+        """raises ArgumentError for options that the schedule lacks, for two lengths or two rates
 
         A run of asgd keeps the average of its weights, so keep="best" is refused too.
         """
@@ -117,6 +117,11 @@ class TrainConfig(settings.Config):
         if self.keep == "best" and self.optimizer == "asgd":
             raise ArgumentError(
                 'TrainConfig: asgd keeps the average of its weights; leave out keep="best".'
+            )
+        if "lr" in self.optimizer_options:
+            raise ArgumentError(
+                "TrainConfig: optimizer_options holds lr, but the schedule gives each update its "
+                "rate; set lr itself."
             )
         optim.check_patterns("TrainConfig", self.no_decay)
         optim.schedules.check_options(self.schedule, self.schedule_options)

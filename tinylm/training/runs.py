@@ -61,7 +61,7 @@ def claim_run(
         own.append(checkpoint.STATE)
         if _has_begun(folders.named(folder) / checkpoint.LOG):
             own.append(checkpoint.LOG)
-    return folders.claim(folder, own, overwrite=overwrite, reading=reading)
+    return folders.claim(folder, own, overwrite=overwrite, reading=reading, resumable=True)
 
 
 def _has_begun(path):

@@ -9,12 +9,14 @@ every objective is pretrained and adapted on each set by itself, in a folder of 
 and one table stands at the end, of all systems and all tasks.
 """
 
+import contextlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tinylm import folders
 from tinylm.errors import TinylmError
 from tinylm.progress import duration, hidden, note
 
@@ -22,7 +24,6 @@ from . import compare, pace
 from .experiment import FEATURES, FINETUNED, CompareConfig, Comparison
 from .metrics import beats, summarise
 from .results import seconds_of
-from .task import load_task
 from .verdict import Table, listed
 
 Comparisons = Mapping[str, Comparison]  # by the task, as the user called it
@@ -38,19 +39,34 @@ def configs(config: CompareConfig, sources: Sequence[str]) -> dict[str, CompareC
     ['runs/movies', 'runs/tag-tweets']
     """
     found = {}
-    folders = {}
+    taken = {}
     for source in sources:
         head, colon, tail = source.rpartition(":")
         name = Path(tail).stem if "." in tail else tail
         folder = re.sub(r"[^\w-]+", "-", f"{head}{'-' if colon else ''}{name}")
-        if folder in folders:
+        if folder in taken:
             raise TinylmError(
-                f"{source} and {folders[folder]} would share the folder {folder}; give each task "
+                f"{source} and {taken[folder]} would share the folder {folder}; give each task "
                 "once, and files different names."
             )
-        folders[folder] = source
+        taken[folder] = source
         found[source] = replace(config, data=source, out=Path(config.out) / folder)
     return found
+
+
+@contextlib.contextmanager
+def claim(config: CompareConfig, sources: Sequence[str]) -> Iterator[None]:
+    """Claim `config.out`, where the common page stands, and in it the folder of every source.
+
+    raises as `folders.claim`; overwrites nothing else
+    """
+    each = configs(config, sources).values()
+    with contextlib.ExitStack() as claims:
+        own = [one.out.name for one in each]
+        claims.enter_context(folders.claim(config.out, own=own, overwrite=None))
+        for one in each:
+            claims.enter_context(compare.claim(one))
+        yield
 
 
 def run(config: CompareConfig, sources: Sequence[str]) -> dict[str, Comparison]:
@@ -60,9 +76,9 @@ def run(config: CompareConfig, sources: Sequence[str]) -> dict[str, Comparison]:
     raises as `compare.run`; whatever a set lacks is found before any training
     """
     each = configs(config, sources)
-    with hidden(config.quiet):
+    with claim(config, sources), hidden(config.quiet):
         for one in each.values():
-            load_task(one.data, one.test_size).draw(max(one.labels), one.seed)
+            compare.checked(one)
         found: dict[str, Comparison] = {}
         begun = time.perf_counter()
         for number, (source, one) in enumerate(each.items(), 1):

@@ -28,7 +28,7 @@ from tinylm.training.pretrain import PretrainConfig, prepared, pretrain
 from .experiment import FEATURES, FINETUNED, SCRATCH, TEACHER, CompareConfig, Comparison
 from .measures import Texts, Words
 from .pace import PRETRAINING, Part
-from .results import RESULTS, SETTINGS, Results
+from .results import RESULTS, SETTINGS, Results, checked_settings
 from .task import ALL, Budget, TaggedTask, Task, kind_of, load_task
 
 __all__ = [
@@ -56,10 +56,9 @@ def run(config: CompareConfig) -> Comparison:
     settings or anything else, or if another process writes there; and whatever the data, the
     trainer and the hub raise
     """
-    names = tuple(objectives.find(one).name for one in config.objectives)
-    config = replace(config, objectives=names)
     with claim(config), one_pool(), hidden(config.quiet):
-        return _run(config)
+        config, task = checked(config)
+        return _run(replace(config, scratch_labels=_available(task, config)), task)
 
 
 def claim(config: CompareConfig) -> AbstractContextManager:
@@ -67,17 +66,27 @@ def claim(config: CompareConfig) -> AbstractContextManager:
     return folders.claim(config.out, own=(SETTINGS,), overwrite=None)
 
 
-def _run(config: CompareConfig) -> Comparison:
-    """`run`, once the folder is claimed."""
+def checked(config: CompareConfig) -> tuple[CompareConfig, Task]:
+    """The config with its objectives by name, and its task, before anything is trained.
+
+    raises TinylmError if an objective is unknown, if a class has too few labels, if the text is too
+    small for one of the objectives, or if the folder holds a comparison with other settings
+    """
+    names = tuple(objectives.find(one).name for one in config.objectives)
+    config = replace(config, objectives=names)
     task = load_task(config.data, config.test_size)
-    # Fail on a class with too few labels before training starts.
     task.draw(max(config.labels), config.seed)
-    config = replace(config, scratch_labels=_available(task, config))
+    checked_settings(config, task)
+    _check_text(task, config)
+    return config, task
+
+
+def _run(config: CompareConfig, task: Task) -> Comparison:
+    """`run`, once the folder is claimed and everything is checked."""
     results = Results(config, task)
     n_test = f"{len(task.test_texts):,} of {task.n_test:,}"
     results.say(f"{task.name}: {len(task.texts):,} training posts, {n_test} test posts")
     results.say(results.how_far())
-    _check_text(task, config)
     pretrained = {}
     for name in config.objectives:
         pretrained[name] = _timed_run(name, task, results)

@@ -39,6 +39,14 @@ from .updates import Stage, learn
 PASSES = 5
 FEWEST_UPDATES = 60
 MOST_UPDATES = 320
+GRADUAL: dict[str, Any] = {  # the fields that `AdaptConfig.gradual` sets
+    "warmup": 0.1,
+    "schedule": "slanted_triangular",
+    "schedule_options": {"ratio": 32},
+    "layer_decay": 1 / 2.6,
+    "head_gap": 1,
+    "unfreeze": True,
+}
 
 
 @dataclass(frozen=True)
@@ -149,15 +157,7 @@ class AdaptConfig(settings.Config):
         the paper.
         Source: Howard & Ruder 2018, sections 3.2 and 3.3.
         """
-        return replace(
-            self,
-            warmup=0.1,
-            schedule="slanted_triangular",
-            schedule_options={"ratio": 32},
-            layer_decay=1 / 2.6,
-            head_gap=1,
-            unfreeze=True,
-        )
+        return replace(self, **GRADUAL)
 
 
 def refuse_own_loss(config: AdaptConfig) -> None:

@@ -42,6 +42,27 @@ LONGEST = 1e9  # seconds, thirty years
 FREE = ("objectives", "labels", "scratch_labels", "seeds", "out", "quiet")
 
 
+def checked_settings(config: CompareConfig, task: Task) -> dict:
+    """What all rows of a comparison's folder share, as JSON.
+
+    raises TinylmError  if the folder has rows of other settings, which would mean different things
+    """
+    now = asdict(config) | {"texts": task.fingerprint()}
+    for key in FREE:
+        del now[key]
+    now = json.loads(json.dumps(now, default=str))  # a Path of the data
+    path = Path(config.out) / SETTINGS
+    then = read_json(path) if os.path.exists(path) else now
+    for key, value in now.items():
+        before = then.get(key)
+        if before != value:
+            raise TinylmError(
+                f"{config.out} holds a comparison with {key} = {before}, now it is {value}; "
+                "give another folder with --out, or delete this one."
+            )
+    return now
+
+
 class Results:
     """The rows of OUT/results.jsonl. Each is written as soon as it is known, and computed once."""
 
@@ -50,7 +71,7 @@ class Results:
         self.task = task
         self.out = Path(config.out)
         self.begun = time.perf_counter()
-        self._check_settings(task)
+        write_json(self.out / SETTINGS, checked_settings(config, task))
         self.rows = self._read(self.out / RESULTS)
         self.said = _rows_of(self.out / PREDICTIONS, _checked_prediction(len(task.test_texts)))
         self.costs = _read_facts(self.out / COSTS)
@@ -68,23 +89,6 @@ class Results:
     def _read(path: Path) -> list[dict]:
         """The rows of a results file; none if there is no file.   raises TinylmError if damaged"""
         return _rows_of(path, _checked_row)
-
-    def _check_settings(self, task: Task) -> None:
-        """Refuse another experiment's folder: its rows look the same and mean different things."""
-        now = asdict(self.config) | {"texts": task.fingerprint()}
-        for key in FREE:
-            del now[key]
-        now = json.loads(json.dumps(now, default=str))  # a Path of the data
-        path = self.out / SETTINGS
-        then = read_json(path) if os.path.exists(path) else now
-        for key, value in now.items():
-            before = then.get(key)
-            if before != value:
-                raise TinylmError(
-                    f"{self.out} holds a comparison with {key} = {before}, now it is {value}; "
-                    "give another folder with --out, or delete this one."
-                )
-        write_json(path, now)
 
     def say(self, line: str) -> None:
         """A line of progress on stderr, with the time since the start."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from tinylm import nn, settings
 from tinylm import ops as F
+from tinylm.errors import TinylmError
 from tinylm.settings import above, at_least
 from tinylm.tensor import Tensor
 
@@ -63,9 +64,19 @@ class TagConfig(AdaptConfig):
     constrained: bool = True
 
     def check(self) -> None:
-        """Refuse what `AdaptConfig` refuses, and a loss of the texts' own.   raises TinylmError"""
+        """Refuse what `AdaptConfig` refuses, and what no tagger does.   raises TinylmError"""
         super().check()
         refuse_own_loss(self)
+        if self.unfreeze:
+            raise TinylmError(
+                "TagConfig: unfreeze is True, but a tagger trains all layers from its first "
+                "update; leave it out."
+            )
+        if self.head_gap != AdaptConfig.head_gap:
+            raise TinylmError(
+                f"TagConfig: head_gap is {self.head_gap}, but a tagger's head has a rate of its "
+                "own; give head_rate in its place."
+            )
 
 
 def updates_for(n_sentences: int, batch_size: int) -> int:

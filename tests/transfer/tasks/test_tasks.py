@@ -344,3 +344,19 @@ def test_labels_alone_teach_a_reader_and_a_tagger():
     for config in (SpanConfig, TagConfig):
         with pytest.raises(TinylmError, match=f"{config.__name__}: lm_coef is 0.5"):
             config(lm_coef=0.5)
+
+
+@pytest.mark.parametrize(
+    "config, fields",
+    [
+        (SpanConfig, {"layers": ("mix",)}),
+        (TagConfig, {"unfreeze": True}),
+        (TagConfig, {"head_gap": 1}),
+    ],
+)
+def test_what_a_task_would_pass_over_is_refused(config, fields):
+    [name] = fields
+    with pytest.raises(
+        TinylmError, match=f"{config.__name__}: {name} is .*; (leave it out|give head_rate)"
+    ):
+        config(**fields)

@@ -4,6 +4,8 @@ import argparse
 from argparse import Namespace
 from collections.abc import Iterator
 
+from tinylm.errors import visible
+
 from .. import options as values
 from ..results import print_result
 
@@ -64,7 +66,7 @@ def run(options: Namespace) -> int:
             history += [said, answer]
             turns.append({"said": said, "reply": answer})
             if not options.json:
-                print(answer, flush=True)
+                print(visible(answer), flush=True)
     except KeyboardInterrupt:
         pass  # this is how one ends a talk
     if options.json:

@@ -145,8 +145,9 @@ def _several(options: Namespace) -> int:
 
     sources = values.words(options.data)
     config = _config(options, sources[0])
-    comparisons = across.run(config, sources)
-    page = report.write_all(comparisons, config.out)
+    with across.claim(config, sources):
+        comparisons = across.run(config, sources)
+        page = report.write_all(comparisons, config.out)
     lines = []
     for source, comparison in comparisons.items():
         lines += [f"== {source} ==", *_paragraphs(comparison)]

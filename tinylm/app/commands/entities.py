@@ -63,6 +63,6 @@ def run(options: Namespace) -> int:
     if mark_entities(tag for row in truth for tag in row):
         scores = entity_scores(truth, tags)
         result |= {"f1": scores.f1, "accuracy": scores.accuracy}
-        lines = [f"F1 {scores.f1:.3f} on {len(rows)} sentences, none of which was learned from"]
-        lines.append(str(scores))
+        head = f"F1 {scores.f1:.3f} on {len(rows)} sentences, none of which was learned from"
+        lines = [head, str(scores), "", *lines]
     return print_result(options, result, lines)

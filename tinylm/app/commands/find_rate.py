@@ -32,18 +32,21 @@ def add(commands) -> argparse.ArgumentParser:
     values.add_sizes(p)
     p.set_defaults(config=None)
     values.add_encoding(p)
+    values.add_overwrite(p)
     return p
 
 
 def run(options: Namespace) -> int:
     """Search, print what was found, and draw it."""
-    from tinylm import errors, files
+    from tinylm import errors, files, folders
     from tinylm.report import pictures
     from tinylm.training import rates
     from tinylm.training.pretrain import PretrainConfig, prepared
 
     if options.out is not None and not pictures.available():
         raise errors.TinylmError(pictures.MISSING)
+    if options.out is not None:
+        folders.claim_file(options.out, options.overwrite, reading=(options.data,))
     config = PretrainConfig(
         objective=options.objective,
         data=options.data,

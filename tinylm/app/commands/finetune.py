@@ -115,12 +115,21 @@ def _fields(options: Namespace) -> dict[str, Any]:
     """The fields of the adaptation's config that --set and --method ask for.
 
     A single value stands for a list of one: --set rates=0.001
+    raises TinylmError  for a field that the method sets itself
     """
+    from tinylm.transfer.finetune import GRADUAL
+
     fields = values.nested(options.set)
     for name in ("rates", "C", "layers"):
         if name in fields and not isinstance(fields[name], tuple):
             fields[name] = (fields[name],)
     if options.method == "gradual":
+        fixed = [name for name in fields if name in GRADUAL]
+        if fixed:
+            raise TinylmError(
+                f"--set {fixed[0]} does not go with --method gradual, whose recipe sets it; leave "
+                "one of the two out"
+            )
         fields.setdefault("rates", ULMFIT_RATES)
     return fields
 

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinylm.errors import DataError, TinylmError
+from tinylm.errors import DataError, TinylmError, visible
 
 from .. import options as values
 from ..results import load, print_result
@@ -255,12 +255,12 @@ def begun(text: str, strings: Sequence[str]) -> int:
 
 def _typewriter(prompt: str) -> Callable[[str], None]:
     """Print the prompt; return a function that prints the new part of a growing text at once."""
-    print(prompt, end="", flush=True)
+    print(visible(prompt), end="", flush=True)
     shown = 0
 
     def show(text):
         nonlocal shown
-        print(text[shown:], end="", flush=True)
+        print(visible(text[shown:]), end="", flush=True)
         shown = max(shown, len(text))
 
     return show

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 from argparse import Namespace
-from pathlib import Path
 
 from tinylm.errors import TinylmError
 from tinylm.progress import note
@@ -58,9 +57,10 @@ def run(options: Namespace) -> int:
     if unknown:
         raise TinylmError(f"--test names the task {unknown[0]}, which --train lacks; name it there")
     reading = [options.dir, *train.values(), *test.values()]
+    out = folders.named(options.out)
     with contextlib.ExitStack() as claims:
         for name in train:
-            folder = Path(options.out) / name
+            folder = out / name
             claims.enter_context(
                 folders.claim(folder, overwrite=options.overwrite, reading=reading)
             )

@@ -173,6 +173,12 @@ def of_merges(
     known = set(vocab)
     made = {first + second for first, second in merges}
     if units <= known:
+        strange = [token for token in vocab if token in made and not units.issuperset(token)]
+        if strange:
+            raise DataError(
+                f"{str(path)!r} makes {strange[0]!r} of something that is no byte; the file is "
+                "damaged."
+            )
         ordinary = units | made
         specials = tuple(token for token in vocab if token not in ordinary)
         return vocab, merges, specials, SPACED_BYTES if prefix else BYTES, None

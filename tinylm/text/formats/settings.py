@@ -28,6 +28,8 @@ WHOLE = "tokenizer.json"
 # The files by which an encoding is recognised.
 HEADS = """spiece.model tokenizer.model sentencepiece.bpe.model merges.txt vocab.bpe vocab.txt
     words.json elmo.json chars.json bytes.json tokenizer.json""".split()
+# Those that may stand beside them, but for the template.
+BESIDE = (ADDED, MAP, CONFIG, "vocab.json", "encoder.json")
 ROLES = {"end_id": "eos_token", "pad_id": "pad_token"}  # an encoding's attribute -> its setting
 ID = re.compile("[0-9]{1,9}")  # as a key
 

@@ -70,9 +70,17 @@ more.
     threshold: float = 0.0
 
     def check(self) -> None:
-        """Refuse what `AdaptConfig` refuses, and a loss of the texts' own.   raises TinylmError"""
+        """Refuse what `AdaptConfig` refuses, and what no reader of spans does.
+
+        raises TinylmError
+        """
         super().check()
         refuse_own_loss(self)
+        if self.mixes:
+            raise TinylmError(
+                f"SpanConfig: layers is {self.layers}, but the two scores of a span are read from "
+                "the last layer; leave it out."
+            )
 
 
 class Network(nn.Module):
