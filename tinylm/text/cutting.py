@@ -87,6 +87,7 @@ def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
     """A single text as a list of one: iterating a string by mistake would give its characters.
 
     raises ArgumentError  for anything but strings
+
     >>> as_texts("one text")
     ['one text']
     """
