@@ -393,6 +393,26 @@ def test_the_command_answers_line_by_line(talker, tmp_path, capsys):
     assert main(["chat", str(tmp_path / "none")]) == 2
 
 
+def test_an_answer_tells_the_terminal_nothing(tmp_path, monkeypatch, capsys):
+    agent().save(tmp_path / "chat")
+    (tmp_path / "said.txt").write_text("hello .\n")
+    monkeypatch.setattr(Chat, "reply", lambda *given, **more: "\x1b[31mred")
+    assert main(["chat", str(tmp_path / "chat"), str(tmp_path / "said.txt")]) == 0
+    assert capsys.readouterr().out == "\\x1b[31mred\n"
+
+
+def test_what_is_tested_on_is_read_before_anything_is_learned(talker, tmp_path, monkeypatch, capsys):
+    hub.save(tmp_path / "gpt", talker[0].encoder, talker[0].tokenizer)
+
+    def fit(*given):
+        raise AssertionError("learning began")
+
+    monkeypatch.setattr(Chat, "fit", fit)
+    command = ["finetune", str(tmp_path / "gpt"), "--task", "chat", "--train", "toy"]
+    assert main([*command, "--test", "none.json", "--out", str(tmp_path / "out")]) == 2
+    assert "none.json" in capsys.readouterr().err
+
+
 def test_the_end_of_input_and_an_interruption_end_it_cleanly(tmp_path, monkeypatch, capsys):
     agent().save(tmp_path / "chat")
 

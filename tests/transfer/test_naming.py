@@ -161,4 +161,7 @@ def test_the_command_tags_a_file_and_scores_one_with_tags(reader, tmp_path, caps
     assert [row["tags"] for row in result["sentences"]] == expected
     assert 0 <= result["f1"] <= 1
     assert main([*command, str(tmp_path / "tagged.conll")]) == 0
-    assert capsys.readouterr().out.startswith(f"F1 {result['f1']:.3f} on 7 sentences")
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith(f"F1 {result['f1']:.3f} on 7 sentences")
+    first = zip(result["sentences"][0]["tokens"], expected[0], strict=True)
+    assert "\n".join(f"{word}\t{tag}" for word, tag in first) in "\n".join(lines)
