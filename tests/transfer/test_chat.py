@@ -401,7 +401,9 @@ def test_an_answer_tells_the_terminal_nothing(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "\\x1b[31mred\n"
 
 
-def test_what_is_tested_on_is_read_before_anything_is_learned(talker, tmp_path, monkeypatch, capsys):
+def test_what_is_tested_on_is_read_before_anything_is_learned(
+    talker, tmp_path, monkeypatch, capsys
+):
     hub.save(tmp_path / "gpt", talker[0].encoder, talker[0].tokenizer)
 
     def fit(*given):
