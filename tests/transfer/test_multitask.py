@@ -164,7 +164,7 @@ def test_the_command_writes_a_folder_for_each_task_that_predict_reads(tmp_path, 
     said = capsys.readouterr().err
     assert "--overwrite" in said and "adapting" not in said
     assert main([*command, "--overwrite"]) == 0
-    assert main([*command, "--out", ""]) == 2
+    assert main([*command[:2], "--out", "", *command[4:]]) == 2
     assert "the name of the output folder is empty" in capsys.readouterr().err
     assert main([*command[:4], "--train", "a=toy", "--test", "b=toy"]) == 2
     assert "--test names the task b" in capsys.readouterr().err
