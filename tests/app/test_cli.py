@@ -427,6 +427,13 @@ def test_bytes_that_are_no_text_are_one_sentence(run, tmp_path):
     assert done.returncode == 2 and b"not UTF-8" in done.stderr and b"Traceback" not in done.stderr
 
 
+def test_a_field_that_the_method_sets_itself_is_refused(run, tmp_path, capsys):
+    table = str(labelled(tmp_path / "a.tsv"))
+    command = ["finetune", str(run), "--train", table, "--out", str(tmp_path / "out")]
+    assert main([*command, "--method", "gradual", "--set", "layer_decay=0.5"]) == 2
+    assert "--set layer_decay does not go with --method gradual" in said(capsys)[1]
+
+
 @pytest.fixture(scope="module")
 def classifier(run, tmp_path_factory):
     """The folder of a classifier of frozen features."""
