@@ -1,6 +1,7 @@
 """Checks of arguments that every floor shares."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from .errors import ArgumentError
 
@@ -31,8 +32,17 @@ def strings(values: Iterable[str], what: str) -> list[str]:
     except TypeError:
         kind = type(values).__name__
         raise ArgumentError(f"{what} is of type {kind}; expected a list of strings.") from None
-    for place, value in enumerate(found):
+    return list(each_string(found, what))
+
+
+def each_string(values: Iterable[Any], what: str) -> Iterator[str]:
+    """The values one by one, each of which must be a string; the rest is as for `strings`.
+
+    >>> next(each_string(["sea", 7], "texts"))
+    'sea'
+    """
+    for place, value in enumerate(values):
         if not isinstance(value, str):
             kind = type(value).__name__
             raise ArgumentError(f"{what}[{place}] is {value!r}, of type {kind}; expected a string.")
-    return found
+        yield value

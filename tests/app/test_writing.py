@@ -128,7 +128,7 @@ def test_options_that_contradict_each_other_are_a_sentence(folder, capsys, argum
     assert out == "" and hint in err and len(err.splitlines()) == 1
 
 
-def test_a_terminal_is_told_nothing_by_what_is_written(folder, capsys, monkeypatch):
+def test_a_terminal_is_told_nothing_by_what_is_written(folder, capsys):
     """The text appears as it grows, so it is not printed as a result; see errors.visible."""
     assert main(["generate", folder, "--prompt", "\x1b[31mab", "--tokens", "1"]) == 0
     out = capsys.readouterr().out

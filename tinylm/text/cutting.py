@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterable, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
 
+from tinylm.arguments import each_string
 from tinylm.errors import ArgumentError, VocabularyError
 
 
@@ -96,16 +96,7 @@ def as_texts(texts: str | Iterable[str]) -> Iterable[str]:
     if not isinstance(texts, Iterable) or isinstance(texts, bytes):
         raise ArgumentError(f"texts is of type {type(texts).__name__}; expected strings.")
     if not isinstance(texts, Sized):
-        return _checked(texts)
-    for _ in _checked(texts):
+        return each_string(texts, "texts")
+    for _ in each_string(texts, "texts"):
         pass
     return texts
-
-
-def _checked(texts: Iterable[Any]) -> Iterator[str]:
-    """The texts, each of which must be a string."""
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            kind = type(text).__name__
-            raise ArgumentError(f"texts[{number}] is of type {kind}; expected a string.")
-        yield text

@@ -109,7 +109,7 @@ class TrainConfig(settings.Config):
     seed: int = 0
 
     def check(self) -> None:
-        """raises ArgumentError for options that the schedule lacks, for two lengths or two rates
+        """raises ArgumentError for options that the schedule lacks, two lengths or none, two rates
 
         A run of asgd keeps the average of its weights, so keep="best" is refused too.
         """
