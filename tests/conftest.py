@@ -92,13 +92,14 @@ def compile_kernels(writer):
         return
     children = []
     with tempfile.TemporaryDirectory() as claims:
-        for dtype in ("float64", "float32"):
-            lacking = [k for k in KERNELS.values() if not cache.holds(k, np.dtype(dtype))]
+        for dtype in map(np.dtype, ("float64", "float32", "int64")):
+            versions = [kernel for kernel in KERNELS.values() if kernel.serves(dtype)]
+            lacking = [kernel for kernel in versions if not cache.holds(kernel, dtype)]
             files = {sys.modules[k.__module__].__file__: k.__module__ for k in lacking}
             modules = [files[path] for path in sorted(files, key=os.path.getsize, reverse=True)]
-            place = Path(claims, dtype)
+            place = Path(claims, dtype.name)
             place.mkdir()
-            command = [sys.executable, "-m", compiler.__name__, dtype, str(place), *modules]
+            command = [sys.executable, "-m", compiler.__name__, dtype.name, str(place), *modules]
             for _ in range(min(len(modules), max(1, (os.cpu_count() or 1) // 2))):
                 child = subprocess.Popen(command, cwd=SUITE.parent, stderr=subprocess.DEVNULL)
                 children.append(child)

@@ -54,6 +54,22 @@ def test_empty_text_and_wrong_end_are_one_sentence():
             encode_corpus(texts, chars, chars.end_id)
     with pytest.raises(VocabularyError, match="end_id is 99"):
         encode_corpus(["abc"], chars, 99)
+    with pytest.raises(VocabularyError, match="begin_id is -1"):
+        encode_corpus(["abc"], chars, begin_id=-1)
+
+
+def test_what_begins_a_document_belongs_to_its_first_sentence_and_begins_a_word():
+    words = Words.train(SENTENCES, rules=True)
+    plain = encode_corpus(SENTENCES, words, words.end_id, structure=True)
+    begun = encode_corpus(SENTENCES, words, words.end_id, structure=True, begin_id=words.begin_id)
+    for d in range(len(SENTENCES)):
+        assert begun.document(d).tolist() == [words.begin_id, *plain.document(d)]
+    # Every bound has moved by the number of documents that begin before it.
+    before = np.searchsorted(plain.starts, plain.sentences, side="left")
+    assert begun.sentences.tolist() == (plain.sentences + before).tolist()
+    kept = begun.ids != words.begin_id
+    assert begun.word_starts[kept].tolist() == plain.word_starts.tolist()
+    assert begun.word_starts[~kept].all()
 
 
 @given(n=st.integers(2, 60), share=st.floats(0.01, 0.99), seed=st.integers(0, 3))

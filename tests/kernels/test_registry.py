@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tinylm import kernels
 from tinylm.kernels import KERNELS
+from tinylm.kernels.runtime import compiler
 from tinylm.kernels.runtime.pool import one_thread
-from tinylm.kernels.runtime.registry import parse_spec
+from tinylm.kernels.runtime.registry import ITEMS, Kernel, parse_spec
 
 TOLERANCE = {
     np.float32: 1e-5,
@@ -49,6 +50,28 @@ def both(kernel, values):
     """What the compiled kernel and what the reference made of the arguments."""
     with thread_count(1 if kernel.name in LOCK_FREE else kernels.threads()):
         return run(kernel.compiled, values), run(kernel.reference, values)
+
+
+@every_kernel
+def test_the_first_argument_tells_which_version_runs(kernel):
+    first = kernel.arguments[0]
+    assert first.dims is not None
+    assert kernel.integer or first.kind not in ITEMS, "its dtype would be that of its integers"
+
+
+def test_a_child_compiles_each_kernel_for_the_dtypes_that_it_serves_alone(monkeypatch, tmp_path):
+    found = []
+    monkeypatch.setattr(
+        Kernel, "compile", lambda self, dtype: found.append((self.name, str(dtype)))
+    )
+    for dtype in ("float32", "float64", "int64"):
+        claims = tmp_path / dtype
+        claims.mkdir()
+        compiler.main(dtype, str(claims), ["tinylm.kernels.lattice"])
+    floats = [
+        (name, dtype) for dtype in ("float32", "float64") for name in ("viterbi", "expectation")
+    ]
+    assert sorted(found) == sorted([*floats, ("double_array", "int64")])
 
 
 def largest(array):

@@ -7,9 +7,11 @@ import tinylm
 from tinylm import XLNet, XLNetConfig, nn, text
 from tinylm.data import encode_corpus, toy
 from tinylm.errors import ArgumentError, CheckpointError, ShapeError, TinylmError
-from tinylm.objectives.xlnet import XLNetBatch
+from tinylm.objectives.xlnet import RECIPE, XLNetBatch
+from tinylm.optim.groups import is_decayed
 from tinylm.tensor import no_grad
 from tinylm.training.check import check
+from tinylm.training.config import TrainConfig
 from tinylm.training.evaluation import evaluate
 
 TEXTS = toy.documents(60)
@@ -283,6 +285,20 @@ def test_biases_can_be_shared_by_all_layers():
     assert own - shared == {
         f"network.layer.1.rel_attn.biases.{name}" for name in ("r_w_bias", "r_r_bias", "r_s_bias")
     }
+
+
+def test_weights_decay_as_released_with_the_biases_of_attention():
+    parameters = dict(model_of().named_parameters())
+    released = TrainConfig.of(tinylm.XLNet, steps=1)
+    left_out = {
+        name for name, p in parameters.items() if not is_decayed(released.no_decay, name, p)
+    }
+    assert left_out and all(name.split(".")[-1] in ("bias", "weight") for name in left_out)
+    for name in parameters.keys() - left_out:
+        last = name.split(".")[-1]
+        assert last.startswith("r_") or (last != "bias" and "norm" not in name), name
+    assert not released.bias_correction
+    assert TrainConfig.of(tinylm.XLNet, steps=1, **RECIPE).bias_correction
 
 
 def test_only_the_picks_pass_through_the_query_stream():

@@ -319,3 +319,11 @@ def test_the_size_that_nobody_named_has_the_recipe_of_its_name(name):
     assert unsaid.options == said.options and unsaid.encoding == said.encoding
     older = complete(chapter, PretrainConfig(name, "mine", init="older"))  # it brings its sizes
     assert older.options == {"steps": unsaid.options["steps"]}
+
+
+def test_where_inputs_begin_with_a_token_of_their_own_documents_do_too():
+    model, words, _ = learn(None, FIRST, steps=3, encoding="words", rules=True)
+    assert words.begin_id is not None
+    for d in range(len(model.corpus.starts) - 1):
+        document = model.corpus.document(d)
+        assert document[0] == words.begin_id and words.begin_id not in document[1:]

@@ -103,6 +103,7 @@ def encode_corpus(
     end_id: int | None = None,
     progress: bool = False,
     structure: bool = False,
+    begin_id: int | None = None,
 ) -> Corpus:
     """Encode documents one after another.
 
@@ -110,22 +111,21 @@ def encode_corpus(
     end_id : a token written after every document, usually `tokenizer.end_id`; None writes nothing
     progress : show a progress bar on stderr
     structure : find sentences and the beginnings of words too, see `Corpus`
+    begin_id : a token written before every document, usually `tokenizer.begin_id`
     raises DataError        if the texts hold no token at all
-    raises VocabularyError  if end_id is not in the vocabulary
+    raises VocabularyError  if end_id or begin_id is not in the vocabulary
 
     >>> from tinylm.text import Chars
     >>> corpus = encode_corpus(["ab", "abc"], Chars.train(["abc"]))
     >>> corpus.starts.tolist(), corpus.words, corpus.characters
     ([0, 2, 5], 2, 5)
     """
-    if end_id is not None and not 0 <= end_id < tokenizer.vocab_size:
-        last = tokenizer.vocab_size - 1
-        raise VocabularyError(f"end_id is {end_id}, but the vocabulary has the ids 0 to {last}.")
+    begin = _mark("begin_id", begin_id, tokenizer)
+    end = _mark("end_id", end_id, tokenizer)
     from tqdm import tqdm
 
     texts = [texts] if isinstance(texts, str) else texts
     total = len(texts) if isinstance(texts, Sequence) else None
-    end = np.array([] if end_id is None else [end_id], np.int32)
     bar = tqdm(total=total, desc="encoding", unit=" documents", disable=not progress, leave=False)
     pieces: list[np.ndarray] = []
     lengths = [0]
@@ -140,12 +140,14 @@ def encode_corpus(
             encoded = tokenizer.encode_batch(chunk)
             for text, ids in zip(chunk, encoded, strict=True):
                 if structure:
-                    starts = _sentence_starts(text, tokenizer, len(ids))
-                    sentences += [n_ids + start for start in starts]
-                    word_starts += [tokenizer.word_starts(text), np.ones(len(end), bool)]
-                n_ids += len(ids) + len(end)
-                pieces += [ids, end]
-                lengths.append(len(ids) + len(end))
+                    for start in _sentence_starts(text, tokenizer, len(ids)):
+                        sentences.append(n_ids + start + len(begin) * (start > 0))
+                    word_starts += [np.ones(len(begin), bool), tokenizer.word_starts(text)]
+                    word_starts.append(np.ones(len(end), bool))
+                length = len(begin) + len(ids) + len(end)
+                n_ids += length
+                pieces += [begin, ids, end]
+                lengths.append(length)
                 words += len(text.split())
                 characters += len(text)
             bar.update(len(chunk))
@@ -163,6 +165,16 @@ def encode_corpus(
         sentences=np.array([*sentences, n_ids], np.int64) if structure else None,
         word_starts=np.concatenate(word_starts) if structure else None,
     )
+
+
+def _mark(name: str, i: int | None, tokenizer: Tokenizer) -> np.ndarray:
+    """The ids written beside every document: one, or none.   raises VocabularyError"""
+    if i is None:
+        return np.array([], np.int32)
+    if not 0 <= i < tokenizer.vocab_size:
+        last = tokenizer.vocab_size - 1
+        raise VocabularyError(f"{name} is {i}, but the vocabulary has the ids 0 to {last}.")
+    return np.array([i], np.int32)
 
 
 def _sentence_starts(text: str, tokenizer: Tokenizer, n_ids: int) -> list[int]:

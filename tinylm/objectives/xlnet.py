@@ -43,7 +43,8 @@ from tinylm.text.unigram import XLNET_CONTROLS
 from .base import Objective, ObjectiveConfig
 
 NOT_COUNTED = -100  # the target of a pick that is padding
-RECIPE = dict(lr=2e-3, betas=(0.9, 0.98), schedule="linear", warmup=0.1)
+NO_DECAY = (r"(?<!r_[wrs]_)bias$", "norm")  # the release decays these three biases
+RECIPE = dict(lr=2e-3, betas=(0.9, 0.98), bias_correction=True)
 
 
 def may_see(i: int, j: int, order, targets, specials) -> bool:
@@ -268,7 +269,7 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
     needs_tokens = XLNET_CONTROLS
     template = XLNET
     training_defaults = dict(
-        lr=1e-4, eps=1e-6, weight_decay=0.01, schedule="linear", warmup=0.1, clip=1.0
+        lr=1e-4, eps=1e-6, weight_decay=0.01, no_decay=NO_DECAY, bias_correction=False
     )
     sep_id: int | None = None
     cls_id: int | None = None

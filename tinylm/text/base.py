@@ -29,7 +29,6 @@ from tinylm.arguments import strings
 from tinylm.errors import ArgumentError, DataError, VocabularyError
 
 from .checks import (
-    LIMITS,
     as_json,
     check_different,
     check_numbers,
@@ -50,7 +49,6 @@ from .wordcache import Remembered, portions, shared
 __all__ = [
     "ADDED",
     "BYTE_TOKENS",
-    "LIMITS",
     "Encoding",
     "Remembered",
     "as_json",
@@ -76,6 +74,7 @@ class Encoding(ABC):
     added : tuple[str]      the specials that came by add_specials
     template : Template     arranges a text, or two, as a model's input when the encoding is called
     unk_id, pad_id, end_id  ids of unknown, padding, end of text; unk_id and end_id may be None
+    begin_id  id of what stands before every text, in a corpus and in a model's input, or None
     """
 
     files: ClassVar[tuple[str, ...]] = ()  # names of the files that save() writes and load() needs
@@ -86,6 +85,7 @@ class Encoding(ABC):
     unk_id: int | None = None
     pad_id: int = 0
     end_id: int | None = None
+    begin_id: int | None = None
     template: Template = Template()
     arranged: bool = False  # the template is another one than the encoding's own
     spaces_alone: ClassVar[bool] = False  # a space is a token, and no part of the word behind it

@@ -55,7 +55,7 @@ class Words(Encoding):
     lower : words are lower-cased
     phrases : the pairs of words that are joined, pass after pass, see phrases.py
     rules : words are lower-cased, and marks before them keep their capitals and repetitions, see
-        rules.py; a model's input then begins with one more special, xxbos
+        rules.py; one more special, xxbos, then stands before every text
     marks : combining marks belong to the word they stand in (False: as in older vocabularies)
     raises VocabularyError  for a word that stands twice or that words.json could not store
 
@@ -83,6 +83,7 @@ class Words(Encoding):
     ):
         if rules:
             self.specials = (*self.specials, fastai.BEGINS)
+            self.begin_id = len(Words.specials)
             self.template = Template(f"{fastai.BEGINS} A")
         self.vocab = [*self.specials, *strings(words, "words")]
         self.first = len(self.specials)  # id of the most frequent word

@@ -102,8 +102,8 @@ class _Trial:
         self._undisturbed = None
 
     def _encode(self, texts) -> Corpus:
-        structure = self.chapter.structured
-        return encode_corpus(texts, self.tokenizer, self.tokenizer.end_id, structure=structure)
+        how = {"begin_id": self.tokenizer.begin_id, "end_id": self.tokenizer.end_id}
+        return encode_corpus(texts, self.tokenizer, structure=self.chapter.structured, **how)
 
     def model(self, weights=1):
         """A new model, prepared.

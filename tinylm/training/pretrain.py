@@ -167,7 +167,8 @@ def _trainer(config, texts, resume, quiet, loaded=None):
 
     model_config = start.config(model_options, tokenizer.vocab_size)
     progress = not quiet and sys.stderr.isatty()
-    how = {"end_id": tokenizer.end_id, "structure": chapter.structured}
+    how = {"begin_id": tokenizer.begin_id, "end_id": tokenizer.end_id}
+    how["structure"] = chapter.structured
     corpus = encode_corpus(train, tokenizer, progress=progress, **how)
     rng = np.random.default_rng(config.seed)
     objective = untrained(chapter, model_config, tokenizer, corpus, rng)

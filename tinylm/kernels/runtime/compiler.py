@@ -13,7 +13,7 @@ from .registry import KERNELS
 
 
 def main(dtype: str, claims: str, modules: list[str]) -> None:
-    """Compile for `dtype` the kernels of the modules that no other child has claimed.
+    """Compile for `dtype` the kernels that it serves, of the modules that no other child has claimed.
 
     claims : a folder; the child that makes the file `MODULE` in it compiles that module
     """
@@ -24,7 +24,7 @@ def main(dtype: str, claims: str, modules: list[str]) -> None:
             continue
         importlib.import_module(module)
         for kernel in KERNELS.values():
-            if kernel.__module__ == module:
+            if kernel.__module__ == module and kernel.serves(np.dtype(dtype)):
                 kernel.compile(np.dtype(dtype))
 
 

@@ -37,6 +37,7 @@ ITEMS = {
     "outids": numba.int64,
     "double": numba.float64,
 }
+INTEGER = np.dtype(np.int64)
 
 if BACKEND not in ("numba", "numpy"):
     raise BackendError(
@@ -117,6 +118,7 @@ class Kernel:
         self.function = function
         self.reference = reference
         self.arguments = parse_spec(spec)
+        self.integer = all(a.dims is None or a.kind in ITEMS for a in self.arguments)
         self.parallel = parallel
         self.alone = alone
         self.dispatchers = {}  # (dtype, parallel) -> the version compiled for them
@@ -131,7 +133,7 @@ class Kernel:
 
     def compiled(self, *args):
         """Run the version compiled for the first argument's dtype, whatever the backend."""
-        dtype = args[0].dtype
+        dtype = INTEGER if self.integer else args[0].dtype
         parallel = self.parallel and not (self.alone and pool.is_alone())
         dispatcher = self.dispatchers.get((dtype, parallel)) or self._load(dtype, parallel)
         if not parallel:
@@ -146,6 +148,15 @@ class Kernel:
             build_elsewhere(self.__module__, dtype, lambda: cache.holds(self, dtype))
         self.compile(dtype)
         return self.dispatchers[dtype, parallel]
+
+    def serves(self, dtype: np.dtype) -> bool:
+        """Whether there is a version for `dtype`: int64 if no array may be of floats, else floats.
+
+        >>> from tinylm import kernels
+        >>> kernels.merge.serves(INTEGER), kernels.linear.serves(INTEGER)
+        (True, False)
+        """
+        return self.integer == (dtype == INTEGER)
 
     def compile(self, dtype: np.dtype) -> None:
         """Compile for `dtype`, or load from the cache, for the types in the spec.
