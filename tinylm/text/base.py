@@ -288,15 +288,14 @@ allow it by name.
 
     def _spellings(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ids; raises VocabularyError for an id outside the vocabulary."""
-        found = []
-        for i in whole_numbers(ids):
+        found = list(whole_numbers(ids))
+        for i in (min(found, default=0), max(found, default=0)):
             if not 0 <= i < len(self.vocab):
                 last = self.vocab_size - 1
                 raise VocabularyError(
-                    f"Id {int(i)} does not exist; the vocabulary has the ids 0 to {last}."
+                    f"Id {i} does not exist; the vocabulary has the ids 0 to {last}."
                 )
-            found.append(self.vocab[i])
-        return found
+        return [self.vocab[i] for i in found]
 
     # --- the vocabulary
 

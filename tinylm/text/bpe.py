@@ -317,9 +317,13 @@ class BPE(Encoding):
         spans = self.spelling.spans(text)
         self._cuts.learn(word for word, _, _ in spans)
         for word, begins, ends in spans:
-            for token, first, final in self._cuts[word]:
+            cuts = self._cuts[word]
+            if not self.spelling.fuses:
+                found += [(begins[first], ends[final]) for _, first, final in cuts]
+                continue
+            for token, first, final in cuts:
                 begin = begins[first]
-                if self.spelling.fuses and token == last == self.unk_id:
+                if token == last == self.unk_id:
                     begin = found.pop()[0]
                 found.append((begin, ends[final]))
                 last = token

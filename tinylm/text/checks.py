@@ -91,8 +91,7 @@ def whole_numbers(ids: Iterable[int]) -> Iterator[int]:
     [5, 3]
     """
     try:
-        for i in ids:
-            yield operator.index(i)
+        yield from map(operator.index, ids)
     except TypeError:
         raise ArgumentError(
             f"ids is {one_line(repr(ids), 80)}; expected whole numbers, as `encode` returns them."

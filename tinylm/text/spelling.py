@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import regex
 
@@ -57,6 +57,7 @@ def byte_characters() -> dict[int, str]:
 BYTE_CHARACTERS = byte_characters()
 BYTE_OF = {character: byte for byte, character in BYTE_CHARACTERS.items()}
 TRANSLATE = {byte: ord(character) for byte, character in BYTE_CHARACTERS.items()}
+TRANSLATE_BACK = {character: byte for byte, character in TRANSLATE.items()}
 
 
 class Spelling(ABC):
@@ -221,13 +222,13 @@ class ByteLevel(Spelling):
 
     def text(self, tokens: list[str], specials: Iterable[str]) -> str:
         """The text of tokens, special ones by name; bytes that are no UTF-8 become U+FFFD."""
-        names = set(specials)
         parts = []
-        for token in tokens:
-            if token in names:
-                parts.append(token.encode())
+        for is_special, neighbours in groupby(tokens, set(specials).__contains__):
+            joined = "".join(neighbours)
+            if is_special:
+                parts.append(joined.encode())
             else:
-                parts.append(bytes(map(BYTE_OF.__getitem__, token)))
+                parts.append(joined.translate(TRANSLATE_BACK).encode("latin-1"))
         return decoded(parts)
 
 
