@@ -54,6 +54,7 @@ IN_FUNCTIONAL = {
     "cross_entropy",
     "dropout",
     "embedding",
+    "embedding_bag",
     "gelu",
     "kl_div",
     "layer_norm",

@@ -72,6 +72,12 @@ def axes_of(draw, ndim, several=True):
 # --- elementwise
 
 
+def bags(draw, rng, rows):
+    """(ids, where each bag of them begins), empty bags among them."""
+    sizes = rng.integers(0, 4, size(draw))
+    return rng.integers(0, rows, int(sizes.sum())), np.cumsum(sizes) - sizes
+
+
 def _elementwise(name, values, **arguments):
     def draw_case(draw):
         return partial(getattr(F, name), **arguments), [values(draw(generators), shape(draw))]
@@ -359,6 +365,14 @@ def embedding(draw):
     rng, rows = draw(generators), size(draw)
     ids = rng.integers(0, rows, shape(draw, most=2))
     return lambda weight: F.embedding(ids, weight), [rng.normal(size=(rows, size(draw)))]
+
+
+@case
+def embedding_bag(draw):
+    rng, rows = draw(generators), size(draw)
+    ids, first = bags(draw, rng, rows)
+    weight = rng.normal(size=(rows, size(draw)))
+    return lambda weight: F.embedding_bag(ids, first, weight), [weight]
 
 
 @case

@@ -38,3 +38,19 @@ def test_attention_needs_a_head():
 def test_divergence_of_a_single_number(p):
     found = F.kl_div(np.log(0.5), p, reduction="sum").item()
     assert found == pytest.approx(p * np.log(p / 0.5) if p else 0.0)
+
+
+@pytest.mark.parametrize(
+    "ids, first, message",
+    [
+        ([0, 3], [0], "id 3 is out of range"),
+        ([0, 1], [1], "must begin with 0"),
+        ([0, 1], [0, 2, 1], "never fall"),
+        ([0, 1], [], "must begin with 0"),
+        ([0, 1], [0, 3], "out of range"),
+        ([[0, 1]], [0], r"shapes \(1, 2\) and \(1,\)"),
+    ],
+)
+def test_bags_that_do_not_divide_the_ids_are_refused(ids, first, message):
+    with pytest.raises(ShapeError, match=message):
+        F.embedding_bag(ids, np.array(first, np.int64), np.ones((3, 2)))

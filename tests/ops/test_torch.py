@@ -9,6 +9,7 @@ from strategies import (
     apart,
     attention_options,
     axes_of,
+    bags,
     batch_norm_arguments,
     conv1d_arguments,
     conv1d_options,
@@ -396,6 +397,18 @@ def embedding(draw):
     return (
         lambda weight: F.embedding(ids, weight),
         lambda weight: torch().nn.functional.embedding(torch().tensor(ids), weight),
+        [rng.normal(size=(rows, size(draw)))],
+    )
+
+
+@pair
+def embedding_bag(draw):
+    rng, rows = draw(generators), size(draw)
+    ids, first = bags(draw, rng, rows)
+    their_ids, offsets = torch().tensor(ids), torch().tensor(first)
+    return (
+        lambda weight: F.embedding_bag(ids, first, weight),
+        lambda weight: torch().nn.functional.embedding_bag(their_ids, weight, offsets, mode="sum"),
         [rng.normal(size=(rows, size(draw)))],
     )
 

@@ -24,7 +24,7 @@ from .crf import crf, crf_backward
 from .cross_entropy import head_backward, linear_cross_entropy
 from .divergence import kl_with_logits, kl_with_logits_backward
 from .dropout import dropout
-from .embedding import embedding_gather, embedding_scatter
+from .embedding import embedding_bag, embedding_gather, embedding_scatter
 from .glove import cooccurrence, glove, row_parts
 from .greedy import longest_match, merge
 from .huffman import huffman_tree
@@ -64,6 +64,7 @@ __all__ = [
     "double_array",
     "draw_windows",
     "dropout",
+    "embedding_bag",
     "embedding_gather",
     "embedding_scatter",
     "expectation",

@@ -1,6 +1,7 @@
-"""Embedding: rows of a table, and the scatter-add of their gradients.
+"""Embedding: rows of a table, sums of several rows, and the scatter-add of their gradients.
 
     y[n] = W[ids[n]]            dW[v] += Σ_{n: ids[n] = v} dy[n]
+    y[g] = Σ_{n in bag g} W[ids[n]]
 
 Repeated ids add up. The scatter deals the table's rows out to a fixed number of parts. Each part
 takes its ids in order, so the order of additions does not depend on threads.
@@ -24,6 +25,37 @@ def embedding_gather(weight, ids, out):
     for i in range(ids.size):
         for j in range(weight.shape[1]):
             out[i, j] = weight[ids[i], j]
+
+
+def _bag_ref(weight, ids, bounds, out):
+    """Each bag's rows of the table, added up.
+
+    >>> out = np.empty((2, 1))
+    >>> _bag_ref(np.array([[1.0], [10.0]]), np.array([1, 0, 1]), np.array([0, 3, 3]), out)
+    >>> out.ravel()
+    array([21.,  0.])
+    """
+    for g, row in enumerate(out):
+        row[...] = weight[ids[bounds[g] : bounds[g + 1]]].sum(axis=0)
+
+
+@kernel(
+    reference=_bag_ref,
+    parallel=True,
+    spec="weight: float[V,C]; ids: ids<V[P]; bounds: ids<P[G+1]; out: out[G,C]",
+)
+def embedding_bag(weight, ids, bounds, out):
+    """out[g] = the sum of weight[ids[n]] for bounds[g] ≤ n < bounds[g + 1], in this order.
+
+    weight : (V, C)   ids : (P,) int64 in [0, V)   bounds : (G + 1,) int64 in [0, P]   out : (G, C)
+    """
+    width = weight.shape[1]
+    for g in prange(out.shape[0]):
+        for j in range(width):
+            out[g, j] = 0
+        for n in range(bounds[g], bounds[g + 1]):
+            for j in range(width):
+                out[g, j] += weight[ids[n], j]
 
 
 def _scatter_ref(dy, ids, dweight):

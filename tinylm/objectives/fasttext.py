@@ -29,7 +29,7 @@ from tinylm.settings import at_least, between
 from tinylm.tensor import Tensor
 from tinylm.vectors.ngrams import NGrams, Subwords, bag_means
 
-from .word2vec import Word2Vec, Word2VecConfig, group_sums, whole_error
+from .word2vec import Word2Vec, Word2VecConfig, whole_error
 
 LONGEST_NGRAM = 32  # characters; so a foreign config.json cannot ask for millions of pieces
 
@@ -148,9 +148,7 @@ class FastText(Word2Vec, name="fasttext", encoding="words"):
         sizes = self.bags[words + 1] - self.bags[words]
         bags = [self.bags[self.bags[word] : self.bags[word + 1]] for word in words]
         rows = np.concatenate([self.bags[:0], *bags])  # the first one is for no words at all
-        found = F.embedding(rows, self.vectors)
-        starts = np.cumsum(sizes) - sizes
-        sums = group_sums(found, starts, sizes)  # one for each different word
+        sums = F.embedding_bag(rows, np.cumsum(sizes) - sizes, self.vectors)  # (W,C)
         return F.embedding(places, sums), sizes[places]
 
     def _ready(self):

@@ -324,8 +324,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
         first = np.arange(inputs.size)
         if self.config.cbow:
             first = np.flatnonzero(np.diff(centres, prepend=-1))  # (W,) where a window begins
-            words = np.diff(np.append(first, inputs.size))  # (W,) words in each
-            h = group_sums(h, first, words)  # (P,C) -> (W,C)
+            h = F.embedding_bag(np.arange(inputs.size), first, h)  # (P,C) -> (W,C)
             sizes = np.add.reduceat(sizes, first)
         if self.mode != kernels.CBOW_SUM and sizes.max(initial=1) > 1:
             to_mean = (1 / sizes - 1)[:, None].astype(h.dtype)  # sum + sum · this = mean
@@ -433,18 +432,3 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 def whole_error(parts: str) -> str:
     """The reason that `not_derivatives` gives for a score that is the mean of some `parts`."""
     return f"a score takes the mean of {parts}, but each row gets the whole error, as published"
-
-
-def group_sums(rows: Tensor, starts: np.ndarray, sizes: np.ndarray) -> Tensor:
-    """The sum of rows[starts[g]:starts[g] + sizes[g]] for each group g.   (P, C) -> (G, C)
-
-    >>> rows = Tensor([[1.0], [2.0], [4.0]])
-    >>> group_sums(rows, np.array([0, 2]), np.array([2, 1])).data
-    array([[3.],
-           [4.]], dtype=float32)
-    """
-    slots = np.arange(sizes.max(initial=1))  # (S,), S rows in the longest group
-    inside = slots < sizes[:, None]  # (G,S)
-    places = np.where(inside, starts[:, None] + slots, 0)
-    found = F.embedding(places, rows)  # (G,S,C)
-    return F.sum(F.where(inside[..., None], found, 0.0), axis=1)

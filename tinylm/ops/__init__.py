@@ -46,7 +46,7 @@ from .elementary import (
     tanh,
     where,
 )
-from .lookup import embedding, gather_positions
+from .lookup import embedding, embedding_bag, gather_positions
 from .loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -98,6 +98,7 @@ __all__ = [
     "div",
     "dropout",
     "embedding",
+    "embedding_bag",
     "exp",
     "gather_positions",
     "gelu",

@@ -1,4 +1,4 @@
-"""Rows by their number: of a table (embedding), and of a sequence (gather_positions)."""
+"""Rows by their number: of a table (embedding, embedding_bag) and a sequence (gather_positions)."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,6 +40,43 @@ def embedding(ids: ArrayLike, weight: Operand) -> Tensor:
     return record("embedding", y, (weight,), vjp)
 
 
+def embedding_bag(ids: ArrayLike, first: ArrayLike, weight: Operand) -> Tensor:
+    """Sums of rows of a table: y[g] = Σ of weight[ids] from first[g] on.   dW[v] = Σ of its bags' dy
+
+    ids : (P,) integers   first : (G,), where each bag begins, rising from 0; the last one ends at P
+    weight : (V, C)   returns (G, C), zeros for an empty bag
+    raises ShapeError  if an id is not in [0, V), or `first` does not divide the ids into bags
+
+    >>> embedding_bag([1, 0, 1], [0, 1], [[1.0, 2.0], [3.0, 4.0]]).numpy().tolist()
+    [[3.0, 4.0], [4.0, 6.0]]
+    """
+    weight = tensor(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding_bag: weight has shape {weight.shape}; expected (V, C).")
+    ids = check_ids("embedding_bag", ids, len(weight))
+    first = check_ids("embedding_bag", first, ids.size + 1)
+    if ids.ndim != 1 or first.ndim != 1:
+        raise ShapeError(
+            f"embedding_bag: ids and first have shapes {ids.shape} and {first.shape}; expected "
+            "(P,) and (G,)."
+        )
+    bounds = np.append(first, ids.size)  # (G+1,)
+    sizes = np.diff(bounds)
+    if bounds[0] != 0 or (sizes < 0).any():
+        raise ShapeError(
+            "embedding_bag: first must begin with 0 and never fall, so that each id "
+            "lies in one bag."
+        )
+    out = np.empty((first.size, weight.shape[1]), weight.dtype)
+    kernels.embedding_bag(contiguous(weight.data), ids, bounds, out)
+
+    def vjp(dy):
+        return (Rows(ids, np.repeat(dy, sizes, axis=0)),)
+
+    return record("embedding_bag", out, (weight,), vjp)
+
+
+@op
 def gather_positions(x: Operand, positions: ArrayLike) -> Tensor:
     """States at some positions of each sequence: y[b, p] = x[b, positions[b, p]], zeros for p < 0.
 

@@ -20,7 +20,7 @@ import regex
 
 from tinylm.errors import VocabularyError
 
-from .base import BYTE_TOKENS, decoded
+from .base import BYTE_TOKENS, Remembered, decoded
 from .checks import check_different, check_whole
 from .normalise.cleaning import Cleaning, chunks
 from .normalise.normalizing import SPACE, Normalizer
@@ -261,6 +261,11 @@ class EndOfWord(Spelling):
 
     def __init__(self):
         self.cleaning = Cleaning(lower=True)
+        self._words_of = Remembered(self._placed_words)
+
+    def _placed_words(self, found: list[str]) -> list[list[tuple[str, list[int]]]]:
+        """The words of texts without white space, with the places of their characters."""
+        return [self.cleaning.spans(chunk) for chunk in found]
 
     def parts(self, text: str) -> tuple[str, list[str]]:
         """The text cut at white space; the first part is empty: all parts are treated equally."""
@@ -277,9 +282,11 @@ class EndOfWord(Spelling):
     def spans(self, text: str) -> list[Word]:
         """Each word, with the places where its characters begin and end."""
         found: list[Word] = []
-        for word, begins in self.cleaning.spans(text):
-            ends = [place + 1 for place in begins]
-            found.append((word, begins, ends))
+        for at, chunk in self.cleaning.placed_chunks(text):
+            for word, places in self._words_of[chunk]:
+                begins = [at + place for place in places]
+                ends = [place + 1 for place in begins]
+                found.append((word, begins, ends))
         return found
 
     def vocabulary(

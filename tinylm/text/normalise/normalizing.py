@@ -8,7 +8,7 @@ Source: SentencePiece's normalizer. Differs: none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tinylm.errors import VocabularyError
 
@@ -19,6 +19,7 @@ from .symbols import Symbols
 SPACE = "▁"
 RULES = ("identity", "nfkc", "nmt_nfkc")
 SPACES = re.compile("  +")
+RUNS = re.compile(" |[^ ]+")  # where nothing is replaced: a space, or what stands between two
 
 
 class Normalizer:
@@ -86,29 +87,44 @@ class Normalizer:
 
         One more place, the last, says where the text ends.
         """
-        parts = list(self.parts(text))
+        parts = list(self._placed(text))
         first = 0
-        place = 0
+        end = 0
         while self.collapse and first < len(parts) and parts[first][0] == " ":
-            place += parts[first][1]
+            end = parts[first][2]
             first += 1
         out: list[str] = []
         places: list[int] = []
         if self.prefix and first < len(parts):
             out.append(SPACE)
-            places.append(place)
+            places.append(end)
         after_space = self.collapse
-        for part, length in parts[first:]:
+        for part, begins, behind in parts[first:]:
             shown = part.lstrip(" ") if after_space else part
-            out += shown.replace(" ", SPACE)
-            places += [place] * len(shown)
+            out.append(shown.replace(" ", SPACE))
+            places += begins[len(part) - len(shown) :]
             if shown:
                 after_space = self.collapse and shown.endswith(" ")
+            end = behind
+        normal = "".join(out)
+        if self.collapse and normal.endswith(SPACE):
+            normal = normal.rstrip(SPACE)
+            end = places[len(normal)]
+            del places[len(normal) :]
+        return normal, [*places, end]
+
+    def _placed(self, text: str) -> Iterator[tuple[str, Sequence[int], int]]:
+        """Each part of a text in order: (its replacement, the place of each character, its end)."""
+        place = 0
+        if not self._map and not self._kept:
+            for run in RUNS.findall(text):
+                end = place + len(run)
+                yield run, range(place, end), end
+                place = end
+            return
+        for part, length in self.parts(text):
+            yield part, [place] * len(part), place + length
             place += length
-        while self.collapse and out and out[-1] == SPACE:
-            out.pop()
-            place = places.pop()
-        return "".join(out), [*places, place]
 
     def _replace(self, texts: list[str]) -> list[str]:
         """Each text with the rules applied, and its spaces as they are."""
