@@ -1,4 +1,4 @@
-"""Rows by their number: of a table (embedding, embedding_bag) and a sequence (gather_positions)."""
+"""Rows by number: of a table (embedding, embedding_bag) and a sequence (gather_positions)."""
 
 import numpy as np
 from numpy.typing import ArrayLike

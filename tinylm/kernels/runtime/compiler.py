@@ -13,7 +13,7 @@ from .registry import KERNELS
 
 
 def main(dtype: str, claims: str, modules: list[str]) -> None:
-    """Compile for `dtype` the kernels that it serves, of the modules that no other child has claimed.
+    """Compile the kernels that serve `dtype`, of the modules that no other child has claimed.
 
     claims : a folder; the child that makes the file `MODULE` in it compiles that module
     """
