@@ -41,7 +41,7 @@ def embedding(ids: ArrayLike, weight: Operand) -> Tensor:
 
 
 def embedding_bag(ids: ArrayLike, first: ArrayLike, weight: Operand) -> Tensor:
-    """Sums of rows of a table: y[g] = Σ of weight[ids] from first[g] on.   dW[v] = Σ of its bags' dy
+    """Sums of rows of a table: y[g] = Σ weight[ids] from first[g] on.   dW[v] = Σ of its bags' dy
 
     ids : (P,) integers   first : (G,), where each bag begins, rising from 0; the last one ends at P
     weight : (V, C)   returns (G, C), zeros for an empty bag
