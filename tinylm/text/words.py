@@ -82,8 +82,8 @@ class Words(Encoding):
         marks: bool = True,
     ):
         if rules:
+            self.begin_id = len(self.specials)
             self.specials = (*self.specials, fastai.BEGINS)
-            self.begin_id = len(Words.specials)
             self.template = Template(f"{fastai.BEGINS} A")
         self.vocab = [*self.specials, *strings(words, "words")]
         self.first = len(self.specials)  # id of the most frequent word
