@@ -40,6 +40,7 @@ def embedding(ids: ArrayLike, weight: Operand) -> Tensor:
     return record("embedding", y, (weight,), vjp)
 
 
+@op
 def embedding_bag(ids: ArrayLike, first: ArrayLike, weight: Operand) -> Tensor:
     """Sums of rows of a table: y[g] = Σ weight[ids] from first[g] on.   dW[v] = Σ of its bags' dy
 
@@ -76,7 +77,6 @@ def embedding_bag(ids: ArrayLike, first: ArrayLike, weight: Operand) -> Tensor:
     return record("embedding_bag", out, (weight,), vjp)
 
 
-@op
 def gather_positions(x: Operand, positions: ArrayLike) -> Tensor:
     """States at some positions of each sequence: y[b, p] = x[b, positions[b, p]], zeros for p < 0.
 
