@@ -69,13 +69,13 @@ def axes_of(draw, ndim, several=True):
     return draw(st.sampled_from((None, chosen, chosen[0]))) if several else chosen[0]
 
 
-# --- elementwise
-
-
 def bags(draw, rng, rows):
     """(ids, where each bag of them begins), empty bags among them."""
     sizes = rng.integers(0, 4, size(draw))
     return rng.integers(0, rows, int(sizes.sum())), np.cumsum(sizes) - sizes
+
+
+# --- elementwise
 
 
 def _elementwise(name, values, **arguments):

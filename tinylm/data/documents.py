@@ -139,7 +139,7 @@ def encode_corpus(
         while chunk := list(islice(remaining, CHUNK)):
             encoded = tokenizer.encode_batch(chunk)
             for text, ids in zip(chunk, encoded, strict=True):
-                if structure:
+                if structure:  # `begin` belongs to the first sentence, and is a word
                     for start in _sentence_starts(text, tokenizer, len(ids)):
                         sentences.append(n_ids + start + len(begin) * (start > 0))
                     word_starts += [np.ones(len(begin), bool), tokenizer.word_starts(text)]

@@ -47,6 +47,7 @@ def embedding_bag(ids: ArrayLike, first: ArrayLike, weight: Operand) -> Tensor:
     ids : (P,) integers   first : (G,), where each bag begins, rising from 0; the last one ends at P
     weight : (V, C)   returns (G, C), zeros for an empty bag
     raises ShapeError  if an id is not in [0, V), or `first` does not divide the ids into bags
+    Differs from PyTorch: the table comes last, as in `embedding`; sums only.
 
     >>> embedding_bag([1, 0, 1], [0, 1], [[1.0, 2.0], [3.0, 4.0]]).numpy().tolist()
     [[3.0, 4.0], [4.0, 6.0]]
