@@ -8,6 +8,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from tinylm.kernels.runtime.pool import blas_core
+
 PACKAGES = ("numpy", "numba", "torch", "gensim", "tokenizers")
 SGEMM = """
 import time
@@ -48,5 +50,5 @@ def describe():
     threads = f"2 threads of {os.cpu_count()}"
     python = f"Python {platform.python_version()}"
     packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    speed = f"sgemm {sgemm_speed():.0f} GFLOP/s"
+    speed = f"sgemm {sgemm_speed():.0f} GFLOP/s (OpenBLAS for {blas_core()})"
     return f"{processor()}, {threads}; {python}, {packages}; {speed}"

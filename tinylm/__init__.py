@@ -57,6 +57,7 @@ _PLACES = {
     "SentenceEncoder": "transfer",
     "SpanReader": "transfer",
     "Tagger": "transfer",
+    "TowerClassifier": "transfer",
     "TinylmError": "errors",
 }
 _MODULES = {

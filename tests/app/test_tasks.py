@@ -10,7 +10,7 @@ import tinylm
 from tinylm.app.cli import main
 from tinylm.app.tasks import TASKS
 from tinylm.data import squad, toytasks
-from tinylm.transfer import Chooser, PairClassifier, Regressor, SpanReader
+from tinylm.transfer import Chooser, PairClassifier, Regressor, SpanReader, TowerClassifier
 
 SMALL = ["--set", "vocab_size=300", "--set", "n_positions=64", "--set", "n_embd=16"]
 
@@ -48,12 +48,25 @@ def questions(path):
 
 FILES = {
     "pair": ("pairs.tsv", pairs),
+    "tower": ("pairs.tsv", pairs),
     "regress": ("numbers.tsv", numbers),
     "choice": ("choices.jsonl", choices),
     "span": ("questions.json", questions),
 }
-CLASSES = {"pair": PairClassifier, "regress": Regressor, "choice": Chooser, "span": SpanReader}
-MAIN = {"pair": "accuracy", "regress": "pearson", "choice": "accuracy", "span": "exact"}
+CLASSES = {
+    "pair": PairClassifier,
+    "tower": TowerClassifier,
+    "regress": Regressor,
+    "choice": Chooser,
+    "span": SpanReader,
+}
+MAIN = {
+    "pair": "accuracy",
+    "tower": "accuracy",
+    "regress": "pearson",
+    "choice": "accuracy",
+    "span": "exact",
+}
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +105,9 @@ def test_finetune_measures_and_predict_gives_what_it_measured(places, tmp_path, 
     assert len(rows) == 30
     if task != "regress":
         assert all(0 < row["probability"] <= 1 for row in rows)
-    if task in ("pair", "choice"):
+    if task in ("pair", "tower", "choice"):
         shares = rows[0]["probabilities"]
-        shares = shares.values() if task == "pair" else shares
+        shares = shares if task == "choice" else shares.values()
         assert sum(shares) == pytest.approx(1) and max(shares) == rows[0]["probability"]
 
 
@@ -124,6 +137,8 @@ def test_the_task_classes_load_what_the_command_wrote(places):
     model = PairClassifier.load(places["pair model"])
     assert model.predict([("a", "b")])[0] in toytasks.LABELS
     assert model.tokenizer.template.pair.startswith("<start>")
+    apart = TowerClassifier.load(places["tower model"])
+    assert apart.tokenizer.template.pair is None, "no text is read beside another"
     assert tinylm.transfer.task_of(places["span model"]) == "span"
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tinylm import GPT, GPTConfig, hub
 from tinylm.app.cli import main
-from tinylm.text import Chars
+from tinylm.text import Chars, Words
 from tinylm.training.beam import beam_search
-from tinylm.training.generate import unwritten
+from tinylm.training.generate import generate, unwritten
 from tinylm.training.zero_shot import score
 
 LETTERS = Chars("abcdefgh .")
@@ -48,6 +48,24 @@ def test_several_texts_are_drawn_side_by_side_and_differ(run):
     assert found == run("generate", "--prompt", "abc", "--n", "5", "--tokens", "20")
     lines = run("generate", "--prompt", "abc", "--n", "5", "--tokens", "20", lines=True)
     assert lines == "".join(f"--- {i}\nabc{text}\n" for i, text in enumerate(texts, 1))
+
+
+@pytest.mark.parametrize("prompt", ["", "the cat"])
+def test_with_fastais_rules_a_text_is_continued_behind_its_mark(prompt, tmp_path, capsys):
+    words = Words(["the", "cat", "sat", "down"], rules=True)
+    model = GPT(GPTConfig(words.vocab_size, 13, n_embd=12, n_head=3, initializer_range=0.5))
+    hub.save(tmp_path / "gpt", model, words)
+    command = ["generate", str(tmp_path / "gpt"), "--prompt", prompt, "--tokens", "6", "--json"]
+    begin = [words.begin_id, *words.encode(prompt)]
+    how = {"end_id": words.end_id, "vocab_size": words.vocab_size, "without": unwritten(words)}
+    best = beam_search(model, begin, 6, 3, **how)[0]
+    assert main([*command, "--beam", "3"]) == 0
+    [row] = json.loads(capsys.readouterr().out)["texts"]
+    assert row["score"] == pytest.approx(best.score, abs=1e-6)
+    greedy = generate(model, begin, 6, temperature=0, **how)
+    kept = [i for i in greedy if i != words.end_id]
+    assert main([*command, "--temperature", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"].split() == words.decode(kept).split()
 
 
 @pytest.mark.parametrize("n", ["1", "3"])

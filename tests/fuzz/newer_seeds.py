@@ -28,6 +28,7 @@ from tinylm.transfer import (
     SentenceEncoder,
     SpanConfig,
     SpanReader,
+    TowerClassifier,
     paired,
     task_of,
 )
@@ -229,6 +230,8 @@ def _fitted(task):
     model, tokenizer = _pair_reader()
     if task == "pair":
         return PairClassifier(model, tokenizer, "features", LEARNED).fit(TWO, [1, 0, 1, 0])
+    if task == "tower":
+        return TowerClassifier(model, tokenizer, "features", LEARNED).fit(TWO, [1, 0, 1, 0])
     if task == "regress":
         return Regressor(model, tokenizer, "features", LEARNED).fit(TWO, [1.5, 0.0, 2.5, -1.0])
     if task == "choice":
@@ -242,6 +245,7 @@ def _fitted(task):
 
 ASKS = {
     "pair": lambda model: model.predict_proba(TWO),
+    "tower": lambda model: model.predict_proba(TWO),
     "regress": lambda model: model.predict(TWO),
     "choice": lambda model: model.predict(CHOOSING),
     "span": lambda model: model.answers(ASKED),

@@ -97,6 +97,16 @@ def test_an_empty_prompt_is_the_beginning_of_a_text():
     np.testing.assert_allclose(found.nats, token_log_probabilities(model, text))
 
 
+@pytest.mark.parametrize("prompt", ["", "the"])
+def test_with_fastais_rules_every_text_begins_with_its_mark(prompt):
+    """As in a corpus and in a task: the model has never read a text without it."""
+    words = Words(["the", "cat", "sat"], rules=True)
+    model = GPT(GPTConfig(words.vocab_size, T, 6, 1, 2, initializer_range=0.5)).astype(np.float64)
+    [found] = score(model, words, prompt, [" cat sat"])
+    text = [words.begin_id, *words.encode(prompt + " cat sat")]
+    np.testing.assert_allclose(found.nats, token_log_probabilities(model, text)[-2:])
+
+
 def test_a_token_on_the_border_belongs_to_the_continuation():
     words = Words(["the", "cat", "cats"])
     model = GPT(GPTConfig(words.vocab_size, 7, 6, 1, 2)).astype(np.float64)
@@ -174,6 +184,13 @@ def test_a_translation_is_one_sentence_after_the_examples():
     assert prompt() == "a cat = un chat\na dog = un chien\nthe dog sleeps. ="
     model, _ = scripted(" le chien\nthe cat = le chat.")
     assert translate(model, SIGNS, examples, "the dog") == "le chien"
+
+
+def test_what_is_written_with_fastais_rules_stands_behind_the_mark():
+    words = Words("a wet day tl ; dr : it rained".split(), rules=True)
+    model = Scripted(words, "it rained")
+    assert summarise(model, words, "a wet day", np.random.default_rng(0)) == "it rained"
+    assert model.prompt == [words.begin_id, *words.encode("a wet day\nTL;DR:")]
 
 
 def test_an_answer_is_one_line_after_document_and_history():

@@ -77,6 +77,21 @@ def test_a_pattern_may_begin_with_its_label():
     np.testing.assert_allclose(found.predict_proba(["of"])[0], normalised(nats), rtol=1e-10)
 
 
+@pytest.mark.parametrize("pattern", ["{label} {text}", "{text} {label}"])
+def test_with_fastais_rules_a_pattern_stands_behind_the_mark(pattern):
+    words = Words(["the", "sea", "hill", "wide"], rules=True)
+    config = GPTConfig(words.vocab_size, 13, n_embd=12, n_layer=2, n_head=3, initializer_range=0.5)
+    model = GPT(config).astype(np.float64)
+    [found] = PromptClassifier(model, words, pattern, ["sea", "hill"]).predict_proba(["the wide"])
+    totals = []
+    for label in ("sea", "hill"):
+        filled = pattern.format(text="the wide", label=label)
+        first = filled.index(label)
+        [scored] = score(model, words, filled[:first], [filled[first:]])
+        totals.append(scored.total)
+    np.testing.assert_allclose(found, normalised(totals), rtol=1e-9)
+
+
 # --- masked models
 
 

@@ -24,7 +24,8 @@ def add_options(p: argparse.ArgumentParser) -> None:
         default="classify",
         choices=("classify", "tag", "chat", *TASKS),
         help="label whole texts (default), tag their words, reply in dialogues, label pairs of "
-        "texts, learn numbers, choose among answers, or answer questions with words of a text",
+        "texts that are read together or apart (tower), learn numbers, choose among answers, or "
+        "answer questions with words of a text",
     )
     p.add_argument("--head", choices=HEADS, help=f"of a tagger (default {HEAD})")
     p.add_argument(

@@ -1,4 +1,4 @@
-"""The commands `finetune --task pair|regress|choice|span` and `predict`, for transfer/tasks.
+"""The commands `finetune --task pair|tower|regress|choice|span` and `predict`, for transfer/tasks.
 
 Each task says here how its class is fitted, what is measured, and how its answers are shown; what
 is the same for all stands in `adapt` and `predict`.
@@ -23,9 +23,11 @@ class Task:
     """How one task is run from the command line.
 
     noun : its examples, for people
+    reads : the kind of examples, if they are another task's
     """
 
     noun = "texts"
+    reads = ""
 
     def kind(self) -> type:
         """The class in `tinylm.transfer`."""
@@ -97,6 +99,18 @@ class Pairs(Task):
             row["probabilities"] = dict(zip(names, p.tolist(), strict=True))
             rows.append(row)
         return rows
+
+
+class Towers(Pairs):
+    """A label for two texts that are read apart."""
+
+    reads = "pair"
+
+    def kind(self) -> type:
+        """TowerClassifier."""
+        from tinylm.transfer import TowerClassifier
+
+        return TowerClassifier
 
 
 class Numbers(Task):
@@ -217,7 +231,13 @@ class Spans(Task):
         return "\t".join([row["id"], f"{row['probability']:.3f}", answer or "-"])
 
 
-TASKS = {"pair": Pairs(), "regress": Numbers(), "choice": Choices(), "span": Spans()}
+TASKS = {
+    "pair": Pairs(),
+    "tower": Towers(),
+    "regress": Numbers(),
+    "choice": Choices(),
+    "span": Spans(),
+}
 READ_AS_PAIRS = ("pair", "choice", "span")
 
 
@@ -230,7 +250,8 @@ def adapt(options: Namespace, fields: dict[str, Any], progress: Progress) -> int
     from tinylm.transfer import paired
 
     task = TASKS[options.task]
-    train, test = load_example_parts(options.task, options.train, options.test)
+    examples = task.reads or options.task
+    train, test = load_example_parts(examples, options.train, options.test)
     model, tokenizer = load(options.dir)
     two_texts = options.task == "regress" and not isinstance(train[0][0], str)
     if options.task in READ_AS_PAIRS or two_texts:
@@ -254,12 +275,13 @@ def predict(options: Namespace, name: str) -> int:
     from tinylm.data import read_examples
 
     task = TASKS[name]
+    kind = task.reads or name
     if options.also is not None:
         raise TinylmError(f"--with averages classifiers of texts; {options.dir} is for {name!r}")
     if options.file is not None:
-        examples = read_examples(name, options.file)
+        examples = read_examples(kind, options.file)
     else:
-        examples = _from_standard_input(name)
+        examples = _from_standard_input(kind)
     rows = task.rows(task.kind().load(options.dir), examples)
     return print_result(options, rows, [task.line(row) for row in rows])
 

@@ -270,6 +270,24 @@ def unwritten(tokenizer: Any) -> tuple[int, ...]:
     return tuple(i for i in tokenizer.special_ids if i != tokenizer.end_id)
 
 
+def lead(tokenizer: Any, given: int) -> list[int]:
+    """The ids that a causal model reads before a text of which it is given so many tokens.
+
+    They are what begins every text, in an encoding that has it. Else there are none, but a model
+    cannot begin from nothing: then it reads the end of another text, behind which a text begins.
+
+    >>> from tinylm.text import Words
+    >>> plain, fastai = Words(["the"]), Words(["the"], rules=True)
+    >>> lead(plain, 1), [plain.vocab[i] for i in lead(plain, 0)]
+    ([], ['<eos>'])
+    >>> [fastai.vocab[i] for i in lead(fastai, 1)]
+    ['xxbos']
+    """
+    if tokenizer.begin_id is not None:
+        return [tokenizer.begin_id]
+    return [] if given or tokenizer.end_id is None else [tokenizer.end_id]
+
+
 def end_ids(end_id: int | Collection[int] | None) -> set[int]:
     """The ids that end a text, as a set.
 

@@ -22,7 +22,7 @@ from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.sampling import log_probabilities
 from tinylm.tensor import no_grad
 
-from .generate import before_first, continuation, generate, unwritten
+from .generate import before_first, continuation, generate, lead, unwritten
 
 ROWS = 64  # positions whose probabilities are computed together
 
@@ -124,13 +124,11 @@ def score(model: Any, tokenizer: Any, prompt: str, continuations: Iterable[str])
         first = sum(end <= len(prompt) for end in ends)
         if first == len(ids):
             raise DataError(f"The continuation {text!r} holds no token; give more text.")
-        if first == 0 and tokenizer.end_id is None:
+        before = lead(tokenizer, first)
+        if len(before) + first == 0:
             raise DataError("The prompt holds no token that the model knows; give a longer one.")
-        if first == 0:  # a text begins where another one ends
-            ids = [tokenizer.end_id, *ids]
-            first = 1
-        nats = token_log_probabilities(model, ids, tokenizer.vocab_size)
-        scores.append(Score(nats[first - 1 :]))
+        nats = token_log_probabilities(model, [*before, *ids], tokenizer.vocab_size)
+        scores.append(Score(nats[len(before) + first - 1 :]))
     return scores
 
 
@@ -240,7 +238,8 @@ def _continued(model, tokenizer, prompt, steps, **how):
         raise DataError("The prompt holds no token that the model knows; give a longer one.")
     end = tokenizer.end_id
     how |= {"vocab_size": tokenizer.vocab_size, "without": unwritten(tokenizer)}
-    new = list(generate(model, ids, steps, end_id=end, **how))
+    begin = [*lead(tokenizer, len(ids)), *ids]
+    new = list(generate(model, begin, steps, end_id=end, **how))
     if new and new[-1] == end:
         new.pop()
     return continuation(tokenizer, ids, new)

@@ -38,7 +38,7 @@ from .tagging import TagConfig
 from .tasks.answers import reading_scores
 from .tasks.choice import Chooser
 from .tasks.overlap import bleu, rouge
-from .tasks.pairs import PairClassifier, paired
+from .tasks.pairs import PairClassifier, TowerClassifier, paired
 from .tasks.regression import Regressor
 from .tasks.retrieval import retrieval_scores, similarity_scores
 from .tasks.ridge import RidgeRegression
@@ -68,6 +68,7 @@ __all__ = [
     "Tagger",
     "Tfidf",
     "TfidfClassifier",
+    "TowerClassifier",
     "UnsupervisedTagger",
     "accuracy",
     "beats",

@@ -205,9 +205,17 @@ class Network(nn.Module):
     features : Features of that summary or mix, already fitted; their encoder is the one that learns
     regression : SoftmaxRegression, or another linear model, fitted on those features; the head
         starts as a copy of it
+    goal : what the head is for
     """
 
-    def __init__(self, features: Features, regression: SoftmaxRegression, config: AdaptConfig):
+    def __init__(
+        self,
+        features: Features,
+        regression: SoftmaxRegression,
+        config: AdaptConfig,
+        goal: Classes = CLASSES,
+    ):
+        self.goal = goal
         self.encoder = features.encoder
         self.mix = nn.ScalarMix(features.depth_) if config.mixes else None
         self.mean = features.mean_.astype(np.float32)
@@ -219,27 +227,25 @@ class Network(nn.Module):
         self.head.bias.data[...] = regression.bias_
 
     def forward(self, batch: dict[str, np.ndarray]) -> Tensor:
-        """Keywords of `encode`, (B,T) each -> logits (B,K)."""
+        """Keywords of `encode`, (R,T) each -> scores (B,K). R is B, or 2B if texts are joined."""
         states = self.encoder.encode(**batch)
         return self.classify(states, batch["mask"])
 
     def classify(self, states: list[Tensor], mask: np.ndarray) -> Tensor:
-        """The states of every layer, (B,T,C) each -> logits (B,K)."""
+        """The states of every layer, (R,T,C) each -> scores (B,K)."""
         if self.mix is None:
-            pooled = self.encoder.summary(states, mask)  # (B,T,C) -> (B,C)
+            pooled = self.encoder.summary(states, mask)  # (R,T,C) -> (R,C)
         else:
             pooled = nn.masked_mean(self.mix(states), mask)
-        standardised = (pooled - self.mean) * self.scale
-        return self.head(self.dropout(standardised))  # (B,C) -> (B,K)
+        joined = self.goal.joined((pooled - self.mean) * self.scale)
+        return self.head(self.dropout(joined))  # (B,F) -> (B,K)
 
-    def loss(
-        self, batch: dict[str, np.ndarray], targets: Any, lm_coef: float, goal: Classes = CLASSES
-    ) -> Tensor:
+    def loss(self, batch: dict[str, np.ndarray], targets: Any, lm_coef: float) -> Tensor:
         """The goal's mean loss plus lm_coef times the texts' own loss, in nats."""
         if not lm_coef:
-            return goal.loss(self(batch), targets)
+            return self.goal.loss(self(batch), targets)
         states, own = self.encoder.states_and_loss(**batch)
-        return goal.loss(self.classify(states, batch["mask"]), targets) + lm_coef * own
+        return self.goal.loss(self.classify(states, batch["mask"]), targets) + lm_coef * own
 
 
 def tune(
@@ -264,7 +270,7 @@ def tune(
     network = started(features, encoded, targets, config, goal)
 
     def loss(chosen: np.ndarray) -> Tensor:
-        return network.loss(*goal.pick(encoded, targets, chosen), config.lm_coef, goal)
+        return network.loss(*goal.pick(encoded, targets, chosen), config.lm_coef)
 
     lengths = goal.lengths(encoded, targets)
     return adapt(network, loss, lengths, rate, config, progress)
@@ -284,9 +290,9 @@ def started(
     """
     if config.lm_coef:
         features.encoder.need("auxiliary loss")
-    rows = features.fit_encoded(encoded)
+    rows = goal.joined_rows(features.fit_encoded(encoded))
     regression = goal.regression(config.C, config.seed).fit(rows, targets)
-    return Network(features, regression, config)
+    return Network(features, regression, config, goal)
 
 
 def adapt(

@@ -1,8 +1,9 @@
 """What a linear head on pooled states is for: classes, numbers, or the best of several answers.
 
-    Classes    s = W x + b, (K,)             −log softmax(s)[y]
-    Values     s = w·x + b, a number         (s − y)²
-    Answers    s_k = w·x_k for each answer   −log softmax_k(s)[y]
+    Classes    s = W x + b, (K,)                  −log softmax(s)[y]
+    Towers     s = W (u, v, |u − v|, u·v) + b     the same, for two texts
+    Values     s = w·x + b, a number              (s − y)²
+    Answers    s_k = w·x_k for each answer        −log softmax_k(s)[y]
 
 A goal says the head's loss, how well scores fit examples that were held out, and the best head on
 features that stay as they are, from which fine-tuning begins. Everything else about adapting an
@@ -10,7 +11,7 @@ encoder is the same for all of them: pooled.py.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,10 +32,21 @@ class Classes:
     """One of K classes for each example: softmax and its cross-entropy.
 
     targets : (N,) class numbers from 0
+    parts : the head reads so many vectors of an example, side by side
 
     >>> Classes().quality(np.array([[0.0, 1.0], [3.0, 1.0]]), np.array([1, 1]))
     1.0
     """
+
+    parts: ClassVar[int] = 1
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """What the head reads of N examples: standardised vectors (R, F) -> (N, parts·F)."""
+        return rows
+
+    def joined_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The same for arrays."""
+        return self.joined(Tensor(rows)).data
 
     def regression(self, C: float | tuple[float, ...], seed: int) -> Any:
         """An unfitted linear model; `fit(rows, targets)` finds the head for fixed features.
@@ -91,6 +103,37 @@ class Values(Classes):
     def splits(self, targets: np.ndarray, n_folds: int, seed: int) -> list[Split]:
         """Cross-validation without regard to the numbers."""
         return folds(np.zeros(len(targets)), n_folds, seed)
+
+
+class Towers(Classes):
+    """A class for two texts that are read apart, so that each has its own vector.
+
+    targets : (N,) class numbers from 0; `encoded` has two rows for each example, one behind the
+        other
+
+    >>> u, v = [1.0, 2.0], [3.0, 2.0]
+    >>> Towers().joined(Tensor([u, v])).data.tolist()
+    [[1.0, 2.0, 3.0, 2.0, 2.0, 0.0, 3.0, 4.0]]
+    """
+
+    parts = 4
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """u, v, |u − v| and u·v (number by number), (2N, F) -> (N, 4F)."""
+        both = rows.reshape(-1, 2, rows.shape[1])  # (2N,F) -> (N,2,F)
+        u = both[:, 0]
+        v = both[:, 1]
+        return F.concatenate([u, v, F.abs(u - v), u * v], axis=1)
+
+    def pick(self, encoded: Encoded, targets: Any, chosen: np.ndarray) -> tuple[Encoded, Any]:
+        """Both texts of some B examples."""
+        chosen = np.asarray(chosen)
+        rows = np.stack([2 * chosen, 2 * chosen + 1], axis=1)  # (B,2)
+        return take(encoded, rows.reshape(-1)), targets[chosen]
+
+    def lengths(self, encoded: Encoded, targets: Any) -> np.ndarray:
+        """The tokens of the longer text of each example, (N,)."""
+        return encoded["mask"].sum(axis=1).reshape(-1, 2).max(axis=1)
 
 
 @dataclass(frozen=True)

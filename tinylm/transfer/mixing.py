@@ -49,12 +49,14 @@ def learn_shares(
     codes: Any,
     start: Any,
     criterion: Callable[[Tensor, Any], Tensor] = F.cross_entropy,
+    joined: Callable[[Tensor], Tensor] = lambda rows: rows,
 ) -> np.ndarray:
     """The shares s that a task prefers, (L,), by L-BFGS.
 
     layers : (L, N, C), what each layer says of each text     codes : (N,) class numbers from 0
     start : a regression that was fitted on the standardised equal mix; gives W, b and C
     criterion : the mean loss of scores (N, K) and codes, for codes that are no classes
+    joined : what the head reads of standardised rows, where that is another array
 
     >>> from tinylm.transfer import SoftmaxRegression
     >>> rng = np.random.default_rng(0)
@@ -65,23 +67,24 @@ def learn_shares(
     >>> int(learn_shares(layers, codes, start).argmax())
     1
     """
-    n_layers, n_texts, width = layers.shape
+    n_layers = len(layers)
+    n_rows = joined(Tensor(layers[0])).shape[0]
     mix = nn.ScalarMix(n_layers)
-    head = nn.Linear(width, start.weights_.shape[1], rng=np.random.default_rng(0))
+    head = nn.Linear(*start.weights_.shape, rng=np.random.default_rng(0))
     learned = [mix.w, head.weight, head.bias]
     for module in (mix, head):
         module.astype(np.float64)
     head.weight.data[...] = start.weights_.T
     head.bias.data[...] = start.bias_
     known = [Tensor(layer.astype(np.float64)) for layer in layers]
-    decay = 1 / (start.C_ * n_texts)
+    decay = 1 / (start.C_ * n_rows)
 
     def loss():
         x = mix(known)  # (N,C)
         centred = x - F.mean(x, axis=0)
         variance = F.mean(F.square(centred), axis=0)
         standardised = centred / F.sqrt(variance + 1e-12)
-        nats = criterion(head(standardised), codes)
+        nats = criterion(head(joined(standardised)), codes)
         return nats + F.sum(F.square(head.weight)) * (decay / 2)
 
     def value_and_gradient(flat):

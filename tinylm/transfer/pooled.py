@@ -92,7 +92,8 @@ class Pooled(Estimator, Adapted):
         if self.config.mixes:
             self._fit_mix(texts, targets, regression)
         else:
-            regression.fit(self.features_.fit_transform(texts), targets)
+            rows = self.features_.fit_transform(texts)
+            regression.fit(self.goal.joined_rows(rows), targets)
         self.encoder_ = self.encoder
         self.head_ = (regression.weights_, regression.bias_)
 
@@ -102,9 +103,12 @@ class Pooled(Estimator, Adapted):
         every = self._features(self.encoder, ("all",))
         rows = every.means(texts)  # (N, L·C)
         layers = np.stack(np.split(rows, every.depth_, axis=1))  # (L,N,C)
-        regression.fit(self.features_.fit_means(mixed(layers)), targets)
-        self.features_.mix_ = learn_shares(layers, targets, regression, self.goal.loss)
-        regression.fit(self.features_.fit_means(mixed(layers, self.features_.mix_)), targets)
+        equal = self.features_.fit_means(mixed(layers))
+        regression.fit(self.goal.joined_rows(equal), targets)
+        shares = learn_shares(layers, targets, regression, self.goal.loss, self.goal.joined)
+        self.features_.mix_ = shares
+        learned = self.features_.fit_means(mixed(layers, shares))
+        regression.fit(self.goal.joined_rows(learned), targets)
 
     def _fit_all(self, texts: Sequence[Any], targets: Any) -> None:
         """Choose the rate, then tune a copy of the encoder on all examples."""
@@ -151,9 +155,9 @@ class Pooled(Estimator, Adapted):
         self.head_ = (weights, bias)
 
     def _logits(self, rows: np.ndarray) -> np.ndarray:
-        """Standardised features (N,F) -> (N,K)."""
+        """Standardised features (R,F) -> (N,K); R is N, or 2N where texts are joined."""
         weights, bias = self.head_
-        return rows @ weights + bias
+        return self.goal.joined_rows(rows) @ weights + bias
 
     def _scores(self, texts: Sequence[Any]) -> np.ndarray:
         """The head's scores of texts or pairs, (N,K).   raises TinylmError before `fit`"""
@@ -207,7 +211,7 @@ class Pooled(Estimator, Adapted):
         if not (arrays["std"] > 0).all():
             raise TinylmError("std holds a number that is not above 0")
         self.head_ = (arrays["weight"], arrays["bias"])
-        expected = (arrays["mean"].shape[0], len(facts["labels"]))
+        expected = (self.goal.parts * arrays["mean"].shape[0], len(facts["labels"]))
         shapes = (arrays["weight"].shape, arrays["bias"].shape)
         if shapes != (expected, expected[1:]) or min(expected) < 1:
             raise TinylmError(f"the weights are {shapes[0]}, expected {expected}")

@@ -30,6 +30,7 @@ from tinylm.errors import DataError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.tensor import no_grad
 from tinylm.training.filling import arranged
+from tinylm.training.generate import lead
 from tinylm.training.zero_shot import log_probability_of
 
 from .metrics import accuracy
@@ -147,16 +148,14 @@ each, for example '{text} It was {label}.'.
 
     def _continued(self, option, shared):
         """log p of the word's tokens and of those behind them, from the left."""
-        ids = option.ids
-        first = option.first
-        if first == 0 and self.tokenizer.end_id is None:
+        before = lead(self.tokenizer, option.first)
+        ids = (*before, *option.ids)
+        first = len(before) + option.first
+        if first == 0:
             raise DataError(
                 "Nothing stands before the label, and the model has no token for the beginning of "
                 "a text; let the pattern begin with a word."
             )
-        if first == 0:  # a text begins where another one ends
-            ids = (self.tokenizer.end_id, *ids)
-            first = 1
         read = ids[:-1]
         if read not in shared:
             shared[read] = self.model.logits(np.array([read])).data[0]  # (T,V)

@@ -14,9 +14,12 @@ from tinylm.transfer import (
     Classifier,
     PairClassifier,
     Regressor,
+    SentenceEncoder,
+    SoftmaxRegression,
     SpanConfig,
     SpanReader,
     TagConfig,
+    TowerClassifier,
     paired,
     pearson,
 )
@@ -24,6 +27,7 @@ from tinylm.transfer import (
 TEXTS = ["abab", "bba", "a", "aabb", "bb", "ba", "aaa"]
 PAIRS = [(first, second) for first in TEXTS for second in ("ab", "c", "cbd")]
 LABELS = np.array(["yes", "no", "maybe"] * 7)
+LABELS_AS_CODES = np.unique(LABELS, return_inverse=True)[1]
 NUMBERS = np.array([len(first) - 2.0 * len(second) for first, second in PAIRS])
 CHOICES = [Choice(text, ("c", "dd", "ee")[: 2 + n % 2], n % 2) for n, text in enumerate(TEXTS * 3)]
 QUESTIONS = []
@@ -82,7 +86,7 @@ def fitted(task, reader, method="finetune"):
     model = task(encoder, tokenizer, method, QUICK)
     if task is Chooser:
         return model.fit(CHOICES), CHOICES
-    return model.fit(PAIRS, LABELS if task is PairClassifier else NUMBERS), PAIRS
+    return model.fit(PAIRS, NUMBERS if task is Regressor else LABELS), PAIRS
 
 
 def said(model, inputs):
@@ -95,7 +99,7 @@ def said(model, inputs):
     return np.concatenate([np.ravel(p) for p in model.predict_proba(inputs)])
 
 
-TASKS = (PairClassifier, Regressor, Chooser, SpanReader)
+TASKS = (PairClassifier, TowerClassifier, Regressor, Chooser, SpanReader)
 each_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.task)
 
 
@@ -145,7 +149,7 @@ def test_nothing_is_predicted_before_fit(task):
     encoder, tokenizer = bert()
     model = task(encoder, tokenizer, "finetune")
     with pytest.raises(TinylmError, match="not fitted yet"):
-        model.predict([PAIRS[0]] if task in (PairClassifier, Regressor) else CHOICES[:1])
+        model.predict(CHOICES[:1] if task in (Chooser, SpanReader) else [PAIRS[0]])
 
 
 @each_task
@@ -169,6 +173,39 @@ def test_both_texts_of_a_pair_and_their_order_count():
     for i in range(4):
         for j in range(i):
             assert np.abs(p[i] - p[j]).max() > 1e-6
+
+
+def test_towers_join_the_vectors_of_texts_that_are_read_alone():
+    encoder, tokenizer = bert()
+    model = TowerClassifier(encoder, tokenizer, "features").fit(PAIRS, LABELS)
+    firsts, seconds = (model.features_.transform(list(texts)) for texts in zip(*PAIRS, strict=True))
+    rows = np.hstack([firsts, seconds, np.abs(firsts - seconds), firsts * seconds])
+    expected = SoftmaxRegression(model.config.C, seed=model.config.seed).fit(rows, LABELS_AS_CODES)
+    np.testing.assert_allclose(model.predict_proba(PAIRS), expected.predict_proba(rows), atol=1e-4)
+
+
+@pytest.mark.parametrize("task", [PairClassifier, TowerClassifier])
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_pairs_can_learn_a_mix_of_the_layers(task, method, tmp_path):
+    config = AdaptConfig(updates=5, batch_size=4, rates=(1e-2,), layers=("mix",))
+    model = task(*bert(), method, config).fit(PAIRS, LABELS)
+    assert model.features_.mix_.shape == (2,)
+    model.save(tmp_path / "run")
+    again = task.load(tmp_path / "run")
+    np.testing.assert_allclose(said(again, PAIRS), said(model, PAIRS), atol=1e-4)
+
+
+def test_towers_compare_texts_and_leave_vectors_of_each(tmp_path):
+    """Pairs whose texts agree in one word: neither text alone says which class it is."""
+    words = ["ab", "ba", "c", "cd"]
+    pairs = [(first, second) for first in words for second in words] * 4
+    labels = ["same" if first == second else "other" for first, second in pairs]
+    config = AdaptConfig(updates=200, batch_size=16, rates=(1e-3, 1e-2))
+    model = TowerClassifier(*bert(), "finetune", config).fit(pairs, labels)
+    assert model.rate_ in config.rates and model.score(pairs, labels) == 1
+    model.save(tmp_path / "run")
+    vectors = SentenceEncoder.load(tmp_path / "run")(words)
+    assert vectors.shape == (4, 12)
 
 
 def test_pairs_are_read_as_the_tokenizer_writes_two_texts():
@@ -196,6 +233,8 @@ def test_pairs_are_read_as_the_tokenizer_writes_two_texts():
 def test_what_is_no_pair_is_refused(texts, error):
     with pytest.raises(error):
         PairClassifier(*bert()).fit(texts, LABELS[: len(texts)])
+    with pytest.raises(error):
+        TowerClassifier(*bert()).fit(texts, LABELS[: len(texts)])
 
 
 def test_an_encoding_that_knows_pairs_stays_and_another_gets_the_three_tokens_of_gpt1():

@@ -114,7 +114,7 @@ def run(options: Namespace) -> int:
     _check_beam(options)
     model, tokenizer = load(options.dir)
     prompt = tokenizer.encode(options.prompt)
-    if not prompt and tokenizer.end_id is None:
+    if not _begin(tokenizer, prompt):
         raise DataError("the prompt holds no token that the model knows; give a longer --prompt")
     if options.beam:
         rows = _searched(options, model, tokenizer, prompt)
@@ -146,8 +146,10 @@ def _check_beam(options: Namespace) -> None:
 
 
 def _begin(tokenizer: Any, prompt: list[int]) -> list[int]:
-    """The ids that a model reads first: a text begins where another one ends."""
-    return prompt or [tokenizer.end_id]
+    """The ids that a model reads first."""
+    from tinylm.training.generate import lead
+
+    return [*lead(tokenizer, len(prompt)), *prompt]
 
 
 def _sampling(options: Namespace) -> dict[str, Any]:

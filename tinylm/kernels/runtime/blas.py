@@ -9,22 +9,22 @@ of the parts.
 The ladder, GFLOP/s on two threads of an AVX-512 processor for 1024 x 256 x 1024: `np.dot` on copied
 parts 161, with strides 178, in tiles 205. OpenBLAS packs large matrices before it multiplies them.
 With AVX-512 it also has kernels that need no packing, for products of at most 10⁶ multiplications;
-tiles stay below that. On other processors every product is one call.
+tiles stay below that. Without AVX-512 every product is one call.
 
 Where many products have one matrix in common, panels.py packs it once; with AVX2 that is faster.
 """
 
-import llvmlite.binding
 import numpy as np
 from numba import float32, types
 from numba.extending import overload
 
+from .pool import blas_core
 from .registry import helper
 
 ROWS = 128  # of a tile
 COLUMNS = 64  # of a tile
 VOLUME = 2**19  # multiplications of a tile; divided by its rows and columns, its depth
-TILED = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+UNPACKED = ("SkylakeX", "Cooperlake", "SapphireRapids")  # of OpenBLAS, with AVX-512
 PLAIN = ord("n")
 TRANSPOSED = ord("t")
 
@@ -113,7 +113,7 @@ def product(a, transposed, b, add, out):
     Each may be a part of a larger matrix, as long as the numbers of a row lie side by side.
     """
     if b.shape[0]:
-        _in_tiles(a, transposed, b, False, b.shape[0], add, out)
+        _multiplied(a, transposed, b, False, b.shape[0], add, out)
     elif not add:
         out[:] = 0
 
@@ -127,21 +127,35 @@ def product_of_rows(a, b, add, out):
     take 0.08 ms on two threads, and 1.0 with `np.dot`, which packs.
     """
     if b.shape[1]:
-        _in_tiles(a, False, b, True, b.shape[1], add, out)
+        _multiplied(a, False, b, True, b.shape[1], add, out)
     elif not add:
         out[:] = 0
 
 
+def _multiplied(a, a_transposed, b, b_transposed, depth, add, out):
+    """out = a b or out += a b, in tiles or in one call (see the top); depth : K, at least 1."""
+
+
+@overload(_multiplied, inline="always")
+def _multiplied_of(a, a_transposed, b, b_transposed, depth, add, out):
+    """What `_multiplied` is in compiled code, for the BLAS that is loaded."""
+    way = _in_tiles if blas_core() in UNPACKED else _in_one_call
+
+    def call(a, a_transposed, b, b_transposed, depth, add, out):
+        if out.size:
+            way(a, a_transposed, b, b_transposed, depth, 1.0 if add else 0.0, out)
+
+    return call
+
+
 @helper
-def _in_tiles(a, a_transposed, b, b_transposed, depth, add, out):
-    """out = a b or out += a b, tile by tile (see the top); depth : K, at least 1."""
+def _in_one_call(a, a_transposed, b, b_transposed, depth, beta, out):
+    _whole(a, a_transposed, b, b_transposed, beta, out)
+
+
+@helper
+def _in_tiles(a, a_transposed, b, b_transposed, depth, beta, out):
     n, m = out.shape
-    if n == 0 or m == 0:
-        return
-    beta = 1.0 if add else 0.0
-    if not TILED:
-        _whole(a, a_transposed, b, b_transposed, beta, out)
-        return
     part = VOLUME // (min(n, ROWS) * min(m, COLUMNS))
     for i in range(0, n, ROWS):
         for j in range(0, m, COLUMNS):

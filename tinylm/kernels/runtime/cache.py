@@ -2,11 +2,11 @@
 
 Numba notices a change of the file that defines a cached kernel, but not of a helper in another
 file. So our folder is named after a hash of all kernel sources, the place where they lie (Numba
-keeps the kernels of two copies apart), the processor, and the versions of Numba and llvmlite: any
-change starts an empty folder. The folder belongs to the user alone, because loading a compiled
-kernel runs it. A marker beside each kernel holds the hash of its files, so that a damaged one is
-compiled again. If no folder can be written, each process compiles its kernels anew and nothing
-fails.
+keeps the kernels of two copies apart), the processor, the instructions that the BLAS uses, and the
+versions of Numba and llvmlite: any change starts an empty folder. The folder belongs to the user
+alone, because loading a compiled kernel runs it. A marker beside each kernel holds the hash of its
+files, so that a damaged one is compiled again. If no folder can be written, each process compiles
+its kernels anew and nothing fails.
 """
 
 import contextlib
@@ -26,6 +26,8 @@ from tinylm.errors import DataError
 from tinylm.files import home, write_bytes
 from tinylm.progress import note
 
+from .pool import blas_core
+
 _state = {
     "folder": None,  # a Path; False if none can be written; None before the first question
     "told": False,  # whether `announce` has spoken
@@ -34,7 +36,7 @@ _lock = threading.Lock()
 
 
 def source_key(folder: Path | None = None) -> str:
-    """16 hex digits: a hash of the kernels' sources and place, the processor, the compilers.
+    """16 hex digits: a hash of the kernels, their place, the processor, BLAS and compilers.
 
     >>> len(source_key())
     16
@@ -42,7 +44,7 @@ def source_key(folder: Path | None = None) -> str:
     place = Path(folder or Path(__file__).parents[1]).resolve()
     processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     versions = f"{numba.__version__} {llvmlite.__version__} {sys.version_info[:2]}"
-    facts = f"{place} {processor} {versions}"
+    facts = f"{place} {processor} {blas_core()} {versions}"
     digest = hashlib.sha256(facts.encode())
     for path in sorted(place.rglob("*.py")):
         name = path.relative_to(place).as_posix()

@@ -13,6 +13,7 @@ that a core is soon free for a thread that has work.
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import os
 import sys
@@ -78,10 +79,8 @@ def start() -> None:
     with _start_lock:
         if _state["started"]:
             return
-        import scipy.linalg.cython_blas  # noqa: F401  (compiled kernels call into it)
-
         libraries = _blas()
-        numpys = [library for library in libraries if _is_numpys(library)]
+        numpys = [library for library in libraries if _is_from("numpy", library)]
         for library in libraries:  # one shared BLAS (conda, Accelerate) is limited for everybody
             if library not in numpys:
                 library.set_num_threads(1)
@@ -106,15 +105,30 @@ def _launch():
     return count
 
 
+@functools.cache
+def blas_core() -> str:
+    """The processor family for which SciPy's OpenBLAS multiplies, such as "Haswell"; "" if unknown.
+
+    OpenBLAS chooses it when it is loaded, by the processor or by the variable OPENBLAS_CORETYPE.
+    Another BLAS tells none.
+    """
+    for library in sorted(_blas(), key=lambda library: not _is_from("scipy", library)):
+        if getattr(library, "architecture", None):
+            return library.architecture
+    return ""
+
+
 def _blas():
-    """Controllers of the BLAS libraries loaded now."""
+    """Controllers of the BLAS libraries in this process, SciPy's among them."""
+    import scipy.linalg.cython_blas  # noqa: F401  (compiled kernels call into it)
+
     return [x for x in ThreadpoolController().lib_controllers if x.user_api == "blas"]
 
 
-def _is_numpys(library):
-    """True if NumPy brought the library along: it lies in one of NumPy's two library folders."""
+def _is_from(package, library):
+    """True if the package brought the library along: it lies in one of its two library folders."""
     folders = Path(library.filepath).parts[-3:-1]
-    return "numpy.libs" in folders or "numpy" in folders
+    return f"{package}.libs" in folders or package in folders
 
 
 def _keep_freed_memory():
