@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 
 import tinylm.ops as F
 from tinylm import hub, nn
+from tinylm.data import encode_corpus, load_texts
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.objectives import Objective, find
+from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.progress import Progress, duration
 from tinylm.tensor import no_grad
+from tinylm.text import Words
 from tinylm.training import checkpoint, pretrain
 from tinylm.training.losses import Divergence
 from tinylm.training.train import Interrupted, TrainConfig, Trainer, evaluate
@@ -503,6 +506,19 @@ def test_training_learns_and_evaluation_reports_nats_per_token_and_per_word():
     )  # whole batches of 17 until 20 are reached
     with pytest.raises(TinylmError, match="too short"):
         evaluate(model, Corpus(np.array([1]), words=1))
+
+
+def test_a_limit_counts_a_word_once_that_predicts_its_neighbours():
+    """Else a look at held-out text would be at a few texts, and the best weights a matter of luck."""
+    texts = load_texts("toy")[:400]
+    words = Words.train(texts)
+    corpus = encode_corpus(texts, words, words.end_id)
+    model = Word2Vec(Word2VecConfig(words.vocab_size, size=5), np.random.default_rng(0))
+    model.prepare(corpus)
+    first, second, *others = model.evaluation_batches(corpus)
+    expected = sum(model.loss(batch)[1]["tokens"] for batch in (first, second))
+    found = evaluate(model, corpus, limit=first.tokens + 1)
+    assert found["tokens"] == expected > first.tokens + second.tokens and others
 
 
 def test_a_chapter_with_a_kernel_of_its_own_uses_it_and_resumes_to_the_same_bits(tmp_path):

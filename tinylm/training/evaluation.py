@@ -12,7 +12,8 @@ from .losses import Components
 def evaluate(objective: Any, corpus: Any, limit: int = 200_000) -> dict[str, Any]:
     """The loss on held-out text.
 
-    limit : stop after this many predicted tokens; whole batches are read from the beginning
+    limit : stop after this many predicted tokens; whole batches are read from the beginning. Where
+        a word predicts several times, as in word2vec, it counts once
     returns dict: loss, tokens (predicted), unit (of the loss), and components, the means of its
         parts by name, if the objective reports some. If it predicts tokens of the vocabulary, the
         dict also has token_loss, the nats per token of these predictions alone, and unigram: the
@@ -58,6 +59,7 @@ def _summed_loss(objective, corpus, limit):
     """The losses of all predictions added up in float64, their number, the means of their parts."""
     total = 0.0
     predictions = 0
+    seen = 0
     parts = Components()
     with no_grad():
         for batch in objective.evaluation_batches(corpus):
@@ -67,7 +69,8 @@ def _summed_loss(objective, corpus, limit):
             total += loss.item() * count
             predictions += count
             parts.add(components, count)
-            if predictions >= limit:
+            seen += batch.tokens
+            if seen >= limit:
                 break
     return total, predictions, parts.means()
 
