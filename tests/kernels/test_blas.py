@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from tinylm.kernels.runtime import blas, cache, pool
 
@@ -58,7 +59,8 @@ def test_empty_products_leave_or_clear_what_was_there(add):
 
 def test_the_cache_tells_the_cores_of_the_blas_apart(monkeypatch):
     """The way is compiled in, so kernels made for one core must not be loaded with another."""
-    assert pool.blas_core() == pool.blas_core()
+    cores = {x.get("architecture", "") for x in threadpool_info() if x["user_api"] == "blas"}
+    assert pool.blas_core() in cores | {""}
     keys = set()
     for core in ("SkylakeX", "Haswell", ""):
         monkeypatch.setattr(cache, "blas_core", lambda core=core: core)
