@@ -33,7 +33,7 @@ SHAPES = {
 }
 PROMPT = 32
 NEW = 64
-REPEATS = {"tiny": 15, "gpt2_124m": 3}
+REPEATS = {"tiny": 60, "gpt2_124m": 3}
 SIDES = ("tinylm", "transformers", "ctranslate2")
 
 
@@ -84,7 +84,7 @@ def run_tinylm(name):
 
     shape = SHAPES[name]
     config = tinylm.GPTConfig(shape.V, shape.T, shape.C, shape.L, shape.H)
-    model = tinylm.GPT(config)
+    model = tinylm.GPT(config).eval()
     prompt = ids(shape)
     tinylm.set_threads(2)
     with tinylm.one_pool():

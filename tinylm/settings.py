@@ -12,6 +12,7 @@ tinylm.errors.ArgumentError: Sizes: width is 0; expected a whole number from 1 t
 """
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -142,13 +143,19 @@ class Config:
         """
 
 
+@functools.cache
+def _hints(config_class):
+    """Field name -> declared kind."""
+    return typing.get_type_hints(config_class)
+
+
 def check(config: Any) -> None:
     """Hold every field of a config to its declared kind and to its range.
 
     NumPy's numbers become Python's, and lists become tuples.
     raises ArgumentError    naming the config, the field, its value and what was expected
     """
-    kinds = typing.get_type_hints(type(config))
+    kinds = _hints(type(config))
     ranges: dict[str, Range | Choice] = {}
     for parent in reversed(type(config).__mro__):
         ranges |= vars(parent).get("ranges", {})
@@ -259,7 +266,7 @@ def build(
     raises TinylmError      naming a field that does not exist, is of another kind than declared, or
         is out of its range
     """
-    hints = typing.get_type_hints(config_class)
+    hints = _hints(config_class)
     known = [field.name for field in dataclasses.fields(config_class)]
     given = {}
     for name, value in values.items():

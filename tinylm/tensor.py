@@ -20,6 +20,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -111,25 +112,17 @@ class Tensor:
     def __init__(self, data: ArrayLike, requires_grad: bool = False):
         if isinstance(data, Tensor):
             data = data.data  # the same array; how it was computed is left behind
-        array = data if isinstance(data, np.ndarray) else np.asarray(data)
-        is_float = array.dtype.char in "fd"
-        if not is_float or not isinstance(data, np.ndarray | np.generic):
-            if array.dtype.kind not in "fiub":
-                raise TinylmError(
-                    f"A Tensor holds numbers, but the data has dtype {array.dtype}; "
-                    "pass an array of floats."
-                )
-            array = array.astype(np.float32)
-        self.data = array
+        is_ours = isinstance(data, np.ndarray) and data.dtype.char in "fd"
+        self.data = data if is_ours else _numbers(data)
         self.requires_grad = requires_grad
         self.grad = None
         self.grad_home = None  # where the first gradient is put, see gradients.gradient_like
         self.node = None  # the record of the op that made this Tensor; None for a leaf
 
-    shape = property(lambda self: self.data.shape, doc="Shape of the data.")
-    dtype = property(lambda self: self.data.dtype, doc="float32 or float64.")
-    ndim = property(lambda self: self.data.ndim, doc="Number of axes.")
-    size = property(lambda self: self.data.size, doc="Number of elements.")
+    shape = property(attrgetter("data.shape"), doc="Shape of the data.")
+    dtype = property(attrgetter("data.dtype"), doc="float32 or float64.")
+    ndim = property(attrgetter("data.ndim"), doc="Number of axes.")
+    size = property(attrgetter("data.size"), doc="Number of elements.")
 
     def __eq__(self, other: object) -> np.ndarray:
         """Where the numbers equal those of another Tensor or array: a bool array, as NumPy has it.
@@ -243,6 +236,19 @@ class Tensor:
         if seed.shape != self.shape:
             raise ShapeError(f"backward(grad): grad has shape {seed.shape}, expected {self.shape}.")
         _walk(self, seed)
+
+
+def _numbers(data):
+    """What is no array of ours as one: NumPy's own floats keep their dtype."""
+    array = np.asarray(data)
+    if array.dtype.char in "fd" and isinstance(data, np.generic):
+        return array
+    if array.dtype.kind not in "fiub":
+        raise TinylmError(
+            f"A Tensor holds numbers, but the data has dtype {array.dtype}; "
+            "pass an array of floats."
+        )
+    return array.astype(np.float32)
 
 
 def record(name: str, data: np.ndarray, inputs: tuple[Tensor, ...], vjp: Callable) -> Tensor:

@@ -180,6 +180,18 @@ def test_a_long_text_of_large_scores_keeps_its_precision_in_float32():
     np.testing.assert_allclose(single, exact, atol=2e-3)
 
 
+def test_the_gradient_of_a_long_text_keeps_its_precision_in_float32():
+    """Each of 521 tokens multiplies the gradient once more."""
+    arrays = [a.astype(np.float32) for a in drawn(np.random.default_rng(5), 13, 521, 13)]
+    found = []
+    for dtype in (np.float32, np.float64):
+        given = [Tensor(a.astype(dtype), requires_grad=True) for a in arrays]
+        F.sum(F.crf_log_partition(*given)).backward()
+        found.append(given[1].grad)
+    single, double = found
+    assert np.abs(single - double).max() < 1e-6 * np.abs(double).max()
+
+
 def test_equal_sequences_are_told_apart_by_a_fixed_rule():
     zeros = np.zeros((1, 3, 5)), np.zeros((5, 5)), np.zeros(5), np.zeros(5)
     assert F.crf_decode(*zeros).tolist() == [[0, 0, 0]]

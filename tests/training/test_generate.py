@@ -5,8 +5,10 @@ import pytest
 
 from tinylm import kernels, text
 from tinylm.errors import ShapeError, TinylmError
+from tinylm.kernels.runtime.pool import SHARED, threads_for
 from tinylm.objectives import Objective
 from tinylm.objectives.gpt import GPT, GPTConfig
+from tinylm.objectives.ulmfit import Ulmfit, UlmfitConfig
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.sampling import Sampling
 from tinylm.text import Words
@@ -175,21 +177,36 @@ def test_mistakes_are_sentences():
         generate(word2vec, [1], 3, temperature=0)
 
 
-def test_single_tokens_are_read_on_one_thread_and_the_users_count_stays(restored_threads):
-    """Sharing one token among threads gains nothing, and on a busy machine each waits for the other."""
+NARROW = {  # model -> a part of its step; the threads for the prompt
+    GPT(GPTConfig(V, n_positions=16, n_embd=8, n_layer=2, n_head=2)): ("finish", 2),
+    Ulmfit(UlmfitConfig(V, emb_sz=8, n_hid=12, n_layers=2)): ("embed", 1),
+}
+
+
+@pytest.mark.parametrize("model", NARROW, ids=lambda model: model.name)
+def test_one_token_of_a_narrow_model_is_read_on_one_thread(model, monkeypatch, restored_threads):
+    """Sharing it gains little, and on a busy machine each thread waits for the other."""
     kernels.set_threads(2)
-    model = Recalling()
     used = []
-    step = model.step
+    name, at_first = NARROW[model]
+    part = getattr(model, name)
 
-    def noted(ids, cache, mask=None):
-        used.append((ids.shape[1], kernels.threads()))
-        return step(ids, cache, mask)
+    def noted(x):
+        used.append(kernels.threads())
+        return part(x)
 
-    model.step = noted
+    monkeypatch.setattr(model, name, noted)
     between = [kernels.threads() for _ in generate(model, [3, 1, 4], 4, temperature=0)]
-    assert used == [(3, 2), (1, 1), (1, 1), (1, 1)]
+    assert used == [at_first, 1, 1, 1]
     assert between == [2, 2, 2, 2]
+    assert kernels.threads() == 2
+
+
+def test_a_wide_product_is_shared(restored_threads):
+    kernels.set_threads(2)
+    for count, threads in ((SHARED, 2), (SHARED - 1, 1)):
+        with threads_for(count):
+            assert kernels.threads() == threads
     assert kernels.threads() == 2
 
 

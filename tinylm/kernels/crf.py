@@ -17,6 +17,9 @@ i before it is p_t(i | j) = exp(α_{t−1}[i] + A[i, j] − arriving_t[j]):
 
 With dy = 1, dscores are the probabilities of each tag at each place. Positions that the mask leaves
 out are passed over, wherever they stand. The plain sum over all K^T sequences is in the tests.
+
+The gradient multiplies once for each token, and each product rounds. After 500 tokens float32 would
+be wrong in the fifth digit, so the way back is computed in float64.
 """
 
 import numpy as np
@@ -155,29 +158,33 @@ def _crf_backward_ref(dy, scores, mask, transitions, ends, alphas, scales, dscor
     >>> dscores.round(9)  # one place: a softmax
     array([[[0.25, 0.75]]])
     """
+    given = dy, scores, transitions, ends, alphas, scales
+    dy, scores, transitions, ends, alphas, scales = (x.astype(np.float64) for x in given)
     dscores[...] = 0
-    dtransitions[...] = 0
+    total = np.zeros(transitions.shape)
     for b in range(len(scores)):
         places = np.flatnonzero(mask[b])
         if not places.size:
             continue
-        final = alphas[b, places[-1]] + ends - scales[b, -1]
-        dscores[b, places[-1]] = dy[b] * np.exp(final)
+        later = dy[b] * np.exp(alphas[b, places[-1]] + ends - scales[b, -1])  # dscores at t
+        dscores[b, places[-1]] = later
         for before, t in zip(places[-2::-1], places[:0:-1], strict=True):
             arriving = alphas[b, t] + scales[b, t] - scores[b, t]
             shares = np.exp(alphas[b, before][:, None] + transitions - arriving)  # p_t(i | j)
-            pairs = shares * dscores[b, t]
-            dscores[b, before] = pairs.sum(axis=1)
-            dtransitions += pairs
+            pairs = shares * later
+            later = pairs.sum(axis=1)
+            dscores[b, before] = later
+            total += pairs
+    dtransitions[...] = total
 
 
 @helper
 def _passed_back(i, before, transitions, after, scores, scale, dafter, dpairs):
     """Σ_j p(i | j) dafter[j]; its terms are added to dpairs, unless that is empty."""
-    total = dafter.dtype.type(0)
+    total = 0.0
     for j in range(dafter.size):
-        arriving = after[j] + scale - scores[j]
-        pair = exp(before[i] + transitions[i, j] - arriving) * dafter[j]
+        arriving = np.float64(after[j]) + scale - scores[j]
+        pair = exp(np.float64(before[i]) + transitions[i, j] - arriving) * dafter[j]
         total += pair
         if dpairs.size:
             dpairs[j] += pair
@@ -209,8 +216,10 @@ def crf_backward(dy, scores, mask, transitions, ends, alphas, scales, dscores, d
     """
     batch, length, width = scores.shape
     for b in prange(batch):
-        nothing = np.empty(0, scores.dtype)
-        after = -1  # the next place of the text
+        nothing = np.empty(0)
+        later = np.empty(width)  # dscores at the next place of the text, in float64
+        now = np.empty(width)
+        after = -1  # that place
         for t in range(length - 1, -1, -1):
             if not mask[b, t]:
                 for j in range(width):
@@ -218,30 +227,35 @@ def crf_backward(dy, scores, mask, transitions, ends, alphas, scales, dscores, d
                 continue
             if after < 0:
                 for j in range(width):
-                    final = alphas[b, t, j] + ends[j] - scales[b, length]
-                    dscores[b, t, j] = dy[b] * exp(final)
+                    final = np.float64(alphas[b, t, j]) + ends[j] - scales[b, length]
+                    now[j] = dy[b] * exp(final)
             else:
                 for i in range(width):
-                    dscores[b, t, i] = _passed_back(
+                    now[i] = _passed_back(
                         i,
                         alphas[b, t],
                         transitions,
                         alphas[b, after],
                         scores[b, after],
                         scales[b, after],
-                        dscores[b, after],
+                        later,
                         nothing,
                     )
+            for j in range(width):
+                later[j] = now[j]
+                dscores[b, t, j] = now[j]
             after = t
     for i in prange(width):
-        for j in range(width):
-            dtransitions[i, j] = 0
+        total = np.zeros(width)
+        later = np.empty(width)
         for b in range(batch):
             before = -1
             for t in range(length):
                 if not mask[b, t]:
                     continue
                 if before >= 0:
+                    for j in range(width):
+                        later[j] = dscores[b, t, j]
                     _passed_back(
                         i,
                         alphas[b, before],
@@ -249,7 +263,9 @@ def crf_backward(dy, scores, mask, transitions, ends, alphas, scales, dscores, d
                         alphas[b, t],
                         scores[b, t],
                         scales[b, t],
-                        dscores[b, t],
-                        dtransitions[i],
+                        later,
+                        total,
                     )
                 before = t
+        for j in range(width):
+            dtransitions[i, j] = total[j]

@@ -20,10 +20,12 @@ import numpy as np
 from numba import prange
 
 from .elementary import exp, largest
-from .linear import FEW_ROWS, rows_per_block, strip_of
+from .linear import rows_per_block, strip_of
 from .runtime.blas import product
 from .runtime.panels import columns_from, multiply, pack_rows, packed_size, strips_of
 from .runtime.registry import helper, kernel
+
+FEW_ROWS = 32  # from here on we pack the weight
 
 
 def _columns(vocabulary):

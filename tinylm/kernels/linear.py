@@ -10,9 +10,9 @@ the backward needs no second exponential.
 
 For a single row, such as the newest token of a text, all the work is to read the weights. Then the
 forward is split by the weight's rows, one dot product each. This reads large weights about twice as
-fast as BLAS's product of a matrix and a vector. It is split so for few rows, too. From FEW_ROWS on
-a task packs its weights before it multiplies (see runtime/panels.py). For many rows we pack all of
-them once, and each task takes a block of rows.
+fast as BLAS's product of a matrix and a vector. It is split so for few rows, too. From
+`few_rows()` on a task packs its weights before it multiplies (see runtime/panels.py). For many rows
+we pack all of them once, and each task takes a block of rows.
 
 The input's gradient is split by rows. The weight's gradient is split by the weight's rows, which
 are columns of dpre: so no two threads ever add to the same number, and no matrix needs partial
@@ -25,11 +25,10 @@ from numba import prange
 
 from .activation import activate_ref, activate_row, derivative_ref
 from .dropout import drop_ref, drop_row
-from .runtime.blas import product, product_of_rows
+from .runtime.blas import few_rows, product, product_of_rows
 from .runtime.panels import STRIP, multiply, pack_rows, packed_rows, packed_size, strips_of
 from .runtime.registry import helper, kernel
 
-FEW_ROWS = 32  # from here on we pack the weight
 MANY_ROWS = 128  # from here on a task of the forward takes whole rows
 APART = 512  # from here on the gradients have a parallel loop each
 
@@ -134,7 +133,7 @@ def _strip(x, weight, bias, residual, act, rate, key, slope, out, strip):
     first = strip * STRIP
     last = min(first + STRIP, width)
     rows = weight[first:last]
-    if n < FEW_ROWS:
+    if n < few_rows():
         product_of_rows(x, rows, False, out[:, first:last])
     else:
         multiply(x, packed_rows(rows), False, out[:, first:last])

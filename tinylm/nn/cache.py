@@ -21,6 +21,7 @@ class Cache:
     layers : L     batch_size : B     heads : H     size : slots for tokens     width : D
     length : slots used so far     lengths : (B,) int64, real tokens of each row
     store : (L, 2, size, B, H, D), the memory: keys, then values of each layer
+    is_plain : whether its model reads one token by the equations of `TransformerBlock.read_one`
 
     `open` takes slots for some further tokens, then each layer fills them with `extend`. In memory
     one layer's slots follow each other, so attention reads them where they lie.
@@ -42,6 +43,7 @@ class Cache:
         self.store = np.empty(shape, dtype)
         self._real = np.ones((batch_size, size), bool)
         self.size = size
+        self.is_plain = False
         self.length = 0
         self.lengths = np.zeros(batch_size, np.int64)
         self._layers = [LayerCache(self, i) for i in range(layers)]
@@ -114,20 +116,23 @@ class LayerCache:
     """One layer's keys and values in a Cache.
 
     cache : the Cache     layer : its number
-    weights : those of the layer as its kernel takes them, gathered at its first token; None before.
-        A model whose weights change needs a new cache: these keys come from the old ones.
+    given : what the layer's kernel takes beside a token, its keys and its values: weights, then
+        options. The layer gathers them at its first token; None before. A model whose weights
+        change needs a new cache: these keys come from the old ones.
     """
 
     def __init__(self, cache: Cache, layer: int):
         self.cache = cache
         self.layer = layer
-        self.weights: tuple[np.ndarray, ...] | None = None
+        self.given: tuple[tuple[np.ndarray, ...], tuple[float, ...]] | None = None
 
     def slots(self) -> tuple[np.ndarray, np.ndarray]:
-        """The keys and values of all slots so far as they lie in memory, (length, B, H, D) each."""
-        end = self.cache.length
-        keys, values = self.cache.store[self.layer]  # (2,size,B,H,D) -> two (size,B,H,D)
-        return keys[:end], values[:end]
+        """Keys and values of all slots so far, as they lie in memory: (1, length, B, H, D) each."""
+        cache = self.cache
+        return (
+            cache.store[self.layer, :1, : cache.length],  # (L,2,size,B,H,D) -> (1,length,B,H,D)
+            cache.store[self.layer, 1:, : cache.length],
+        )
 
     def extend(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fill the slots opened last with (B, H, T, D) keys and values.
@@ -142,7 +147,7 @@ class LayerCache:
                 f"Cache: {keys.shape[2]} positions come in, but only {end} slots are open; "
                 "call open() with their number first."
             )
-        all_keys, all_values = self.slots()
+        [all_keys], [all_values] = self.slots()
         all_keys[first:] = keys.transpose(2, 0, 1, 3)  # (B,H,T,D) -> (T,B,H,D)
         all_values[first:] = values.transpose(2, 0, 1, 3)
         return all_keys.transpose(1, 2, 0, 3), all_values.transpose(1, 2, 0, 3)

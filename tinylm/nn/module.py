@@ -1,7 +1,7 @@
 """Modules: parameters with names, put together by assignment."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -219,13 +219,8 @@ class Module:
         >>> module.training
         True
         """
-        before = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
+        with evaluating(self.modules()):
             yield
-        finally:
-            for module, mode in before:
-                module.training = mode
 
     def apply(self, f: Callable[["Module"], object]) -> Self:
         """Call f(module) for every part and at last for this module; returns self."""
@@ -284,6 +279,24 @@ class Module:
             p.grad = None
             p.grad_home = None
         return self
+
+
+@contextlib.contextmanager
+def evaluating(modules: Sequence[Module]) -> Iterator[None]:
+    """`Module.evaluating` for the list of a module's parts: a small step need not walk them anew.
+
+    modules : from `Module.modules`
+    """
+    before = [module.training for module in modules]
+    for module in modules:
+        if module.training:
+            module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, before, strict=True):
+            if module.training != mode:
+                module.training = mode
 
 
 def _merge_equals(children):

@@ -197,21 +197,14 @@ class TransformerBlock(Module):
 
         row : (1, C) array, contiguous -> (1, C)     cache : the layer's, whose last slot is open
         """
-        c = self.attn.config
-        if cache.weights is None:
-            cache.weights = self._weights()
-        keys, values = cache.slots()  # (S,1,H,D)
+        if cache.given is None:
+            c = self.attn.config
+            options = (kernels.ACTIVATIONS[c.activation], int(self.pre_norm), c.eps)
+            cache.given = self._weights(), options
+        weights, options = cache.given
+        keys, values = cache.slots()  # (1,S,1,H,D)
         out = np.empty_like(row)
-        kernels.block_step(
-            row,
-            *cache.weights,
-            keys[None],
-            values[None],
-            kernels.ACTIVATIONS[c.activation],
-            int(self.pre_norm),
-            c.eps,
-            out,
-        )
+        kernels.block_step(row, *weights, keys, values, *options, out)
         return out
 
     def _weights(self) -> tuple[np.ndarray, ...]:

@@ -26,6 +26,7 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.data import Corpus, windows
 from tinylm.errors import ShapeError, TinylmError
+from tinylm.kernels.runtime.pool import threads_for
 from tinylm.memory import must_fit
 from tinylm.settings import at_least, between, one_of
 from tinylm.tensor import Tensor, no_grad
@@ -318,10 +319,10 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         return self.wte.weight, self.wpe.weight
 
     def embed(self, ids, position_ids, tables, speakers=None) -> Tensor:
-        """What the first block reads.   ids (B, T), position_ids (T,) or (B, T) -> (B, T, C)"""
+        """The vectors' sums.   ids (B, T), position_ids (T,) or (B, T) -> (B, T, C)"""
         tokens, positions = tables
         x = F.embedding(ids, tokens) + F.embedding(position_ids, positions)
-        return self.drop(x if speakers is None else x + F.embedding(speakers, tokens))
+        return x if speakers is None else x + F.embedding(speakers, tokens)
 
     def finish(self, x) -> Tensor:
         """What stands above the last block: a norm.   (B, T, C) -> (B, T, C)"""
@@ -357,6 +358,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         if mask is not None:
             allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,S) -> (B,1,1,S)
         x = self.embed(ids, position_ids, tables or self.tables(), speakers)  # (B,T,C)
+        x = self.drop(x)
         states = [x]
         for i, block in enumerate(self.h):
             layer = None if cache is None else cache.layer(i)
@@ -382,7 +384,13 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         c = self.config
         width = c.n_embd // c.n_head
         dtype = self.tables()[0].dtype
-        return nn.Cache(c.n_layer, batch_size, c.n_head, length, width, dtype)
+        cache = nn.Cache(c.n_layer, batch_size, c.n_head, length, width, dtype)
+        cache.is_plain = (
+            type(self).encode is GPT.encode
+            and type(self).embed is GPT.embed
+            and all(block.is_standard() for block in self.h)
+        )
+        return cache
 
     def step(self, ids, cache: nn.Cache, mask=None, **family) -> np.ndarray:
         """Read ids (B, T) after the tokens in the cache; returns the next token's scores (B, V).
@@ -394,33 +402,34 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         with no_grad():
             tables = self.tables()
             if mask is None and not family and self._is_next(ids, cache):
-                last = self.finish(self._read_one(ids, cache, tables))
+                with threads_for(self.h[0].mlp.c_fc.weight.size):
+                    last = self.finish(self._read_one(ids, cache, tables))
             else:
                 last = self.encode(ids, mask, cache=cache, tables=tables, **family)[-1][:, -1]
-            return F.linear(last, tables[0]).data
+            with threads_for(tables[0].size):
+                return F.linear(last, tables[0]).data
 
     def _is_next(self, ids, cache):
-        """Whether ids are one more token of one text: nothing to refuse, to mask or to drop.
-
-        A chapter with an `encode` or with blocks of its own is never read by `_read_one`.
-        """
+        """Whether ids are one more token of one text: nothing to refuse, to mask or to drop."""
         return (
-            type(self).encode is GPT.encode
+            cache.is_plain
             and ids.shape == (1, 1)
             and ids.dtype.kind in "iu"
             and 0 <= ids[0, 0] < self.config.vocab_size
             and cache.length == cache.lengths[0]
             and cache.length < min(self.config.n_positions, cache.size)
             and not self.training
-            and all(block.is_standard() for block in self.h)
         )
 
     def _read_one(self, ids, cache, tables):
         """The last block's state of one more token: as in `encode`, without its checks.
 
+        A chapter with an `encode`, an `embed` or blocks of its own is never read here.
+
         ids : (1, 1) -> (1, C). In a small model the checks take longer than the reading.
         """
-        row = self.embed(ids, cache.positions(1), tables).data[0]
+        tokens, positions = tables
+        row = tokens.data[ids[0]] + positions.data[cache.lengths]
         cache.open(1)
         for i, block in enumerate(self.h):
             row = block.read_one(row, cache.layer(i))

@@ -126,7 +126,8 @@ class GPT1(GPT, name="gpt1", encoding="bpe"):
         std = c.initializer_range
         self.noise = nn.Noise()
         self.table = nn.Embedding(c.vocab_size + c.n_positions, c.n_embd, rng=rng, std=std)
-        self.drop = nn.Dropout(c.embd_pdrop, self.noise)
+        self.table_drop = nn.Dropout(c.embd_pdrop, self.noise)
+        self.drop = nn.Dropout(0.0, self.noise)  # of the sum: the table has had its own
         block = nn.BlockConfig(
             width=c.n_embd,
             heads=c.n_head,
@@ -150,14 +151,8 @@ class GPT1(GPT, name="gpt1", encoding="bpe"):
 
         An entry that is dropped is missing wherever its token stands, and in the head too.
         """
-        table = self.drop(self.table.weight)
+        table = self.table_drop(self.table.weight)
         return table[: self.config.vocab_size], table[self.config.vocab_size :]
-
-    def embed(self, ids, position_ids, tables, speakers=None) -> Tensor:
-        """What the first block reads.   ids (B, T), position_ids (T,) or (B, T) -> (B, T, C)"""
-        tokens, positions = tables
-        x = F.embedding(ids, tokens) + F.embedding(position_ids, positions)
-        return x if speakers is None else x + F.embedding(speakers, tokens)
 
     def finish(self, x) -> Tensor:
         """The last block's states as they are: its second norm is the last."""

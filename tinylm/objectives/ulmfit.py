@@ -28,6 +28,7 @@ from tinylm import nn
 from tinylm import ops as F
 from tinylm.data import Corpus, stream
 from tinylm.errors import CheckpointError, TinylmError
+from tinylm.kernels.runtime.pool import threads_for
 from tinylm.memory import must_fit
 from tinylm.settings import at_least, between, from_to_below
 from tinylm.tensor import Tensor, no_grad
@@ -240,8 +241,7 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
         if c.backward:
             self.causal = False  # it sees what follows, and nothing before
             self.backward = True
-            self.start_cache = None
-            self.step = None
+            self.start_cache = self.step = None
 
     # -- learning from text ----------------------------------------------------------------------
 
@@ -432,7 +432,7 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
 
         mask : (B, T) bool, False at padding, which stands on the left; None = all real
         """
-        with no_grad():
+        with no_grad(), threads_for(np.size(ids) * self.config.n_hid**2):
             states, cache.state = self.read(ids, cache.state, mask)
             return F.linear(states[-1][:, -1], self.table, self.bias).data
 

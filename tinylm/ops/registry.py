@@ -96,12 +96,16 @@ def check_ids(name: str, ids: ArrayLike, size: int) -> np.ndarray:
 
 def contiguous(x: np.ndarray) -> np.ndarray:
     """x as a C-contiguous, writable array: a kernel would compile anew for a read-only one."""
+    if x.flags.carray and x.ndim:
+        return x
     x = np.ascontiguousarray(x)
     return x if x.flags.writeable else x.copy()
 
 
 def rows_of(x: np.ndarray) -> np.ndarray:
     """x (..., C) as contiguous rows (N, C) for a kernel; N or C may be 0."""
+    if x.ndim == 2:
+        return contiguous(x)
     return contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 

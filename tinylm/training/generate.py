@@ -6,7 +6,6 @@ Each step reads only the newest token of every text; a key/value cache holds the
 the state behind this, and behind beam.py. How an id is chosen by its score: see sampling.py.
 """
 
-import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -15,13 +14,9 @@ from numpy.typing import ArrayLike
 
 from tinylm.data import pad
 from tinylm.errors import ShapeError, TinylmError
-from tinylm.kernels.runtime.pool import one_thread
+from tinylm.nn.module import evaluating
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
-from tinylm.tensor import no_grad
-
-# From so many weights on, reading one token is reading the weights, which threads can share.
-LARGE = 2**23
 
 
 def generate(
@@ -59,8 +54,9 @@ def generate(
     ends = end_ids(end_id)
 
     def drawn():
+        parts = model.modules() if model.training else []
         for _ in range(steps):
-            with _evaluating(model):  # not across a yield: the caller may train in between
+            with evaluating(parts):  # not across a yield: the caller may train in between
                 [scores] = texts.scores()
                 new = int(choice.draw(choice.penalise(scores, texts.ids[0]), rng))
                 texts.extend([0], [new])
@@ -69,11 +65,6 @@ def generate(
                 return
 
     return drawn()
-
-
-def _evaluating(model):
-    """`model.evaluating()`, for nothing where it is in that mode already."""
-    return model.evaluating() if model.training else contextlib.nullcontext()
 
 
 def generate_batch(
@@ -203,7 +194,6 @@ class Texts:
         self.starts = [max(len(ids) - self.size, 0) for ids in self.ids]
         self.cache: Any = None
         self.slots = self.size  # of the cache in use; a full one makes `scores` read anew
-        self.is_large = sum(p.size for p in model.parameters()) >= LARGE
 
     def scores(self) -> np.ndarray:
         """The scores of the next id of each text, (B, V); −inf for an id in `without`."""
@@ -251,13 +241,10 @@ class Texts:
     def _step(self, rows):
         """The model's scores (B, V) after some rows of ids."""
         lengths = {len(row) for row in rows}
-        is_small = len(rows) == 1 and lengths == {1} and not self.is_large
-        alone = one_thread() if is_small else contextlib.nullcontext()
-        with no_grad(), alone:
-            if len(lengths) <= 1:
-                return self.model.step(np.array(rows), self.cache)
-            ids, mask = pad(rows, left=True)  # (B,T)
-            return self.model.step(ids, self.cache, mask)
+        if len(lengths) <= 1:
+            return self.model.step(np.array(rows), self.cache)
+        ids, mask = pad(rows, left=True)  # (B,T)
+        return self.model.step(ids, self.cache, mask)
 
 
 def unwritten(tokenizer: Any) -> tuple[int, ...]:

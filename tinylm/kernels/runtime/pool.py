@@ -28,6 +28,7 @@ from threadpoolctl import ThreadpoolController
 from tinylm.errors import BackendError, TinylmError, one_line
 
 SPINS = "10000"  # of a waiting thread before it sleeps; libgomp's own number is 300,000
+SHARED = 2**17  # numbers of a matrix whose product with one row is worth a second thread
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # libgomp reads these once, when it is loaded
 
 _state = {
@@ -227,23 +228,35 @@ def threads() -> int:
     return _launch()
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+class one_thread:
     """Within this context the parallel kernels that this thread calls run on it alone.
 
     For work too small to share, such as reading one token: a second thread gains nothing, and on a
     busy machine every kernel would wait until that thread gets a core. No kernel's blocks depend on
-    the number of threads, so the bits do not either.
+    the number of threads, so the bits do not either. (A context made from a generator would take
+    twice as long to enter, for every token.)
     """
-    before = threads()
-    was_alone = is_alone()
-    numba.set_num_threads(1)
-    _here.alone = True
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-        _here.alone = was_alone
+
+    def __enter__(self):
+        self.before = threads(), is_alone()
+        numba.set_num_threads(1)
+        _here.alone = True
+
+    def __exit__(self, *error):
+        count, _here.alone = self.before
+        numba.set_num_threads(count)
+
+
+def threads_for(count: int) -> AbstractContextManager:
+    """The context for products of one row with matrices of `count` numbers: all threads, or one.
+
+    count : numbers that are read between two waits of the threads for each other
+
+    >>> with threads_for(100):
+    ...     is_alone()
+    True
+    """
+    return _no_lock if count >= SHARED else one_thread()
 
 
 def is_alone() -> bool:
