@@ -495,6 +495,18 @@ def test_predict_does_not_read_the_labels_of_a_table_as_text(classifier, tmp_pat
     assert out == "" and name in err and ".txt" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command, fits, name", [
+    ("find-rate gpt --data toy", ".svg", "rates.png"),
+    ("show {run} sea", ".html or .htm", "page.pdf"),
+])  # fmt: skip
+def test_a_file_of_one_format_has_no_other_ending(command, fits, name, run, tmp_path, capsys):
+    out = tmp_path / name
+    with pytest.raises(SystemExit, match="2"):
+        main([*command.format(run=run).split(), "--out", str(out)])
+    err = capsys.readouterr().err
+    assert f"expected a name that ends in {fits}" in err and not out.exists()
+
+
 QUIET = {
     "compare": ["--data", "TMP/again.tsv", "--objectives", "word2vec", "--minutes", "0.002",
                 "--labels", "2", "--seeds", "1", "--out", "TMP/compare"],

@@ -130,7 +130,7 @@ def test_a_picture_never_replaces_the_text_that_is_read_and_other_files_only_whe
 
     monkeypatch.setattr("tinylm.report.pictures.available", lambda: True)
     monkeypatch.setattr("tinylm.training.rates.find_rate", search)
-    text = tmp_path / "mine.txt"
+    text = tmp_path / "mine.svg"
     text.write_text("a text of mine\n")
     read = ["find-rate", "gpt", "--data", str(text), "--out", str(text)]
     assert main([*read, "--overwrite"]) == 2 and "is read here" in capsys.readouterr().err

@@ -41,7 +41,9 @@ def finished(tmp_path_factory):
 
 def test_every_system_meets_every_cell_once(finished):
     systems = ["majority", "TF-IDF", "gpt features", "gpt fine-tuned", "gpt from scratch"]
-    assert sorted(finished.methods()) == sorted(systems)
+    assert finished.methods() == systems
+    again = replace(finished, rows=finished.rows[::-1])  # as if the first rows were measured anew
+    assert again.methods() == systems
     cells = sorted((row["method"], row["budget"], row["seed"]) for row in finished.rows)
     assert cells == sorted((m, b, s) for m in systems for b in (2, 3) for s in (0, 1))
     assert all(0 <= row["accuracy"] <= 1 and 0 <= row["macro_f1"] <= 1 for row in finished.rows)
@@ -55,6 +57,21 @@ def test_a_second_run_computes_nothing(finished, monkeypatch):
         monkeypatch.setattr(compare if name == "pretrain" else measures, name, forbidden)
     again = compare.run(finished.config)
     assert again.rows == finished.rows and again.pretrained == finished.pretrained
+
+
+@pytest.mark.parametrize("name, kept", [("gpt", "best"), ("word2vec", "last"), ("glove", "last")])
+def test_the_best_weights_are_kept_unless_the_chapter_wants_the_last(
+    name, kept, monkeypatch, tmp_path
+):
+    class Asked(Exception):
+        pass
+
+    def pretrain(asked, *_, **__):
+        raise Asked(asked.options["keep"])
+
+    monkeypatch.setattr(compare, "pretrain", pretrain)
+    with pytest.raises(Asked, match=kept):
+        compare.run(config(tmp_path, objectives=(name,)))
 
 
 def test_a_student_learns_from_the_bert_of_the_same_folder_and_is_measured_against_it(tmp_path):

@@ -104,6 +104,28 @@ power = number(float, 0, 1, "a number from 0 to 1")
 minutes = number(float, 1e-3, 10**6, "a positive number of minutes")
 
 
+def ending(*endings: str) -> Callable[[str], str]:
+    """A parser for the name of a file that we write in one format, which its ending must say.
+
+    >>> page = ending(".html", ".htm")
+    >>> page("out/Page.HTML")
+    'out/Page.HTML'
+    >>> page("page.pdf")
+    Traceback (most recent call last):
+        ...
+    argparse.ArgumentTypeError: 'page.pdf' given, expected a name that ends in .html or .htm
+    """
+
+    def parse(text):
+        if not text.lower().endswith(endings):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} given, expected a name that ends in {' or '.join(endings)}"
+            )
+        return text
+
+    return parse
+
+
 def counts(text: str) -> tuple[int, ...]:
     """Whole numbers with commas between them.
 

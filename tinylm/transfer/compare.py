@@ -141,13 +141,18 @@ def pretrained_run(
 
 
 def _pretraining(name: str, task: Task, config: CompareConfig) -> PretrainConfig:
-    """How one objective is pretrained; a student has its teacher's sizes and words."""
+    """How one objective is pretrained; a student has its teacher's sizes and words.
+
+    Of a model that soon knows a small text by heart, the weights of the lowest held-out loss are
+    kept. A chapter may want its last ones, as GloVe does.
+    """
+    keep = objectives.find(name).training_defaults.get("keep", "best")
     asked = PretrainConfig(
         objective=name,
         data=kind_of(config.data)[1],
         out=Path(config.out) / name,
         size=config.size,
-        options={**config.length, "keep": "best"},
+        options={**config.length, "keep": keep},
         seed=config.seed,
         encoding=config.encoding,
     )

@@ -231,8 +231,15 @@ class Comparison:
         return found
 
     def methods(self) -> list[str]:
-        """The measured systems, in the order of their first result: baselines come first."""
-        return list(dict.fromkeys(row["method"] for row in self.rows))
+        """The measured systems: the baselines, then each objective's, in the config's order.
+
+        Not in the order of their results, for a row may have been measured again.
+        """
+        known = [MAJORITY, TFIDF, WORD_TAGS]
+        for name in self.config.objectives:
+            known += [f"{name} {way}" for way in (FEATURES, FINETUNED, SCRATCH)]
+        found = {row["method"] for row in self.rows}
+        return [method for method in known if method in found]
 
     def scores(self, method: str, budget: Budget, score: str | None = None) -> list[float]:
         """One score per seed, in the order of the seeds; empty if the method was not measured.

@@ -19,7 +19,12 @@ def add(commands) -> argparse.ArgumentParser:
         "--data", required=True, metavar="NAME|FILE", help="text file, folder, named set, or toy"
     )
     p.add_argument("--init", metavar="DIR", help="begin with the model in DIR, as pretrain does")
-    p.add_argument("--out", metavar="FILE.svg", help="the picture, if there is to be one")
+    p.add_argument(
+        "--out",
+        type=values.ending(".svg"),
+        metavar="FILE.svg",
+        help="the picture, if there is to be one",
+    )
     p.add_argument(
         "--steps",
         type=values.count,

@@ -17,7 +17,11 @@ def add(commands) -> argparse.ArgumentParser:
     p.add_argument("dir", metavar="DIR", help="any pretrained run, ours or published")
     p.add_argument("text", metavar="TEXT", help="for masked models it may have gaps: 'a [MASK]'")
     p.add_argument(
-        "--out", default=PAGE, metavar="FILE.html", help=f"where the page goes (default {PAGE})"
+        "--out",
+        type=values.ending(".html", ".htm"),
+        default=PAGE,
+        metavar="FILE.html",
+        help=f"where the page goes (default {PAGE})",
     )
     p.add_argument(
         "--count",
