@@ -62,7 +62,7 @@ print(f"the true topic: {labels[0]}")
 # %% The picture
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for count, scores in found.items():
-    axes.plot(STEPS, scores, marker="o", label=f"{count} label words per topic")
+    axes.plot(STEPS, scores, marker="o", label=f"label words per topic: {count}")
 axes.axhline(1 / len(verbs), color="grey", linestyle=":", label="chance")
 axes.set(xlabel="updates on text without labels", ylabel="accuracy by prompt", ylim=(0, 1.02))
 axes.legend()
