@@ -156,6 +156,18 @@ def test_the_text_ends_after_its_end_token_and_the_mode_is_restored():
     assert model.training
 
 
+@pytest.mark.parametrize("mode", [False, True])
+def test_who_trains_between_two_tokens_finds_the_mode_as_it_was(mode):
+    model = Recalling().train(mode)  # whose `step` fails while it trains
+    new = []
+    for token in generate(model, [3, 1], 6, temperature=0):
+        assert model.training == mode
+        mode = not mode
+        model.train(mode)
+        new.append(token)
+    assert new == draw(6, temperature=0)
+
+
 def test_mistakes_are_sentences():
     for wrong in (
         {"temperature": -1},

@@ -19,7 +19,7 @@ With dy = 1, dscores are the probabilities of each tag at each place. Positions 
 out are passed over, wherever they stand. The plain sum over all K^T sequences is in the tests.
 
 The gradient multiplies once for each token, and each product rounds. After 500 tokens float32 would
-be wrong in the fifth digit, so the way back is computed in float64.
+be wrong in the sixth digit, so the way back is computed in float64.
 """
 
 import numpy as np

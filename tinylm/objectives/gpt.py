@@ -406,7 +406,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
                     last = self.finish(self._read_one(ids, cache, tables))
             else:
                 last = self.encode(ids, mask, cache=cache, tables=tables, **family)[-1][:, -1]
-            with threads_for(tables[0].size):
+            with threads_for(len(ids) * tables[0].size):
                 return F.linear(last, tables[0]).data
 
     def _is_next(self, ids, cache):

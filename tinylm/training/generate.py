@@ -17,6 +17,7 @@ from tinylm.errors import ShapeError, TinylmError
 from tinylm.nn.module import evaluating
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
+from tinylm.tensor import no_grad
 
 
 def generate(
@@ -54,8 +55,10 @@ def generate(
     ends = end_ids(end_id)
 
     def drawn():
-        parts = model.modules() if model.training else []
+        parts = []
         for _ in range(steps):
+            if model.training:
+                parts = parts or model.modules()
             with evaluating(parts):  # not across a yield: the caller may train in between
                 [scores] = texts.scores()
                 new = int(choice.draw(choice.penalise(scores, texts.ids[0]), rng))
@@ -241,10 +244,11 @@ class Texts:
     def _step(self, rows):
         """The model's scores (B, V) after some rows of ids."""
         lengths = {len(row) for row in rows}
-        if len(lengths) <= 1:
-            return self.model.step(np.array(rows), self.cache)
-        ids, mask = pad(rows, left=True)  # (B,T)
-        return self.model.step(ids, self.cache, mask)
+        with no_grad():
+            if len(lengths) <= 1:
+                return self.model.step(np.array(rows), self.cache)
+            ids, mask = pad(rows, left=True)  # (B,T)
+            return self.model.step(ids, self.cache, mask)
 
 
 def unwritten(tokenizer: Any) -> tuple[int, ...]:
