@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from functools import partial
+from importlib.util import find_spec
 
 from . import (
     busy,
@@ -145,6 +146,11 @@ def main():
     """Run the benchmarks that are asked for."""
     parser = command_line()
     options = parser.parse_args()
+    if missing := [name for name in machine.PACKAGES if find_spec(name) is None]:
+        parser.error(
+            f"{', '.join(missing)} cannot be imported, and tinylm is compared with them; run "
+            "pip install -e '.[peers]'"
+        )
     chosen = []
     for name in options.names or BENCHMARKS:
         found = meant(name)

@@ -53,6 +53,16 @@ def test_without_out_the_page_has_a_name_and_it_is_said(folder, tmp_path, capsys
     assert "yew" in (tmp_path / "show.html").read_text(encoding="utf-8")
 
 
+def test_a_file_that_is_no_page_of_ours_is_replaced_only_when_asked(folder, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    out.write_text("<!doctype html><title>mine</title>")
+    arguments = ["show", folder("bert"), "ash", "--out", str(out)]
+    assert main(arguments) == 2 and "exists already" in capsys.readouterr().err
+    assert "mine" in out.read_text()
+    assert main([*arguments, "--overwrite"]) == 0 and "mine" not in out.read_text()
+    assert main(arguments) == 0
+
+
 def test_limits_are_kept(folder, tmp_path, capsys):
     out = str(tmp_path / "page.html")
     arguments = ["show", folder("gpt"), " ".join(WORDS), "--out", out, "--tokens", "5"]

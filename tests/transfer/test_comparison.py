@@ -59,7 +59,7 @@ def test_a_second_run_computes_nothing(finished, monkeypatch):
     assert again.rows == finished.rows and again.pretrained == finished.pretrained
 
 
-@pytest.mark.parametrize("name, kept", [("gpt", "best"), ("word2vec", "last"), ("glove", "last")])
+@pytest.mark.parametrize("name, kept", [("gpt", "best"), ("word2vec", "best"), ("glove", "last")])
 def test_the_best_weights_are_kept_unless_the_chapter_wants_the_last(
     name, kept, monkeypatch, tmp_path
 ):

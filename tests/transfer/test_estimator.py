@@ -76,6 +76,23 @@ def test_a_field_of_the_config_is_set_and_checked():
             model.set_params(**{wrong: 1})
 
 
+@pytest.mark.parametrize("wrong", [
+    dict(batch_size=0), dict(batch_size=2.5), dict(max_length=-1), dict(max_length=True),
+])  # fmt: skip
+def test_sizes_of_features_are_checked_when_they_are_set(wrong):
+    [(name, value)] = wrong.items()
+    with pytest.raises(ArgumentError, match=f"Features: {name} is {value}; expected"):
+        Features(encoder(), WORDS, **wrong)
+    with pytest.raises(ArgumentError, match=f"Features: {name} is {value}; expected"):
+        Features(encoder(), WORDS).set_params(**wrong)
+
+
+def test_folds_and_seed_are_checked_when_they_are_set():
+    for wrong in (dict(n_folds=-3), dict(n_folds=1.5), dict(seed=-1)):
+        with pytest.raises(ArgumentError, match="SoftmaxRegression: (n_folds|seed) is"):
+            SoftmaxRegression(**wrong)
+
+
 def test_a_change_forgets_what_was_fitted():
     model = Classifier(encoder(), WORDS, config=CONFIG).fit(TEXTS, LABELS)
     with pytest.raises(TinylmError, match="not fitted yet"):

@@ -184,7 +184,7 @@ class Word2Vec(Objective, name="word2vec", encoding="words"):
 
     Config = Word2VecConfig
     by_line = True
-    training_defaults = dict(lr=0.025, warmup=0.0, schedule="linear", keep="last")
+    training_defaults = dict(lr=0.025, warmup=0.0, schedule="linear")
 
     def build(self, config: Word2VecConfig, rng: np.random.Generator) -> None:
         """Make both tables; special tokens get their zeros when a corpus names them."""

@@ -9,6 +9,7 @@ import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tinylm.files import SURROGATE
 
@@ -69,11 +70,13 @@ figcaption, footer { color: var(--soft); font-size: .85rem; }
 }
 """
 
+OURS = '<meta name="generator" content="tinylm">'
 PAGE = """\
 <!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{ours}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{style}</style>{head}
@@ -241,6 +244,15 @@ def contents(titles: Mapping[str, str]) -> str:
     return f'<nav aria-label="Contents"><ul>{"".join(items)}</ul></nav>'
 
 
+def is_page(path: str | Path) -> bool:
+    """Whether a file is a page of ours, which a newer one may replace."""
+    try:
+        with open(path, "rb") as file:
+            return OURS.encode() in file.read(200)
+    except OSError:
+        return False
+
+
 def page(title: str, *parts: str, foot: str = "", head: str = "") -> str:
     """The whole document.
 
@@ -248,5 +260,5 @@ def page(title: str, *parts: str, foot: str = "", head: str = "") -> str:
     head : finished markup for the head, such as a style of the page's own
     """
     body = "\n".join(parts)
-    parts_of_page = dict(title=escape(title), style=STYLE, head=head, body=body)
+    parts_of_page = dict(ours=OURS, title=escape(title), style=STYLE, head=head, body=body)
     return PAGE.format(**parts_of_page, foot=escape(foot))

@@ -19,6 +19,7 @@ from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.nn import masked_mean
 from tinylm.objectives import Objective, read_by
+from tinylm.settings import argument, at_least
 from tinylm.tensor import Tensor, no_grad
 
 from .estimator import Estimator
@@ -213,6 +214,8 @@ class Features(Estimator):
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.max_length = max_length
+        argument("Features", "batch_size", batch_size, int, at_least(1))
+        argument("Features", "max_length", max_length, int | None, at_least(1))
         self.layers = tuple(layers)
         if not self.layers:
             raise ShapeError(f"Features: no layer was chosen; expected some, for example {LAYERS}.")

@@ -15,7 +15,7 @@ from scipy import optimize, sparse, special
 from tinylm.errors import ArgumentError, DataError, ShapeError
 from tinylm.finite import is_finite
 from tinylm.kernels.runtime.pool import one_pool
-from tinylm.settings import above, argument
+from tinylm.settings import above, argument, at_least
 
 from .budgets import folds, label_array
 from .estimator import Estimator
@@ -109,6 +109,8 @@ class SoftmaxRegression(Estimator):
         argument("SoftmaxRegression", "C", grid, tuple[float, ...], above(0))
         if not grid:
             raise ArgumentError("SoftmaxRegression: C is empty; expected at least one number.")
+        argument("SoftmaxRegression", "n_folds", n_folds, int, at_least(0))
+        argument("SoftmaxRegression", "seed", seed, int, at_least(0))
         self.C = C
         self.n_folds = n_folds
         self.seed = seed

@@ -20,6 +20,7 @@ from tinylm.errors import TinylmError
 from tinylm.hub.sentences import Pooling, read_pooling
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
+from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 
 from .features import encode_texts, take
@@ -55,7 +56,7 @@ class SentenceEncoder:
         self.encoder = encoder
         self.tokenizer = tokenizer
         self.pooling = pooling or Pooling()
-        self.batch_size = batch_size
+        self.batch_size = argument("SentenceEncoder", "batch_size", batch_size, int, at_least(1))
 
     @classmethod
     def load(cls, path: str | Path) -> "SentenceEncoder":

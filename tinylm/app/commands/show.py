@@ -37,15 +37,19 @@ def add(commands) -> argparse.ArgumentParser:
         metavar="N",
         help="tokens to read, special ones included (default 64, or what the model reads)",
     )
+    values.add_overwrite(p)
     values.add_code(p)
     return p
 
 
 def run(options: Namespace) -> int:
     """Read the text, write the page, and print what it says in a sentence."""
+    from tinylm import folders
+    from tinylm.report import html
     from tinylm.report import reading as readings
     from tinylm.report import show as pages
 
+    folders.claim_file(options.out, options.overwrite or html.is_page(options.out))
     model, tokenizer = load(options.dir)
     reading = readings.read(model, tokenizer, options.text, options.count, options.tokens)
     layers = len(reading.attention)
