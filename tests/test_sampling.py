@@ -246,3 +246,10 @@ def test_the_whole_vocabulary_can_be_drawn_and_not_more():
     assert ids.tolist() == [0] and of_targets.tolist() == [0, 0] and of_ids.tolist() == [0]
     with pytest.raises(ShapeError, match="log_uniform: 8 different ids.*expected 1 to 7"):
         log_uniform((), 8, 7, rng)
+
+
+def test_a_ban_that_leaves_nothing_bans_nothing_also_where_ids_are_excluded():
+    logits = [1.0, 2.0, -np.inf]  # the third may never be drawn
+    once = Sampling(no_repeat_ngram_size=1)
+    assert once.penalise(logits, [0, 1]).tolist() == logits
+    assert once.penalise(logits, [0]).tolist() == [-np.inf, 2.0, -np.inf]

@@ -98,7 +98,9 @@ class Sampling(Config):
         scores[seen] = np.where(before < 0, before * self.repetition_penalty, divided)
         banned = _completions(known.tolist(), size) if size else set()
         banned = [i for i in banned if i < len(scores)]
-        if len(banned) < len(scores):
+        is_left = np.isfinite(scores)  # others may be excluded before
+        is_left[banned] = False
+        if is_left.any():
             scores[banned] = -np.inf
         return scores
 

@@ -146,6 +146,12 @@ def test_options_that_contradict_each_other_are_a_sentence(folder, capsys, argum
     assert out == "" and hint in err and len(err.splitlines()) == 1
 
 
+def test_an_empty_text_to_stop_at_is_refused(folder, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["generate", folder, "--prompt", "a", "--stop", ""])
+    assert "--stop: '' given, expected some text" in capsys.readouterr().err
+
+
 def test_a_terminal_is_told_nothing_by_what_is_written(folder, capsys):
     """The text appears as it grows, so it is not printed as a result; see errors.visible."""
     assert main(["generate", folder, "--prompt", "\x1b[31mab", "--tokens", "1"]) == 0

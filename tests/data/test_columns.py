@@ -289,3 +289,28 @@ def test_an_unknown_task_is_one_sentence(tmp_path):
     for load in (load_examples, load_example_parts, read_examples):
         with pytest.raises(DataError, match="no task 'pairs'; it is one of .*pair"):
             load("pairs", str(tmp_path))
+
+
+@pytest.mark.parametrize("text", [
+    "question\toption_a\toption_b\toption_c\tanswer\nQ\t\tyes\tno\tB\n",
+    "context\tending0\tending1\tending2\tlabel\nHe\ta\t \tb\t1\n",
+])  # fmt: skip
+def test_an_empty_answer_before_another_would_shift_the_right_one(tmp_path, text):
+    path = tmp_path / "choices.tsv"
+    path.write_text(text)
+    with pytest.raises(DataError, match="line 2.*an answer is empty"):
+        columns.choices(path)
+    path.write_text("context\tending0\tending1\tending2\tlabel\nHe\ta\tb\t\t1\n")
+    assert columns.choices(path) == [Choice("He", ("a", "b"), 1)]
+
+
+@pytest.mark.parametrize("row, answers", [
+    ("2+3 is ?\t4\t6\t5", ("4", "6", "5")),
+    ("2+3 is ?\t4\t5", ("4", "5")),
+    ("He\ta\tb\t1", ("a", "b")),  # the number of the right one
+])  # fmt: skip
+def test_without_labels_a_number_that_names_no_answer_is_one(tmp_path, row, answers):
+    path = tmp_path / "choices.tsv"
+    path.write_text(row + "\n")
+    [found] = columns.choices(path, labelled=False)
+    assert found.answers == answers

@@ -5,6 +5,7 @@ import pytest
 
 from tinylm import nn, ops
 from tinylm.errors import ShapeError
+from tinylm.objectives.gpt import GPT, GPTConfig
 from tinylm.ops.attention import _to_kernel
 from tinylm.tensor import no_grad
 
@@ -162,3 +163,29 @@ def test_slots_must_be_opened_and_suffice():
         cache.open(2)
     with pytest.raises(ShapeError, match="5 positions come in, but only 4 slots are open"):
         cache.layer(0).extend(heads(5), heads(5))
+
+
+def silent(x, residual=None):
+    """An MLP's forward that adds nothing."""
+    return residual
+
+
+CHANGES = {
+    "a forward": lambda block: setattr(block.mlp, "forward", silent),
+    "an epsilon": lambda block: setattr(block.ln_1, "eps", 0.5),
+    "no bias": lambda block: setattr(block.mlp.c_fc, "bias", None),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_part_is_heeded_when_tokens_come_one_by_one(change):
+    model = GPT(GPTConfig(9, n_positions=16, n_embd=12, n_layer=2, n_head=3)).eval()
+    CHANGES[change](model.h[1])
+    assert not model.h[1].is_standard()
+    cache = model.start_cache(1, 16)
+    text = [3, 1, 4, 1, 5]
+    for token in text:
+        one = model.step(np.array([[token]]), cache)
+    with no_grad():
+        whole = model.logits(np.array([text])).data[:, -1]
+    np.testing.assert_allclose(one, whole, rtol=1e-4, atol=1e-6)

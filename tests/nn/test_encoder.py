@@ -110,3 +110,13 @@ def test_groups_hold_every_parameter_once_from_the_bottom_up():
 def test_a_text_longer_than_the_positions_is_one_sentence():
     with pytest.raises(ShapeError, match="at most 11 positions"):
         encoder()(ids(2, T + 1))
+
+
+def test_tables_that_are_shared_keep_what_they_have_learned():
+    """Only new weights are drawn from the truncated normal distribution."""
+    one = encoder()
+    one.embeddings.words.weight.data[...] = 5.0
+    two = encoder(seed=1, embeddings=one.embeddings)
+    assert (one.embeddings.words.weight.data == 5.0).all()
+    for p in two.h.parameters():
+        assert p.ndim < 2 or np.abs(p.data).max() <= 2 * BLOCK.std

@@ -5,7 +5,7 @@ import pytest
 
 from tinylm import nn
 from tinylm import ops as F
-from tinylm.errors import CheckpointError, ShapeError, TinylmError
+from tinylm.errors import ArgumentError, CheckpointError, ShapeError, TinylmError
 from tinylm.tensor import no_grad
 
 RNG = np.random.default_rng(0)
@@ -210,3 +210,12 @@ def test_a_cache_refuses_what_it_has_no_room_for_and_what_wants_a_gradient():
             block(x, cache=cache.layer(0))
         with pytest.raises(ShapeError, match="3 positions do not fit its room for 2"):
             cache.open(1)
+
+
+@pytest.mark.parametrize("dtype", [int, "float16", np.complex64, bool])
+def test_weights_are_converted_to_the_two_floats_only(dtype):
+    layer = nn.Linear(3, 2, rng=np.random.default_rng(0))
+    before = layer.weight.data.copy()
+    with pytest.raises(ArgumentError, match="expected float32 or float64"):
+        layer.astype(dtype)
+    assert np.array_equal(layer.weight.data, before) and layer.weight.dtype == np.float32

@@ -311,3 +311,20 @@ def test_positions_that_are_padding_give_zeros_whatever_stands_there():
         [0, 2, 0],
         [1, 0, 1],
     ]  # repeats add up, padding gets nothing
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.int32])
+def test_targets_that_do_not_count_are_none_of_the_classes_in_any_dtype_of_integers(dtype):
+    """Without a sign, -1 would be class 255."""
+    x = np.zeros((2, 300))
+    x[:, 255] = 9
+    found = []
+    for kind in (np.int64, dtype):
+        targets = np.array([1, 0], kind)
+        given = Tensor(x, requires_grad=True)
+        loss = F.cross_entropy(given, targets, ignore_index=0)
+        loss.backward()
+        head = F.linear_cross_entropy(np.eye(2), x.T.copy(), targets, ignore_index=0)
+        found.append((loss.item(), head.item(), given.grad))
+    for wanted, got in zip(*found, strict=True):
+        np.testing.assert_array_equal(got, wanted)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinylm import kernels, text
-from tinylm.errors import ShapeError, TinylmError
+from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import SHARED, threads_for
 from tinylm.objectives import Objective
 from tinylm.objectives.gpt import GPT, GPTConfig
@@ -353,3 +353,11 @@ def test_an_id_left_out_changes_only_the_scores_of_others_by_a_constant():
     assert draw(9, without=[]) == draw(9, without=[V, V + 3]) == draw(9)
     with pytest.raises(ShapeError, match="leaves no id"):
         draw(without=range(V))
+
+
+def test_what_may_not_stop_a_text_is_refused():
+    letters = text.Chars("abc")
+    with pytest.raises(ArgumentError, match="is one string"):
+        stop_at(letters, [[3]], "ca")
+    with pytest.raises(ArgumentError, match="one of the strings is empty"):
+        stop_at(letters, [[3]], ["a", ""])

@@ -5,7 +5,7 @@ import pytest
 
 from tinylm import GPT, GPTConfig, Trainer
 from tinylm.data import encode_corpus, toy
-from tinylm.errors import DataError, ShapeError, TinylmError
+from tinylm.errors import ArgumentError, DataError, ShapeError, TinylmError
 from tinylm.objectives import Objective
 from tinylm.objectives.bert import Bert, BertConfig
 from tinylm.sampling import log_probabilities
@@ -232,3 +232,9 @@ def test_a_small_gpt_learns_to_translate_by_prompt():
         found = translate(model, words, pairs[tested : tested + 2], sentence, steps=15)
         right += found == expected
     assert right >= 80
+
+
+def test_one_string_is_no_list_of_continuations():
+    for call in (score, choose):
+        with pytest.raises(ArgumentError, match="is one string, 'bad'; expected a list"):
+            call(gpt(), LETTERS, "a", "bad")

@@ -9,7 +9,7 @@ import pytest
 import tinylm
 from tinylm import files, hub, text
 from tinylm.app.cli import main
-from tinylm.errors import ArgumentError, CheckpointError, TinylmError
+from tinylm.errors import ArgumentError, CheckpointError, ShapeError, TinylmError
 from tinylm.hub.sentences import MODES, read_pooling
 from tinylm.objectives.bert import Bert, BertConfig
 from tinylm.transfer.sentences import SentenceEncoder, pool
@@ -240,3 +240,13 @@ def test_one_string_is_no_list_of_letters(folder, lower):
     encoder.pooling = dataclasses.replace(encoder.pooling, lower=lower)
     with pytest.raises(ArgumentError, match="texts"):
         encoder("SEA")
+
+
+def test_a_search_among_other_vectors_is_refused(folder):
+    encoder = SentenceEncoder.load(folder)
+    vectors = encoder(TEXTS)
+    for wrong in (vectors[:, :5], vectors[0]):
+        with pytest.raises(ShapeError, match=r"search: vectors have the shape .*\(N, 22\)"):
+            encoder.search("sea", wrong)
+    with pytest.raises(ArgumentError, match="search: count is -1"):
+        encoder.search("sea", vectors, count=-1)

@@ -98,3 +98,14 @@ def test_convert_that_makes_words_equal_says_so(tmp_path, capsys):
     command = ["convert", str(tmp_path / "v.bin"), str(tmp_path / "v.vec"), "--errors", "ignore"]
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["repeated"] == 1
+
+
+@pytest.mark.parametrize("first", [
+    "\ufeffsea", "PK\x03\x04", "\udc80", "\x1f\udc8b", "\udc93NUMPY", "\udc89HDF",
+])  # fmt: skip
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_first_word_is_never_taken_for_the_beginning_of_another_format(first, form):
+    words = [first, "sea", first + "b"]
+    back, changed = round_trip(words, form)
+    assert back == [changed.get(word, word) for word in words]
+    assert len(set(back)) == 3 and set(changed) <= {first}

@@ -133,9 +133,9 @@ def test_lines_as_c_programs_write_them_and_words_with_spaces_are_read(tmp_path)
     [
         (b"", "does not begin"),
         (b"a 1 2\nb 1\n", "does not hold 2 numbers"),
-        (b"word\n", "does not hold"),
+        (b"word\n", "holds no word vectors"),
         (b"2 3\na 1 2 3\n", "more than its size|ends after 1 words"),
-        (b"a one two\n", "does not hold"),
+        (b"a one two\n", "holds no word vectors"),
     ],
 )
 def test_damaged_files_are_one_sentence(tmp_path, content, sentence):
@@ -287,3 +287,32 @@ def test_evaluate_words_counts_every_pair_and_question_of_the_named_sets(tmp_pat
     assert abs(found["wordsim353"]["spearman"]) < 0.3 and found["analogies"]["accuracy"] < 0.01
     assert main(["evaluate-words", str(tmp_path / "v"), "--restrict", "2"]) == 0
     assert "nan" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("table", [np.array([[1, 0], [0, 1]]), [[1, 0], [0.0, 1]]])
+def test_a_table_of_other_numbers_becomes_floats(table):
+    vectors = Vectors(["sea", "lake"], table)
+    found = vectors.most_similar(np.array([0.6, 0.8]))
+    assert [word for word, _ in found] == ["lake", "sea"]
+    np.testing.assert_allclose([cosine for _, cosine in found], [0.8, 0.6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("table", [[["a"], ["b"]], [[1.0], [1.0, 2.0]], None])
+def test_a_table_of_no_numbers_is_refused(table):
+    with pytest.raises(ShapeError, match="Vectors:"):
+        Vectors(["sea", "lake"], table)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("wrong", [1e39, np.nan, -np.inf])
+def test_numbers_that_no_reader_takes_are_not_written(form, wrong, tmp_path):
+    with pytest.raises(CheckpointError, match="the vector of 'lake' holds NaN, infinity"):
+        write_vectors(tmp_path / "v", ["sea", "lake"], [[1.0, 2.0], [3.0, wrong]], form=form)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_that_holds_no_vectors_is_called_so(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("paris late anna late the calm a in late\n")
+    with pytest.raises(CheckpointError, match="holds no word vectors: its lines do not end with"):
+        read_vectors(path)

@@ -126,6 +126,19 @@ def ending(*endings: str) -> Callable[[str], str]:
     return parse
 
 
+def some_text(text: str) -> str:
+    """Any text but an empty one.
+
+    >>> some_text("")
+    Traceback (most recent call last):
+        ...
+    argparse.ArgumentTypeError: '' given, expected some text
+    """
+    if not text:
+        raise argparse.ArgumentTypeError(f"{text!r} given, expected some text")
+    return text
+
+
 def counts(text: str) -> tuple[int, ...]:
     """Whole numbers with commas between them.
 

@@ -152,8 +152,8 @@ def choices(path: str | Path, labelled: bool = True) -> list[Choice]:
 def _plain_choice(path, number, cells, labelled) -> Choice:
     """context<TAB>answer<TAB>answer …<TAB>number of the right one."""
     *texts, last = [cell.strip() for cell in cells]
-    if not labelled and not last.isdigit():
-        texts.append(last)
+    if not labelled and not (last.isdigit() and _right(last, texts[1:], []) is not None):
+        texts.append(last)  # it names no answer, so it is one
         last = ""
     if len(texts) < 3:
         wanted = "a text, at least two answers, and the number of the right one from 0"
@@ -176,7 +176,11 @@ def _choice(path: str | Path, number: int, row: Mapping[str, Any], labelled: boo
     if "premise" in row and both:  # the question is COPA's "cause" or "effect"
         context = f"{context} {question}"
     if numbered:
-        answers = [row[key] for key in numbered if str(row[key]).strip()]
+        answers = [row[key] for key in numbered]
+        while answers and not str(answers[-1]).strip():  # a row may have fewer than others
+            answers.pop()
+        if any(not str(answer).strip() for answer in answers):
+            refuse(path, number, "an answer is empty, but one behind it is not; leave no gap")
     else:
         answers = _one(path, number, row, "answers", ANSWERS)
     letters: list[str] = []

@@ -150,6 +150,7 @@ class Encoder(Module):
         rng: np.random.Generator,
         embeddings: Embeddings | None = None,
     ):
+        is_shared = embeddings is not None
         if embeddings is None:
             embeddings = Embeddings(config, eps=block.eps, std=block.std, rng=rng)
         self.embeddings = embeddings
@@ -160,7 +161,9 @@ class Encoder(Module):
         self.h = ModuleList(
             TransformerBlock(block, noise=noise, rng=rng) for _ in range(config.layers)
         )
-        truncate(self, rng, block.std)
+        new = [self.h] if self.project is None else [self.project, self.h]
+        for part in new if is_shared else [embeddings, *new]:
+            truncate(part, rng, block.std)
 
     def forward(
         self, ids, mask=None, token_types=None, position_ids=None, scores=None

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinylm.errors import CheckpointError
+from tinylm.errors import ArgumentError, CheckpointError
 from tinylm.finite import is_finite
 from tinylm.memory import must_fit
 from tinylm.settings import argument, between
@@ -273,7 +273,12 @@ class Module:
         return "\n".join(lines)
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Convert every parameter and buffer to float32 or float64 in place; returns self."""
+        """Convert every parameter and buffer to float32 or float64 in place; returns self.
+
+        raises ArgumentError  for another dtype
+        """
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ArgumentError(f"astype: dtype is {np.dtype(dtype)}; expected float32 or float64.")
         for _, p in self._named(SAVED):
             p.data = p.data.astype(dtype)
             p.grad = None

@@ -183,13 +183,18 @@ class TransformerBlock(Module):
         """Whether this block computes what `read_one` does: no part has a forward of its own."""
         attention = self.attn
         mlp = self.mlp
+        norms = (self.ln_1, self.ln_2)
+        if type(attention) is not MultiHeadAttention or type(mlp) is not MLP:
+            return False
+        linears = (attention.c_attn, attention.c_proj, mlp.c_fc, mlp.c_proj)
+        parts = (self, attention, mlp, *norms, *linears)
         return (
             type(self).forward is TransformerBlock.forward
-            and type(attention) is MultiHeadAttention
-            and type(mlp) is MLP
-            and type(self.ln_1) is type(self.ln_2) is LayerNorm
-            and type(attention.c_attn) is type(attention.c_proj) is Linear
-            and type(mlp.c_fc) is type(mlp.c_proj) is Linear
+            and all(type(norm) is LayerNorm for norm in norms)
+            and all(norm.eps == attention.config.eps for norm in norms)
+            and all(type(linear) is Linear for linear in linears)
+            and all(linear.bias is not None for linear in linears)
+            and not any("forward" in vars(part) for part in parts)
         )
 
     def read_one(self, row: np.ndarray, cache: LayerCache) -> np.ndarray:

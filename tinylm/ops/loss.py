@@ -50,8 +50,8 @@ def _target_ids(name, targets, shape, vocabulary, ignore_index):
                 f"{name}: target {wrong} is out of range; expected 0 to {vocabulary - 1}, "
                 f"or ignore_index = {ignore_index}."
             )
-    ids = np.where(real, targets, -1)
-    return ids.astype(np.int64)
+    ids = targets.astype(np.int64)  # first: an unsigned −1 would be the largest id
+    return np.where(real, ids, -1)
 
 
 @op

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinylm import arguments
 from tinylm.data import pad
-from tinylm.errors import ShapeError, TinylmError
+from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.nn.module import evaluating
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
@@ -123,6 +124,8 @@ def stop_at(
 ) -> Callable[[int, list[int]], bool]:
     """A `stop` for `generate_batch`: a text is finished once what is new holds one of the strings.
 
+    raises ArgumentError  for one string in place of a list, or an empty one, which every text holds
+
     >>> from tinylm.text import Chars
     >>> letters = Chars("abc")
     >>> stop = stop_at(letters, [letters.encode("b")], ["ca"])
@@ -130,9 +133,13 @@ def stop_at(
     (False, True)
     """
 
+    ends = arguments.strings(strings, "strings")
+    if "" in ends:
+        raise ArgumentError("stop_at: one of the strings is empty, and every text holds it.")
+
     def stop(b, new):
         text = continuation(tokenizer, prompts[b], new)
-        return any(string in text for string in strings)
+        return any(end in text for end in ends)
 
     return stop
 

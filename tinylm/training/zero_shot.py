@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinylm.arguments import strings
 from tinylm.data.cuts import sentence_starts
 from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.sampling import log_probabilities
@@ -117,7 +118,7 @@ def score(model: Any, tokenizer: Any, prompt: str, continuations: Iterable[str])
     raises TinylmError  on a model that cannot score text
     """
     scores = []
-    for text in continuations:
+    for text in strings(continuations, "continuations"):
         whole = prompt + text
         ids = tokenizer.encode(whole)
         ends = [end for _, end in tokenizer.offsets(whole)]
@@ -142,6 +143,7 @@ def choose(
     """
     if by not in ("mean", "total"):
         raise TinylmError(f"choose: by is {by!r}; expected 'mean' or 'total'.")
+    candidates = strings(candidates, "candidates")
     if not candidates:
         raise TinylmError("choose: there are no candidates; give at least one.")
     scores = score(model, tokenizer, prompt, candidates)

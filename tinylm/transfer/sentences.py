@@ -16,7 +16,7 @@ import numpy as np
 from tinylm import hub
 from tinylm.arguments import strings
 from tinylm.data.batching import by_length
-from tinylm.errors import TinylmError
+from tinylm.errors import ShapeError, TinylmError
 from tinylm.hub.sentences import Pooling, read_pooling
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
@@ -105,8 +105,17 @@ class SentenceEncoder:
         """The texts nearest to a query: (place, cosine), the nearest first.
 
         vectors : those of the texts, (N, C), as the encoder returned them
+        raises ShapeError       if they have another width
+        raises ArgumentError    for a negative count
         """
+        argument("search", "count", count, int, at_least(0))
         [question] = unit(self([query]))
+        vectors = np.asarray(vectors)
+        if vectors.ndim != 2 or vectors.shape[1] != question.size:
+            raise ShapeError(
+                f"search: vectors have the shape {vectors.shape}; expected (N, {question.size}), "
+                "as this encoder returns them."
+            )
         cosines = unit(vectors) @ question  # (N,C) @ (C,) -> (N,)
         best = np.argsort(-cosines, kind="stable")[:count]
         return [(int(place), float(cosines[place])) for place in best]

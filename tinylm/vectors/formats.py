@@ -69,7 +69,8 @@ def write_vectors(
     """
     words = strings(words, "words")
     form = form or ("word2vec" if binary else "text")
-    vectors = np.ascontiguousarray(vectors, dtype="<f4")
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(vectors, dtype="<f4")
     if len(words) != len(vectors):
         raise CheckpointError(
             f"write_vectors: got {len(words)} words and {len(vectors)} vectors, expected as many"
@@ -83,6 +84,11 @@ def write_vectors(
         raise CheckpointError(
             f"write_vectors: the vectors have the shape {vectors.shape}, "
             "expected (V, D), both at least 1"
+        )
+    if wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
+        raise CheckpointError(
+            f"write_vectors: the vector of {words[wrong[0]]!r} holds NaN, infinity, or a number "
+            "beyond float32"
         )
     changed = spelled.changes(words, form)
     names = [spelled.to_bytes(changed.get(word, word)) for word in words]
@@ -299,6 +305,10 @@ def _read_lines(file: BinaryIO, path: Path, header: Header | None) -> Found:
     while chunk := list(islice(lines, LINES if count is None else min(LINES, count - len(names)))):
         if width is None:
             width = _width(chunk)
+            if not width:
+                raise CheckpointError(
+                    f"{path} holds no word vectors: its lines do not end with numbers"
+                )
             blocks.clear()
         found, rows = _parse(chunk, width, path)
         names += [known.setdefault(name, name) for name in found]

@@ -16,6 +16,8 @@ import codecs
 import re
 from collections.abc import Collection
 
+from .packed import STARTS
+
 # What a word must not contain. Binary readers end a word at a space and drop newlines; text readers
 # end it at ASCII white space.
 BINARY = re.compile("[ \n]")
@@ -92,8 +94,10 @@ def changes(words: Collection[str], form: str) -> dict[str, str]:
     """
     taken = set(words)
     changed = {}
-    for word in dict.fromkeys(words):
+    for place, word in enumerate(dict.fromkeys(words)):
         name = _cleaned(word, form)
+        if form == "glove" and not place and to_bytes(name).startswith(STARTS):
+            name = "_" + name[1:]  # GloVe's file begins with this word
         if name == word:
             continue
         while name in taken:

@@ -37,6 +37,8 @@ FOREIGN = {
     b"PK\x03\x04": ("a zip archive", "unpack it first"),
     b"\x89HDF": ("an HDF5 file", "write its vectors as text, a word and its numbers per line"),
 }
+# A file whose first line begins so is not read as the words and numbers of GloVe's form.
+STARTS = (BOM, GZIP, *FOREIGN)
 
 
 @contextlib.contextmanager

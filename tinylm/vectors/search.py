@@ -100,11 +100,22 @@ def _check_range(n: int, restrict_vocab: int | None) -> None:
     argument("Vectors", "restrict_vocab", restrict_vocab, int | None, at_least(1))
 
 
+def _floats(table: Any) -> np.ndarray:
+    """A table of other numbers, or a list of rows, as float32; raises ShapeError if it is none"""
+    try:
+        array = np.asarray(table)
+    except ValueError:
+        raise ShapeError("Vectors: the rows of the table differ in length.") from None
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(f"Vectors: the table holds {array.dtype}; expected numbers (V, D).")
+    return array.astype(np.float32)
+
+
 class Vectors:
     """Words and their vectors, frequent words first; answers what gensim's KeyedVectors answers.
 
     words : V strings; of equal ones the first counts
-    table : (V, D) float, may be mapped read-only from the disk
+    table : (V, D) float, may be mapped read-only from the disk; other numbers become float32
     subwords : an ngrams.Subwords, which has vectors for unseen words; without it they have none
     raises ShapeError       if the table does not have one row per word
     raises ArgumentError    if words is a string
@@ -118,6 +129,8 @@ class Vectors:
 
     def __init__(self, words: Iterable[str], table: np.ndarray, subwords: Subwords | None = None):
         words = strings(words, "words")
+        if getattr(getattr(table, "dtype", None), "kind", None) != "f":
+            table = _floats(table)
         if np.ndim(table) != 2 or len(words) != len(table) or not len(words):
             raise ShapeError(
                 f"Vectors: {len(words)} words and a table {np.shape(table)} do not fit; "

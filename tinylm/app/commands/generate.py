@@ -43,6 +43,7 @@ def add(commands) -> argparse.ArgumentParser:
     p.add_argument(
         "--stop",
         action="append",
+        type=values.some_text,
         default=[],
         metavar="TEXT",
         help="end before this text; may be repeated",
