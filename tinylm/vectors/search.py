@@ -129,7 +129,7 @@ class Vectors:
 
     def __init__(self, words: Iterable[str], table: np.ndarray, subwords: Subwords | None = None):
         words = strings(words, "words")
-        if getattr(getattr(table, "dtype", None), "kind", None) != "f":
+        if not isinstance(table, np.ndarray) or table.dtype.kind != "f":
             table = _floats(table)
         if np.ndim(table) != 2 or len(words) != len(table) or not len(words):
             raise ShapeError(
