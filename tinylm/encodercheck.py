@@ -8,7 +8,7 @@ Only a causal encoder promises the first. Each check runs in float64 and compare
 `encode`, and of `logits` if the model has them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +60,7 @@ def check_causality(
     rng = rng or np.random.default_rng(0)
     with in_float64(model, rng):
         ids = _ids(model, ids, rng)
-        others = _others(ids)
+        others = _others(ids, model.config.vocab_size)
         whole = _read(model, ids)
         length = ids.shape[1]
         for end in range(1, length):
@@ -95,7 +95,7 @@ def check_padding(
 
         lengths = length - np.arange(rows) % length  # a different length for each row
         mask = np.arange(length) < lengths[:, None]  # (B,T)
-        refilled = np.where(mask, ids, _others(ids))
+        refilled = np.where(mask, ids, _others(ids, model.config.vocab_size))
         before = _read(model, ids, mask)
         after = _read(model, refilled, mask)
         for b, end in enumerate(lengths):
@@ -140,6 +140,7 @@ def in_float64(model: Any, rng: np.random.Generator) -> Iterator[None]:
     modes = [(module, module.training) for module in modules]
     noises = [(noise, dict(vars(noise))) for noise in model.noises()]
     carried = {name: np.array(array) for name, array in model.state().items()}
+    remember = memory_of(model)
     dtype = tensors[0].dtype if tensors else np.float32
     try:
         model.astype(np.float64).eval()
@@ -159,6 +160,26 @@ def in_float64(model: Any, rng: np.random.Generator) -> Iterator[None]:
         for noise, values in noises:
             vars(noise).update(values)
         model.load_state(carried)
+        remember()
+
+
+def memory_of(model: Any) -> Callable[[], None]:
+    """A function that gives a model back what its parts remember now in dicts.
+
+    `state` holds what training has read. Evaluation goes on from a state of its own, which no
+    checkpoint needs.
+    """
+    found = []
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, dict):
+                found.append((module, name, dict(value)))
+
+    def remember():
+        for module, name, value in found:
+            setattr(module, name, dict(value))
+
+    return remember
 
 
 def _ids(model, ids, rng):
@@ -169,9 +190,14 @@ def _ids(model, ids, rng):
     return rng.integers(model.config.vocab_size, size=(ROWS, length))
 
 
-def _others(ids):
-    """Other ids (B, T): each place takes the id that stands one row up and one column left."""
-    return np.roll(ids, (1, 1), axis=(0, 1))
+def _others(ids, vocab_size):
+    """Other ids (B, T): each place takes the id one row up and one column left, or the next one.
+
+    >>> _others(np.array([[4, 4, 6]]), 7).tolist()
+    [[6, 5, 4]]
+    """
+    rolled = np.roll(ids, (1, 1), axis=(0, 1))
+    return np.where(rolled == ids, (ids + 1) % vocab_size, rolled)
 
 
 def _read(model, ids, mask=None):

@@ -32,6 +32,7 @@ from .encodercheck import (
     check_padding,
     check_rows,
     in_float64,
+    memory_of,
 )
 from .errors import TinylmError
 from .tensor import Tensor, no_grad
@@ -235,9 +236,11 @@ def _loss_of(model, batch):
     the loss is one finite float64 number.
     """
     carried = {name: np.array(array) for name, array in model.state().items()}
+    remember = memory_of(model)
 
     def loss():
         model.load_state(carried)
+        remember()
         model.rewind(0, 0)
         returned = model.loss(batch)
         if not _is_a_loss(returned):

@@ -447,3 +447,8 @@ def test_it_learns_the_toy_language_far_below_the_unigram_entropy():
     held_out = encode_corpus(toy.documents(40, seed=1), words, end_id=words.end_id)
     found = evaluate(model, held_out)
     assert found["loss"] < 0.75 * found["unigram"]
+
+
+def test_an_empty_text_has_no_states():
+    states = Ulmfit(CONFIG).encode(np.zeros((2, 0), int))
+    assert [state.shape[:2] for state in states] == [(2, 0)] * 4

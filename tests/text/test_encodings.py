@@ -326,3 +326,40 @@ def test_a_text_that_is_no_string_is_named(kind, among, as_given):
     """As a column of a table has them."""
     with pytest.raises(ArgumentError, match=r"texts\[1\] is .*, of type \w+; expected a string"):
         text.learn(kind, as_given(["some words", among]), 300)
+
+
+def test_names_of_special_tokens_are_added_all_or_none(encoding):
+    before = list(encoding.vocab)
+    for names in (["<new>", before[-1]], ["<new>", "<new>"], ["<new>", ""]):
+        with pytest.raises(VocabularyError, match="choose another name"):
+            encoding.add_specials(names)
+        assert encoding.vocab == before
+    encoding.add_specials(["<new>"])
+    assert encoding.vocab == [*before, "<new>"]
+
+
+@pytest.mark.parametrize("make", [
+    lambda vocab: text.WordPiece(vocab),
+    lambda vocab: text.BPE(vocab, [("h", "u")], specials=()),
+])  # fmt: skip
+def test_an_encoding_keeps_its_own_list_of_tokens(make):
+    vocab = ["[UNK]", "h", "u", "hu"]
+    one, two = make(vocab), make(tuple(vocab))
+    one.add_specials(["<x>"])
+    two.add_specials(["<y>"])
+    assert vocab == ["[UNK]", "h", "u", "hu"]
+    assert one.vocab == [*vocab, "<x>"] and two.vocab == [*vocab, "<y>"]
+
+
+def test_no_input_is_longer_than_max_length_though_a_text_stands_twice():
+    letters = text.Chars("ab")
+    letters.arrange(Template("A A", "A <eos> B B"))
+    assert letters(["abab"], max_length=3)["ids"].tolist() == [[3, 3]]
+    assert letters(["ab"], ["b"], max_length=3)["ids"].shape[1] <= 3
+
+
+def test_what_an_encoding_cannot_make_is_a_sentence():
+    with pytest.raises(VocabularyError, match="No character is seen min_count = 5 times"):
+        text.Chars.train(["abc"], min_count=5)
+    with pytest.raises(VocabularyError, match="A merge needs the token 'ab'"):
+        text.BPE(["a", "b"], [("a", "b")], specials=()).encode("ab")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinylm import text
 from tinylm.data import load_texts, toy
-from tinylm.errors import DataError, TinylmError, VocabularyError
+from tinylm.errors import ArgumentError, DataError, TinylmError, VocabularyError
 from tinylm.kernels.lattice import REBASED
 from tinylm.text import Unigram, em
 from tinylm.text.formats import protobuf
@@ -403,3 +403,21 @@ def test_the_tokens_that_an_objective_needs_come_first_in_a_unigram_vocabulary_o
     texts = ["the cat sat on the mat"] * 3
     assert text.learn("unigram", texts, 31, ["<cls>"]).vocab[3] == "<cls>"
     assert text.learn("words", texts, None, ["<cls>"]).vocab[-1] == "<cls>"
+
+
+@pytest.mark.parametrize("alpha", [-1.0, float("inf"), float("nan"), 1e308])
+def test_a_power_that_no_draw_has_is_refused(alpha):
+    encoding = Unigram.train(["hug hugs bun pun"] * 3, 30, exact=False)
+    with pytest.raises(ArgumentError, match="Unigram: alpha is"):
+        encoding.sample("hugs", alpha, np.random.default_rng(0))
+    for n in (0, -1, 2.5):
+        with pytest.raises(ArgumentError, match="Unigram: n is"):
+            encoding.n_best("hugs", n)
+    assert (
+        encoding.sample("hugs", 1e6, np.random.default_rng(0)) == encoding.n_best("hugs", 1)[0][0]
+    )
+
+
+def test_one_string_is_no_list_of_controls():
+    with pytest.raises(ArgumentError, match="controls is one string"):
+        Unigram.train(["ab"], 20, exact=False, controls="<x>")

@@ -8,12 +8,13 @@ import pytest
 
 import tinylm
 import tinylm.ops as F
-from tinylm import nn
+from tinylm import nn, objectives, text
 from tinylm.app.cli import main
 from tinylm.data import encode_corpus, toy
-from tinylm.encodercheck import ObjectiveError
+from tinylm.encodercheck import ObjectiveError, check_causality
 from tinylm.errors import TinylmError
-from tinylm.gradcheck import GradientError, check_objective
+from tinylm.gradcheck import GradientError, check_gradient, check_objective
+from tinylm.objectives.bert import Bert, BertConfig
 from tinylm.tensor import Tensor
 from tinylm.training.check import PROMISES, check
 
@@ -733,3 +734,29 @@ def test_an_exception_is_a_line_with_its_place_and_ends_with_status_1(mine, caps
 def test_a_mistake_ends_with_status_2(arguments, capsys):
     assert main(["check", *arguments]) == 2
     assert capsys.readouterr().err.startswith("tinylm: ")
+
+
+@pytest.mark.parametrize("name", ["ulmfit", "elmo", "xlnet"])
+def test_a_batch_that_goes_on_from_another_is_checked_and_nothing_stays_of_it(name):
+    """Evaluation carries a state of its own, which no checkpoint holds."""
+    chapter = objectives.find(name)
+    texts = toy.documents(200, seed=0)
+    encoding = text.learn(chapter.encoding, texts, 300)
+    if chapter.needs_tokens:
+        encoding.add_specials(set(chapter.needs_tokens) - set(encoding.vocab))
+    model = chapter(chapter.Config.tiny(encoding.vocab_size), np.random.default_rng(0))
+    model.spell(encoding.vocab, encoding.special_ids)
+    model.prepare(encode_corpus(texts, encoding, encoding.end_id))
+    model.eval()
+    model.loss(model.batch(0, 0))
+    after = model.loss(model.batch(1, 0))[0].item()
+    model.loss(model.batch(0, 0))
+    check_gradient(model, model.batch(1, 0))
+    assert model.loss(model.batch(1, 0))[0].item() == after
+
+
+def test_equal_neighbours_hide_no_look_ahead():
+    model = Bert(BertConfig.tiny(11))
+    model.causal = True  # a lie
+    with pytest.raises(ObjectiveError, match="change what is read before"):
+        check_causality(model, np.array([[4, 4, 4]]))

@@ -392,15 +392,15 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
                 states, end = self.read(ids[:, chunk], state, real[:, chunk])
             state = nn.detach(end)
             chunks.append(states)
-        if len(chunks) == 1:
-            whole = chunks[0]
-        else:
+        whole = chunks[0]
+        if len(chunks) > 1:
             whole = [F.concatenate(parts, axis=1) for parts in zip(*chunks, strict=True)]
         return [x[:, turn] for x in whole] if self.config.backward else whole
 
     def _first_pooled(self, real):
         """The first position in reading order that the summary of some row looks at."""
-        from_the_end = np.argmax(real[:, ::-1], axis=1)  # (B,), padding behind the last real token
+        backwards = np.pad(real[:, ::-1], ((0, 0), (0, 1)))  # also of no token there is a maximum
+        from_the_end = np.argmax(backwards, axis=1)  # (B,), padding behind the last real token
         ends = real.shape[1] - from_the_end
         return max(int(ends.min(initial=0)) - self.config.max_len, 0)
 

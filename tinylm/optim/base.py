@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinylm import kernels
+from tinylm.arguments import strings
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.memory import must_fit
 from tinylm.settings import Range, argument, at_least, from_to_below
@@ -58,6 +59,7 @@ class Optimizer:
         state: dict[str, float],
     ):
         if not callable(no_decay):
+            no_decay = strings(no_decay, "no_decay")
             check_patterns(type(self).__name__, no_decay)
         self.lr = self._number("lr", lr)
         self.steps = 0
@@ -112,7 +114,11 @@ class Optimizer:
         max_norm : then shrink the gradient so that its global norm is at most this
         returns the global norm before shrinking if max_norm is given, else None. If the norm is not
             finite, nothing changes.
+        raises ArgumentError  for a number out of its range
         """
+        for name, limit in (("max_norm", max_norm), ("max_value", max_value)):
+            if limit is not None:
+                self._number(name, limit, limit=at_least(0))
         for s in self.segments:
             s.collect()
             if max_value is not None:

@@ -12,6 +12,8 @@ from tinylm.tensor import Tensor
 Params = Module | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 NoDecay = str | Sequence[str] | Callable[[str, Tensor], bool]
 
+SETTINGS = {"params", "scale", "weight_decay", "grad_scale"}  # keys of a group
+
 
 def is_decayed(no_decay: NoDecay, name: str, p: Tensor) -> bool:
     """Whether a parameter is decayed: the last pattern that matches its name decides.
@@ -54,12 +56,18 @@ def flatten(params: Params) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
     """(group, name, Parameter) of a Module, of pairs, or of groups; a shared Parameter once.
 
     raises TinylmError  for Parameters without their names
+    raises ArgumentError  for a group without Parameters, or with a setting that no optimiser knows
     """
     given = params.named_parameters() if isinstance(params, Module) else list(params)
     are_groups = bool(given) and isinstance(given[0], dict)
     groups = given if are_groups else [{"params": given}]
     seen = set()
     for group in groups:
+        if "params" not in group or group.keys() - SETTINGS:
+            raise ArgumentError(
+                f"A group of an optimiser holds {', '.join(map(repr, group))}; expected 'params', "
+                "and of 'scale' (of the rate), 'weight_decay' and 'grad_scale' what it changes."
+            )
         pairs = list(group["params"])
         if any(isinstance(pair, Tensor) for pair in pairs):
             raise TinylmError(

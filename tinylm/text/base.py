@@ -333,13 +333,14 @@ similar tokens are 'talk', 'walk'.
         >>> letters.vocab
         ['<unk>', '<pad>', '<eos>', 'a', 'b', '<start>']
         """
-        for name in strings(names, "names"):
-            if name in self._index():
-                raise VocabularyError(
-                    f"{name!r} is already a token of the vocabulary; choose another name."
-                )
+        names = strings(names, "names")
+        for i, name in enumerate(names):
+            if not name or name in self._index() or name in names[:i]:
+                taken = "is already a token of the vocabulary" if name else "stands between letters"
+                raise VocabularyError(f"{name!r} {taken}; choose another name.")
             check_whole([name])
             self._check_names([name])
+        for name in names:
             before = self.roles()
             self._append(name)
             self.specials = (*self.specials, name)

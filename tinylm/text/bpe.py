@@ -137,9 +137,9 @@ class BPE(Encoding):
         spelling: Spelling = BYTES,
         ranks: list[int] | None = None,
     ):
-        self.vocab = vocab
-        self.merges = merges
-        self.specials = specials
+        self.vocab = list(vocab)
+        self.merges = list(merges)
+        self.specials = tuple(specials)
         self.spelling = spelling
         self.ranks = list(range(len(merges))) if ranks is None else ranks
         self.files = spelling.files
@@ -172,8 +172,13 @@ class BPE(Encoding):
     def _table(self) -> Table:
         """The merges in ids, as the kernel takes them."""
         find = self._index()
-        pairs = [(find[a], find[b]) for a, b in self.merges]
-        made = [find[a + b] for a, b in self.merges]
+        try:
+            pairs = [(find[a], find[b]) for a, b in self.merges]
+            made = [find[a + b] for a, b in self.merges]
+        except KeyError as error:
+            raise VocabularyError(
+                f"A merge needs the token {error.args[0]!r}, which the vocabulary lacks."
+            ) from None
         return Table(len(self.vocab), pairs, made, self.ranks)
 
     @classmethod

@@ -70,14 +70,16 @@ class Template:
         parts = parts_of(self.single if second is None else self._pair())
         texts = {"A": first, "B": second or []}
         if max_length is not None:
-            specials = sum(name not in texts for name, _ in parts)
+            names = [name for name, _ in parts]
+            specials = sum(name not in texts for name in names)
+            uses = max(1, names.count("A"), names.count("B"))  # of one text
             room = max_length - specials
             if room < 0:
                 raise VocabularyError(
                     f"max_length is {max_length}, but the special tokens of the template alone "
                     f"are {specials}; ask for {specials} or more."
                 )
-            texts["A"], texts["B"] = _cut(first, texts["B"], room)
+            texts["A"], texts["B"] = _cut(first, texts["B"], room // uses)
         ids: list[int] = []
         types: list[int] = []
         for name, token_type in parts:

@@ -30,6 +30,7 @@ from tinylm.arguments import strings
 from tinylm.errors import DataError, VocabularyError
 from tinylm.kernels import viterbi
 from tinylm.progress import watched
+from tinylm.settings import argument, at_least, between
 
 from . import em
 from .base import (
@@ -189,7 +190,7 @@ class Unigram(Encoding):
         """
         check_numbers("Unigram", vocab_size=vocab_size)
         normalizer = normalizer or Normalizer()
-        first = [*SPECIALS, *((name, 0.0, CONTROL) for name in controls)]
+        first = [*SPECIALS, *((name, 0.0, CONTROL) for name in strings(controls, "controls"))]
         if byte_fallback:
             first += [(name, 0.0, BYTE) for name in BYTE_TOKENS]
         check_vocab_size(vocab_size, len(first) + 1, "the specials and one character")
@@ -285,7 +286,11 @@ class Unigram(Encoding):
         return out.decode("utf-8", "replace")
 
     def n_best(self, text: str, n: int) -> list[tuple[list[int], float]]:
-        """The n most probable cuts, best first: (ids, log-probability in nats)."""
+        """The n most probable cuts, best first: (ids, log-probability in nats).
+
+        raises ArgumentError  unless n is at least 1
+        """
+        argument("Unigram", "n", n, int, at_least(1))
         normal, edges = self._lattice(text)
         start: tuple = ()
         ways = [[(0.0, start)]]  # by place: (score, ids as in `_unlinked`)
@@ -299,8 +304,10 @@ class Unigram(Encoding):
     def sample(self, text: str, alpha: float, rng: np.random.Generator) -> list[int]:
         """The ids of a cut drawn with probability ∝ P(cut)^alpha.
 
-        alpha : 0 draws all cuts equally often, a large one the most probable cut
+        alpha : 0 draws all cuts equally often, a large one, up to 10⁶, the most probable cut
+        raises ArgumentError  for another one
         """
+        argument("Unigram", "alpha", alpha, float, between(0, 1e6))
         normal, edges = self._lattice(text)
         total = [0.0]  # `log_probability` of the text up to each place
         for end in range(1, len(normal) + 1):

@@ -92,7 +92,7 @@ class WordPiece(Encoding):
     template = BERT
 
     def __init__(self, vocab: list[str], lower: bool = True, strip_accents: bool | None = None):
-        self.vocab = vocab
+        self.vocab = list(vocab)
         find = self._index()
         self.specials = tuple(name for name in SPECIALS if name in find)
         if "[UNK]" not in self.specials:

@@ -315,4 +315,6 @@ def _prompt(ids):
         raise ShapeError(
             f"generate: got a prompt of shape {ids.shape}, expected (T,) ids with T of at least 1"
         )
+    if ids.dtype.kind not in "iu":
+        raise ShapeError(f"generate: the prompt holds {ids.dtype}; expected whole numbers, ids.")
     return [int(i) for i in ids]

@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike
 from tinylm.arguments import strings
 from tinylm.data.cuts import sentence_starts
 from tinylm.errors import DataError, ShapeError, TinylmError
+from tinylm.ops.registry import check_ids
 from tinylm.sampling import log_probabilities
+from tinylm.settings import argument, at_least
 from tinylm.tensor import no_grad
 
 from .generate import before_first, continuation, generate, lead, unwritten
@@ -75,6 +77,8 @@ def token_log_probabilities(
     ids = np.asarray(ids)
     if ids.ndim != 1 or not len(ids):
         raise ShapeError(f"token_log_probabilities: ids have shape {ids.shape}; expected (T,).")
+    known = model.config.vocab_size
+    ids = check_ids("token_log_probabilities", ids, min(known, vocab_size or known))
     size = model.max_length or len(ids)
     nats = np.empty(len(ids) - 1)
     done = 0  # tokens after the first that have their score
@@ -225,9 +229,12 @@ def answer(
 def first_sentences(text: str, count: int) -> str:
     """The first sentences of a text, without white space around them.
 
+    raises ArgumentError  unless the count is at least 1
+
     >>> first_sentences(" It rained. We left! Nobody knew.", 2)
     'It rained. We left!'
     """
+    argument("first_sentences", "count", count, int, at_least(1))
     text = text.strip()
     starts = [*sentence_starts(text), len(text)]
     return text[: starts[min(count, len(starts)) - 1]].rstrip()

@@ -19,7 +19,8 @@ def label_array(labels: ArrayLike) -> np.ndarray:
     """Labels as an array; texts of very different lengths as one of objects.
 
     NumPy gives every text of an array the room of the longest one.
-    raises DataError    for texts among numbers, which NumPy would turn into texts
+    raises DataError    for texts among numbers, which NumPy would turn into texts, and for whole
+        numbers that it would round
 
     >>> label_array(["ice", "sea"]).dtype.kind, label_array(["ice"] * 999 + ["a" * 999]).dtype.kind
     ('U', 'O')
@@ -28,7 +29,12 @@ def label_array(labels: ArrayLike) -> np.ndarray:
         return np.asarray(labels)
     texts = [label for label in labels if isinstance(label, str)]
     if not texts:
-        return np.asarray(labels)
+        found = np.asarray(labels)
+        if found.dtype.kind == "f" and all(isinstance(i, int | np.integer) for i in labels):
+            raise DataError(
+                "No type of 64 bits holds all of these whole numbers; give labels as texts."
+            )
+        return found
     if len(texts) < len(labels):
         raise DataError("Some labels are texts and others are not; expected one kind.")
     longest = max(map(len, texts))

@@ -168,6 +168,7 @@ class Chat(Adapted):
         raises DataError  if there is nothing to measure on
         """
         self.check_fitted()
+        utterances = list(utterances)
         if not utterances:
             raise DataError("Chat: there are no utterances; give at least one.")
         hits = []
@@ -195,8 +196,15 @@ class Chat(Adapted):
         """Answer the last turn of a history.
 
         rng : not needed where how.temperature is 0
+        raises ArgumentError  for one string in place of a list
+        raises TinylmError  before `fit`, or without a generator where one is needed
         """
         self.check_fitted()
+        if rng is None and how.temperature > 0:
+            raise TinylmError(
+                "A drawn reply needs a random generator: pass rng=np.random.default_rng(seed), or "
+                "ReplyConfig(temperature=0)."
+            )
         draw = Sampling(temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
         specials = self.reader_.specials
         longest = how.longest

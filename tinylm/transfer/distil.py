@@ -19,6 +19,7 @@ from tinylm import ops as F
 from tinylm import optim
 from tinylm.arguments import strings
 from tinylm.data.batching import endless_buckets
+from tinylm.errors import TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.objectives import Objective
 from tinylm.settings import above, argument
@@ -26,7 +27,14 @@ from tinylm.tensor import Tensor
 
 from .classifier import DEFAULTS, Classifier
 from .features import encode_texts, take
-from .finetune import AdaptConfig, Network, duplicate, parameters_of, updates_for
+from .finetune import (
+    AdaptConfig,
+    Network,
+    duplicate,
+    parameters_of,
+    refuse_own_loss,
+    updates_for,
+)
 from .linear import SoftmaxRegression
 from .updates import Stage, learn
 
@@ -49,9 +57,13 @@ def distilled(
     texts : (N,) strings, without labels
     config : its middle rate is used; the number of updates is `updates_for` unless it says
     temperature : τ; 1 as in TinyBERT
-    raises TinylmError  if the teacher is not fitted, or training diverges
+    raises TinylmError  if the teacher is not fitted, for lm_coef or unfreeze, or if training
+        diverges
     raises DataError    if there is no text
     """
+    refuse_own_loss(config)
+    if config.unfreeze:
+        raise TinylmError("distilled: all layers learn at once; set unfreeze to False.")
     temperature = argument("distilled", "temperature", temperature, float, above(0))
     texts = strings(texts, "texts")
     chances = teacher.predict_proba(texts)  # (N,K)
@@ -134,5 +146,7 @@ def _softened(chances, temperature):
     >>> _softened(np.array([[0.2, 0.8]]), 2.0).round(3)
     array([[0.333, 0.667]], dtype=float32)
     """
-    powers = chances ** (1 / temperature)
+    with np.errstate(divide="ignore"):  # log 0
+        scores = np.log(chances) / temperature
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -47,9 +47,14 @@ def encode_texts(
     What the encoder does not read is left out, such as the token types of an encoding that was made
     for BERT. A text without a token is read as one padding token, so every row has a real position.
     max_length : tokens read of each text; never more than the encoder has positions for
-    raises ArgumentError    for one string instead of a list
+    raises ArgumentError    for one string instead of a list, and without a tokenizer
     raises DataError        if there is no text
     """
+    if tokenizer is None:
+        raise ArgumentError(
+            "The encoder has no tokenizer, so text cannot be read; give one, or copy its files "
+            "into the model's folder."
+        )
     parts = parted(texts)
     if not parts[0]:
         raise DataError("Encoding texts: the list is empty; expected at least one text.")

@@ -10,6 +10,7 @@ is fine-tuning, bit for bit.
 Source: Caruana 1997 (hard parameter sharing); Stickland & Murray 2019, section 4.1, for a = 1, 1/2.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ from .finetune import (
     updates_for,
 )
 from .updates import Stage, learn
+
+FOLDER = re.compile(r"[^/\\\0.][^/\\\0]*")  # a task's name, and that of its folder
 
 Labelled = tuple[Sequence[str], ArrayLike]  # N texts, N labels
 
@@ -86,11 +89,16 @@ class MultiTask:
         """Adapt one copy of the encoder to all tasks.
 
         tasks : name -> (texts, labels)     returns self
-        raises TinylmError      for no task
+        raises TinylmError      for no task, or a name that is no folder's
         raises DataError, ShapeError  as Classifier.fit, for one of them
         """
         if not tasks:
             raise TinylmError("MultiTask: there is no task; give at least one.")
+        for name in tasks:
+            if not isinstance(name, str) or not FOLDER.fullmatch(name):
+                raise TinylmError(
+                    f"MultiTask: a task is called {name!r}; expected a name that a folder may have."
+                )
         trunk = duplicate(self.encoder)
         classifiers = {}
         data = {}

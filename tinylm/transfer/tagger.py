@@ -286,6 +286,7 @@ class Tagger(Estimator, Adapted):
         sentences : N lists of words       returns N lists of as many tags
         raises TinylmError before `fit`, DataError for an empty sentence
         """
+        sentences = list(sentences)
         allowed = (None, None)
         if self.config.constrained and self.head_ is not None:
             allowed = bio.allowed(self.tags_)
@@ -301,6 +302,7 @@ class Tagger(Estimator, Adapted):
 
         With a CRF these are its marginals.   raises as `predict`
         """
+        sentences = list(sentences)
         found = []
         for scores, mask in self._scores(sentences):
             p = self.head_.probabilities(scores, mask)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tinylm.arguments import strings
 from tinylm.data import pad
 from tinylm.data.dialogues import Utterance
 from tinylm.errors import TinylmError
@@ -164,6 +165,8 @@ class Reader:
         self, persona: Sequence[str], history: Sequence[str], reply: str | None, room: int = 0
     ) -> Arranged:
         """One dialogue; without a reply it ends where one begins, with room for so many tokens."""
+        persona = strings(persona, "persona")
+        history = strings(history, "history")
         encode = self.tokenizer.encode
         said = [] if reply is None else encode(reply)
         parts = (

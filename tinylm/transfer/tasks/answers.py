@@ -13,6 +13,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+from tinylm.arguments import strings
 from tinylm.errors import ShapeError
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -53,7 +54,7 @@ def word_f1(right: Sequence[str], answer: str) -> float:
 
 def _counted(right: Sequence[str]) -> list[str]:
     """The right answers that are more than articles; the empty one where there is none."""
-    return [each for each in right if normalised(each)] or [""]
+    return [each for each in strings(right, "right") if normalised(each)] or [""]
 
 
 def _f1(true: list[str], found: list[str]) -> float:

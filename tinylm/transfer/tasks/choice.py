@@ -45,12 +45,7 @@ class Chooser(Pooled):
         choices : N of them, which say the right answer     right : ignored     returns self
         raises DataError  for no choices, or one that says no right answer or has fewer than two
         """
-        choices = _checked(choices)
-        for n, choice in enumerate(choices):
-            if choice.right is None or not 0 <= choice.right < len(choice.answers):
-                raise DataError(
-                    f"Chooser: choices[{n}] does not say which answer is right; set `right`."
-                )
+        choices = _answered(choices)
         self._adapt(_pairs(choices), _targets(choices))
         return self
 
@@ -69,7 +64,8 @@ class Chooser(Pooled):
         return np.array([int(p.argmax()) for p in self.predict_proba(choices)])
 
     def score(self, choices: Sequence[Choice], right: Any = None) -> float:
-        """Accuracy in [0, 1].   raises as `predict_proba`"""
+        """Accuracy in [0, 1].   raises as `predict_proba`, and DataError as `fit`"""
+        choices = _answered(choices)
         return accuracy([choice.right for choice in choices], self.predict(choices))
 
 
@@ -81,6 +77,18 @@ def _checked(choices: Sequence[Choice]) -> list[Choice]:
     for n, choice in enumerate(choices):
         if not isinstance(choice, Choice) or len(choice.answers) < 2:
             raise DataError(f"Chooser: choices[{n}] is no Choice of at least two answers.")
+    return choices
+
+
+def _answered(choices: Sequence[Choice]) -> list[Choice]:
+    """The same, and each says which answer is right.   raises DataError"""
+    choices = _checked(choices)
+    for n, choice in enumerate(choices):
+        is_number = isinstance(choice.right, int | np.integer)
+        if not is_number or not 0 <= choice.right < len(choice.answers):
+            raise DataError(
+                f"Chooser: choices[{n}] does not say which answer is right; set `right`."
+            )
     return choices
 
 

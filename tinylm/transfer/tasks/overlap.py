@@ -51,6 +51,8 @@ def bleu(references: Sequence[Sequence[str]], texts: Sequence[str]) -> float:
     for options, text in zip(references, texts, strict=True):
         words = text.split()
         others = [option.split() for option in strings(options, "references")]
+        if not others:
+            raise ShapeError("metrics: a text has no reference; give each at least one.")
         n_words += len(words)
         # The length of the nearest reference, the shorter one at a tie.
         n_reference += min((abs(len(o) - len(words)), len(o)) for o in others)[1]
@@ -85,6 +87,8 @@ def rouge(references: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
     >>> rouge(["The sea is calm."], ["the calm sea"])["rouge1"].__round__(3)
     0.857
     """
+    references = strings(references, "references")
+    texts = strings(texts, "texts")
     _check(references, texts)
     totals = dict.fromkeys(("rouge1", "rouge2", "rougeL"), 0.0)
     for reference, text in zip(references, texts, strict=True):

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg, optimize, special
 
-from tinylm.errors import DataError, ShapeError
+from tinylm.errors import ArgumentError, DataError, ShapeError
+from tinylm.settings import above, argument
 
 from ..adapted import best_rate
 from ..budgets import folds
@@ -36,6 +37,10 @@ class RidgeRegression:
     """
 
     def __init__(self, C: float | tuple[float, ...] = 1.0, seed: int = 0):
+        grid = tuple(np.atleast_1d(C).tolist())
+        argument("RidgeRegression", "C", grid, tuple[float, ...], above(0))
+        if not grid:
+            raise ArgumentError("RidgeRegression: C is empty; expected at least one number.")
         self.C = C
         self.seed = seed
         self.weights_ = None  # until fit
@@ -45,6 +50,7 @@ class RidgeRegression:
         """Find the minimum.   features : (N,F)   targets : (N,)   returns self
 
         raises ShapeError  if the lengths differ or N is 0
+        raises DataError   if a number is not finite
         """
         x = np.asarray(features, np.float64)
         y = np.asarray(targets, np.float64)
@@ -53,6 +59,8 @@ class RidgeRegression:
                 f"RidgeRegression: features of shape {x.shape} and targets of shape {y.shape}; "
                 "expected (N, F) and (N,), one number for each row."
             )
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise DataError("RidgeRegression: a feature or a target is NaN or infinite.")
 
         def score(split: tuple[np.ndarray, np.ndarray], c: float) -> float:
             train, held = split

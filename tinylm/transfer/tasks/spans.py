@@ -260,6 +260,7 @@ class SpanReader(Adapted):
 
     def evaluate(self, questions: Sequence[Question]) -> dict[str, float]:
         """Exact match and F1, see `reading_scores`.   raises as `answers`"""
+        questions = list(questions)
         right = [[answer.text for answer in question.answers] for question in questions]
         return reading_scores(right, self.predict(questions))
 
