@@ -26,6 +26,7 @@ from tinylm import files, folders
 from tinylm.arguments import strings
 from tinylm.doors import parsing
 from tinylm.errors import CheckpointError
+from tinylm.finite import is_finite
 
 from . import names as spelled
 from .packed import BOM, refuse_foreign, unpacked
@@ -85,9 +86,10 @@ def write_vectors(
             f"write_vectors: the vectors have the shape {vectors.shape}, "
             "expected (V, D), both at least 1"
         )
-    if wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
+    if not is_finite(vectors):
+        wrong = int(np.argmin(np.isfinite(vectors).all(axis=1)))
         raise CheckpointError(
-            f"write_vectors: the vector of {words[wrong[0]]!r} holds NaN, infinity, or a number "
+            f"write_vectors: the vector of {words[wrong]!r} holds NaN, infinity, or a number "
             "beyond float32"
         )
     changed = spelled.changes(words, form)
