@@ -9,7 +9,7 @@ import numpy as np
 
 from tinylm import kernels
 from tinylm.arguments import strings
-from tinylm.errors import CheckpointError, TinylmError
+from tinylm.errors import ArgumentError, CheckpointError, TinylmError
 from tinylm.memory import must_fit
 from tinylm.settings import Range, argument, at_least, from_to_below
 
@@ -117,8 +117,10 @@ class Optimizer:
         raises ArgumentError  for a number out of its range
         """
         for name, limit in (("max_norm", max_norm), ("max_value", max_value)):
-            if limit is not None:
-                self._number(name, limit, limit=at_least(0))
+            if limit is not None and not limit >= 0:  # infinity measures the norm alone
+                raise ArgumentError(
+                    f"{type(self).__name__}: {name} is {limit}; expected a number of 0 or more."
+                )
         for s in self.segments:
             s.collect()
             if max_value is not None:

@@ -100,7 +100,7 @@ class WordPiece(Encoding):
                 "A WordPiece vocabulary needs the token '[UNK]', for words that it cannot spell."
             )
         check_different(vocab)
-        self._check_names(vocab)
+        self._check_names(self.vocab)
         self.unk_id = find["[UNK]"]
         self._follow({"pad_id": self.pad_id, "end_id": self.end_id})
         self.cleaning = Cleaning(lower, strip_accents)
