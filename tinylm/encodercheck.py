@@ -164,7 +164,7 @@ def in_float64(model: Any, rng: np.random.Generator) -> Iterator[None]:
 
 
 def memory_of(model: Any) -> Callable[[], None]:
-    """A function that gives a model back what its parts remember now in dicts.
+    """Note what the parts of a model hold in dicts; returns a function that puts it back.
 
     `state` holds what training has read. Evaluation goes on from a state of its own, which no
     checkpoint needs.

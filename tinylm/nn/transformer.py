@@ -180,7 +180,7 @@ class TransformerBlock(Module):
         return self.ln_2(self.mlp(h, residual=h))
 
     def is_standard(self) -> bool:
-        """Whether this block computes what `read_one` does: no part has a forward of its own."""
+        """Whether it computes what `read_one` does: the usual parts, biases, one epsilon."""
         attention = self.attn
         mlp = self.mlp
         norms = (self.ln_1, self.ln_2)

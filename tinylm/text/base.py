@@ -325,7 +325,7 @@ similar tokens are 'talk', 'walk'.
         """Append special tokens to the vocabulary, such as the three that GPT-1's fine-tuning adds.
 
         One with the usual name of a role, such as <pad>, takes it.
-        raises VocabularyError  for a name already taken, or one that the files could not store
+        raises VocabularyError  for a name empty, taken or not to be stored; then none is added
 
         >>> from tinylm.text import Chars
         >>> letters = Chars("ab")

@@ -20,6 +20,7 @@ from .checks import (
     check_vocab_size,
     check_whole,
     damaged,
+    frequent,
     read_vocabulary,
 )
 
@@ -72,13 +73,7 @@ class Chars(Encoding):
             raise VocabularyError(
                 "The training text is empty; an alphabet needs at least one character."
             )
-        frequent = [c for c in counts if counts[c] >= min_count]
-        if not frequent:
-            raise VocabularyError(
-                f"No character is seen min_count = {min_count} times (the most frequent: "
-                f"{max(counts.values())}); lower min_count or give more text."
-            )
-        kept = sorted(frequent, key=lambda c: (-counts[c], c))
+        kept = frequent(counts, min_count, "character")
         if vocab_size is not None:
             kept = kept[: vocab_size - len(SPECIALS)]
         return cls(kept)

@@ -49,6 +49,24 @@ least 4; ask for 4 or more.
         )
 
 
+def frequent(counts: Counter[str], min_count: int, what: str) -> list[str]:
+    """What is seen min_count times or more, most frequent first, ties in code point order.
+
+    what : its kind, for the message
+    raises VocabularyError  if there is none
+
+    >>> frequent(Counter("banana"), 2, "character")
+    ['a', 'n']
+    """
+    kept = [each for each in counts if counts[each] >= min_count]
+    if not kept:
+        raise VocabularyError(
+            f"No {what} is seen min_count = {min_count} times (the most frequent: "
+            f"{max(counts.values())}); lower min_count or give more text."
+        )
+    return sorted(kept, key=lambda each: (-counts[each], each))
+
+
 def check_different(tokens: Sequence[str]) -> None:
     """Raise VocabularyError if a token stands twice: a file would give back only one of the two."""
     if len(set(tokens)) < len(tokens):

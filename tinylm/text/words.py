@@ -34,6 +34,7 @@ from .checks import (
     check_vocab_size,
     check_whole,
     damaged,
+    frequent,
     read_vocabulary,
 )
 from .phrases import Pairs, join, learn_passes
@@ -209,14 +210,7 @@ def _frequent(counts: Counter[str], min_count: int) -> list[str]:
     """Words seen min_count times or more, by falling count; raises VocabularyError for none."""
     if not counts:
         raise VocabularyError("The training text is empty; a vocabulary needs at least one word.")
-    frequent = [word for word in counts if counts[word] >= min_count]
-    if not frequent:
-        most = max(counts.values())
-        raise VocabularyError(
-            f"No word is seen min_count = {min_count} times (the most frequent: {most}); "
-            "lower min_count or give more text."
-        )
-    return sorted(frequent, key=lambda word: (-counts[word], word))
+    return frequent(counts, min_count, "word")
 
 
 def _joined(words: list[str], passes: tuple[Pairs, ...]) -> list[str]:
