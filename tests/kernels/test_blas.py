@@ -13,6 +13,7 @@ SIZES = [
     (3, 65, 7),
     (129, 64, 130),
     (150, 70, blas.VOLUME // (blas.ROWS * blas.COLUMNS) + 5),
+    (blas.FEW + 4, 70, 1_100),  # of a bᵀ several tiles in each direction
 ]
 
 
@@ -42,7 +43,7 @@ def test_tiles_and_one_call_give_numpys_product(way, turned, beta, dtype):
         left = np.ascontiguousarray(a.T) if turned == "a" else a
         right = np.ascontiguousarray(b.T) if turned == "b" else b
         WAYS[way](left, turned == "a", right, turned == "b", depth, beta, out)
-        tolerance = 1e-4 if dtype == "float32" else 1e-12  # of sums of some 70 products
+        tolerance = 1e-4 if dtype == "float32" else 1e-12  # of sums of up to 1,100 products
         np.testing.assert_allclose(around, expected, rtol=0, atol=tolerance)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numba
 import numpy as np
 import pytest
 from arguments import WRITTEN, build, copies, dimension_names, large_sizes, sizes, written
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tinylm import kernels
 from tinylm.kernels import KERNELS
 from tinylm.kernels.runtime import compiler
-from tinylm.kernels.runtime.pool import one_thread
+from tinylm.kernels.runtime.pool import one_thread, threads
 from tinylm.kernels.runtime.registry import ITEMS, Kernel, parse_spec
 
 TOLERANCE = {
@@ -176,19 +177,41 @@ def test_one_and_two_threads_give_the_same_bits(kernel, dtype):
 
 
 def test_within_one_thread_a_kernel_runs_its_version_without_threads(monkeypatch):
+    """One that has none runs its loops on the caller's thread alone."""
     asked = []
     number = np.ones(1, np.float32)
-    versions = {
-        (number.dtype, parallel): lambda _, parallel=parallel: asked.append(parallel)
-        for parallel in (False, True)
-    }
+
+    def version(parallel):
+        return lambda _: asked.append((parallel, numba.get_num_threads()))
+
+    versions = {(number.dtype, parallel): version(parallel) for parallel in (False, True)}
     for name in ("block_step", "linear"):  # the second has no such version
         kernel = KERNELS[name]
         monkeypatch.setattr(kernel, "dispatchers", versions)
-        kernel.compiled(number)
-        with one_thread():
+        with thread_count(2):
             kernel.compiled(number)
-    assert asked == [True, False, True, True]
+            with one_thread(), one_thread():
+                kernel.compiled(number)
+            kernel.compiled(number)
+    shared = (True, 2)
+    assert [way for way, _ in asked[:3]] == [True, False, True]
+    assert asked[3:] == [shared, (True, 1), shared]
+
+
+def test_one_thread_within_one_thread_and_a_failure_inside_leave_no_trace():
+    with thread_count(2):
+        with one_thread():
+            KERNELS["linear"].compiled(*a_product())
+            with pytest.raises(ZeroDivisionError), one_thread():
+                _ = 1 / 0
+            assert (threads(), numba.get_num_threads()) == (1, 1)
+        assert (threads(), numba.get_num_threads()) == (2, 2)
+
+
+def a_product():
+    """Arguments of `linear`: one number by one number."""
+    one, row, nothing = np.ones((1, 1)), np.empty(0), np.empty((0, 0))
+    return one, one, row, nothing, 0, 0.0, np.uint64(0), nothing, np.empty((1, 1))
 
 
 @every_kernel

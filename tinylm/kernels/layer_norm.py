@@ -34,6 +34,7 @@ def _layer_norm_ref(x, weight, bias, eps, mean, rstd, out):
 @kernel(
     reference=_layer_norm_ref,
     parallel=True,
+    alone=True,
     spec="""
         x: float[N,C]
         weight: float[C]

@@ -286,22 +286,25 @@ class Module:
         return self
 
 
-@contextlib.contextmanager
-def evaluating(modules: Sequence[Module]) -> Iterator[None]:
+class evaluating:
     """`Module.evaluating` for the list of a module's parts: a small step need not walk them anew.
 
     modules : from `Module.modules`
     """
-    before = [module.training for module in modules]
-    for module in modules:
-        if module.training:
+
+    def __init__(self, modules: Sequence[Module]):
+        self.modules = modules
+
+    def __enter__(self):
+        self.trained = [module for module in self.modules if module.training]
+        for module in self.trained:
             module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, before, strict=True):
-            if module.training != mode:
-                module.training = mode
+
+    def __exit__(self, *error):
+        for module in self.modules:
+            module.training = False
+        for module in self.trained:
+            module.training = True
 
 
 def _merge_equals(children):

@@ -8,8 +8,12 @@ of the parts.
 
 The ladder, GFLOP/s on two threads of an AVX-512 processor for 1024 x 256 x 1024: `np.dot` on copied
 parts 161, with strides 178, in tiles 205. OpenBLAS packs large matrices before it multiplies them.
-With AVX-512 it also has kernels that need no packing, for products of at most 10⁶ multiplications;
-tiles stay below that. Without AVX-512 every product is one call.
+With AVX-512 it also has kernels that need no packing, for products of at most 10⁶ multiplications,
+and for a bᵀ only if the result has at most 1,200 numbers. Tiles stay below both. Without AVX-512
+every product is one call.
+
+Of one thread for 32 rows by 512 x 128 weights as they lie: 114 in tiles of 2,048 numbers, 171 in
+tiles of 1,024.
 
 Where many products have one matrix in common, panels.py packs it once; with AVX2 that is faster.
 """
@@ -24,6 +28,8 @@ from .registry import helper
 ROWS = 128  # of a tile
 COLUMNS = 64  # of a tile
 VOLUME = 2**19  # multiplications of a tile; divided by its rows and columns, its depth
+AREA = 1200  # numbers of a tile of a bᵀ
+FEW = 36  # rows of a tile of a bᵀ
 UNPACKED = ("SkylakeX", "Cooperlake", "SapphireRapids")  # of OpenBLAS, with AVX-512
 PLAIN = ord("n")
 TRANSPOSED = ord("t")
@@ -135,15 +141,16 @@ def product_of_rows(a, b, add, out):
 def few_rows():
     """The number of rows from which on it pays to pack the weights before the product.
 
-    µs of 32 and 96 rows by weights of 3072 x 768 on two threads: with AVX-512 757 and 1721 as they
-    lie, 1042 and 1838 packed; with AVX2 1080 and 2404, packed 1042 and 1929.
+    GFLOP/s of one thread for 32 and 112 rows by weights of 3072 x 768: with AVX-512 152 as they
+    lie and 76 packed, then 152 and 138. With AVX2 µs on two threads for 32 and 96 rows: 1080 as
+    they lie and 1042 packed, then 2404 and 1929.
     """
 
 
 @overload(few_rows)
 def _few_rows_of():
     """What `few_rows` is in compiled code, for the BLAS that is loaded."""
-    count = 96 if blas_core() in UNPACKED else 32
+    count = 128 if blas_core() in UNPACKED else 32
     return lambda: count
 
 
@@ -169,19 +176,37 @@ def _in_one_call(a, a_transposed, b, b_transposed, depth, beta, out):
 
 
 @helper
+def _equal(size, most):
+    """The length of equal parts of `size`, none longer than `most`.
+
+    >>> _equal.py_func(40, 36)
+    20
+    """
+    parts = (size + most - 1) // most
+    return (size + parts - 1) // parts
+
+
+@helper
 def _in_tiles(a, a_transposed, b, b_transposed, depth, beta, out):
     n, m = out.shape
-    part = VOLUME // (min(n, ROWS) * min(m, COLUMNS))
-    for i in range(0, n, ROWS):
-        for j in range(0, m, COLUMNS):
-            tile = out[i : i + ROWS, j : j + COLUMNS]
+    rows = min(n, ROWS)
+    columns = min(m, COLUMNS)
+    if b_transposed:
+        rows = _equal(n, FEW)
+        columns = min(columns, AREA // rows // 16 * 16)
+    part = VOLUME // (rows * columns)
+    if b_transposed:
+        part = _equal(depth, part)
+    for i in range(0, n, rows):
+        for j in range(0, m, columns):
+            tile = out[i : i + rows, j : j + columns]
             for k in range(0, depth, part):
                 if a_transposed:
-                    left = a[k : k + part, i : i + ROWS]
+                    left = a[k : k + part, i : i + rows]
                 else:
-                    left = a[i : i + ROWS, k : k + part]
+                    left = a[i : i + rows, k : k + part]
                 if b_transposed:
-                    right = b[j : j + COLUMNS, k : k + part]
+                    right = b[j : j + columns, k : k + part]
                 else:
-                    right = b[k : k + part, j : j + COLUMNS]
+                    right = b[k : k + part, j : j + columns]
                 _whole(left, a_transposed, right, b_transposed, 1.0 if k else beta, tile)

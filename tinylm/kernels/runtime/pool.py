@@ -50,6 +50,7 @@ class _OfThisThread(threading.local):
     """What holds for the calling thread only."""
 
     alone = False  # within `one_thread`
+    count = 0  # Numba's threads before `one_thread` took all but one; 0 = it took none yet
 
 
 _here = _OfThisThread()
@@ -225,7 +226,7 @@ def threads() -> int:
     ...     threads()
     1
     """
-    return _launch()
+    return 1 if _here.alone else _launch()
 
 
 class one_thread:
@@ -233,18 +234,21 @@ class one_thread:
 
     For work too small to share, such as reading one token: a second thread gains nothing, and on a
     busy machine every kernel would wait until that thread gets a core. No kernel's blocks depend on
-    the number of threads, so the bits do not either. (A context made from a generator would take
-    twice as long to enter, for every token.)
+    the number of threads, so the bits do not either.
+
+    A small model enters it for every token, so it costs next to nothing: Numba is told only when a
+    kernel comes that has no version without threads.
     """
 
     def __enter__(self):
-        self.before = threads(), is_alone()
-        numba.set_num_threads(1)
+        self.outer = _here.alone
         _here.alone = True
 
     def __exit__(self, *error):
-        count, _here.alone = self.before
-        numba.set_num_threads(count)
+        _here.alone = self.outer
+        if _here.count and not self.outer:
+            numba.set_num_threads(_here.count)
+            _here.count = 0
 
 
 def threads_for(count: int) -> AbstractContextManager:
@@ -279,6 +283,9 @@ def guard() -> AbstractContextManager:
             "This process was forked after tinylm's thread pool had started, and such a child "
             "cannot use it; start the process with multiprocessing's 'spawn' method instead."
         )
+    if _here.alone and not _here.count:
+        _here.count = _launch()
+        numba.set_num_threads(1)
     if _state["layer"] in ("omp", "tbb"):
         return _no_lock
     return _first_call_or_workqueue()
