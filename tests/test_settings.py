@@ -97,6 +97,19 @@ def test_the_members_of_a_dict_become_plain_too():
         settings.argument("Here", "options", {"ratio": np.inf}, dict)
 
 
+def test_how_large_a_member_of_a_dict_may_be_is_said_elsewhere():
+    assert settings.argument("Here", "options", {"tokens": 3 * 10**9}, dict)["tokens"] == 3 * 10**9
+    with pytest.raises(TinylmError, match=r"options\['tokens'\]"):
+        settings.argument("Here", "options", {"tokens": 10**400}, dict)
+
+
+def test_a_whole_number_beyond_every_float_is_held_to_its_range():
+    assert settings.argument("Here", "steps", 10**400, int, settings.at_least(0)) == 10**400
+    for limit in (settings.between(0, 9), settings.at_least(0, 2**31)):
+        with pytest.raises(TinylmError, match="Here: steps is 1000"):
+            settings.argument("Here", "steps", 10**400, int, limit)
+
+
 def test_lists_become_tuples_and_unknown_names_are_refused():
     assert settings.build(Sizes, {"betas": [0.5, 0.6]}).betas == (0.5, 0.6)
     with pytest.raises(TinylmError, match="it knows width, rate"):

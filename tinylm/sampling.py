@@ -75,6 +75,14 @@ class Sampling(Config):
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
 
+    def check_generator(self, rng: np.random.Generator | None) -> None:
+        """raises TinylmError  if ids are drawn by chance and no generator is given"""
+        if rng is None and self.temperature > 0:
+            raise TinylmError(
+                "sampling needs a random generator: pass rng=np.random.default_rng(seed), "
+                "or temperature=0"
+            )
+
     def penalise(self, logits: ArrayLike, ids: ArrayLike) -> np.ndarray:
         """The scores after a text, changed by what the text holds.   (V,) -> (V,)
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from .errors import ArgumentError, TinylmError
 
+STORED = 2**63  # a whole number beyond it fits neither NumPy nor a file
 LARGEST = 2**31 - 1  # of a whole number whose field declares no range
 
 
@@ -47,7 +48,7 @@ class Range:
 
     def holds(self, value: float) -> bool:
         """Whether a number is inside; NaN and the infinities never are."""
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return False
         from_below = value >= self.low if self.closed else value > self.low
         from_above = value <= self.high if self.ends else value < self.high
@@ -203,12 +204,14 @@ def argument(
 def _members(where: str, name: str, value: dict) -> dict:
     """A dict whose values are checked as `argument` checks one; itself where none changes.
 
+    How large a whole number may be, the config says for which the values are meant.
     raises ArgumentError
     """
     found = {}
     for key, part in value.items():
         part = _plain(part)
-        found[key] = argument(where, f"{name}[{key!r}]", part, type(part))
+        limit = Range(-STORED, STORED) if type(part) is int else None
+        found[key] = argument(where, f"{name}[{key!r}]", part, type(part), limit)
     unchanged = all(found[key] is value[key] for key in value)
     return value if unchanged else found
 
@@ -303,7 +306,7 @@ def _is_a(value, hint):
     if hint is float and type(value) is float:
         return True
     if hint in (int, float):
-        return type(value) is int and abs(value) < 2**63
+        return type(value) is int and abs(value) < STORED
     origin = typing.get_origin(hint)
     parts = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

@@ -432,6 +432,8 @@ def test_a_field_that_the_method_sets_itself_is_refused(run, tmp_path, capsys):
     command = ["finetune", str(run), "--train", table, "--out", str(tmp_path / "out")]
     assert main([*command, "--method", "gradual", "--set", "layer_decay=0.5"]) == 2
     assert "--set layer_decay does not go with --method gradual" in said(capsys)[1]
+    assert main([*command, "--method", "features", "--set", "updates=9"]) == 2
+    assert "--set updates does not go with --method features" in said(capsys)[1]
 
 
 @pytest.fixture(scope="module")
@@ -657,6 +659,16 @@ MISTAKES = {
             "minutes=1",
         ],
         "--minutes and --set minutes",
+    ),
+    "a set to list": (["data", "list", "kjv"], "`tinylm data get kjv`"),
+    "the same seed twice": (
+        ["finetune", "DIR", "--train", "toy", "--out", "OUT", "--seed", "1", "--set", "seed=2"],
+        "--seed and --set seed",
+    ),
+    "the same embeddings twice": (
+        ["finetune", "DIR", "--task", "tag", "--train", "toy", "--out", "OUT"]
+        + ["--embeddings", "16", "--set", "embeddings=8"],
+        "--embeddings and --set embeddings",
     ),
     "an objective twice": (
         ["compare", "--data", "toy", "--objectives", "word2vec,gpt,word2vec", "--out", "OUT"],

@@ -44,6 +44,18 @@ def test_a_persona_file_is_read_part_by_part(tmp_path):
     assert len(read_personas(path, "all")) == 20
 
 
+def test_a_file_of_one_part_that_serves_one_purpose_gives_all_of_it(tmp_path):
+    dialogue = {"utterances": [{"history": ["hi"], "candidates": ["no", "yes"]}]}
+    path = tmp_path / "mine.json"
+    for part in ("train", "valid"):
+        path.write_text(json.dumps({part: [dialogue] * 5}))
+        for split in ("train", "test"):
+            assert len(load_dialogues(path, split, alone=True)) == 5
+    path.write_text(json.dumps({"train": [dialogue] * 5, "valid": [dialogue]}))
+    assert len(load_dialogues(path, "train", alone=True)) == 5
+    assert len(load_dialogues(path, "test", alone=True)) == 1
+
+
 @pytest.mark.parametrize(
     "whole, where",
     [

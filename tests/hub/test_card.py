@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +99,11 @@ def test_an_origin_comes_back_and_stands_in_the_card(tmp_path):
     assert hub.origin_of(tmp_path) == origin
     said = (tmp_path / card.CARD).read_text()
     assert all(part in said for part in vars(origin).values())
+
+
+def test_a_path_as_origin_is_its_text(tmp_path):
+    hub.save(tmp_path, made("word2vec")[0], origin=hub.Origin(data=Path("my") / "text.txt"))
+    assert hub.origin_of(tmp_path).data == str(Path("my") / "text.txt")
 
 
 def test_what_nobody_states_is_not_stated(tmp_path):

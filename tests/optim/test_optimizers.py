@@ -5,7 +5,7 @@ import pytest
 
 from tinylm import kernels, nn, optim
 from tinylm import ops as F
-from tinylm.errors import CheckpointError, TinylmError
+from tinylm.errors import ArgumentError, CheckpointError, TinylmError
 
 X = np.random.default_rng(1).normal(size=(7, 3))
 RNG = np.random.default_rng(3)
@@ -327,3 +327,22 @@ def test_a_state_that_does_not_fit_changes_nothing():
         with pytest.raises(CheckpointError, match="missing or has not the shape"):
             optimizer.load_state(broken)
         assert optimizer.steps == 0 and not optimizer.segments[0].state["m"].any()
+
+
+def test_counts_of_a_state_that_cannot_be_are_one_sentence():
+    optimizer = optim.ASGD([("p", nn.Parameter(np.ones(3, np.float32)))])
+    state = optimizer.state()
+    for name, array in {
+        "steps": np.array(-1),
+        "averages": np.array([1, 2]),
+        "losses": np.ones((2, 2)),
+    }.items():
+        with pytest.raises(CheckpointError, match=name):
+            optimizer.load_state({**state, name: array})
+    with pytest.raises(CheckpointError, match="counts averages, but holds none"):
+        optimizer.load_state({**state, "averages": np.array(3)})
+
+
+def test_a_group_is_named_by_a_regular_expression():
+    with pytest.raises(ArgumentError, match=r"settings holds '\(', which is no regular expression"):
+        optim.groups_by_name(Network(), {"(": {"scale": 2.0}})

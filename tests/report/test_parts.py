@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markup import read
 
-from tinylm.report import confusion, costs, curves, examples, html, maps
+from tinylm import GPT, GPTConfig
+from tinylm.report import confusion, costs, curves, examples, html, inside, maps
+from tinylm.text import Chars
 from tinylm.transfer.experiment import CompareConfig, Comparison
 from tinylm.transfer.savings import clear_savings
 from tinylm.transfer.task import Task
@@ -79,6 +81,22 @@ def test_the_shown_system_is_the_best_pretrained_one_whose_answers_were_kept():
     del kept["gpt fine-tuned"]
     assert confusion.best(comparison(accuracies, predicted=kept)).name == "gpt features"
     assert confusion.best(comparison(accuracies)) is None
+
+
+def test_the_heads_of_an_encoder_that_reads_little_are_shown_of_what_it_reads():
+    letters = Chars("abcdefgh ")
+    sizes = dict(n_positions=7, n_embd=6, n_head=2, n_layer=1)
+    model = GPT(GPTConfig(letters.vocab_size, **sizes)).eval()
+    layers, tokens = inside._weights(model, letters, ["abc defgh" * 5], 20)
+    assert len(tokens) == 7 and [layer.shape for layer in layers] == [(2, 7, 7)]
+
+
+def test_without_the_answers_of_the_twin_no_post_is_right_where_it_is_wrong():
+    answers = ["ice", "sea", "sun"]
+    predicted = {"gpt fine-tuned": answers, "TF-IDF": ["sun", "sun", "ice"]}
+    found = comparison(grid((0.9, 0.9), (0.1, 0.1), (0.3, 0.3)), predicted=predicted)
+    best = confusion.best(found)
+    assert examples._won(best, examples._others(found, best)) == []
 
 
 def test_examples_are_right_where_they_say_so():

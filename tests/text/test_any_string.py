@@ -113,6 +113,7 @@ def test_what_was_learned_from_any_text_comes_back(kind, t):
 @example(["<a b>"])
 @example(["a\u2581b"])
 @example(["a", "a"])
+@example(["000000 "])
 def test_a_vocabulary_of_any_strings_comes_back_or_is_refused_when_it_is_made(kind, names):
     try:
         encoding = MADE[kind](names)

@@ -14,11 +14,12 @@ from tinylm import text
 from tinylm.data import load_texts, toy
 from tinylm.errors import ArgumentError, DataError, TinylmError, VocabularyError
 from tinylm.kernels.lattice import REBASED
-from tinylm.text import Unigram, em
+from tinylm.text import BPE, Unigram, em
 from tinylm.text.formats import protobuf
 from tinylm.text.formats.protobuf import CONTROL, NORMAL, UNKNOWN, USER
 from tinylm.text.normalise import charsmap
 from tinylm.text.normalise.normalizing import Normalizer
+from tinylm.text.spelling import Metaspace
 from tinylm.text.template import XLNET
 from tinylm.text.unigram import XLNET_CONTROLS, log_probability
 
@@ -172,10 +173,16 @@ def test_offsets_cover_the_tokens_in_order(unigram, t):
     assert all(0 <= start <= end <= len(t) for start, end in offsets)
 
 
-@given(ANY_TEXT, st.booleans(), st.booleans(), st.sampled_from(["identity", "nfkc", "nmt_nfkc"]))
-@example(" ▁ a\x01▁ ", True, True, "nmt_nfkc")
-def test_text_with_places_is_the_same_text(t, prefix, collapse, rules):
-    normalizer = Normalizer(rules, prefix, collapse, ["<x>", "ﬁ"])
+SPACED = ["the  of", " a", "a ", "  "]
+
+
+@given(ANY_TEXT, st.booleans(), st.booleans(), st.sampled_from(["identity", "nfkc", "nmt_nfkc"]),
+       st.sampled_from([["<x>", "ﬁ"], SPACED]))  # fmt: skip
+@example(" ▁ a\x01▁ ", True, True, "nmt_nfkc", ["<x>", "ﬁ"])
+@example(" a  the  of   a  ", True, True, "identity", SPACED)
+@example(" a  the  of   a  ", True, True, "nmt_nfkc", SPACED)
+def test_text_with_places_is_the_same_text(t, prefix, collapse, rules, kept):
+    normalizer = Normalizer(rules, prefix, collapse, kept)
     normal, places = normalizer.with_places(t)
     assert normal == normalizer(t) and len(places) == len(normal) + 1
     assert places == sorted(places) and all(0 <= place <= len(t) for place in places)
@@ -290,6 +297,31 @@ def test_controls_and_user_symbols_keep_their_kind(tmp_path):
     loaded = text.load(tmp_path)
     assert loaded.pieces == pieces and loaded.specials == ("<unk>", "<s>")
     assert loaded.tokens("a<x>a<s>") == ["▁", "a", "<x>", "a", "<unk>"]
+
+
+def with_symbol(kind, normalizer):
+    """An encoding with the user's symbol ﬁ, a ligature that nfkc would take apart."""
+    if kind == "unigram":
+        pieces = [("<unk>", 0.0, UNKNOWN), ("▁", -1.0, NORMAL), ("ﬁ", 0.0, USER)]
+        return Unigram(pieces, normalizer)
+    spelling = Metaspace(normalizer, symbols=["ﬁ"])
+    return BPE.train(["a fine day"], 60, exact=False, spelling=spelling)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_no_normaliser_changes_a_symbol_before_or_after_a_file(kind, tmp_path):
+    made = with_symbol(kind, Normalizer("nfkc"))
+    made.save(tmp_path)
+    loaded = text.load(tmp_path)
+    for encoding in (made, loaded):
+        assert encoding.tokens("ﬁ") == ["▁", "ﬁ"]
+        assert encoding.offsets("ﬁ") == [(0, 0), (0, 1)]
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_normaliser_that_keeps_what_no_file_would_say_is_refused(kind):
+    with pytest.raises(VocabularyError, match="keeps 'x', which is no symbol"):
+        with_symbol(kind, Normalizer("nfkc", kept=["x", "ﬁ"]))
 
 
 # --- the programs that know the format

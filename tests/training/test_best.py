@@ -139,6 +139,26 @@ def test_other_evaluations_are_another_run(tmp_path):
         trainer(CONFIG, tmp_path / "run").run(resume=True)
 
 
+@pytest.mark.parametrize("held_out", [None, corpus(5)], ids=["none", "another"])
+def test_another_held_out_text_is_another_run_where_it_decides(held_out, tmp_path):
+    with pytest.raises(Interrupted):
+        trainer(BEST, tmp_path / "run", stop_after=11).run()
+    with pytest.raises(CheckpointError, match="data held-out text"):
+        trainer(BEST, tmp_path / "run", held_out=held_out).run(resume=True)
+    with pytest.raises(Interrupted):
+        trainer(CONFIG, tmp_path / "last", stop_after=11).run()
+    trainer(CONFIG, tmp_path / "last", held_out=held_out).run(resume=True)
+
+
+def test_a_run_from_before_the_held_out_text_was_noted_goes_on(tmp_path):
+    with pytest.raises(Interrupted):
+        trainer(BEST, tmp_path / "run", stop_after=11).run()
+    state = checkpoint.load_state(tmp_path / "run")
+    del state.facts["identity"]["data"]["held-out text"]
+    checkpoint.save_state(tmp_path / "run", state)
+    assert trainer(BEST, tmp_path / "run").run(resume=True)["steps"] == STEPS
+
+
 def test_a_state_without_its_best_weights_is_one_sentence(tmp_path):
     with pytest.raises(Interrupted):
         trainer(BEST, tmp_path / "run", stop_after=11).run()

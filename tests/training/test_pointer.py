@@ -99,3 +99,11 @@ def test_rows_and_models_that_read_both_sides_are_refused():
         next_token_nats(gpt(), [[1, 2]])
     with pytest.raises(TinylmError, match="generation"):
         next_token_nats(tinylm.Bert(tinylm.BertConfig.tiny(V)), IDS)
+
+
+@pytest.mark.parametrize("place", [3, 7, 22])
+def test_an_id_out_of_range_is_named_wherever_it_stands(place):
+    ids = IDS.copy()
+    ids[place] = 999
+    with pytest.raises(ShapeError, match="id 999 is out of range"):
+        next_token_nats(gpt(), ids)

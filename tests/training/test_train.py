@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import tinylm.ops as F
 from tinylm import hub, nn
 from tinylm.data import encode_corpus, load_texts
-from tinylm.errors import CheckpointError, TinylmError
+from tinylm.errors import CheckpointError, DivergenceError, TinylmError
 from tinylm.objectives import Objective, find
 from tinylm.objectives.word2vec import Word2Vec, Word2VecConfig
 from tinylm.progress import Progress, duration
@@ -438,6 +438,13 @@ def test_a_gradient_that_is_not_finite_stops_too():
         pytest.raises(TinylmError, match="gradient norm became (nan|inf) at step 0"),
     ):
         Trainer(Steep(), config=CONFIG, quiet=True).run()
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_weights_that_the_last_update_broke_stop_too(saves, tmp_path):
+    once = dataclasses.replace(CONFIG, steps=1, lr=1e39, clip=0.0)
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="weight table.weight"):
+        Trainer(Bigram(), out=tmp_path if saves else None, config=once, quiet=True).run()
 
 
 def test_an_unusable_held_out_text_fails_before_training_starts(tmp_path):

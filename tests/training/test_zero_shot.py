@@ -170,6 +170,13 @@ def scripted(text):
     return model, lambda: SIGNS.decode(model.prompt)
 
 
+def test_a_summary_without_sentences_is_refused_before_anything_is_written():
+    model = Scripted(SIGNS, "")
+    with pytest.raises(ArgumentError, match="sentences is -1"):
+        summarise(model, SIGNS, "A story.", np.random.default_rng(0), sentences=-1)
+    assert not model.prompt
+
+
 def test_a_summary_is_three_sentences_after_tldr():
     model, prompt = scripted(" It rained. We left! Why? Nobody knew. More.")
     found = summarise(model, SIGNS, "A long story.", np.random.default_rng(0))

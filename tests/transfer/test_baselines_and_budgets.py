@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from threadpoolctl import ThreadpoolController
 
-from tinylm.errors import DataError, ShapeError
+from tinylm.errors import ArgumentError, DataError, ShapeError
 from tinylm.transfer import (
     Majority,
     SoftmaxRegression,
@@ -80,6 +80,12 @@ def test_the_interval_of_three_seeds_is_students():
 
 def test_one_seed_says_nothing_about_the_spread():
     assert summarise([0.5]).low == -np.inf and summarise([0.5]).std == 0
+
+
+@pytest.mark.parametrize("level", [95, 1, -0.1, "0.95"])
+def test_the_coverage_of_an_interval_is_a_share(level):
+    with pytest.raises(ArgumentError, match="level is .* expected"):
+        summarise([0.5, 0.6], level)
 
 
 def test_beating_needs_every_seed_and_more_than_the_spread():

@@ -339,6 +339,8 @@ def test_mistakes_are_one_sentence():
         Chat(gpt(positions=7), LETTERS).fit([DIALOGUE])
     with pytest.raises(TinylmError, match="not fitted yet"):
         Chat(gpt(), LETTERS).reply((), ["a"], None)
+    with pytest.raises(DataError, match="one without candidates"):
+        agent().evaluate([DIALOGUE, replace(OTHER, candidates=())])
 
 
 # --- the toy dialogues

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm.errors import TinylmError
-from tinylm.transfer import mapped
+from tinylm.transfer import compare, mapped
+from tinylm.transfer.adapt import AdaptConfig
 
 
 def test_what_is_kept_comes_back_for_its_objective_and_cell_alone(tmp_path):
@@ -24,6 +25,19 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
     (tmp_path / mapped.MAPS).write_bytes(b"no tensors")
     with pytest.raises(TinylmError, match="maps.safetensors"):
         mapped.kept(tmp_path, "gpt", (2, 0))
+
+
+def test_a_comparison_stopped_at_its_map_makes_it_when_it_goes_on(tmp_path, monkeypatch):
+    config = compare.CompareConfig(
+        data="toy", objectives=("word2vec",), minutes=0.003, labels=(2,), seeds=1, test_size=23,
+        out=tmp_path / "out", size="tiny", quiet=True, adapt=AdaptConfig(updates=3),
+    )  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr(mapped, "keep", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            compare.run(config)
+    compare.run(config)
+    assert mapped.kept(config.out, "word2vec", (2, 0)) is not None
 
 
 @given(st.integers(1, 3000))

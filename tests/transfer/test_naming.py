@@ -9,7 +9,7 @@ from tinylm import Bert, BertConfig, hub
 from tinylm.app.cli import main
 from tinylm.data import encode_corpus, load_tagged, load_texts, toy
 from tinylm.data.tags import Span
-from tinylm.errors import ArgumentError, TinylmError
+from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.training.filling import fill
 from tinylm.training.pretrain import learn_encoding
 from tinylm.training.train import TrainConfig, Trainer
@@ -146,6 +146,24 @@ def test_mistakes_are_one_sentence(blank):
         UnsupervisedTagger(model, words, {"person": ["Anna"]}, template="a [MASK]")
     with pytest.raises(ArgumentError, match="threshold is 0"):
         UnsupervisedTagger(model, words, {"person": ["Anna"]}, threshold=0)
+    tagger = UnsupervisedTagger(model, words, {"person": ["Anna"]})
+    with pytest.raises(ArgumentError, match=r"sentences\[0\] is one string"):
+        tagger.predict(["Anna met Otto"])
+    with pytest.raises(ShapeError, match="spans are of 1 sentences, but there are 2"):
+        tagger.predict([["Anna"], ["Otto"]], [[]])
+    for start, end in ((0, 2), (-1, 1), (1, 1)):
+        with pytest.raises(ShapeError, match="is not within the 1 words"):
+            tagger.predict([["Anna"]], [[Span("", start, end)]])
+
+
+def test_true_tags_of_another_scheme_are_the_same_entities(blank):
+    tagger = UnsupervisedTagger(*blank, {"person": ["Anna", "Otto", "Oslo", "met", "in"]}, 0.01)
+    words = [["Anna", "Otto", "met", "Oslo"]]
+    [found] = tagger.predict(words)
+    assert "I-person" in found and found.count("O") < 4, found
+    singles = [tag.replace("B-", "S-") if "I-" not in "".join(found[n + 1 : n + 2]) else tag
+               for n, tag in enumerate(found)]  # fmt: skip
+    assert tagger.evaluate(words, [singles]).accuracy == 1.0
 
 
 def test_the_command_tags_a_file_and_scores_one_with_tags(reader, tmp_path, capsys):

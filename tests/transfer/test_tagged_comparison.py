@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm.errors import DataError
+from tinylm.errors import DataError, TinylmError
 from tinylm.transfer import compare, findings, verdict
 from tinylm.transfer.adapt import AdaptConfig
 from tinylm.transfer.baselines import WordTags
@@ -81,6 +81,24 @@ def test_a_budget_is_as_many_sentences_as_labels_for_each_type(finished):
     assert task.draw("all", 0).size == len(task.words)
     for sentence, text, tags in zip(task.words, task.texts, task.labels, strict=True):
         assert text == " ".join(sentence) and len(tags) == len(sentence)
+
+
+def test_tags_without_a_type_have_one_for_all(tmp_path):
+    path = tmp_path / "mentions.conll"
+    path.write_text("".join(f"Anna{n} B\nBerg I\nsails O\n\n" for n in range(20)))
+    task = load_task(path, 2)
+    assert task.n_classes == 1 and task.largest_budget == len(task.labels) == 16
+    assert task.draw(2, seed=0).size == 2
+
+
+def test_what_a_tagger_has_no_place_for_is_refused_before_anything_is_trained(tmp_path):
+    config = compare.CompareConfig(
+        data="tag:toy", objectives=("gpt",), labels=(2,), out=tmp_path / "out", quiet=True,
+        adapt=AdaptConfig(lm_coef=0.5),
+    )  # fmt: skip
+    with pytest.raises(TinylmError, match="lm_coef is 0.5"):
+        compare.run(config)
+    assert not (tmp_path / "out" / "gpt").exists()
 
 
 @given(st.integers(1, 97), st.integers(0, 5), st.data())

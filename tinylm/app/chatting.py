@@ -23,6 +23,7 @@ def adapt(options: Namespace, fields: dict[str, Any], progress: Callable[[int, i
     import numpy as np
 
     from tinylm.data.dialogues import load_dialogues
+    from tinylm.data.sources import is_same
     from tinylm.transfer import Chat
     from tinylm.transfer.chat import ChatConfig
     from tinylm.transfer.replies import tfidf_hits
@@ -30,10 +31,11 @@ def adapt(options: Namespace, fields: dict[str, Any], progress: Callable[[int, i
     if "method" in vars(options).get("given", ()):
         raise TinylmError("--method does not go with --task chat: all weights learn; leave it out")
     model, tokenizer = load(options.dir)
-    train = load_dialogues(options.train, "train", seed=options.seed)
+    alone = not (options.test and is_same(options.train, options.test))
+    train = load_dialogues(options.train, "train", seed=options.seed, alone=alone)
     test = []
     if options.test:
-        test = load_dialogues(options.test, "test", seed=options.seed)[:TESTED]
+        test = load_dialogues(options.test, "test", seed=options.seed, alone=alone)[:TESTED]
     note(f"learning from {len(train):,} utterances")
     config = settings.build(ChatConfig, {"seed": options.seed, **fields})
     chat = Chat(model, tokenizer, config, progress)

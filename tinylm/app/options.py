@@ -6,7 +6,7 @@ Text from the command line becomes a number, a tuple or a pair. Text that cannot
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from tinylm.errors import TinylmError, one_line
@@ -239,6 +239,18 @@ def nested(pairs: list[tuple[str, object]]) -> dict[str, object]:
         else:
             fields[key] = value
     return fields
+
+
+def refuse_twice(given: Iterable[str], fields: Mapping[str, object]) -> None:
+    """Refuse a field of --set that another option gives too.   raises TinylmError
+
+    given : names of options that the user gave
+    """
+    for name in given:
+        if name in fields:
+            raise TinylmError(
+                f"--{name} and --set {name} say the same thing twice; give one of them"
+            )
 
 
 def _value(text: str):

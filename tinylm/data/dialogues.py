@@ -57,7 +57,11 @@ class Utterance:
 
 
 def load_dialogues(
-    source: str | Path, split: str = "train", candidates: int = CANDIDATES, seed: int = 0
+    source: str | Path,
+    split: str = "train",
+    candidates: int = CANDIDATES,
+    seed: int = 0,
+    alone: bool = False,
 ) -> list[Utterance]:
     """The utterances of a source.
 
@@ -65,6 +69,7 @@ def load_dialogues(
     split : "train", "test" or "all"; of a file without a valid part, one dialogue of five is "test"
     candidates : of a set without its own; at least 2
     seed : draws the distractors of such a set
+    alone : the source serves one purpose only: of a file with a single part, all is `split`
     raises DataError  if the source is missing, unknown, empty or damaged
 
     >>> utterance = load_dialogues("toy", "test", candidates=2)[0]
@@ -85,7 +90,7 @@ def load_dialogues(
         raise DataError(
             f"{name!r} is neither an existing file nor a known set; known are {', '.join(NAMES)}."
         )
-    return read_personas(source, split)
+    return read_personas(source, split, alone)
 
 
 def with_distractors(
@@ -144,10 +149,11 @@ def toy_dialogues(n: int, candidates: int = CANDIDATES, seed: int = 0) -> list[U
     return found
 
 
-def read_personas(path: str | Path, split: str = "train") -> list[Utterance]:
+def read_personas(path: str | Path, split: str = "train", alone: bool = False) -> list[Utterance]:
     """The utterances of a Persona-Chat file.
 
-    split : as in load_dialogues     raises DataError  naming the file and the place of the fault
+    split, alone : as in load_dialogues
+    raises DataError  naming the file and the place of the fault
     """
     whole = parse_json(read_text(path), str(path))
     known = [part for part in PARTS["all"] if isinstance(whole, dict) and part in whole]
@@ -157,14 +163,15 @@ def read_personas(path: str | Path, split: str = "train") -> list[Utterance]:
             "with dialogues in it."
         )
     has_test = any(part in known for part in PARTS["test"])
-    parts = known if split == "all" or not has_test else PARTS[split]
+    is_whole = split == "all" or not has_test or (alone and len(known) == 1)
+    parts = known if is_whole else PARTS[split]
     dialogues = []
     for part in parts:
         rows = whole.get(part, [])
         _check(isinstance(rows, list), path, part, "a list of dialogues")
         for number, dialogue in enumerate(rows):
             dialogues.append(_utterances(path, f"{part}[{number}]", dialogue))
-    if not has_test:
+    if not has_test and not alone:
         dialogues = split_part(dialogues, split)
     found = [utterance for dialogue in dialogues for utterance in dialogue]
     if not found:

@@ -253,7 +253,7 @@ def both_parts(
     test: str | Path | None,
 ) -> tuple[Loaded, Loaded | None]:
     """`load_parts` of a kind of data: `load` reads a source, `named` are the sets of that kind."""
-    is_one_source = test is not None and _is_same(train, test)
+    is_one_source = test is not None and is_same(train, test)
 
     def part(source: str | Path, split: str) -> Loaded:
         is_split = is_one_source or str(source) in named
@@ -265,8 +265,12 @@ def both_parts(
     return training, part(test, "test")
 
 
-def _is_same(first: str | Path, second: str | Path) -> bool:
-    """Whether two sources are one name or one file."""
+def is_same(first: str | Path, second: str | Path) -> bool:
+    """Whether two sources are one name or one file.
+
+    >>> is_same("toy", "toy"), is_same("a.txt", "./a.txt"), is_same("toy", "entities")
+    (True, True, False)
+    """
     return str(first) == str(second) or Path(first).resolve() == Path(second).resolve()
 
 

@@ -58,7 +58,7 @@ def write(folder: Path, model: Objective, tokenizer: Any, origin: Origin = NOTHI
     """Write both files into a model folder.   raises DataError  if the disk refuses"""
     facts = signature(model, tokenizer)
     said = dataclasses.asdict(origin).items()
-    facts["origin"] = {key: value and one_line(value, LONGEST) for key, value in said}
+    facts["origin"] = {key: value and one_line(str(value), LONGEST) for key, value in said}
     files.write_json(folder / SIGNATURE, facts)
     files.write_text(folder / CARD, in_words(facts))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinylm import ops as F
+from tinylm.arguments import id_rows
 from tinylm.errors import ShapeError
 from tinylm.settings import Config, at_least
 from tinylm.tensor import Tensor
@@ -174,12 +175,13 @@ class Encoder(Module):
         token_types, position_ids : as in Embeddings
         scores : None, or a list that gets each block's `MultiHeadAttention.scores`, (B, H, T, T)
         """
+        ids, mask = id_rows("Encoder", ids, mask)
         x = self.drop(self.embeddings(ids, token_types, position_ids))
         if self.project is not None:
             x = self.project(x)  # (B,T,E) -> (B,T,C)
         allowed = None
         if mask is not None:
-            allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,T) -> (B,1,1,T)
+            allowed = mask[:, None, None, :]  # (B,T) -> (B,1,1,T)
         states = [x]
         for block in self.h:
             x = block(x, allowed, scores=scores)

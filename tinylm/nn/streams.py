@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinylm import ops as F
-from tinylm.errors import CheckpointError, ShapeError
+from tinylm.arguments import id_rows
+from tinylm.errors import CheckpointError
 from tinylm.settings import Config, at_least
 from tinylm.tensor import Tensor
 
@@ -113,9 +114,7 @@ class TwoStreams(Module):
         returns L + 1 Tensors (B, T, C), one less with query_only; L + 1 (B, K, C), or none
         raises ShapeError  for an odd number of rows in two directions, or shapes that do not fit
         """
-        ids = np.asarray(ids)
-        if ids.ndim != 2:
-            raise ShapeError(f"TwoStreams: ids have shape {ids.shape}; expected (B, T).")
+        ids, mask = id_rows("TwoStreams", ids, mask)
         length = ids.shape[1]
         past = 0 if memory is None else memory.shape[2]
         content = self.drop(self.word_embedding(ids))  # (B,T) -> (B,T,C)
@@ -159,7 +158,7 @@ class TwoStreams(Module):
         batch, length = shape
         allowed = None
         if mask is not None:
-            allowed = np.asarray(mask, bool)[:, None, :]  # (B,T) -> (B,1,T)
+            allowed = mask[:, None, :]  # (B,T) -> (B,1,T)
         if visible is not None:
             visible = np.asarray(visible, bool)
             allowed = visible if allowed is None else allowed & visible

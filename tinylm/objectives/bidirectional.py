@@ -10,7 +10,9 @@ import numpy as np
 
 from tinylm import nn
 from tinylm import ops as F
+from tinylm.arguments import id_rows
 from tinylm.errors import ArgumentError, ShapeError, TinylmError
+from tinylm.ops.registry import check_ids
 from tinylm.settings import at_least, from_to_below, one_of
 from tinylm.tensor import Tensor
 from tinylm.text.template import BERT as PAIRED
@@ -215,11 +217,13 @@ class Bidirectional(Objective):
 
         ids : (B, T) integers     picks : (B, K), places in each text
         returns (B, K, V)
-        raises TinylmError  if it cannot fill gaps
+        raises TinylmError  if it cannot fill gaps, ShapeError  for a place beyond the text
         """
         self.need("filling")
-        hidden = np.array(ids)
-        np.put_along_axis(hidden, np.asarray(picks), self.gap_id, axis=1)
+        rows, mask = id_rows(self.name, ids, mask)
+        picks = check_ids("predict", picks, rows.shape[1], "place")
+        hidden = rows.copy()
+        np.put_along_axis(hidden, picks, self.gap_id, axis=1)
         return F.gather_positions(self.logits(hidden, mask, **family), picks)
 
     @property

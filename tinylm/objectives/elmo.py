@@ -23,6 +23,7 @@ import numpy as np
 
 from tinylm import nn, sampling
 from tinylm import ops as F
+from tinylm.arguments import id_rows
 from tinylm.data import Corpus, Lanes, both_ways
 from tinylm.errors import ArgumentError, TinylmError
 from tinylm.settings import above, at_least, from_to_below, one_of
@@ -395,8 +396,9 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
             program always does; `forget` begins anew
         returns n_layers + 1 Tensors (B, T, 2·P)
         """
+        if ids is not None:
+            ids, mask = id_rows("ELMo", ids, mask)
         words = self.reader.words(ids, chars, self.unk_id)
-        mask = None if mask is None else np.asarray(mask, bool)
         above = self.lm(words, mask, ENCODING if carry else None)
         return [F.concatenate([words, words], axis=2), *above]
 

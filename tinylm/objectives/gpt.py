@@ -24,6 +24,7 @@ import numpy as np
 
 from tinylm import nn
 from tinylm import ops as F
+from tinylm.arguments import id_array, id_rows
 from tinylm.data import Corpus, windows
 from tinylm.errors import ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import threads_for
@@ -301,8 +302,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         predicted token, where special tokens count and padding does not
         Source: Radford et al. 2018, section 3.2.
         """
-        ids = np.asarray(ids)
-        mask = np.asarray(mask)
+        ids, mask = id_rows("GPT", ids, mask)
         tables = self.tables()
         states = self.encode(ids, mask, tables=tables, **family)
         scores = F.linear(states[-1][:, :-1], tables[0])  # (B,T-1,C) -> (B,T-1,V)
@@ -342,11 +342,11 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         returns n_layer + 1 Tensors (B, T, C)
         raises ShapeError  if the text is longer than n_positions or an id is out of range
         """
-        ids = np.asarray(ids)
+        ids, mask = id_rows("GPT", ids, mask)
         past = 0 if cache is None else cache.length
-        if position_ids is None and ids.ndim == 2:
+        if position_ids is None:
             position_ids = self._positions(ids, mask, cache)
-        if ids.ndim != 2 or np.max(position_ids, initial=0) >= self.config.n_positions:
+        if np.max(position_ids, initial=0) >= self.config.n_positions:
             raise ShapeError(
                 f"GPT: ids have shape {ids.shape} after {past} cached positions; "
                 f"expected (B, T) with at most n_positions = {self.config.n_positions} in all."
@@ -356,7 +356,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
             cache.open(ids.shape[1], mask)
             mask = cache.real if cache.padded else None
         if mask is not None:
-            allowed = np.asarray(mask, bool)[:, None, None, :]  # (B,S) -> (B,1,1,S)
+            allowed = mask[:, None, None, :]  # (B,S) -> (B,1,1,S)
         x = self.embed(ids, position_ids, tables or self.tables(), speakers)  # (B,T,C)
         x = self.drop(x)
         states = [x]
@@ -398,7 +398,7 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         mask : (B, T) bool, False at padding, which stands on the left; None = all real
         family : further keywords of `encode`
         """
-        ids = np.asarray(ids)
+        ids = id_array("GPT", ids)
         with no_grad():
             tables = self.tables()
             if mask is None and not family and self._is_next(ids, cache):

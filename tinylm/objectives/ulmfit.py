@@ -20,12 +20,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from tinylm import nn
 from tinylm import ops as F
+from tinylm.arguments import id_array, id_rows
 from tinylm.data import Corpus, stream
 from tinylm.errors import CheckpointError, TinylmError
 from tinylm.kernels.runtime.pool import threads_for
@@ -363,7 +363,7 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
         ids : (B, T) integers     mask : (B, T) bool, at False the state passes on
         returns the embeddings and every layer's states, (B, T, C) each; the state at the end
         """
-        x = self.embed(np.asarray(ids))
+        x = self.embed(id_array("ULMFiT", ids))
         if state is not None:  # gradcheck works in float64
             state = [tuple(Tensor(p.data.astype(x.dtype)) for p in pair) for pair in state]
         outs, end = self.lstm(x, state, mask)
@@ -377,8 +377,8 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
         the last max_len tokens leave no trace on the tape, for `summary` does not look at them
         (BPT3C, Howard & Ruder 2018, section 3.3).
         """
-        ids = np.asarray(ids)
-        real = np.ones(ids.shape, bool) if mask is None else np.asarray(mask, bool)
+        ids, mask = id_rows("ULMFiT", ids, mask)
+        real = np.ones(ids.shape, bool) if mask is None else mask
         turn = slice(None, None, -1 if self.config.backward else 1)
         ids = ids[:, turn]
         real = real[:, turn]
@@ -432,7 +432,8 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
 
         mask : (B, T) bool, False at padding, which stands on the left; None = all real
         """
-        with no_grad(), threads_for(np.size(ids) * self.config.n_hid**2):
+        ids, mask = id_rows("ULMFiT", ids, mask)
+        with no_grad(), threads_for(ids.size * self.config.n_hid**2):
             states, cache.state = self.read(ids, cache.state, mask)
             return F.linear(states[-1][:, -1], self.table, self.bias).data
 
@@ -443,8 +444,6 @@ class Ulmfit(Objective, name="ulmfit", encoding="words"):
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The Parameters from the bottom up: the table, then each layer, the last with the bias."""
-        groups: list[list[Any]] = [[self.table]]
-        for layer in self.lstm.rnns:
-            groups.append(layer.parameters())
+        groups = [[self.table], *[layer.parameters() for layer in self.lstm.rnns]]
         groups[-1] = [*groups[-1], self.bias]
         return groups

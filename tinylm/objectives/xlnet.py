@@ -31,10 +31,12 @@ import numpy as np
 
 from tinylm import nn
 from tinylm import ops as F
+from tinylm.arguments import id_rows
 from tinylm.data import Corpus
 from tinylm.data.permutation import AROUND, CLASSIFIER, Lanes, Plan, Spans, arrange
 from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.memory import must_fit
+from tinylm.ops.registry import check_ids
 from tinylm.settings import at_least, from_to_below, one_of
 from tinylm.tensor import Tensor
 from tinylm.text.template import XLNET
@@ -415,9 +417,10 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
             `visible`, a place sees all tokens but those at the picks
         returns (B, K, V)
         """
-        picks = np.asarray(picks)
+        ids, mask = id_rows(self.name, ids, mask)
+        picks = check_ids("predict", picks, ids.shape[1], "place")
         if family.get("visible") is None:
-            hidden = np.zeros(np.shape(ids), bool)
+            hidden = np.zeros(ids.shape, bool)
             np.put_along_axis(hidden, picks, True, axis=1)
             family["visible"] = np.repeat(~hidden[:, None], hidden.shape[1], axis=1)
         query = self.streams(ids, mask, picks=picks, query_only=True, **family)[1]
@@ -443,6 +446,5 @@ class XLNet(Objective, name="xlnet", encoding="unigram"):
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         """Take the memory of `state`.   raises CheckpointError if it is missing or misshapen"""
-        wanted = self.state()
-        if wanted:
+        if wanted := self.state():
             self.memory = nn.Memory.of(arrays, wanted["memory"].shape)

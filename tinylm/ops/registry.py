@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinylm.arguments import id_array
 from tinylm.errors import ArgumentError, ShapeError
 from tinylm.tensor import Tensor
 
@@ -69,17 +70,18 @@ def check_broadcast(name: str, *shapes: tuple[int, ...]) -> None:
         ) from None
 
 
-def check_ids(name: str, ids: ArrayLike, size: int) -> np.ndarray:
+def check_ids(name: str, ids: ArrayLike, size: int, what: str = "id") -> np.ndarray:
     """ids as a contiguous int64 array, every id in [0, size).
 
-    raises ShapeError  if ids are not integers or one is out of range
+    what : the word for one of them in the error
+    raises ShapeError  if ids are not integers, rows of one length, or one is out of range
 
     >>> check_ids("embedding", [2, 0, 3], 3)
     Traceback (most recent call last):
         ...
     tinylm.errors.ShapeError: embedding: id 3 is out of range; expected ids from 0 to 2.
     """
-    ids = np.asarray(ids)
+    ids = id_array(name, ids)
     if ids.dtype.kind not in "iu":
         raise ShapeError(
             f"{name}: ids have dtype {ids.dtype}; "
@@ -90,7 +92,9 @@ def check_ids(name: str, ids: ArrayLike, size: int) -> np.ndarray:
     # Without its sign a negative id is a huge one, so one pass finds both faults.
     if known.size and known.view(np.uint64).max() >= size:
         wrong = ids.min() if ids.min() < 0 else ids.max()
-        raise ShapeError(f"{name}: id {wrong} is out of range; expected ids from 0 to {size - 1}.")
+        raise ShapeError(
+            f"{name}: {what} {wrong} is out of range; expected {what}s from 0 to {size - 1}."
+        )
     return known if known.flags.writeable else known.copy()
 
 

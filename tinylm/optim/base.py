@@ -210,21 +210,25 @@ class Optimizer:
     def load_state(self, arrays: dict[str, Any]) -> None:
         """Take up what state() returned.
 
-        raises CheckpointError  if the arrays belong to other parameters or to another optimiser
+        raises CheckpointError  if the arrays belong to other parameters or to another optimiser, or
+            a count is no number
         """
         averaged = "average.0" in arrays
-        _expect(arrays, "steps", ())
+        steps = _count(arrays, "steps")
+        averages = _count(arrays, "averages") if "averages" in arrays else 0
         for i, s in enumerate(self.segments):
             for name in s.state:
                 _expect(arrays, f"{name}.{i}", s.data.shape)
             if averaged:
                 _expect(arrays, f"average.{i}", s.data.shape)
+        if averages and not averaged:
+            raise CheckpointError("The optimiser's state counts averages, but holds none.")
         for i, s in enumerate(self.segments):
             s.average = arrays[f"average.{i}"].astype(s.data.dtype) if averaged else None
             for name, own in s.state.items():
                 own[...] = arrays[f"{name}.{i}"]
-        self.steps = int(arrays["steps"])
-        self.averages = int(arrays.get("averages", 0))
+        self.steps = steps
+        self.averages = averages
 
 
 def _segment_order(settings):
@@ -234,6 +238,15 @@ def _segment_order(settings):
     """
     dtype, *numbers = settings
     return (dtype, *(-x for x in numbers))
+
+
+def _count(arrays, name):
+    """A count among saved arrays.   raises CheckpointError if it is missing or none"""
+    _expect(arrays, name, ())
+    count = int(arrays[name])
+    if count < 0:
+        raise CheckpointError(f"The optimiser's state has {name} = {count}; expected 0 or more.")
+    return count
 
 
 def _expect(arrays, name, shape):

@@ -34,8 +34,8 @@ def is_decayed(no_decay: NoDecay, name: str, p: Tensor) -> bool:
     return decayed
 
 
-def check_patterns(where: str, patterns: Iterable[str]) -> None:
-    """Refuse what is no regular expression.   raises ArgumentError
+def check_patterns(where: str, patterns: Iterable[str], what: str = "no_decay") -> None:
+    """Refuse what is no regular expression.   what : the argument's name.   raises ArgumentError
 
     >>> check_patterns("AdamW", ["bias$", "("])
     Traceback (most recent call last):
@@ -43,12 +43,12 @@ def check_patterns(where: str, patterns: Iterable[str]) -> None:
     tinylm.errors.ArgumentError: AdamW: no_decay holds '(', which is no regular expression \
 (missing ), unterminated subpattern at position 0).
     """
-    for pattern in strings(patterns, "no_decay"):
+    for pattern in strings(patterns, what):
         try:
-            re.compile(pattern.removeprefix("!"))
+            re.compile(pattern.removeprefix("!") if what == "no_decay" else pattern)
         except re.error as error:
             raise ArgumentError(
-                f"{where}: no_decay holds {pattern!r}, which is no regular expression ({error})."
+                f"{where}: {what} holds {pattern!r}, which is no regular expression ({error})."
             ) from None
 
 
@@ -85,12 +85,14 @@ def groups_by_name(module: Module, settings: dict[str, dict[str, Any]]) -> list[
     settings : regular expression -> settings of the group, for example
         {r"^head": {"scale": 10.0, "weight_decay": 0.0}}
     returns one group for each pattern, then one for the parameters that match none
+    raises ArgumentError  for what is no regular expression
 
     >>> from tinylm.nn import LayerNorm
     >>> decayed_less = groups_by_name(LayerNorm(3), {"bias$": {"weight_decay": 0.0}})
     >>> [[name for name, _ in group["params"]] for group in decayed_less]
     [['bias'], ['weight']]
     """
+    check_patterns("groups_by_name", settings, "settings")
     groups = [{"params": [], **given} for given in settings.values()]
     others = {"params": []}
     for name, p in module.named_parameters():

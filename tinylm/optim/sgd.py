@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinylm import kernels
-from tinylm.errors import ArgumentError
+from tinylm.errors import ArgumentError, CheckpointError
 from tinylm.settings import at_least
 
 from .base import Optimizer
@@ -93,7 +93,12 @@ class ASGD(SGD):
     def load_state(self, arrays: dict[str, Any]) -> None:
         """Take up what state() returned.   raises CheckpointError as Optimizer.load_state"""
         super().load_state(arrays)
-        self.losses = [float(loss) for loss in arrays.get("losses", ())]
+        losses = np.asarray(arrays.get("losses", ()))
+        if losses.ndim != 1:
+            raise CheckpointError(
+                f"The optimiser's state has losses of shape {losses.shape}; expected a list."
+            )
+        self.losses = losses.tolist()
 
 
 class Adagrad(Optimizer):

@@ -50,10 +50,13 @@ def _others(comparison: Comparison, best: Answers) -> list[Answers]:
 
 
 def _won(best: Answers, others: list[Answers]) -> list[int]:
-    """Rows evenly spaced among those where the best system is right and the first other wrong."""
+    """Rows evenly spaced among those where the best system is right and its twin wrong."""
     right = best.right()
-    twins = others[0].right() if others else [False] * len(right)
-    rows = [row for row in range(len(right)) if right[row] and not twins[row]]
+    twins = [other.right() for other in others if other.name.endswith(f" {SCRATCH}")]
+    if not twins:  # its answers are older than the keeping of answers
+        return []
+    [twin] = twins
+    rows = [row for row in range(len(right)) if right[row] and not twin[row]]
     every = max(1, len(rows) // EACH)
     return rows[::every][:EACH]
 

@@ -85,8 +85,10 @@ def _weights(
 ) -> tuple[list[np.ndarray], list[str]] | None:
     """(H,T,T) of every layer for the beginning of the first text of `most` tokens, and the tokens.
 
+    An encoder that reads fewer tokens at once gets as many as it reads.
     None without a layer of attention, or without such a text.
     """
+    most = min(most, encoder.max_length or most)
     for text in texts:
         if len(tokenizer.encode(text)) >= most:
             keywords = dict(read_by(encoder, tokenizer([text], max_length=most)))

@@ -306,7 +306,7 @@ class Metaspace(Spelling):
 
     normalizer : changes the text first (None: only spaces)
     byte_fallback : unknown characters become their UTF-8 bytes
-    symbols : pieces that are never cut
+    symbols : pieces that are never cut, and that the normaliser leaves as they are
     crossing : a piece may hold a ▁ inside, so a text is one word
 
     >>> Metaspace().parts("The cat")
@@ -331,7 +331,7 @@ class Metaspace(Spelling):
         self.symbols = dict.fromkeys(symbols)  # a set in the order given
         if "" in self.symbols:
             raise VocabularyError("A symbol is empty; give symbols of at least one character.")
-        self.normalizer = normalizer or Normalizer(kept=self.symbols)
+        self.normalizer = (normalizer or Normalizer()).keeping(self.symbols)
         self.crossing = crossing or any(SPACE in symbol[1:] for symbol in self.symbols)
         self._found = Symbols(self.symbols)
 

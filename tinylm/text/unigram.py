@@ -110,7 +110,7 @@ class Unigram(Encoding):
     'ab ⁇ '
 
     pieces : (text, log-probability, kind) by id, kinds as in `protobuf`
-    normalizer : rewrites texts before they are cut
+    normalizer : rewrites texts before they are cut, but for the pieces of kind USER
     raises VocabularyError  if a log-probability is not finite, a piece stands twice, or none is for
         unknown text
     """
@@ -119,7 +119,8 @@ class Unigram(Encoding):
 
     def __init__(self, pieces: list[Piece], normalizer: Normalizer | None = None):
         self.pieces = pieces
-        self.normalizer = normalizer or Normalizer()
+        symbols = [text for text, _, kind in pieces if kind == USER]
+        self.normalizer = (normalizer or Normalizer()).keeping(symbols)
         self.vocab = [text for text, _, _ in pieces]
         check_different(self.vocab)
         self.specials = tuple(text for text, _, kind in pieces if kind in (UNKNOWN, CONTROL))
@@ -374,9 +375,8 @@ class Unigram(Encoding):
                 "no other kind is read."
             )
         _check_pieces(model.pieces, path)
-        kept = [text for text, _, kind in model.pieces if kind == USER]
         try:
-            return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse, kept))
+            return cls(model.pieces, Normalizer(model.charsmap, model.prefix, model.collapse))
         except VocabularyError as error:
             raise DataError(f"{str(path)!r}: {error}") from None
 

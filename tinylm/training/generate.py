@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from tinylm import arguments
 from tinylm.data import pad
-from tinylm.errors import ArgumentError, ShapeError, TinylmError
+from tinylm.errors import ArgumentError, ShapeError
 from tinylm.nn.module import evaluating
 from tinylm.sampling import Sampling
 from tinylm.settings import argument, at_least
@@ -300,17 +300,13 @@ def end_ids(end_id: int | Collection[int] | None) -> set[int]:
 def _choice(rng, sampling):
     """The Sampling of some options; raises TinylmError if it needs a generator and gets none."""
     choice = Sampling(**sampling)
-    if rng is None and choice.temperature > 0:
-        raise TinylmError(
-            "sampling needs a random generator: pass rng=np.random.default_rng(seed), "
-            "or temperature=0"
-        )
+    choice.check_generator(rng)
     return choice
 
 
 def _prompt(ids):
     """A prompt as a list of ids; raises ShapeError for an empty one."""
-    ids = np.asarray(ids)
+    ids = arguments.id_array("generate", ids)
     if ids.ndim != 1 or not len(ids):
         raise ShapeError(
             f"generate: got a prompt of shape {ids.shape}, expected (T,) ids with T of at least 1"

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinylm.arguments import id_array
 from tinylm.errors import ShapeError
+from tinylm.ops.registry import check_ids
 from tinylm.sampling import log_probabilities
 from tinylm.settings import Config, at_least, between
 from tinylm.tensor import no_grad
@@ -106,9 +108,11 @@ class _Read:
 
     def __init__(self, model: Any, ids: ArrayLike):
         model.need("generation")
-        self.ids = np.asarray(ids)
+        self.ids = id_array("pointer", ids)
         if self.ids.ndim != 1:
             raise ShapeError(f"pointer: ids have shape {self.ids.shape}; expected (T,).")
+        if self.ids.size:
+            self.ids = check_ids("pointer", self.ids, model.config.vocab_size)
         states = [np.empty((0, 1))] if not self.ids.size else []
         known = [np.empty(0)]
         size = model.max_length or max(len(self.ids), 1)

@@ -24,6 +24,7 @@ from . import checkpoint
 # A resumed run may have other values of these, because no weight depends on them.
 # The exceptions: asgd decides at evaluations when its average begins, and keep="best" what is kept.
 FREE_TO_CHANGE = ("save_every", "eval_every")
+HELD_OUT = "held-out text"  # the name under which its fingerprint is kept
 # Settings that older runs lack, because they came later: the value that those runs had.
 CAME_LATER = {"schedule_options": {}, "layer_decay": None, "keep": "last"}
 
@@ -75,12 +76,17 @@ def _has_begun(path):
 
 
 def identity(
-    config: Any, objective: Any, encoding: Mapping | None, initial: str | None = None
+    config: Any,
+    objective: Any,
+    encoding: Mapping | None,
+    initial: str | None = None,
+    held_out: Any = None,
 ) -> dict[str, dict]:
     """Everything that must be equal for a resumed run to be the same run, as JSON.
 
     config : TrainConfig     encoding : the options of the text's encoding, or None
     initial : fingerprint of the weights that the run goes on from, or None
+    held_out : the Corpus that is evaluated, or None; it counts where it decides on the weights
     returns part -> name -> value, the parts being option, model, data and encoding
     """
     parts = {
@@ -89,19 +95,26 @@ def identity(
         "data": {"fingerprint": objective.fingerprint, "initial weights": initial},
         "encoding": encoding or {},
     }
+    if _looks_decide(parts["option"]):
+        parts["data"][HELD_OUT] = None if held_out is None else held_out.fingerprint
     return json.loads(json.dumps(parts))  # as it reads back from a file: lists for tuples
+
+
+def _looks_decide(options):
+    """Whether evaluations decide on the weights that a run ends with."""
+    return options["optimizer"] == "asgd" or options["keep"] == "best"
 
 
 def _must_be_same(folder, then, now):
     """raises CheckpointError naming the first setting that differs between two identities"""
-    free = FREE_TO_CHANGE
-    if now["option"]["optimizer"] == "asgd" or now["option"]["keep"] == "best":
-        free = ("save_every",)
+    free = ("save_every",) if _looks_decide(now["option"]) else FREE_TO_CHANGE
     for part, values in now.items():
         saved = then.get(part, {})
         for name in {**saved, **values}:
             before = saved.get(name, CAME_LATER.get(name))
             asked = values.get(name)
+            if name == HELD_OUT and name not in saved:
+                continue  # a run that began before this was noted
             if name not in free and before != asked:
                 raise CheckpointError(
                     f"the run in {folder} has {part} {name} = {before}, now it is {asked}; "

@@ -21,6 +21,7 @@ import numpy as np
 
 from tinylm import optim
 from tinylm.errors import DivergenceError, TinylmError
+from tinylm.finite import first_broken
 from tinylm.interrupt import Interrupted, Signals
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.progress import Progress
@@ -175,7 +176,9 @@ class Trainer:
         """Start or restore the run; returns its result if it was finished already, else None."""
         self.config.check_for(self.objective)
         self.objective.train()
-        self._identity = runs.identity(self.config, self.objective, encoding, initial)
+        self._identity = runs.identity(
+            self.config, self.objective, encoding, initial, self.held_out
+        )
         before = self.folder.previous(self._identity) if resume else None
         if before is None and self.held_out is not None:
             self.try_evaluation()
@@ -414,6 +417,8 @@ class Trainer:
 
     def _save(self, result=None):
         """Save a checkpoint.   result : of a finished run"""
+        if broken := first_broken(self.objective.state_dict()):  # the next loss would show it
+            self._must_be_finite(f"weight {broken}", math.nan)
         facts = {
             "step": self.step,
             "steps": self.steps,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinylm.arguments import strings
+from tinylm.arguments import id_array, strings
 from tinylm.data.cuts import sentence_starts
 from tinylm.errors import DataError, ShapeError, TinylmError
 from tinylm.ops.registry import check_ids
@@ -74,7 +74,7 @@ def token_log_probabilities(
             f"{model.name} gives no probability to a text, because its tokens see what follows "
             "them; choose a causal objective such as gpt."
         )
-    ids = np.asarray(ids)
+    ids = id_array("token_log_probabilities", ids)
     if ids.ndim != 1 or not len(ids):
         raise ShapeError(f"token_log_probabilities: ids have shape {ids.shape}; expected (T,).")
     known = model.config.vocab_size
@@ -170,9 +170,10 @@ def summarise(
     """A summary: the first sentences of what follows the article and "TL;DR:".
 
     steps : tokens to write     top_k : each is drawn from so many most probable ones
-    raises TinylmError  on a model that cannot continue text
+    raises TinylmError  on a model that cannot continue text, ArgumentError  for no sentences
     Source: Radford et al. 2019, section 3.6.
     """
+    argument("summarise", "sentences", sentences, int, at_least(1))
     prompt = f"{article}\nTL;DR:"
     text = _continued(model, tokenizer, prompt, steps, rng=rng, top_k=top_k)
     return first_sentences(text, sentences)

@@ -165,12 +165,15 @@ class Chat(Adapted):
         """Hits@1, the perplexity of the replies, and the F1 of the words of drawn ones.
 
         rng : draws the replies (None: F1 is not measured)     how : ReplyConfig
-        raises DataError  if there is nothing to measure on
+        raises DataError  if there is nothing to measure on, or to choose from
         """
         self.check_fitted()
         utterances = list(utterances)
-        if not utterances:
-            raise DataError("Chat: there are no utterances; give at least one.")
+        if not utterances or not all(utterance.candidates for utterance in utterances):
+            raise DataError(
+                "Chat: there are no utterances, or one without candidates; "
+                "give at least one, each with its candidates, the reply last."
+            )
         hits = []
         with one_pool():
             chosen = self.network_.numbers(self.reader_, utterances)
@@ -200,12 +203,8 @@ class Chat(Adapted):
         raises TinylmError  before `fit`, or without a generator where one is needed
         """
         self.check_fitted()
-        if rng is None and how.temperature > 0:
-            raise TinylmError(
-                "A drawn reply needs a random generator: pass rng=np.random.default_rng(seed), or "
-                "ReplyConfig(temperature=0)."
-            )
         draw = Sampling(temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
+        draw.check_generator(rng)
         specials = self.reader_.specials
         longest = how.longest
         if self.encoder_.max_length is not None:

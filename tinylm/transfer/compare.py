@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tinylm import folders, hub, memory, objectives
@@ -29,6 +29,7 @@ from .experiment import FEATURES, FINETUNED, SCRATCH, TEACHER, CompareConfig, Co
 from .measures import Texts, Words
 from .pace import PRETRAINING, Part
 from .results import RESULTS, SETTINGS, Results, checked_settings
+from .tagging import TagConfig
 from .task import ALL, Budget, TaggedTask, Task, kind_of, load_task
 
 __all__ = [
@@ -76,6 +77,8 @@ def checked(config: CompareConfig) -> tuple[CompareConfig, Task]:
     config = replace(config, objectives=names)
     task = load_task(config.data, config.test_size)
     task.draw(max(config.labels), config.seed)
+    if isinstance(task, TaggedTask):
+        TagConfig(**asdict(config.adapt))  # it refuses what a tagger has no place for
     checked_settings(config, task)
     _check_text(task, config)
     return config, task

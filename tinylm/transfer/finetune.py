@@ -48,6 +48,8 @@ GRADUAL: dict[str, Any] = {  # the fields that `AdaptConfig.gradual` sets
     "unfreeze": True,
 }
 
+FROZEN = ("max_length", "layers", "C", "seed")  # the fields that count where nothing is fine-tuned
+
 
 @dataclass(frozen=True)
 class AdaptConfig(settings.Config):

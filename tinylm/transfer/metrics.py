@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from tinylm.errors import ArgumentError, ShapeError
+from tinylm.settings import argument, from_to_below
 
 from .budgets import label_array
 
@@ -35,6 +36,18 @@ def _pair(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarra
             f"metrics: some labels are numbers, for example {truth[0].item()!r}, and others texts, "
             f"for example {str(predicted[0])!r}; expected one kind."
         )
+    return truth, predicted
+
+
+def _numbers(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """As `_pair`, of numbers.   raises ShapeError; ArgumentError for labels that are no numbers"""
+    truth, predicted = _pair(truth, predicted)
+    for values in (truth, predicted):
+        if values.dtype.kind not in NUMBERS:
+            raise ArgumentError(
+                f"metrics: {str(values[0])!r} is no number; "
+                "a correlation and an error need numbers, accuracy and macro_f1 take any labels."
+            )
     return truth, predicted
 
 
@@ -86,11 +99,12 @@ def pearson(truth: ArrayLike, predicted: ArrayLike) -> float:
 
     truth, predicted : (N,) numbers     returns a number in [-1, 1]; 0 where one of them is constant
     raises ShapeError                   if the lengths differ or N is 0
+    raises ArgumentError                for texts in place of numbers
 
     >>> round(pearson([1, 2, 3], [10, 20, 60]), 3)
     0.945
     """
-    truth, predicted = _pair(truth, predicted)
+    truth, predicted = _numbers(truth, predicted)
     x = truth - np.mean(truth, dtype=np.float64)
     y = predicted - np.mean(predicted, dtype=np.float64)
     lengths = np.linalg.norm(x) * np.linalg.norm(y)
@@ -104,11 +118,12 @@ def spearman(truth: ArrayLike, predicted: ArrayLike) -> float:
 
     truth, predicted : (N,) numbers     returns a number in [-1, 1]; 0 where one of them is constant
     raises ShapeError                   if the lengths differ or N is 0
+    raises ArgumentError                for texts in place of numbers
 
     >>> round(spearman([1, 2, 3], [10, 20, 60]), 3)
     1.0
     """
-    truth, predicted = _pair(truth, predicted)
+    truth, predicted = _numbers(truth, predicted)
     return pearson(stats.rankdata(truth), stats.rankdata(predicted))
 
 
@@ -116,12 +131,12 @@ def mean_squared_error(truth: ArrayLike, predicted: ArrayLike) -> float:
     """The mean of (x − y)².
 
     truth, predicted : (N,) numbers
-    raises ShapeError   if the lengths differ or N is 0
+    raises ShapeError   if the lengths differ or N is 0, ArgumentError  for texts
 
     >>> mean_squared_error([1, 2], [1, 4])
     2.0
     """
-    truth, predicted = _pair(truth, predicted)
+    truth, predicted = _numbers(truth, predicted)
     return float(np.mean(np.square(np.subtract(truth, predicted, dtype=np.float64))))
 
 
@@ -156,11 +171,13 @@ def summarise(values: Iterable[float], level: float = 0.95) -> Summary:
     values : n scores, one per seed     level : the coverage, e.g. 0.95
     returns a Summary; a single seed tells nothing about the spread, so its interval is infinite
     raises ShapeError                   if there is no score
+    raises ArgumentError                for a level outside [0, 1), such as a percentage
 
     >>> interval = summarise([0.60, 0.62, 0.64])
     >>> print(f"{interval.low:.2f} to {interval.high:.2f}")
     0.57 to 0.67
     """
+    level = argument("summarise", "level", level, float, from_to_below(0, 1))
     values = np.asarray(list(values), dtype=np.float64)
     if values.size == 0:
         raise ShapeError("summarise: no scores were given; expected one per seed, at least one.")

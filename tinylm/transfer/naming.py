@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from tinylm.arguments import strings
-from tinylm.data.tags import OUTSIDE, Span
-from tinylm.errors import ArgumentError, TinylmError
+from tinylm.data.tags import OUTSIDE, Span, to_bio
+from tinylm.errors import ArgumentError, ShapeError, TinylmError
 from tinylm.kernels.runtime.pool import one_pool
 from tinylm.training.filling import GAP, fill
 from tinylm.vectors.search import row_lengths
@@ -128,13 +128,21 @@ strings, for example ['Ludu'].
 
         sentences : N lists of words     spans : the candidates of each sentence, of any type
             (None: its runs of capitalised words)
+        raises ArgumentError  for a sentence that is no list of strings
+        raises ShapeError  for spans of another number of sentences, or beyond their words
         """
+        words = [strings(row, f"sentences[{n}]") for n, row in enumerate(sentences)]
         if spans is None:
-            spans = [capitalised(tokens) for tokens in sentences]
+            spans = [capitalised(row) for row in words]
+        if len(spans) != len(words):
+            raise ShapeError(
+                f"UnsupervisedTagger: spans are of {len(spans)} sentences, "
+                f"but there are {len(words)}; give the spans of each."
+            )
         rows = []
         with one_pool():
-            for tokens, candidates in zip(sentences, spans, strict=True):
-                rows.append(self._tagged(list(tokens), candidates))
+            for row, candidates in zip(words, spans, strict=True):
+                rows.append(self._tagged(row, candidates))
         return rows
 
     def evaluate(
@@ -144,7 +152,7 @@ strings, for example ['Ludu'].
         spans: Sequence[Sequence[Span]] | None = None,
     ) -> EntityScores:
         """Precision, recall and F1 on tagged sentences, see `entity_scores`."""
-        return entity_scores(tags, self.predict(sentences, spans))
+        return entity_scores([to_bio(row) for row in tags], self.predict(sentences, spans))
 
     def shares(self, tokens: Sequence[str], start: int, end: int) -> dict[str, float]:
         """The share of each type in the vote on one span; empty if no descriptor has a type.
@@ -164,6 +172,11 @@ strings, for example ['Ludu'].
         """The tags of one sentence."""
         tags = [OUTSIDE] * len(tokens)
         for span in candidates:
+            if not 0 <= span.start < span.end <= len(tokens):
+                raise ShapeError(
+                    f"UnsupervisedTagger: the span from {span.start} to {span.end} is not within "
+                    f"the {len(tokens)} words of its sentence."
+                )
             found = self.shares(tokens, span.start, span.end)
             if found:
                 best = max(found, key=found.get)

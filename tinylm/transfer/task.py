@@ -124,9 +124,10 @@ class TaggedTask(Task):
 
     @property
     def n_classes(self) -> int:
-        """The types of entities."""
-        types = {bio.split(tag)[1] for tags in self.labels for tag in tags}
-        return len(types - {""})
+        """The types of entities, at least one; tags without a type, such as "B", have the same."""
+        found = {tag for tags in self.labels for tag in tags}
+        types = {bio.split(tag)[1] for tag in found - {bio.OUTSIDE}}
+        return max(len(types), 1)
 
     @property
     def largest_budget(self) -> int:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tinylm.errors import DataError, ShapeError
+from tinylm.errors import ArgumentError, DataError, ShapeError
 from tinylm.transfer import mean_squared_error, pearson, spearman
 from tinylm.transfer.tasks.retrieval import retrieval_scores, similarity_scores
 
@@ -84,3 +84,33 @@ def test_lengths_of_vectors_do_not_count():
 def test_shapes_that_do_not_fit_are_refused(shape, right):
     with pytest.raises(ShapeError, match="retrieval"):
         retrieval_scores(np.ones(shape), np.ones((5, 3)), np.array(right, int))
+
+
+def test_numbers_of_right_texts_are_whole():
+    with pytest.raises(ShapeError, match="right holds float64; expected whole numbers"):
+        retrieval_scores(np.eye(2), np.eye(2), [0.0, 1.0])
+
+
+def test_lists_of_vectors_do():
+    rows = [[1.0, 0.0], [0.0, 1.0]]
+    assert retrieval_scores(rows, rows, [0, 1], counts=(1,)) == {"recall@1": 1.0, "mrr": 1.0}
+
+
+@pytest.mark.parametrize("made", [np.ones(2), np.ones((3, 4)), np.ones((2, 3, 4))])
+def test_an_encoder_makes_a_vector_of_each_text(made):
+    pairs = [("sea", "lake"), ("sea", "tax")]
+    with pytest.raises(ShapeError, match="of 2 pairs; expected"):
+        similarity_scores(lambda texts: made, pairs, [5, 1])
+
+
+@pytest.mark.parametrize("pairs", [[], ["sea", "ice"]])
+def test_similarity_is_of_pairs(pairs):
+    with pytest.raises(ShapeError, match="no pairs of texts"):
+        similarity_scores(lambda texts: np.ones((len(texts), 2)), pairs, [1, 2][: len(pairs)])
+
+
+@pytest.mark.parametrize("metric", [pearson, spearman, mean_squared_error])
+@pytest.mark.parametrize("predicted", [["sea", "ice"], [None, 1.0]])
+def test_a_metric_of_numbers_names_what_is_none(metric, predicted):
+    with pytest.raises(ArgumentError, match="metrics"):
+        metric(predicted, predicted)

@@ -80,3 +80,9 @@ def test_misshapen_targets_and_single_answers_are_refused():
         RidgeRegression().predict([[1.0]])
     with pytest.raises(DataError, match="at least two answers"):
         ChoiceRegression().fit(np.zeros((1, 2)), Right(np.array([1]), np.array([0])))
+
+
+def test_weights_that_nothing_settles_are_one_sentence():
+    x = np.array([[0, 0], [0, 0], [4, 4], [4, 4]], float)
+    with pytest.raises(DataError, match="C = 1e.16.*smaller C"):
+        RidgeRegression(C=1e16).fit(x, np.array([0, 0, 1, 1]))

@@ -21,6 +21,10 @@ def run(options: Namespace) -> int:
     """Print the sets, or where the files of a set are after fetching it."""
     from tinylm import data
 
+    if options.action == "list" and options.name:
+        raise TinylmError(
+            f"data list shows all sets; `tinylm data get {options.name}` fetches one of them"
+        )
     if options.action == "list":
         return _list_sets(options)
     if not options.name:

@@ -1,6 +1,7 @@
 """`tinylm finetune`: adapt a model to labelled texts, tagged sentences, pairs, questions, ..."""
 
 import argparse
+import dataclasses
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -115,14 +116,25 @@ def _fields(options: Namespace) -> dict[str, Any]:
     """The fields of the adaptation's config that --set and --method ask for.
 
     A single value stands for a list of one: --set rates=0.001
-    raises TinylmError  for a field that the method sets itself
+    raises TinylmError  for a field that the method sets itself or passes over, or that another
+        option gives
     """
-    from tinylm.transfer.finetune import GRADUAL
+    from tinylm.transfer import AdaptConfig
+    from tinylm.transfer.finetune import FROZEN, GRADUAL
 
     fields = values.nested(options.set)
+    values.refuse_twice(vars(options).get("given", ()), fields)
     for name in ("rates", "C", "layers"):
         if name in fields and not isinstance(fields[name], tuple):
             fields[name] = (fields[name],)
+    if options.method == "features" and options.task in ("classify", "pair", "regress", "choice"):
+        of_tuning = {field.name for field in dataclasses.fields(AdaptConfig)} - {*FROZEN}
+        idle = sorted(of_tuning & fields.keys())
+        if idle:
+            raise TinylmError(
+                f"--set {idle[0]} does not go with --method features, which tunes no weights of "
+                "the encoder; leave one of the two out"
+            )
     if options.method == "gradual":
         fixed = [name for name in fields if name in GRADUAL]
         if fixed:

@@ -3,7 +3,6 @@
 import argparse
 from argparse import Namespace
 
-from tinylm.errors import TinylmError
 from tinylm.progress import duration
 
 from .. import options as values
@@ -90,7 +89,5 @@ def _settings(options: Namespace) -> dict:
     if options.replay:
         length["plan"] = budget.recorded(options.replay)
     fields = nested(options.set)
-    for name in length.keys() & fields.keys():
-        twice = f"--{name} and --set {name} say the same thing twice"
-        raise TinylmError(f"{twice}; give one of them")
+    values.refuse_twice(length, fields)
     return fields | length

@@ -211,7 +211,7 @@ def _of_model(path: Path) -> Parts:
     scores = {text: score for text, score, kind in model.pieces if kind == NORMAL}
     symbols = [text for text, kind in kinds.items() if kind == USER]
     crossing = any(SPACE in text[1:] for text in (*scores, *symbols))
-    normalizer = Normalizer(model.charsmap, model.prefix, model.collapse, symbols)
+    normalizer = Normalizer(model.charsmap, model.prefix, model.collapse)
     spelling = Metaspace(normalizer, BYTE in kinds.values(), symbols, crossing)
     if spelling.byte_fallback and not set(BYTE_TOKENS) <= set(kinds):
         raise DataError(

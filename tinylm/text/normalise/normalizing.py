@@ -60,16 +60,36 @@ class Normalizer:
         self.prefix = prefix
         self.collapse = collapse
         self._map = CharsMap(self.charsmap) if self.charsmap else None
-        kept = list(kept)
-        self._kept = Symbols(text.encode("utf-8", "surrogatepass") for text in kept)
+        self.kept = frozenset(kept)
+        self._kept = Symbols(text.encode("utf-8", "surrogatepass") for text in self.kept)
         self._replaced = Remembered(self._replace)
+        self._keeps_spaces = any(" " in text for text in self.kept)
         # Replacing word by word lets the cache help, but is right only if rules respect spaces.
-        space_kept = any(" " in text for text in kept)
-        words_alone = self._map is not None and not space_kept and self._map.words_stand_alone()
+        words_alone = self._map is not None and self._map.words_stand_alone()
         self._by_words = words_alone and self._replaced[" "] == " "
+
+    def keeping(self, symbols: Iterable[str]) -> Normalizer:
+        """The normaliser of a vocabulary with these symbols: it leaves them as they are.
+
+        raises VocabularyError  if it keeps another text, since files name the symbols alone
+
+        >>> Normalizer("nfkc").keeping(["ﬁ"])("ﬁ ﬂ")
+        '▁ﬁ▁fl'
+        """
+        symbols = frozenset(symbols)
+        if others := sorted(self.kept - symbols):
+            raise VocabularyError(
+                f"The normaliser keeps {others[0]!r}, which is no symbol of the vocabulary; "
+                "make it one, or leave it out of `kept`."
+            )
+        if self.kept == symbols:
+            return self
+        return Normalizer(self.charsmap, self.prefix, self.collapse, symbols)
 
     def __call__(self, text: str) -> str:
         """The normalised text."""
+        if self._keeps_spaces:  # the spaces of a kept text are never collapsed
+            return self.with_places(text)[0]
         prefix = SPACE if self.prefix and text else ""
         if self._by_words:
             text = " ".join(map(self._replaced.__getitem__, text.split(" ")))

@@ -80,6 +80,10 @@ class Steps:
             "keep that file instead."
         )
 
+    def keeping(self, symbols: Iterable[str]) -> Steps:
+        """As of `Normalizer`; the steps of a tokenizer.json see its symbols too."""
+        return self
+
     def __call__(self, text: str) -> str:
         """The normalised text."""
         for step in self.steps:

@@ -31,6 +31,8 @@ def similarity_scores(
     encoder : texts -> vectors (N, C), such as a `SentenceEncoder`
     pairs : N of them     numbers : (N,), higher for texts that are more alike
     returns {"spearman", "pearson"}
+    raises ShapeError  if there is no pair, or not one number for each, or not one vector for each
+        text
 
     >>> vectors = {"sea": [1.0, 0.0], "lake": [0.9, 0.1], "tax": [0.0, 1.0]}
     >>> def encoder(texts):
@@ -39,16 +41,24 @@ def similarity_scores(
     >>> round(scores["spearman"], 3)
     1.0
     """
-    firsts, seconds = parted(pairs)
-    a = unit(encoder(firsts))
-    b = unit(encoder(seconds))
-    cosines = (a * b).sum(axis=1)
+    parts = parted(pairs)
+    if len(parts) != 2:
+        raise ShapeError("similarity: there are no pairs of texts; expected (text, text), ….")
+    firsts, seconds = parts
+    a = np.asarray(encoder(firsts))
+    b = np.asarray(encoder(seconds))
+    if a.shape != b.shape or a.ndim != 2 or len(a) != len(firsts):
+        raise ShapeError(
+            f"similarity: the encoder made {a.shape} and {b.shape} of {len(firsts)} pairs; "
+            "expected (N, C) twice, a vector for each text."
+        )
+    cosines = (unit(a) * unit(b)).sum(axis=1)
     return {"spearman": spearman(numbers, cosines), "pearson": pearson(numbers, cosines)}
 
 
 def retrieval_scores(
-    queries: np.ndarray,
-    texts: np.ndarray,
+    queries: ArrayLike,
+    texts: ArrayLike,
     right: ArrayLike,
     counts: Sequence[int] = COUNTS,
 ) -> dict[str, float]:
@@ -64,6 +74,8 @@ def retrieval_scores(
     >>> retrieval_scores(texts[:2], texts, [0, 2], counts=(1, 2))
     {'recall@1': 0.5, 'recall@2': 1.0, 'mrr': 0.75}
     """
+    queries = np.asarray(queries)
+    texts = np.asarray(texts)
     right = np.asarray(right)
     fits = queries.ndim == texts.ndim == 2 and queries.shape[1:] == texts.shape[1:]
     if not fits or right.shape != (len(queries),) or not right.size:
@@ -71,6 +83,8 @@ def retrieval_scores(
             f"retrieval: queries {queries.shape}, texts {texts.shape} and right {right.shape}; "
             "expected (Q, C), (N, C) and (Q,), Q ≥ 1."
         )
+    if right.dtype.kind not in "iu":
+        raise ShapeError(f"retrieval: right holds {right.dtype}; expected whole numbers of texts.")
     if right.min() < 0 or right.max() >= len(texts):
         raise ShapeError(f"retrieval: a right text has no number from 0 to {len(texts) - 1}.")
     if not (is_finite(queries) and is_finite(texts)):

@@ -92,11 +92,22 @@ def _least_squares(x: np.ndarray, y: np.ndarray, c: float) -> tuple[np.ndarray, 
     n_rows, width = x.shape
     if n_rows < width:
         gram = centred @ centred.T + np.eye(n_rows) / (2 * c)
-        weights = centred.T @ linalg.solve(gram, rest, assume_a="pos")
+        weights = centred.T @ _solved(gram, rest, c)
     else:
         gram = centred.T @ centred + np.eye(width) / (2 * c)
-        weights = linalg.solve(gram, centred.T @ rest, assume_a="pos")
+        weights = _solved(gram, centred.T @ rest, c)
     return weights, float(y.mean() - mean @ weights)
+
+
+def _solved(gram: np.ndarray, rest: np.ndarray, c: float) -> np.ndarray:
+    """The solution of gram w = rest.   raises DataError where I/2C is lost in rounding"""
+    try:
+        return linalg.solve(gram, rest, assume_a="pos")
+    except linalg.LinAlgError:
+        raise DataError(
+            f"Ridge regression with C = {c:g} hardly holds its weights back, and these features "
+            "do not settle them; choose a smaller C."
+        ) from None
 
 
 class ChoiceRegression:
