@@ -79,6 +79,7 @@ class Corpus:
 
     def __init__(self, ids, words):
         self.ids, self.words = ids, words
+        self.fingerprint = ids.tobytes().hex()
 
     def unigram_entropy(self):
         p = np.bincount(self.ids) / len(self.ids)
