@@ -69,7 +69,7 @@ def load_dialogues(
     split : "train", "test" or "all"; of a file without a valid part, one dialogue of five is "test"
     candidates : of a set without its own; at least 2
     seed : draws the distractors of such a set
-    alone : the source serves one purpose only: of a file with a single part, all is `split`
+    alone : nothing else is read from the source; then a file with a single part gives all of it
     raises DataError  if the source is missing, unknown, empty or damaged
 
     >>> utterance = load_dialogues("toy", "test", candidates=2)[0]

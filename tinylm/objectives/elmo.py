@@ -398,6 +398,7 @@ class Elmo(Objective, name="elmo", encoding="elmo"):
         """
         if ids is not None:
             ids, mask = id_rows("ELMo", ids, mask)
+        mask = None if mask is None else np.asarray(mask, bool)
         words = self.reader.words(ids, chars, self.unk_id)
         above = self.lm(words, mask, ENCODING if carry else None)
         return [F.concatenate([words, words], axis=2), *above]

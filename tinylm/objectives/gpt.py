@@ -340,7 +340,8 @@ class GPT(Objective, name="gpt", encoding="bpe"):
         tables : of `tables`, if the caller needs the same ones for the head
         speakers : (B, T) ids of tokens whose vectors are added to those of `ids`: who says each
         returns n_layer + 1 Tensors (B, T, C)
-        raises ShapeError  if the text is longer than n_positions or an id is out of range
+        raises ShapeError  if ids or mask are not (B, T), the text is longer than n_positions, or an
+            id is out of range
         """
         ids, mask = id_rows("GPT", ids, mask)
         past = 0 if cache is None else cache.length

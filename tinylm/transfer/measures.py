@@ -73,7 +73,8 @@ class Texts:
     def _measure(self, method: str, cell: Cell, model: Any, mapped_as: str | None = None) -> float:
         """Fit a model to a cell's labels, keep what it says; returns the seconds of predicting.
 
-        mapped_as : the objective whose map is kept, before its row: a row without one stays so
+        mapped_as : the objective under whose name the model's map is kept, before the row: a cell
+            that has its row is never measured again
         """
         start = time.perf_counter()
         rows = self.task.draw(*cell)

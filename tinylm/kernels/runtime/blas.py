@@ -9,11 +9,9 @@ of the parts.
 The ladder, GFLOP/s on two threads of an AVX-512 processor for 1024 x 256 x 1024: `np.dot` on copied
 parts 161, with strides 178, in tiles 205. OpenBLAS packs large matrices before it multiplies them.
 With AVX-512 it also has kernels that need no packing, for products of at most 10⁶ multiplications,
-and for a bᵀ only if the result has at most 1,200 numbers. Tiles stay below both. Without AVX-512
-every product is one call.
-
-Of one thread for 32 rows by 512 x 128 weights as they lie: 114 in tiles of 2,048 numbers, 171 in
-tiles of 1,024.
+and for products a bᵀ only if the result has at most 1,200 numbers. Tiles stay below both. One
+thread multiplies 32 rows by weights of 512 x 128, as they lie, at 114 GFLOP/s in tiles of 2,048
+numbers, at 171 in tiles of 1,024. Without AVX-512 every product is one call.
 
 Where many products have one matrix in common, panels.py packs it once; with AVX2 that is faster.
 """
@@ -28,8 +26,8 @@ from .registry import helper
 ROWS = 128  # of a tile
 COLUMNS = 64  # of a tile
 VOLUME = 2**19  # multiplications of a tile; divided by its rows and columns, its depth
-AREA = 1200  # numbers of a tile of a bᵀ
-FEW = 36  # rows of a tile of a bᵀ
+AREA = 1200  # numbers of a tile, in products a bᵀ
+FEW = 36  # rows of a tile, in products a bᵀ
 UNPACKED = ("SkylakeX", "Cooperlake", "SapphireRapids")  # of OpenBLAS, with AVX-512
 PLAIN = ord("n")
 TRANSPOSED = ord("t")
@@ -141,9 +139,9 @@ def product_of_rows(a, b, add, out):
 def few_rows():
     """The number of rows from which on it pays to pack the weights before the product.
 
-    GFLOP/s of one thread for 32 and 112 rows by weights of 3072 x 768: with AVX-512 152 as they
-    lie and 76 packed, then 152 and 138. With AVX2 µs on two threads for 32 and 96 rows: 1080 as
-    they lie and 1042 packed, then 2404 and 1929.
+    By weights of 3072 x 768, as they lie and packed: with AVX-512 152 and 76 GFLOP/s of one thread
+    for 32 rows, 152 and 138 for 112; with AVX2 1080 and 1042 µs on two threads for 32 rows, 2404
+    and 1929 for 96.
     """
 
 

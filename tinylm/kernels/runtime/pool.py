@@ -50,7 +50,7 @@ class _OfThisThread(threading.local):
     """What holds for the calling thread only."""
 
     alone = False  # within `one_thread`
-    count = 0  # Numba's threads before `one_thread` took all but one; 0 = it took none yet
+    count = 0  # Numba's threads before `one_thread` took all but one; 0 = Numba was not told
 
 
 _here = _OfThisThread()
